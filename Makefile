@@ -1,0 +1,60 @@
+# VENV chooses the environment's folder; COLLECTION a folder of photographs of your own for the demo.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+COLLECTION ?=
+# Freed memory is kept, not handed back: large tensors are otherwise mapped anew at every operation.
+export MALLOC_MMAP_THRESHOLD_ ?= 34359738368
+export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
+
+.PHONY: demo ui test test-slow check format install install-dev constraints bench clean
+
+demo: install  ## the whole chain on real photographs, from files to an exported edit set
+	$(BIN)/invertory demo $(if $(COLLECTION),--collection "$(COLLECTION)")
+
+ui: install  ## the Dagster UI on loopback, with every recipe loaded
+	$(BIN)/invertory ui
+
+test: install-dev  ## all tests but the slow proofs
+	$(BIN)/python -m pytest -m "not slow" -q
+
+test-slow: install-dev  ## the proofs that take minutes
+	$(BIN)/python -m pytest -m slow -q
+
+check: install-dev  ## style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/invertory recipes check
+
+format: install-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install-dev  ## figures of the README, each by its own command
+	$(BIN)/python benchmarks/chain.py
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv pip
+	touch $@
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.uv
+	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[ui,s3]' \
+		|| $(BIN)/python -m pip install -c constraints.txt -e '.[ui,s3]'
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.uv
+	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]' \
+		|| $(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	touch $(VENV)/.installed $@
+
+constraints:  ## pin what is installed now: names and versions only
+	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
