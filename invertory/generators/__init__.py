@@ -1,0 +1,50 @@
+"""Generators: latents to pictures. `GENERATORS` names every family a recipe may ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from invertory.generators.mobile_stylegan import MobileStyleGAN
+from invertory.generators.stylegan2 import StyleGAN2
+from invertory.generators.toy import ToyGenerator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """What inversion, editing and sampling ask of a generator (an `nn.Module`, frozen, in eval).
+
+    Noise is constant, so that a latent names one picture; no output depends on its batch.
+    """
+
+    z_dim: int
+    w_dim: int
+    num_ws: int
+    resolution: int  # px of `synthesis`
+    preview_resolution: int  # px of `preview`; equals `resolution` where there is no cheaper head
+    w_avg: Tensor  # [w_dim]
+
+    def mapping(self, z: Tensor) -> Tensor:
+        """z [N, z_dim] => w [N, w_dim]."""
+        ...
+
+    def synthesis(self, w_plus: Tensor) -> Tensor:
+        """w_plus [N, num_ws, w_dim] => pictures [N, 3, resolution, resolution], about [-1, 1]."""
+        ...
+
+    def preview(self, w_plus: Tensor) -> Tensor:
+        """w_plus [N, num_ws, w_dim] => [N, 3, preview_resolution, ...]: cheap, differentiable."""
+        ...
+
+    def features(self, w_plus: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Feature maps of the named layers (see `feature_names`), each [N, C, H, W]."""
+        ...
+
+
+GENERATORS = {
+    "mobile_stylegan": MobileStyleGAN,
+    "stylegan2": StyleGAN2,
+    "toy": ToyGenerator,
+}

@@ -1,0 +1,188 @@
+"""Every table of the store: its columns, and what one row is.
+
+Pictures are `struct<bytes, path>` (what `datasets` opens as images), tensors nested
+`fixed_size_list` (the one layout whose shape survives in pandas, polars, DuckDB and `datasets`).
+Successes and failures never share a tensor table: what failed goes to the table's rejects.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pyarrow as pa
+
+PICTURE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def latent_type(num_rows: int, w_dim: int) -> pa.DataType:
+    """[num_rows, w_dim] float32; `num_rows` is 1 in W and `num_ws` in W+."""
+    return pa.list_(pa.list_(pa.field("item", pa.float32(), False), w_dim), num_rows)
+
+
+def _table(*columns: tuple[str, pa.DataType] | tuple[str, pa.DataType, str]) -> pa.Schema:
+    """A column is (name, type), never null, or (name, type, "null") where it may be."""
+    return pa.schema([pa.field(c[0], c[1], nullable=len(c) == 3) for c in columns])
+
+
+ENTRIES: Final = _table(  # one row: a file of the collection, as listed; dealt once, never re-dealt
+    ("uri", pa.string()),
+    ("size_bytes", pa.int64(), "null"),
+    ("modified", pa.string(), "null"),
+)
+
+IMAGES: Final = _table(  # one row: a source file, broken ones included
+    ("image_id", pa.string(), "null"),  # sha256 of the bytes; null where they could not be read
+    ("uri", pa.string()),
+    ("size_bytes", pa.int64(), "null"),
+    ("format", pa.string(), "null"),
+    ("mode", pa.string(), "null"),
+    ("width_px", pa.int32(), "null"),  # upright: after the EXIF orientation
+    ("height_px", pa.int32(), "null"),
+    ("orientation", pa.int8(), "null"),
+    ("num_frames", pa.int32(), "null"),
+    ("status", pa.string()),  # "ok" or a word of STATUSES
+    ("error", pa.string(), "null"),
+)
+
+ALIGNED: Final = _table(  # one row: a crop
+    ("crop_id", pa.string()),  # image_id + ":" + face_index
+    ("image_id", pa.string()),
+    ("uri", pa.string()),
+    ("face_index", pa.int16()),
+    ("num_faces", pa.int16()),
+    ("crop", PICTURE),
+    ("size_px", pa.int32()),
+    ("quad", pa.list_(pa.field("item", pa.float64(), False), 8)),  # TL, BL, BR, TR; source px
+    ("crop_to_source", pa.list_(pa.field("item", pa.float64(), False), 6)),  # affine, row major
+    ("anchors", pa.list_(pa.field("item", pa.float64(), False), 8), "null"),  # eyes, mouth corners
+    ("confidence", pa.float32(), "null"),
+    ("roll_deg", pa.float32()),
+    ("outside_share", pa.float32()),  # share of the quad that lies outside the photograph
+)
+
+REJECTS: Final = _table(  # one row: an input of a stage that gave no row of its table
+    ("row_id", pa.string()),  # image_id, crop_id, ... of the input
+    ("uri", pa.string(), "null"),
+    ("status", pa.string()),
+    ("error", pa.string()),
+    ("attempts", pa.int32()),
+)
+
+STATUSES: Final = frozenset({
+    "ok",
+    # images
+    "empty", "not_an_image", "truncated", "too_large", "too_small", "unsupported", "unreadable",
+    "vanished", "duplicate", "decode_failed",
+    # aligned, attributes
+    "no_face", "face_too_small", "outside_picture", "not_scored",
+    # latents, edits, augmentation
+    "non_finite", "failed", "target_changed", "protected_kept", "no_partner_needed",
+})  # fmt: skip
+
+
+def scores(attributes: Sequence[str]) -> list[pa.Field]:
+    """`score_<attribute>` columns, float32, raw as the scorer gave them."""
+    return [pa.field(f"score_{name}", pa.float32(), nullable=False) for name in attributes]
+
+
+def attributes(names: Sequence[str]) -> pa.Schema:
+    """One row: a crop's scores."""
+    return pa.schema([*_table(("crop_id", pa.string()), ("image_id", pa.string())), *scores(names)])
+
+
+def latents(num_rows: int, w_dim: int, terms: Sequence[str]) -> pa.Schema:
+    """One row: an inverted crop. `loss_<term>` are the unweighted terms at the kept iterate."""
+    fields = _table(
+        ("crop_id", pa.string()),
+        ("image_id", pa.string()),
+        ("latent", latent_type(num_rows, w_dim)),
+        ("steps", pa.int32()),
+        ("best_step", pa.int32()),
+        ("seed", pa.int64()),
+        ("loss", pa.float32()),
+        ("mse", pa.float32()),  # of the final synthesis against the crop, range [-1, 1]
+        ("psnr_db", pa.float32()),
+        ("ssim", pa.float32()),
+        ("perceptual", pa.float32()),  # the footer names the network; only LPIPS is called LPIPS
+        ("synth", PICTURE),
+    )
+    losses = [pa.field(f"loss_{term}", pa.float32(), nullable=False) for term in terms]
+    return pa.schema([*fields, *losses])
+
+
+def samples(w_dim: int, names: Sequence[str]) -> pa.Schema:
+    """One row: a draw from the generator, scored; boundaries are fitted on these."""
+    fields = _table(("sample_id", pa.string()), ("seed", pa.int64()), ("w", latent_type(1, w_dim)))
+    return pa.schema([*fields, *scores(names)])
+
+
+def boundaries(num_rows: int, w_dim: int) -> pa.Schema:
+    """One row: an attribute's hyperplane (normal, offset) or an imported direction."""
+    return _table(
+        ("attribute", pa.string()),
+        ("kind", pa.string()),  # "boundary" or "direction"
+        ("normal", latent_type(num_rows, w_dim)),  # unit norm, towards higher scores
+        ("offset", pa.float64(), "null"),  # distance = normal . w + offset
+        ("spread", pa.float64(), "null"),  # standard deviation of the distance where it was fitted
+        ("threshold", pa.float32(), "null"),  # score from which a label is positive
+        ("accuracy_validation", pa.float32(), "null"),
+        ("accuracy_remaining", pa.float32(), "null"),
+        ("num_positive", pa.int32(), "null"),
+        ("num_negative", pa.int32(), "null"),
+        ("conditions", pa.list_(pa.field("item", pa.string(), False))),
+        ("source", pa.string()),  # "samples", "collection" or the URI it was imported from
+        ("solver", pa.string(), "null"),
+    )
+
+
+def edits(num_rows: int, w_dim: int, names: Sequence[str]) -> pa.Schema:
+    """One row: crop x attribute x step; the scores are those of the edited picture."""
+    fields = _table(
+        ("edit_id", pa.string()),  # crop_id + ":" + attribute + ":" + step
+        ("crop_id", pa.string()),
+        ("image_id", pa.string()),
+        ("attribute", pa.string()),
+        ("step", pa.float32()),
+        ("layers", pa.string()),
+        ("latent", latent_type(num_rows, w_dim)),
+        ("picture", PICTURE),
+    )
+    return pa.schema([*fields, *scores(names)])
+
+
+def augmentation(num_rows: int, w_dim: int, names: Sequence[str]) -> pa.Schema:
+    """One row: a crop's partner, protected attribute flipped and target kept, both re-checked."""
+    fields = _table(
+        ("sample_id", pa.string()),  # crop_id + ":partner"
+        ("crop_id", pa.string()),
+        ("image_id", pa.string()),
+        ("target_label", pa.bool_()),  # of the crop, kept in the partner
+        ("protected_label", pa.bool_()),  # of the partner: the crop's, flipped
+        ("distance_target", pa.float32()),
+        ("distance_protected", pa.float32()),
+        ("latent", latent_type(num_rows, w_dim)),
+        ("picture", PICTURE),
+    )
+    return pa.schema([*fields, *scores(names)])
+
+
+EXPORTED: Final = _table(  # one row: a sample of the exported set
+    ("sample_id", pa.string()),
+    ("pair_id", pa.string()),
+    ("role", pa.string()),  # "original" or "partner"
+    ("crop_id", pa.string()),
+    ("image_id", pa.string()),
+    ("uri", pa.string()),
+    ("target_label", pa.bool_()),
+    ("protected_label", pa.bool_()),
+    ("image", PICTURE),
+)
+
+CARDS: Final = _table(  # one row: a network that took part
+    ("name", pa.string()),
+    ("kind", pa.string()),  # generator, encoder, scorer, perceptual, detector
+    ("source", pa.string()),
+    ("sha256", pa.string()),
+    ("architecture", pa.string()),  # json
+    ("licence", pa.string()),
+    ("provenance", pa.string()),
+)

@@ -1,0 +1,92 @@
+"""A stage is a verb applied to a stream of rows, a chunk at a time; no row is ever lost.
+
+A verb takes a batch of input rows and returns a `Chunk`: the rows it made, and for every input it
+could make nothing of a reject with a status and a reason. Chunks always start at the same input
+rows, so a stage that was killed goes on where its last committed chunk ended and gives an equal
+table.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from ops.schemas import REJECTS, STATUSES
+
+MAX_ERROR_CHARS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What became of `num_inputs` consecutive input rows."""
+
+    num_inputs: int
+    rows: pa.RecordBatch
+    rejects: pa.RecordBatch
+
+
+Verb = Callable[[pa.RecordBatch], Chunk]
+
+
+def reject(row_id: str, status: str, error: object, uri: str | None = None) -> dict[str, Any]:
+    """A row of REJECTS. `status` is a word of STATUSES; `error` is cut at 500 characters."""
+    if status not in STATUSES:
+        raise ValueError(f"unknown status {status!r}; known are {sorted(STATUSES)}")
+    text = str(error).encode("utf-8", "backslashreplace").decode()[:MAX_ERROR_CHARS]
+    return {"row_id": row_id, "uri": uri, "status": status, "error": text, "attempts": 1}
+
+
+def chunk(
+    num_inputs: int, rows: Sequence[dict[str, Any]], rejects: Sequence[dict[str, Any]], schema: pa.Schema
+) -> Chunk:
+    """Rows as dictionaries to a `Chunk`; a row that does not fit `schema` is an error."""
+    return Chunk(
+        num_inputs,
+        pa.RecordBatch.from_pylist(list(rows), schema=schema),
+        pa.RecordBatch.from_pylist(list(rejects), schema=REJECTS),
+    )
+
+
+def rechunk(batches: Iterable[pa.RecordBatch], num_rows: int, start: int = 0) -> Iterator[pa.RecordBatch]:
+    """The rows from `start` on, in batches of exactly `num_rows` (the last may be shorter)."""
+    held: list[pa.RecordBatch] = []
+    count, skip = 0, start
+    for batch in batches:
+        dropped = min(skip, batch.num_rows)
+        skip -= dropped
+        batch = batch.slice(dropped)
+        while batch.num_rows:
+            taken = batch.slice(0, num_rows - count)
+            held.append(taken)
+            count += taken.num_rows
+            batch = batch.slice(taken.num_rows)
+            if count == num_rows:
+                yield _join(held)
+                held, count = [], 0
+    if held:
+        yield _join(held)
+
+
+def run(
+    verb: Verb,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    commit_rows: int,
+    start: int = 0,
+    progress: Callable[[Chunk], None] = lambda _: None,
+) -> Iterator[Chunk]:
+    """Apply `verb` to the stream, skipping the first `start` input rows (already committed)."""
+    for batch in rechunk(batches, commit_rows, start):
+        done = verb(batch)
+        if done.num_inputs != batch.num_rows:
+            raise ValueError(
+                f"{verb!r} accounts for {done.num_inputs} of {batch.num_rows} input rows; "
+                "every input must become rows or a reject"
+            )
+        progress(done)
+        yield done
+
+
+def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.concat_batches(batches) if len(batches) > 1 else batches[0]

@@ -1,0 +1,64 @@
+"""A stage keeps account of every input row, whatever the batches it came in."""
+
+import pyarrow as pa
+import pytest
+
+from ops.schemas import REJECTS, STATUSES
+from ops.streams import Chunk, chunk, rechunk, reject, run
+
+NUMBERS = pa.schema([pa.field("n", pa.int64(), nullable=False)])
+
+
+def batches(*sizes: int) -> list[pa.RecordBatch]:
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+    pairs = zip(sizes, ends, strict=True)
+    return [pa.record_batch([pa.array(range(e - s, e), pa.int64())], schema=NUMBERS) for s, e in pairs]
+
+
+def evens(batch: pa.RecordBatch) -> Chunk:
+    values = batch.column("n").to_pylist()
+    rows = [{"n": v} for v in values if v % 2 == 0]
+    rejects = [reject(str(v), "failed", "odd") for v in values if v % 2]
+    return chunk(len(values), rows, rejects, NUMBERS)
+
+
+def test_rechunk_gives_equal_sizes_whatever_comes_in():
+    sizes = [b.num_rows for b in rechunk(batches(5, 1, 0, 9), 4)]
+    assert sizes == [4, 4, 4, 3]
+
+
+def test_rechunk_starts_at_a_row_in_the_middle_of_a_batch():
+    values = [v for b in rechunk(batches(5, 6), 4, start=7) for v in b.column("n").to_pylist()]
+    assert values == [7, 8, 9, 10]
+
+
+def test_every_input_is_a_row_or_a_reject():
+    done = list(run(evens, batches(7, 6), commit_rows=4))
+    assert sum(c.num_inputs for c in done) == 13
+    assert sum(c.rows.num_rows + c.rejects.num_rows for c in done) == 13
+
+
+def test_a_restarted_stage_goes_on_with_the_same_chunks():
+    whole = list(run(evens, batches(7, 6), commit_rows=4))
+    rest = list(run(evens, batches(13), commit_rows=4, start=8))
+    assert [c.rows for c in rest] == [c.rows for c in whole[2:]]
+
+
+def test_a_verb_that_loses_a_row_is_an_error():
+    def forgetful(batch: pa.RecordBatch) -> Chunk:
+        return chunk(batch.num_rows - 1, [], [], NUMBERS)
+
+    with pytest.raises(ValueError, match="accounts for 2 of 3 input rows"):
+        list(run(forgetful, batches(3), commit_rows=3))
+
+
+def test_a_reject_has_a_known_status_and_a_short_reason():
+    row = reject("id", "failed", "x" * 2000)
+    assert row["status"] in STATUSES and len(row["error"]) == 500
+    assert pa.RecordBatch.from_pylist([row], schema=REJECTS).num_rows == 1
+    with pytest.raises(ValueError, match="unknown status 'odd'"):
+        reject("id", "odd", "")
+
+
+def test_a_reason_that_is_no_utf8_is_escaped():
+    assert reject("id", "failed", OSError("bad\udcff"))["error"] == "bad\\udcff"
