@@ -1,0 +1,101 @@
+"""A file bears its final name only when it is whole.
+
+Local: written beside under a dotted name, fsync, rename. Elsewhere: written to a local
+temporary file, then one put, which object stores publish whole or not at all. (Writing straight
+to `fs.open(path, "wb")` publishes the first half when the second fails.)
+Temporary files are locked while they are written, so that those of a killed process can be told
+from those of a living one and swept away.
+"""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import fsspec
+
+SUFFIX = ".tmp"
+
+
+def is_local(fs: fsspec.AbstractFileSystem) -> bool:
+    """True where paths of `fs` are paths of this host."""
+    protocols = fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)
+    return "file" in protocols
+
+
+@contextlib.contextmanager
+def replacing(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[IO[bytes]]:
+    """A file to write to; `path` holds its bytes once the block has ended without an error."""
+    if is_local(fs):
+        with _temporary(Path(path).parent, Path(path).name) as file:
+            yield file
+            _sync(file)
+            Path(file.name).replace(path)
+        _sync_folder(Path(path).parent)
+        return
+    with _temporary(_scratch(), Path(path).name) as file:
+        yield file
+        file.flush()
+        _put(fs, Path(file.name), path)
+
+
+def sweep(fs: fsspec.AbstractFileSystem, folder: str) -> None:
+    """Remove the temporary files that killed processes left in `folder` (or in the scratch)."""
+    for path in list((Path(folder) if is_local(fs) else _scratch()).glob(f".*{SUFFIX}")):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: its writer lives
+            path.unlink()
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path, name: str) -> Iterator[IO[bytes]]:
+    with _locked(folder, name) as file:
+        try:
+            yield file
+        finally:
+            Path(file.name).unlink(missing_ok=True)  # gone already where it was renamed
+
+
+def _locked(folder: Path, name: str) -> IO[bytes]:
+    """A new locked file; a sweep that came between its creation and its lock makes us try again."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = (folder / f".{name}.{uuid.uuid4().hex[:12]}{SUFFIX}").open("xb")
+        except FileNotFoundError:  # the folder was removed in between
+            continue
+        with contextlib.suppress(OSError):  # a network disk without locks: no sweep either
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
+
+
+def _scratch() -> Path:
+    return Path(tempfile.gettempdir()) / f"invertory-{os.getuid()}"
+
+
+def _put(fs: fsspec.AbstractFileSystem, source: Path, path: str) -> None:
+    if "memory" in fs.protocol:  # its put_file goes through a handle that commits halves
+        fs.pipe_file(path, source.read_bytes())
+    else:
+        fs.put_file(str(source), path)
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself survives a power cut only when the folder has been synced too."""
+    with contextlib.suppress(OSError):  # some network disks refuse to sync folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

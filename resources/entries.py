@@ -1,0 +1,66 @@
+"""An entry: a file of a collection as it was listed, its name as a URI, its place in a shard.
+
+In a URI `%`, `::`, control characters and bytes that are no UTF-8 are percent-encoded, so that
+every file name there can be has one, and only a container is followed by a bare `::`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass
+
+SEPARATOR = "::"  # path.tar::member, path.parquet::row
+SPECIAL = re.compile("%|::|[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+ENCODED = re.compile("(?:%[0-9A-Fa-f]{2})+")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """`modified` is the word of the filesystem, mostly a time in UTC; None where it has none."""
+
+    uri: str
+    size_bytes: int | None = None
+    modified: str | None = None
+
+
+def encode(name: str) -> str:
+    """A path or URL as a URI; names that are no UTF-8 come as `os.fsdecode` gives them."""
+    return SPECIAL.sub(lambda match: _percent(match.group()), name)
+
+
+def decode(uri: str) -> str:
+    """The path or URL behind a URI: `decode(encode(name)) == name`."""
+    return ENCODED.sub(lambda match: _plain(match.group()), uri)
+
+
+def is_hidden(path: str) -> bool:
+    """True where a part of a relative path begins with a dot."""
+    return any(part.startswith(".") and part not in {".", ".."} for part in path.split("/"))
+
+
+def deal(
+    entries: Iterable[Entry], known: Set[Entry], shard_size: int, first_number: int = 1
+) -> Iterator[tuple[str, list[Entry]]]:
+    """New entries in shards `shard-000001`, ... from `first_number` on; what is known is skipped.
+
+    A file whose size or time has changed is an entry of its own and is dealt again.
+    """
+    if shard_size < 1:
+        raise ValueError(f"expected a shard size of 1 or more, got {shard_size}")
+    held: list[Entry] = []
+    for entry in entries:
+        if entry in known:
+            continue
+        held.append(entry)
+        if len(held) == shard_size:
+            yield f"shard-{first_number:06d}", held
+            held, first_number = [], first_number + 1
+    if held:
+        yield f"shard-{first_number:06d}", held
+
+
+def _percent(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))
+
+
+def _plain(text: str) -> str:
+    return bytes.fromhex(text.replace("%", "")).decode("utf-8", "surrogateescape")

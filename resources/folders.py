@@ -1,0 +1,142 @@
+"""Files of a folder, on this host or behind any fsspec URL: listed, and read up to a limit."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from resources.entries import SEPARATOR, Entry, encode, is_hidden
+
+TIMES = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag", "etag")
+
+
+def list_local(root: str) -> Iterator[Entry]:
+    """Every file under `root`, sorted by URI, folder by folder; hidden ones are left out.
+
+    Linked folders are followed once, if they lie outside `root`. What cannot be looked at (a
+    dangling link, a closed folder) is listed without a size: reading it says what is wrong.
+    """
+    seen: set[str] = set()
+    yield from _walk(root.rstrip("/") or "/", os.path.realpath(root), seen)
+
+
+def list_remote(fs: fsspec.AbstractFileSystem, root: str) -> Iterator[Entry]:
+    """Every object under `root`, sorted by URI; hidden ones are left out."""
+    fs.invalidate_cache()
+    found = fs.find(root, detail=True)
+    entries = [
+        Entry(encode(fs.unstrip_protocol(path)), info.get("size"), modified(info))
+        for path, info in found.items()
+        if not is_hidden(path.removeprefix(root).lstrip("/"))
+    ]
+    yield from sorted(entries, key=lambda entry: entry.uri)
+
+
+def describe(name: str, options: Mapping[str, Any]) -> Entry:
+    """An entry for one path or URL; without size and time where they cannot be had."""
+    try:
+        fs, path = place(name, options)
+        info = fs.info(path)
+    except (OSError, ValueError):
+        return Entry(encode(name))
+    return Entry(encode(name), info.get("size"), modified(info))
+
+
+def place(name: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The filesystem of a path or URL, and the path in it.
+
+    `::` is a part of the name here, where fsspec would take it for a chain of filesystems.
+    """
+    head, separator, tail = name.partition(SEPARATOR)
+    fs, path = fsspec.core.url_to_fs(head, **options)
+    return fs, path + separator + tail
+
+
+def modified(info: Mapping[str, Any]) -> str | None:
+    """When a file changed last, from what its filesystem tells of it."""
+    told = next((info[name] for name in TIMES if info.get(name) is not None), None)
+    if isinstance(told, float | int):
+        return datetime.fromtimestamp(told, UTC).isoformat()
+    return told.isoformat() if isinstance(told, datetime) else told
+
+
+def read_local(path: str, max_bytes: int) -> bytes:
+    """The bytes of a regular file; OSError for anything else, so that no pipe makes us wait."""
+    status = os.stat(path)  # noqa: PTH116 (names that are no UTF-8)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "expected a file, got a folder", path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "expected a regular file, got a pipe or a device", path)
+    check_size(status.st_size, max_bytes, path)
+    with open(path, "rb") as file:  # noqa: PTH123
+        return file.read(max_bytes + 1)
+
+
+def read_remote(name: str, max_bytes: int, options: Mapping[str, Any]) -> bytes:
+    """The bytes behind a URL; whatever its filesystem raises comes as OSError."""
+    try:
+        fs, path = place(name, options)
+        size = fs.info(path).get("size")
+        check_size(size or 0, max_bytes, name)
+        content: bytes = fs.cat_file(path, 0, max_bytes + 1) if size is None else fs.cat_file(path)
+        check_size(len(content), max_bytes, name)
+        return content
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # clients of object stores have exceptions of their own
+        raise OSError(errno.EIO, f"{type(error).__name__}: {error}", name) from error
+
+
+def check_size(size_bytes: int, max_bytes: int, name: str) -> None:
+    """OSError (EFBIG) where there is more to read than allowed."""
+    if size_bytes > max_bytes:
+        raise OSError(errno.EFBIG, f"expected at most {max_bytes} bytes, got {size_bytes}", name)
+
+
+def _walk(folder: str, root: str, seen: set[str]) -> Iterator[Entry]:
+    try:
+        with os.scandir(folder) as scan:
+            found = [entry for entry in scan if not entry.name.startswith(".")]
+    except OSError:
+        yield Entry(encode(folder))
+        return
+    folders = {entry.name for entry in found if _is_folder(entry)}
+    # A folder sorts as "name/", so that depth first is the order of the URIs.
+    for entry in sorted(found, key=lambda e: encode(e.name) + "/" * (e.name in folders)):
+        if entry.name not in folders:
+            yield _local_entry(entry)
+        elif not entry.is_symlink() or _is_new(entry.path, root, seen):
+            yield from _walk(entry.path, root, seen)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_new(link: str, root: str, seen: set[str]) -> bool:
+    """True where a linked folder lies outside `root` and has not been met."""
+    target = os.path.realpath(link)
+    inside = Path(target).is_relative_to(root)
+    around = Path(root).is_relative_to(target)
+    if inside or around or target in seen:
+        return False
+    seen.add(target)
+    return True
+
+
+def _local_entry(entry: os.DirEntry[str]) -> Entry:
+    try:
+        status = entry.stat()
+    except OSError:
+        return Entry(encode(entry.path))
+    if not stat.S_ISREG(status.st_mode):
+        return Entry(encode(entry.path))
+    return Entry(encode(entry.path), status.st_size, modified({"mtime": status.st_mtime}))

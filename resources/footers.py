@@ -1,0 +1,72 @@
+"""What a published shard says of itself, in the footer of its file."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+SCHEMA_VERSION = "1"
+RESERVED = frozenset(
+    {"key", "table", "shard", "schema_version", "created_utc", "num_inputs", "rejects", "elapsed_s"}
+)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A finished shard. `rejects` counts by status; `elapsed_s` adds up all attempts at it."""
+
+    table: str
+    shard: str
+    key: str
+    num_rows: int
+    rejects: dict[str, int]
+    elapsed_s: float
+    reused: bool
+    size_bytes: int
+    uri: str
+
+
+def check_name(name: str, what: str) -> str:
+    """`name`, if it can be a part of a path anywhere; ValueError otherwise."""
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"expected a {what} name of letters, digits and . _ = - that starts with a letter or "
+            f"a digit, got {name!r}; rename it"
+        )
+    return name
+
+
+def given(footer: Mapping[str, Any], key: str) -> dict[str, str]:
+    """The caller's part of a footer, and the key; refused where it is not text or not his."""
+    taken = sorted(RESERVED & set(footer))
+    if taken:
+        raise ValueError(f"footer keys {taken} are written by the store; name yours otherwise")
+    wrong = {name: type(value).__name__ for name, value in footer.items() if type(value) is not str}
+    if wrong:
+        raise TypeError(f"expected footer values of type str, got {wrong}; use json.dumps")
+    check_name(key[:16], "key")
+    return {**footer, "key": key}
+
+
+def told(
+    footer: Mapping[str, str],
+    table: str,
+    shard: str,
+    num_inputs: int,
+    rejects: Mapping[str, int],
+    elapsed_s: float,
+) -> dict[str, str]:
+    """The whole footer. `rejects` counts by status."""
+    return {
+        **footer,
+        "table": table,
+        "shard": shard,
+        "schema_version": SCHEMA_VERSION,
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "num_inputs": str(num_inputs),
+        "rejects": json.dumps(dict(sorted(rejects.items()))),
+        "elapsed_s": f"{elapsed_s:.3f}",
+    }

@@ -1,0 +1,200 @@
+"""Weights by address: bundled, a path, any fsspec URL, a model hub, or inside a package.
+
+Nothing is downloaded before `fetch` asks for it, and nothing that is fetched is ever executed.
+"""
+
+import fnmatch
+import hashlib
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import fsspec
+from pydantic import Field
+
+from resources.archives import BLOCK_BYTES, digest, extract, inside, members
+from resources.atomic import is_local, replacing
+from resources.footers import check_name
+from resources.pinned import PINNED, ModelCard, pinned_sha256
+from resources.pypi import PackageUri, Progress, fetch_archive, retried
+
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+def silent(name: str, num_bytes: int, total_bytes: int | None) -> None:
+    """The progress callback that shows nothing."""
+
+
+class ModelStore(dg.ConfigurableResource):
+    """Weights, each pinned by sha256, in a cache of this host."""
+
+    cache: str = Field(
+        default="",
+        description="Folder of fetched files; empty: $INVERTORY_CACHE, else ~/.cache/invertory.",
+    )
+    offline: bool = Field(
+        default=False,
+        description="Never use the network; INVERTORY_OFFLINE=1 says the same.",
+    )
+
+    def fetch(self, uri: str, sha256: str | None = None, *, progress: Progress = silent) -> Path:
+        """The file at `uri` on this host. A pattern must match one file.
+
+        `sha256` is that of the file, for `pypi://package==version#member` that of the archive.
+        """
+        found = self.fetch_all(uri, sha256, progress=progress)
+        if len(found) != 1:
+            names = [path.name for path in found]
+            raise ValueError(f"expected {uri} to match one file, got {names}; use fetch_all")
+        return found[0]
+
+    def fetch_all(
+        self, uri: str, sha256: str | None = None, *, progress: Progress = silent
+    ) -> list[Path]:
+        """The files at `uri`, sorted; only a `pypi://` pattern gives more than one."""
+        scheme, separator, rest = uri.partition("://")
+        if not separator:
+            return [_verified(_present(Path(uri).expanduser(), uri), sha256, uri)]
+        if scheme == "bundled":
+            return [_verified(_bundled(rest), sha256, uri)]
+        if scheme == "pypi":
+            return list(self.package_files(uri, sha256, progress=progress).values())
+        return [self._remote(uri, sha256, progress)]
+
+    def package_files(
+        self, uri: str, sha256: str | None = None, *, progress: Progress = silent
+    ) -> dict[str, Path]:
+        """Member name to file, sorted, of `pypi://package==version#pattern`."""
+        wanted = PackageUri.parse(uri)
+        sha256 = sha256 or pinned_sha256(uri)
+        if sha256 is None:
+            raise ValueError(
+                f"expected a sha256 for {uri}, got none; take that of the distribution file from "
+                "the index's page of the package and write it into the recipe"
+            )
+        root = self.folder()
+        kept = root / "files" / sha256 / inside(wanted.member)
+        if kept.is_file():
+            return {wanted.member: kept}
+        archive = fetch_archive(wanted, sha256, root, offline=self.is_offline(), progress=progress)
+        names = members(archive)
+        asked = [wanted.member]
+        if wanted.member not in names:
+            asked = sorted(fnmatch.filter(names, wanted.member)) or asked
+        return extract(archive, asked, root / "files" / sha256)
+
+    def card(self, name: str) -> ModelCard:
+        """What is known of a pinned or a bundled network, without fetching it."""
+        if name in PINNED:
+            return PINNED[name]
+        return bundled_card(name)
+
+    def folder(self) -> Path:
+        """Where fetched files are kept."""
+        named = self.cache or os.environ.get("INVERTORY_CACHE") or "~/.cache/invertory"
+        return Path(named).expanduser()
+
+    def is_offline(self) -> bool:
+        """True where the network must not be used."""
+        return self.offline or os.environ.get("INVERTORY_OFFLINE", "") not in {"", "0"}
+
+    def _remote(self, uri: str, sha256: str | None, progress: Progress) -> Path:
+        if sha256 and (kept := self._kept(uri, sha256)).is_file():
+            return kept
+        fs, path = _filesystem(uri)
+        if is_local(fs):
+            return _verified(_present(Path(path), uri), sha256, uri)
+        if self.is_offline() and "memory" not in fs.protocol:
+            raise FileNotFoundError(
+                f"expected {uri} in {self.folder()}, got nothing, and no download is allowed "
+                "(INVERTORY_OFFLINE); run once with the network, or name a local file instead"
+            )
+        kept = self._kept(uri, sha256 or str(retried(lambda: fs.ukey(path))))
+        if not kept.is_file():
+            retried(lambda: _download(fs, path, kept, sha256, progress))
+        return kept
+
+    def _kept(self, uri: str, version: str) -> Path:
+        """Named by the digest where one is known, else by address and version."""
+        owner = hashlib.sha256(f"{uri}\0{version}".encode()).hexdigest()
+        return self.folder() / "files" / owner / inside(uri.rstrip("/").rsplit("/", 1)[-1])
+
+
+def bundled_card(name: str) -> ModelCard:
+    """The card beside `bundled://<name>`."""
+    path = BUNDLED / f"{check_name(name, 'network')}.json"
+    if not path.is_file():
+        known = sorted({*PINNED, *(found.stem for found in BUNDLED.glob("*.json"))})
+        raise FileNotFoundError(f"expected a card for {name!r}, got only {known}; choose one")
+    told: dict[str, Any] = json.loads(path.read_text())
+    texts = {
+        field.name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        for field in fields(ModelCard)
+        if (value := told.get(field.name)) is not None
+    }
+    given = {"name": name, "source": f"bundled://{name}"}
+    return ModelCard(**{field.name: "" for field in fields(ModelCard)} | given | texts)
+
+
+def _bundled(name: str) -> Path:
+    check_name(name, "network")
+    for path in (BUNDLED / name, BUNDLED / f"{name}.safetensors"):
+        if path.is_file():
+            return path
+    have = sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
+    raise FileNotFoundError(
+        f"expected bundled weights {name!r}, got only {have}; name one of them, or the address of "
+        "a file of your own"
+    )
+
+
+def _filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    try:
+        return fsspec.core.url_to_fs(uri)
+    except ImportError as error:
+        remedy = "pip install huggingface_hub" if uri.startswith("hf://") else str(error)
+        raise ImportError(f"expected a library that opens {uri}, got none; {remedy}") from error
+    except ValueError as error:
+        raise ValueError(
+            f"expected bundled://, hf://, pypi://, a path or a URL that fsspec knows, got {uri!r}"
+        ) from error
+
+
+def _present(path: Path, uri: str) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file at {uri}, got none; correct the address")
+    return path
+
+
+def _verified(path: Path, sha256: str | None, uri: str) -> Path:
+    if sha256 is not None and (got := digest(path)) != sha256:
+        raise _mismatch(uri, sha256, got)
+    return path
+
+
+def _mismatch(uri: str, sha256: str, got: str) -> ValueError:
+    return ValueError(
+        f"expected {uri} to have sha256 {sha256}, got {got}; the file is another or damaged: "
+        "fetch it anew, or write its digest into the recipe if you trust it"
+    )
+
+
+def _download(
+    fs: fsspec.AbstractFileSystem,
+    path: str,
+    target: Path,
+    sha256: str | None,
+    progress: Progress,
+) -> None:
+    got = hashlib.sha256()
+    with fs.open(path, "rb") as source, replacing(fsspec.filesystem("file"), str(target)) as file:
+        total = fs.size(path)
+        while block := source.read(BLOCK_BYTES):
+            got.update(block)
+            file.write(block)
+            progress(target.name, file.tell(), total)
+        if sha256 is not None and got.hexdigest() != sha256:
+            raise _mismatch(path, sha256, got.hexdigest())

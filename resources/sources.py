@@ -1,0 +1,123 @@
+"""Where pictures come from: a folder, a tar, a Parquet file, a list, a URL, a package.
+
+An entry's URI says where its bytes lie: a path or URL, `pictures.tar::member`,
+`pictures.parquet::row`, `pypi://package==version#member`; how names are encoded is told in
+`resources.entries`.
+"""
+
+import errno
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+import dagster as dg
+from pydantic import Field, PrivateAttr
+
+from resources.atomic import is_local
+from resources.containers import TARS, Container, Parquet, Tar
+from resources.entries import SEPARATOR, Entry, deal, decode, encode
+from resources.folders import describe, list_local, list_remote, place, read_local, read_remote
+from resources.models import ModelStore
+
+__all__ = ["Entry", "ImageSource", "deal"]
+
+
+class ImageSource(dg.ConfigurableResource):
+    """A collection of pictures, listed and read.
+
+    Every file that is not hidden is listed: what is no picture is found out, and counted, when it
+    is decoded.
+    """
+
+    uri: str = Field(
+        default="",
+        description="Folder, .tar, .parquet, fsspec URL (s3://bucket/photos), a pattern with * of "
+        "these, or pypi://package==version#pattern.",
+    )
+    uris: list[str] = Field(default=[], description="Files one by one, instead of `uri`.")
+    pattern: str = Field(
+        default="", description="Only entries whose URI matches, e.g. *.jpg; * crosses folders."
+    )
+    max_bytes: int = Field(default=256 << 20, description="Files longer than this are not read.")
+    column: str = Field(default="", description="Picture column of a Parquet file; empty: the one.")
+    id_column: str = Field(default="", description="Id column of a Parquet file; empty: the row.")
+    sha256: str = Field(default="", description="Digest of the archive of a pypi:// address.")
+    storage_options: dict[str, Any] = Field(
+        default={},
+        description="Passed on to fsspec, e.g. endpoint_url; leave credentials to the environment.",
+    )
+    _containers: dict[str, Container] = PrivateAttr(default_factory=dict)
+
+    def entries(self) -> Iterator[Entry]:
+        """What the collection holds, sorted by URI (rows of a Parquet file: by row)."""
+        if bool(self.uri) == bool(self.uris):
+            raise ValueError(
+                f"expected either uri or uris, got uri={self.uri!r} and {len(self.uris)} uris; "
+                "set one of them in the recipe"
+            )
+        for entry in self._list():
+            if not self.pattern or fnmatchcase(decode(entry.uri), self.pattern):
+                yield entry
+
+    def read(self, uri: str) -> bytes:
+        """The bytes of an entry.
+
+        FileNotFoundError: it has vanished; OSError with errno EFBIG: it is longer than
+        `max_bytes`; any other OSError: it cannot be read.
+        """
+        container, separator, member = uri.partition(SEPARATOR)
+        if separator:
+            return self._container(decode(container)).read(decode(member), self.max_bytes)
+        name = decode(uri)
+        if name.startswith("pypi://"):
+            name = str(ModelStore().fetch(name, self.sha256 or None))
+        if "://" not in name:
+            return read_local(name, self.max_bytes)
+        return read_remote(name, self.max_bytes, self.storage_options)
+
+    def _list(self) -> Iterator[Entry]:
+        if self.uris:
+            yield from (describe(name, self.storage_options) for name in sorted(set(self.uris)))
+        elif self.uri.startswith("pypi://"):
+            yield from self._package()
+        elif "*" in self.uri:
+            fs, path = place(self.uri, self.storage_options)
+            for found in sorted(fs.glob(path)):
+                yield from self._place(found if is_local(fs) else fs.unstrip_protocol(found))
+        else:
+            yield from self._place(self.uri)
+
+    def _place(self, name: str) -> Iterator[Entry]:
+        """A container's members, a folder's files, or the one file there is."""
+        fs, path = place(name, self.storage_options)
+        if fs.isfile(path):
+            is_container = path.endswith((*TARS, ".parquet"))
+            yield from (
+                self._container(name).entries()
+                if is_container
+                else [describe(name, self.storage_options)]
+            )
+        elif not fs.isdir(path):
+            raise FileNotFoundError(
+                errno.ENOENT, "expected a folder or a file of pictures, got nothing there", name
+            )
+        elif is_local(fs):
+            yield from list_local(name.removeprefix("file://"))
+        else:
+            yield from list_remote(fs, path)
+
+    def _package(self) -> Iterator[Entry]:
+        archive = self.uri.partition("#")[0]
+        found = ModelStore().package_files(self.uri, self.sha256 or None)
+        for member, path in sorted(found.items()):
+            yield Entry(encode(f"{archive}#{member}"), path.stat().st_size)
+
+    def _container(self, name: str) -> Container:
+        if name not in self._containers:
+            options = self.storage_options
+            self._containers[name] = (
+                Tar(name, options)
+                if name.endswith(TARS)
+                else Parquet(name, options, self.column, self.id_column)
+            )
+        return self._containers[name]

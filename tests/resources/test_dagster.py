@@ -1,0 +1,39 @@
+"""The four resources can be given to an asset, and say what their fields mean."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from resources.gpu import Gpu
+from resources.models import ModelStore
+from resources.sources import ImageSource
+from resources.tables import Tables
+
+RESOURCES = [Tables, ImageSource, ModelStore, Gpu]
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_every_field_has_a_description(resource: type[dg.ConfigurableResource]) -> None:
+    assert all(field.description for field in resource.model_fields.values())
+
+
+def test_an_asset_can_use_them_all(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a")
+
+    @dg.asset
+    def used(tables: Tables, source: ImageSource, models: ModelStore, gpu: Gpu) -> int:
+        with gpu.lease() as lease:
+            assert lease.batch_size == 2
+        assert tables.store("faces").tables() == []
+        assert models.folder() == tmp_path
+        return sum(len(source.read(entry.uri)) for entry in source.entries())
+
+    given = {
+        "tables": Tables(root=str(tmp_path / "store")),
+        "source": ImageSource(uri=str(tmp_path), pattern="*.jpg"),
+        "models": ModelStore(cache=str(tmp_path)),
+        "gpu": Gpu(device="cpu", batch_size=2, lock_dir=str(tmp_path / "locks")),
+    }
+    result = dg.materialize([used], resources=given)
+    assert result.output_for_node("used") == 1
