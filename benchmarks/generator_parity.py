@@ -1,0 +1,100 @@
+"""MobileStyleGAN: how far from OpenVINO's float32, and what a step of an inversion costs.
+
+    MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
+        python benchmarks/generator_parity.py --random-face FOLDER --threads 2
+
+Without those two variables glibc gives large tensors back at every operation, and a batch of 8
+costs six times as much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import openvino
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from invertory.generators.mobile_stylegan import MobileStyleGAN
+from invertory.generators.preview import heads_from
+from invertory.training.preview_head import FILES
+
+HEAD = Path(__file__).resolve().parents[1] / "resources/bundled/mobile_stylegan_preview.safetensors"
+
+
+def openvino_rows(folder: Path, name: str, rows: Tensor) -> Tensor:
+    """The original graph on one row at a time."""
+    hints = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(str(folder / f"{name}.xml"), "CPU", hints)
+    outputs = [next(iter(model([row[None].numpy()]).values())) for row in rows]
+    return torch.from_numpy(np.concatenate(outputs))
+
+
+@torch.no_grad()
+def print_parity(generator: MobileStyleGAN, folder: Path, count: int) -> None:
+    """Errors of w and of pictures against OpenVINO; the latter also of both against float64."""
+    z = torch.randn(count, 512, generator=torch.Generator().manual_seed(0))
+    w = openvino_rows(folder, "MappingNetwork", z)
+    print(f"w: n={count}, largest error {(generator.mapping(z) - w).abs().max():.1e}")
+    theirs = openvino_rows(folder, "SynthesisNetwork", w)
+    w_plus = w[:, None].expand(-1, generator.num_ws, -1)
+    ours = torch.cat([generator.synthesis(row) for row in w_plus[:, None]])
+    exact = torch.cat([generator.double().synthesis(row) for row in w_plus.double()[:, None]])
+    generator.float()
+    pairs = {"ours to OpenVINO": (ours, theirs), "ours to float64": (ours, exact)}
+    for label, (a, b) in (pairs | {"OpenVINO to float64": (theirs, exact)}).items():
+        error = (a - b).abs()
+        print(f"picture, {label}: n={count}, largest {error.max():.1e}, mean {error.mean():.1e}")
+
+
+def milliseconds(step: Callable[[], object], repeats: int) -> float:
+    """Best of `repeats` after one warm-up: the machine may be shared."""
+    step()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return 1000 * min(times)
+
+
+def print_cost(generator: MobileStyleGAN, batches: tuple[int, ...], repeats: int) -> None:
+    """Forward and backward of a preview, ms per picture."""
+    for px in (64, 128):
+        row = []
+        for n in batches:
+            w_plus = generator.w_avg.repeat(n, generator.num_ws, 1).requires_grad_()
+
+            def step(w_plus: Tensor = w_plus, px: int = px) -> None:
+                generator.preview_at(w_plus, px).square().sum().backward()
+
+            row.append(f"batch {n}: {milliseconds(step, repeats) / n:.0f}")
+        print(f"preview at {px} px, forward + backward, ms per picture: {', '.join(row)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Parity and cost of MobileStyleGAN on the CPU.")
+    parser.add_argument("--random-face", type=Path, required=True, help=f"folder of {FILES}")
+    parser.add_argument("--count", type=int, default=4, help="pictures to compare; 0: cost only")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    blobs = [(given.random_face / name).read_bytes() for name in FILES]
+    generator = MobileStyleGAN.from_openvino(*blobs)
+    if given.count:
+        print_parity(generator, given.random_face, given.count)
+    generator.attach_preview(*heads_from(load_file(HEAD)))
+    kept = os.environ.get("MALLOC_MMAP_THRESHOLD_", "unset")
+    print(f"threads {given.threads}, MALLOC_MMAP_THRESHOLD_ {kept}")
+    print_cost(generator, (1, 4, 8), given.repeats)
+
+
+if __name__ == "__main__":
+    main()

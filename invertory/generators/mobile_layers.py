@@ -1,0 +1,101 @@
+"""The layers of MobileStyleGAN (see mobile_stylegan.py for the paper and the whole)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, leaky_relu, leaky_relu_, pixel_shuffle
+
+
+class MappingNetwork(nn.Module):
+    """z => w: z over its root mean square, then linear layers, each with leaky ReLU and sqrt 2."""
+
+    def __init__(self, dim: int, num_layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(dim, dim) for _ in range(num_layers))
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
+        for layer in self.layers:
+            x = leaky_relu(layer(x), 0.2) * math.sqrt(2)
+        return x
+
+
+class Modulation(nn.Linear):
+    """w [N, w_dim] => a scale per channel [N, C, 1, 1]; `gain`: 1 / sqrt(fan-in) of its conv."""
+
+    def __init__(self, w_dim: int, channels: int, gain: float) -> None:
+        super().__init__(w_dim, channels)
+        self.gain = gain
+
+    def forward(self, w: Tensor) -> Tensor:
+        return (super().forward(w) * self.gain)[:, :, None, None]
+
+
+class StyledConv(nn.Module):
+    """Convolution of an input that is scaled already, then constant noise and leaky ReLU.
+
+    Dense 3x3, or 3x3 by channel followed by 1x1 (`is_separable`).
+    """
+
+    noise: Tensor
+
+    def __init__(self, w_dim: int, fan: tuple[int, int], size_px: int, is_separable: bool) -> None:
+        super().__init__()
+        inputs, outputs = fan
+        self.modulation = Modulation(w_dim, inputs, 1 / math.sqrt(inputs * 9))
+        self.is_separable = is_separable
+        if is_separable:
+            self.depthwise = nn.Parameter(torch.zeros(inputs, 1, 3, 3))
+        kernel = 1 if is_separable else 3
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("noise", torch.zeros(1, 1, size_px, size_px))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_separable:
+            x = conv2d(x, self.depthwise, padding=1, groups=x.shape[1])
+            x = conv2d(x, self.weight, self.bias)
+        else:
+            x = conv2d(x, self.weight, self.bias, padding=1)
+        return leaky_relu_(x.add_(self.noise), 0.2)  # in place: the convolution keeps its input
+
+
+class Block(nn.Module):
+    """Upsampling by wavelets to `size_px`, then two separable convolutions."""
+
+    def __init__(self, w_dim: int, fan: tuple[int, int], size_px: int) -> None:
+        super().__init__()
+        inputs, outputs = fan
+        self.up = Modulation(w_dim, inputs, 1.0)
+        self.conv1 = StyledConv(w_dim, (inputs // 4, outputs), size_px, is_separable=True)
+        self.conv2 = StyledConv(w_dim, (outputs, outputs), size_px, is_separable=True)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x [N, C, H, W], w [N, 3, w_dim] => [N, outputs, 2H, 2W]."""
+        x = self.conv1(inverse_haar(x * self.scale(w)))
+        return self.conv2(x * self.conv2.modulation(w[:, 2]))
+
+    def scale(self, w: Tensor) -> Tensor:
+        """w [N, 3, w_dim] => [N, C, 1, 1], for the input: the scale of the transform times that of
+        conv1, which passes through the transform as it is linear, channel by channel.
+        """
+        conv1 = self.conv1.modulation(w[:, 1])
+        return self.up(w[:, 0]) * torch.cat([conv1, conv1.repeat_interleave(3, 1)], 1)
+
+
+def inverse_haar(x: Tensor) -> Tensor:
+    """Inverse Haar transform, [N, 4 C, H, W] => [N, C, 2H, 2W].
+
+    The first C channels are the low band; the others hold, for each channel in turn, its vertical,
+    horizontal and diagonal detail.
+    """
+    n, c, h, w = x.shape
+    low, details = x.split_with_sizes([c // 4, c - c // 4], 1)  # slices are slow to go back
+    vertical, horizontal, diagonal = details.reshape(n, c // 4, 3, h, w).unbind(2)
+    top, bottom = low + vertical, low - vertical
+    slant, anti = horizontal + diagonal, horizontal - diagonal
+    corners = torch.stack([top + slant, top - slant, bottom + anti, bottom - anti], 2)
+    return pixel_shuffle(corners.flatten(1, 2), 2) * 0.5  # (N, C * 4, H, W) => (N, C, 2H, 2W)

@@ -1,0 +1,98 @@
+"""A small picture from a feature map of MobileStyleGAN, by way of its own later layers.
+
+MobileStyleGAN has one RGB output, at the very end, and nearly all of its cost lies above 128 px.
+The mean of an inverse Haar transform over 2 x 2 px is half its low band. So the later blocks are
+run at the resolution of the feature on low bands alone: upsampling becomes "keep the first quarter
+of the channels and halve", and a 3x3 convolution by channel becomes its sum. What that loses (the
+detail bands seen through the leaky ReLUs) a few hundred trained numbers make good in the mean: a
+gain per input and a bias per output of each convolution. All the weights stay the generator's, and
+every row of w_plus keeps its meaning. `invertory/training/preview_head.py` fits the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, leaky_relu_
+
+if TYPE_CHECKING:
+    from invertory.generators.mobile_layers import StyledConv
+    from invertory.generators.mobile_stylegan import MobileStyleGAN
+
+
+class PreviewHead(nn.Module):
+    """Gains and biases of the convolutions above `resolution`, the picture's last."""
+
+    def __init__(self, *, resolution: int, widths: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.gains = nn.ParameterList(torch.ones(inputs) for inputs, _ in widths)
+        self.biases = nn.ParameterList(torch.zeros(outputs) for _, outputs in widths)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of the constructor; JSON-able."""
+        pairs = zip(self.gains, self.biases, strict=True)
+        widths = [[gain.numel(), bias.numel()] for gain, bias in pairs]
+        return {"resolution": self.resolution, "widths": widths}
+
+    def forward(self, x: Tensor, w_plus: Tensor, generator: MobileStyleGAN) -> Tensor:
+        """feature [N, C, px, px], w_plus [N, num_ws, w_dim] => [N, 3, px, px], about [-1, 1]."""
+        for k, (i, block) in enumerate(generator.blocks_above(self.resolution)):
+            w = w_plus[:, 3 * i + 1 : 3 * i + 4]
+            width = x.shape[1] // 4
+            x = x[:, :width] * (block.scale(w)[:, :width] * 0.5)
+            x = self._convolve(2 * k, block.conv1, x)
+            x = self._convolve(2 * k + 1, block.conv2, x * block.conv2.modulation(w[:, 2]))
+        x = x * generator.to_img_modulation(w_plus[:, -1])
+        weight = generator.to_img.weight[:3] * self.gains[-1][:, None, None]
+        return conv2d(x, weight, self.biases[-1]) * 0.5
+
+    def _convolve(self, k: int, conv: StyledConv, x: Tensor) -> Tensor:
+        per_input = conv.depthwise.sum((1, 2, 3)) * self.gains[k]
+        return leaky_relu_(conv2d(x, conv.weight * per_input[:, None, None], self.biases[k]), 0.2)
+
+
+def head_widths(generator: MobileStyleGAN, resolution: int) -> list[tuple[int, int]]:
+    """(inputs, outputs) of the convolutions above `resolution`, the picture's last."""
+    weights = [conv.weight for conv in _convolutions(generator, resolution)]
+    return [(w.shape[1], w.shape[0]) for w in weights] + [(generator.channels[-1], 3)]
+
+
+def untrained_head(generator: MobileStyleGAN, resolution: int) -> PreviewHead:
+    """Gains of one, and the biases of the generator with the mean of its noise."""
+    head = PreviewHead(resolution=resolution, widths=head_widths(generator, resolution))
+    convs = _convolutions(generator, resolution)
+    biases = [conv.bias + conv.noise.mean() for conv in convs]
+    last = generator.get_parameter("to_img.bias")[:3]
+    with torch.no_grad():
+        for own, bias in zip(head.biases, [*biases, last], strict=True):
+            own.copy_(bias)
+    return head
+
+
+def heads_from(tensors: Mapping[str, Tensor]) -> list[PreviewHead]:
+    """Heads from tensors named <px>.gains.<k> and <px>.biases.<k>, as `head_tensors` names them."""
+    heads = []
+    for px in sorted({int(name.split(".")[0]) for name in tensors}):
+        own = {n.removeprefix(f"{px}."): t for n, t in tensors.items() if n.startswith(f"{px}.")}
+        widths = [
+            (own[f"gains.{k}"].numel(), own[f"biases.{k}"].numel()) for k in range(len(own) // 2)
+        ]
+        head = PreviewHead(resolution=px, widths=widths)
+        head.load_state_dict(own)
+        heads.append(head)
+    return heads
+
+
+def head_tensors(heads: Sequence[PreviewHead]) -> dict[str, Tensor]:
+    """The tensors of several heads under one set of names; the inverse of `heads_from`."""
+    return {f"{h.resolution}.{name}": t for h in heads for name, t in h.state_dict().items()}
+
+
+def _convolutions(generator: MobileStyleGAN, resolution: int) -> list[StyledConv]:
+    blocks = [block for _, block in generator.blocks_above(resolution)]
+    return [conv for block in blocks for conv in (block.conv1, block.conv2)]

@@ -1,0 +1,227 @@
+"""StyleGAN2, for weights in the layout of NVIDIA's PyTorch files.
+
+Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020,
+https://arxiv.org/abs/1912.04958, and "Training Generative Adversarial Networks with Limited Data",
+2020, https://arxiv.org/abs/2006.06676. Written from the papers, for inference: float32 throughout
+(files trained with half precision on top run the same, within its rounding).
+
+Block b<r> of r px reads the rows conv0, conv1, RGB; its RGB row is the next block's conv0 row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from invertory.generators.stylegan2_layers import (
+    FullyConnected,
+    Hooks,
+    NoiseMode,
+    Pass,
+    SynthesisBlock,
+)
+from invertory.generators.stylegan2_ops import FIR, bias_lrelu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StyleGAN2Config:
+    """Sizes; the defaults are config F of the paper at 1024 px."""
+
+    z_dim: int = 512
+    w_dim: int = 512
+    c_dim: int = 0  # labels, one-hot; 0 without
+    img_resolution: int = 1024
+    img_channels: int = 3
+    num_layers: int = 8  # of the mapping
+    layer_features: int | None = None  # w_dim
+    embed_features: int | None = None  # w_dim
+    lr_multiplier: float = 0.01
+    channel_base: int = 32768  # channels times resolution
+    channel_max: int = 512
+    conv_clamp: float | None = None
+    architecture: Literal["skip", "resnet", "orig"] = "skip"
+
+    def __post_init__(self) -> None:
+        if self.img_resolution < 8 or self.img_resolution & (self.img_resolution - 1):
+            raise ValueError(f"expected a power of two from 8 px, got {self.img_resolution} px")
+        if self.architecture not in ("skip", "resnet", "orig"):
+            raise ValueError(f"expected skip, resnet or orig, got {self.architecture!r}")
+
+    @classmethod
+    def from_nvidia(cls, init_kwargs: Mapping[str, Any]) -> StyleGAN2Config:
+        """From the `init_kwargs` of a network in one of NVIDIA's files."""
+        given = {k: v for k, v in init_kwargs.items() if not k.endswith("_kwargs")}
+        given |= init_kwargs.get("mapping_kwargs", {}) | init_kwargs.get("synthesis_kwargs", {})
+        fixed = {"activation": "lrelu", "use_noise": True, "resample_filter": list(FIR)}
+        for name, value in fixed.items():
+            if given.pop(name, value) != value:
+                raise ValueError(f"expected {name} {value}, got another: not supported")
+        for name in ("num_fp16_res", "fp16_channels_max", "w_avg_beta"):  # of training and speed
+            given.pop(name, None)
+        unknown = set(given) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise ValueError(
+                f"expected settings among {', '.join(cls.__dataclass_fields__)}, got "
+                f"{', '.join(sorted(unknown))}: is it a StyleGAN2 generator?"
+            )
+        return cls(**given)
+
+    def channels(self, size_px: int) -> int:
+        return min(self.channel_base // size_px, self.channel_max)
+
+
+class MappingNetwork(nn.Module):
+    """z [N, z_dim] and c [N, c_dim] => w [N, w_dim]."""
+
+    w_avg: Tensor
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.c_dim, self.num_layers = config.c_dim, config.num_layers
+        embed = (config.embed_features or config.w_dim) if config.c_dim else 0
+        if config.c_dim:
+            self.embed = FullyConnected(config.c_dim, embed)
+        hidden = [config.layer_features or config.w_dim] * (config.num_layers - 1)
+        widths = [config.z_dim + embed, *hidden, config.w_dim]
+        for i, (inputs, outputs) in enumerate(pairwise(widths)):
+            layer = FullyConnected(inputs, outputs, lr_multiplier=config.lr_multiplier)
+            self.add_module(f"fc{i}", layer)
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        x = _normalise(z)
+        if self.c_dim:
+            if c is None or c.shape != (z.shape[0], self.c_dim):
+                got = "none" if c is None else list(c.shape)
+                raise ValueError(f"expected labels c [{z.shape[0]}, {self.c_dim}], got {got}")
+            x = torch.cat([x, _normalise(self.embed(c))], 1)
+        for i in range(self.num_layers):
+            layer = self.get_submodule(f"fc{i}")
+            x = layer(x)
+            x = bias_lrelu(x, x.new_zeros(x.shape[1]))
+        return x
+
+
+def _normalise(x: Tensor) -> Tensor:
+    """Rows to unit mean square."""
+    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+
+
+class SynthesisNetwork(nn.Module):
+    """w_plus [N, num_ws, w_dim] => pictures [N, img_channels, img_resolution, img_resolution]."""
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.w_dim = config.w_dim
+        self.sizes_px = [2**k for k in range(2, int(math.log2(config.img_resolution)) + 1)]
+        self.num_ws = 2 * len(self.sizes_px)
+        for px in self.sizes_px:
+            block = SynthesisBlock(
+                px,
+                (config.channels(px // 2), config.channels(px)),
+                config.w_dim,
+                img_channels=config.img_channels,
+                architecture=config.architecture,
+                clamp=config.conv_clamp,
+                is_last=px == config.img_resolution,
+            )
+            self.add_module(f"b{px}", block)
+
+    def forward(
+        self,
+        w_plus: Tensor,
+        *,
+        noise_mode: NoiseMode = "const",
+        rng: torch.Generator | None = None,
+        hooks: Hooks | None = None,
+    ) -> Tensor:
+        """Noise: the network's own (`const`), `none`, or fresh draws from `rng` (`random`)."""
+        run = Pass(noise_mode, rng, hooks or Hooks())
+        return self._run(w_plus, run, self.sizes_px[-1])[1][self.sizes_px[-1]]
+
+    def features(self, w_plus: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Outputs [N, C, r, r] of the named blocks (b4, b8, ...), with constant noise."""
+        known = {f"b{px}": px for px in self.sizes_px}
+        if not names or not set(names) <= set(known):
+            raise ValueError(f"expected feature names among {', '.join(known)}, got {names}")
+        maps, _ = self._run(w_plus, Pass(), max(known[name] for name in names))
+        return {name: maps[known[name]] for name in names}
+
+    def _run(
+        self, w_plus: Tensor, run: Pass, last_px: int
+    ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """Features and pictures by size, up to `last_px`."""
+        if w_plus.ndim != 3 or w_plus.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(
+                f"expected w_plus [N, {self.num_ws}, {self.w_dim}], got {list(w_plus.shape)}; "
+                "repeat a w over the rows: w[:, None].expand(-1, G.num_ws, -1)"
+            )
+        x, picture, row = None, None, 0
+        maps: dict[int, Tensor] = {}
+        pictures: dict[int, Tensor] = {}
+        for px in self.sizes_px[: self.sizes_px.index(last_px) + 1]:
+            block = self.get_submodule(f"b{px}")
+            rows = 1 if px == 4 else 2
+            x, picture = block(x, picture, w_plus[:, row : row + rows + 1], run)
+            row += rows
+            maps[px] = x
+            if picture is not None:
+                pictures[px] = picture
+        return maps, pictures
+
+
+class StyleGAN2(nn.Module):
+    """The generator: frozen, in eval; see `Generator` for what it offers."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        self._config = StyleGAN2Config(**config)
+        self.mapping = MappingNetwork(self._config)
+        self.synthesis = SynthesisNetwork(self._config)
+        self.z_dim, self.w_dim = self._config.z_dim, self._config.w_dim
+        self.num_ws = self.synthesis.num_ws
+        self.resolution = self.preview_resolution = self._config.img_resolution
+        self.feature_names = tuple(f"b{px}" for px in self.synthesis.sizes_px)
+        self.eval().requires_grad_(False)
+
+    @property
+    def w_avg(self) -> Tensor:
+        """[w_dim]"""
+        return self.mapping.w_avg
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of the constructor; JSON-able."""
+        return asdict(self._config)
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> StyleGAN2:
+        """From tensors under NVIDIA's names and `config` (see `StyleGAN2Config.from_nvidia`)."""
+        generator = cls(**config)
+        generator.load_state_dict(dict(tensors))
+        return generator
+
+    def preview(self, w_plus: Tensor) -> Tensor:
+        """The same as `synthesis`: no cheaper head is known for these weights."""
+        return self.synthesis(w_plus)
+
+    def features(self, w_plus: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Outputs [N, C, r, r] of the named blocks, with constant noise."""
+        return self.synthesis.features(w_plus, names)
+
+    def broadcast(
+        self, w: Tensor, *, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
+    ) -> Tensor:
+        """w [N, w_dim] => w_plus [N, num_ws, w_dim], the first `truncation_cutoff` rows (all, if
+        None) drawn to the mean: w_avg + psi (w - w_avg).
+        """
+        w_plus = w[:, None].expand(-1, self.num_ws, -1)
+        rows = self.num_ws if truncation_cutoff is None else truncation_cutoff
+        truncated = self.w_avg.lerp(w_plus[:, :rows], truncation_psi)
+        return torch.cat([truncated, w_plus[:, rows:]], 1)

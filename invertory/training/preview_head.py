@@ -1,0 +1,221 @@
+"""Fit the preview heads of MobileStyleGAN on pictures that it makes itself.
+
+    python -m invertory.training.preview_head --random-face FOLDER --out HEAD.safetensors
+
+Targets are 1024 px pictures averaged down to the head's resolution. Latents are, in turn, w, w
+truncated (psi 0.6), two w crossed at a row, and w with every row moved by 0.4 of another w's
+offset from the mean, since an inversion in W+ visits all of these. The last `--held-out` pictures
+are not trained on; PSNR is theirs (peak to peak 2).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, mse_loss
+
+from invertory.generators.mobile_stylegan import MobileStyleGAN
+from invertory.generators.preview import PreviewHead, head_tensors, untrained_head
+
+FILES = ("MappingNetwork.xml", "MappingNetwork.bin", "SynthesisNetwork.xml", "SynthesisNetwork.bin")
+LICENCE = (
+    "The numbers are ours (Apache-2.0) but were fitted on outputs of weights that derive from "
+    "NVIDIA's StyleGAN2-FFHQ (non-commercial) and FFHQ (CC BY-NC-SA 4.0), and are of no use "
+    "without those weights: use them under the same terms."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Of one run; the defaults made the bundled file."""
+
+    resolutions: tuple[int, ...] = (64, 128)
+    pictures: int = 112
+    held_out: int = 24
+    steps: int = 1000
+    batch_size: int = 16  # crops
+    crop_px: int = 32
+    learning_rate: float = 2e-3  # falls linearly to 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Latents, the features that the heads start from (float16) and the pictures, shrunk."""
+
+    w_plus: Tensor  # [N, num_ws, w_dim]
+    features: dict[int, Tensor]  # px => [N, C, px, px]
+    pictures: Tensor  # [N, 3, px, px] at the finest head's px
+
+    def targets(self, resolution: int) -> Tensor:
+        return avg_pool2d(self.pictures, self.pictures.shape[2] // resolution)
+
+
+def draw_latents(generator: MobileStyleGAN, count: int, rng: torch.Generator) -> Tensor:
+    """[count, num_ws, w_dim]; the four kinds of the module docstring, in turn."""
+    n = generator.num_ws
+    drawn = []
+    for i in range(count):
+        w, other = generator.mapping(torch.randn(2, generator.z_dim, generator=rng))
+        row = int(torch.randint(1, n, (), generator=rng))
+        moves = generator.mapping(torch.randn(n, generator.z_dim, generator=rng)) - generator.w_avg
+        kinds = (
+            w.expand(n, -1),
+            (generator.w_avg + 0.6 * (w - generator.w_avg)).expand(n, -1),
+            torch.cat([w.expand(row, -1), other.expand(n - row, -1)]),
+            w + 0.4 * moves,
+        )
+        drawn.append(kinds[i % 4])
+    return torch.stack(drawn)
+
+
+@torch.no_grad()
+def draw_pairs(generator: MobileStyleGAN, settings: Settings) -> Pairs:
+    """Pictures one by one: at 1024 px a picture takes seconds and gigabytes."""
+    rng = torch.Generator().manual_seed(settings.seed)
+    w_plus = draw_latents(generator, settings.pictures + settings.held_out, rng)
+    names = {px: f"b{px}" for px in settings.resolutions}
+    features: dict[int, list[Tensor]] = {px: [] for px in names}
+    shrink = generator.resolution // max(names)
+    pictures = []
+    for w in w_plus[:, None]:
+        maps = generator.features(w, tuple(names.values()))
+        for px, name in names.items():
+            features[px].append(maps[name].half())
+        pictures.append(avg_pool2d(generator.synthesis(w), shrink))
+    return Pairs(w_plus, {px: torch.cat(f) for px, f in features.items()}, torch.cat(pictures))
+
+
+def fit_head(
+    generator: MobileStyleGAN, pairs: Pairs, resolution: int, settings: Settings
+) -> PreviewHead:
+    """Adam on the mean square error of random crops (no kernel is wider than 1 px)."""
+    head = untrained_head(generator, resolution)
+    optimiser = torch.optim.Adam(head.parameters(), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, settings.steps)
+    rng = torch.Generator().manual_seed(settings.seed)
+    features, targets = pairs.features[resolution], pairs.targets(resolution)
+    for _ in range(settings.steps):
+        rows = torch.randint(settings.pictures, (settings.batch_size,), generator=rng)
+        y, x = torch.randint(resolution - settings.crop_px + 1, (2,), generator=rng).tolist()
+        crop = (rows, slice(None), slice(y, y + settings.crop_px), slice(x, x + settings.crop_px))
+        loss = mse_loss(head(features[crop].float(), pairs.w_plus[rows], generator), targets[crop])
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        schedule.step()
+    return head
+
+
+@torch.no_grad()
+def held_out_psnr_db(
+    generator: MobileStyleGAN, head: PreviewHead, pairs: Pairs, settings: Settings
+) -> Tensor:
+    """[held_out], of the last pictures."""
+    targets = pairs.targets(head.resolution)
+    scores = []
+    for i in range(settings.pictures, settings.pictures + settings.held_out):
+        own = slice(i, i + 1)
+        picture = head(pairs.features[head.resolution][own].float(), pairs.w_plus[own], generator)
+        scores.append(10 * torch.log10(4 / mse_loss(picture, targets[own])))
+    return torch.stack(scores)
+
+
+@torch.no_grad()
+def linear_psnr_db(pairs: Pairs, resolution: int, settings: Settings) -> Tensor:
+    """[held_out]: what the best linear 1x1 head would reach, by streamed normal equations."""
+    targets = pairs.targets(resolution).flatten(2).mT  # [N, px^2, 3]
+    flat = pairs.features[resolution].flatten(2).mT  # [N, px^2, C]
+
+    def row(i: int) -> Tensor:
+        return torch.cat([flat[i].float(), torch.ones(resolution**2, 1)], 1).double()
+
+    size = flat.shape[2] + 1
+    gram, moment = torch.zeros(size, size).double(), torch.zeros(size, 3).double()
+    for i in range(settings.pictures):
+        x = row(i)
+        gram += x.T @ x
+        moment += x.T @ targets[i].double()
+    ridge = 1e-6 * gram.diagonal().mean() * torch.eye(size).double()
+    weight = torch.linalg.solve(gram + ridge, moment)
+    held = range(settings.pictures, settings.pictures + settings.held_out)
+    errors = [mse_loss(row(i) @ weight, targets[i].double()) for i in held]
+    return 10 * torch.log10(4 / torch.stack(errors)).float()
+
+
+def summarise(db: Tensor) -> dict[str, float]:
+    """Mean and worst, rounded; and by kind of latent."""
+    kinds = ("w", "truncated", "crossed", "moved")
+    means = {kind: round(float(db[i::4].mean()), 2) for i, kind in enumerate(kinds)}
+    return {"mean": round(float(db.mean()), 2), "worst": round(float(db.min()), 2), **means}
+
+
+def train(generator: MobileStyleGAN, settings: Settings) -> tuple[list[PreviewHead], dict]:
+    """The heads, finest last, and what they measured."""
+    pairs = draw_pairs(generator, settings)
+    heads, psnr_db = [], {}
+    for px in settings.resolutions:
+        head = fit_head(generator, pairs, px, settings)
+        untrained = held_out_psnr_db(generator, untrained_head(generator, px), pairs, settings)
+        psnr_db[str(px)] = {
+            "trained": summarise(held_out_psnr_db(generator, head, pairs, settings)),
+            "untrained": summarise(untrained),
+            "linear_1x1": summarise(linear_psnr_db(pairs, px, settings)),
+        }
+        heads.append(head)
+    return heads, psnr_db
+
+
+def write(out: Path, heads: Sequence[PreviewHead], psnr_db: dict, settings: Settings) -> None:
+    """The .safetensors, and its card beside it as .json."""
+    save_file({name: t.contiguous() for name, t in head_tensors(heads).items()}, out)
+    options = f"--pictures {settings.pictures} --held-out {settings.held_out}"
+    card = {
+        "name": out.stem,
+        "kind": "generator",
+        "source": f"bundled://{out.stem}",
+        "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
+        "architecture": {
+            "family": "PreviewHead (gains and biases)",
+            "generator": "pypi://random-face==2021.7.21.1 (MobileStyleGAN)",
+            "heads": [head.config for head in heads],
+        },
+        "licence": LICENCE,
+        "provenance": "trained here on pictures that the generator made: w, truncated, crossed "
+        "and moved latents in turn",
+        "command": "python -m invertory.training.preview_head --random-face FOLDER "
+        f"--out {out.name} {options} --steps {settings.steps} --seed {settings.seed}",
+        "num_pictures": {"trained_on": settings.pictures, "held_out": settings.held_out},
+        "psnr_db": psnr_db,
+    }
+    out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fit the preview heads of MobileStyleGAN.")
+    parser.add_argument("--random-face", type=Path, required=True, help=f"folder of {FILES}")
+    parser.add_argument("--out", type=Path, required=True, help="the .safetensors to write")
+    for name in ("pictures", "held-out", "steps", "seed"):
+        default = getattr(Settings(), name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=int, default=default)
+    given = parser.parse_args()
+    torch.set_num_threads(1)  # sums in one order, so that a seed names a result
+    blobs = [(given.random_face / name).read_bytes() for name in FILES]
+    settings = Settings(
+        pictures=given.pictures, held_out=given.held_out, steps=given.steps, seed=given.seed
+    )
+    heads, psnr_db = train(MobileStyleGAN.from_openvino(*blobs), settings)
+    write(given.out, heads, psnr_db, settings)
+    print(json.dumps(psnr_db, indent=2))
+
+
+if __name__ == "__main__":
+    main()
