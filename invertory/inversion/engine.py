@@ -1,0 +1,237 @@
+"""The inversion engine: every optimisation method, many pictures at a time, in slots.
+
+An *objective* says how a row starts and what its losses are; the engine moves all rows with Adam.
+The sum of the rows' losses is differentiated, so a row in a batch follows the path it has alone.
+What a row does depends on its own step, never on the batch's: when a row has used its steps, or
+met the target loss, its slot takes the next row, and no other row notices.
+
+The loop does not wait for the device: it reads back only every `check_every` steps which rows
+stopped early. A row with a non-finite loss stops and is marked; the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from invertory.inversion.adam import RowAdam
+from invertory.inversion.objective import Objective, Tensors
+from invertory.inversion.slots import RESULTS, Outcome, Slots, collect, where
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Precision = Literal["float32", "bf16"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Adam over slots: a budget of steps, a loss to stop at, a precision."""
+
+    steps: int
+    target_loss: float | None = None  # a row whose weighted total is at or below it has finished
+    adam: RowAdam = field(default_factory=RowAdam)
+    precision: Precision = "float32"  # bf16: networks under autocast, variables stay float32
+    check_every: int = 10  # steps between two looks for rows that stopped early
+
+    def run(
+        self, objective: Objective, targets: Tensor, *, seeds: Sequence[int], batch_size: int
+    ) -> Outcome:
+        """targets [N, 3, H, W] float32 in [-1, 1] => outcome; at most `batch_size` rows at once.
+
+        Iterates 0 to `steps` are evaluated (0 is the start), so `steps` + 1 evaluations a row.
+        When the device runs out of memory the batch is halved and rows under way start again.
+        """
+        _check(targets, seeds, batch_size, self.steps)
+        done: list[Slots] = []
+        while left := _left(len(targets), done):
+            try:
+                self._drain(objective, targets, seeds, left, batch_size, done)
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                batch_size //= 2
+            else:
+                break
+            # only here, outside the handler, are the failed batch's tensors let go
+            _log.warning("out of memory: going on with batches of %d", batch_size)
+            if targets.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return collect(objective, done)
+
+    def _drain(
+        self,
+        objective: Objective,
+        targets: Tensor,
+        seeds: Sequence[int],
+        left: list[int],
+        batch_size: int,
+        done: list[Slots],
+    ) -> None:
+        """Run the rows `left`, putting finished ones into `done`."""
+        first, waiting = left[:batch_size], left[batch_size:]
+        slots = self._open(objective, targets, seeds, first)
+        looks = 0
+        while slots.row:
+            self._step(objective, slots)
+            looks += 1
+            finished = self._finished(slots, is_look=looks % self.check_every == 0)
+            if not finished:
+                continue
+            done.append(slots.select(finished, RESULTS))
+            fresh, waiting = waiting[: len(finished)], waiting[len(finished) :]
+            if fresh:
+                refilled = finished[: len(fresh)]
+                slots.write(refilled, self._open(objective, targets, seeds, fresh))
+            if empty := set(finished[len(fresh) :]):
+                slots = slots.select([s for s in range(len(slots.row)) if s not in empty])
+
+    def _open(
+        self, objective: Objective, targets: Tensor, seeds: Sequence[int], rows: list[int]
+    ) -> Slots:
+        """Fresh slots for `rows`."""
+        device, n = targets.device, len(rows)
+        index = torch.tensor(rows, device=device)
+        with torch.no_grad(), self._autocast(device):
+            start = objective.start(targets[index], [seeds[row] for row in rows])
+        variables = {k: v.detach().float().clone() for k, v in start.variables.items()}
+        kept = {f"variable.{k}": variables[k] for k in objective.results}
+        kept["step"] = torch.zeros(n, dtype=torch.int64, device=device)
+        kept["terms"] = torch.full((n, len(objective.weights)), torch.nan, device=device)
+        tensors = {
+            "variables": variables,
+            "constants": {k: v.detach().contiguous() for k, v in start.constants.items()},
+            "m": {k: torch.zeros_like(v) for k, v in variables.items()},
+            "v": {k: torch.zeros_like(v) for k, v in variables.items()},
+            "best": {**_clones(kept), "loss": torch.full((n,), torch.inf, device=device)},
+            "last": {**_clones(kept), "loss": torch.full((n,), torch.nan, device=device)},
+            "row": {
+                "step": torch.zeros(n, dtype=torch.int64, device=device),
+                "is_active": torch.ones(n, dtype=torch.bool, device=device),
+                "is_finite": torch.ones(n, dtype=torch.bool, device=device),
+            },
+        }
+        return Slots(list(rows), [0] * n, tensors)
+
+    def _step(self, objective: Objective, slots: Slots) -> None:
+        """Evaluate every slot, keep what is worth keeping, and move the rows that go on."""
+        row = slots.tensors["row"]
+        is_over = min(slots.age) >= self.steps  # each row is at its last iterate: no gradient
+        terms, totals, gradients = self._evaluate(objective, slots, with_gradient=not is_over)
+        is_known = torch.isfinite(totals)
+        self._keep(slots, terms, totals, row["is_active"] & is_known)
+        is_done = row["step"] >= self.steps
+        if self.target_loss is not None:
+            is_done = is_done | (totals <= self.target_loss)
+        is_sound = is_known & (is_done | _rows_finite(gradients, is_known))
+        row["is_finite"] = row["is_finite"] & (is_sound | ~row["is_active"])
+        is_moving = row["is_active"] & is_sound & ~is_done
+        if not is_over:
+            self._move(objective, slots, gradients, is_moving)
+        row["is_active"] = is_moving
+        row["step"] = row["step"] + is_moving
+        slots.age = [age + 1 for age in slots.age]
+
+    def _evaluate(
+        self, objective: Objective, slots: Slots, *, with_gradient: bool
+    ) -> tuple[Tensor, Tensor, Tensors]:
+        """=> terms [B, T], weighted totals [B], gradient of each variable [B, ...]."""
+        constants, step = slots.tensors["constants"], slots.tensors["row"]["step"]
+        variables = slots.tensors["variables"]
+        leaves = {k: v.detach().requires_grad_(with_gradient) for k, v in variables.items()}
+        with torch.set_grad_enabled(with_gradient):
+            with self._autocast(step.device):
+                named = objective.losses(leaves, constants, step)
+            terms = torch.stack([named[name].float() for name in objective.weights], dim=1)
+            scales = list(objective.weights.values())
+            totals = torch.stack([terms[:, i] * s for i, s in enumerate(scales)]).sum(0)
+            batch_total = totals.sum()  # a sum: the gradient of a row has no other row in it
+        if not with_gradient:
+            return terms, totals, {}
+        gradients = torch.autograd.grad(
+            batch_total, list(leaves.values()), allow_unused=True, materialize_grads=True
+        )
+        return terms.detach(), totals.detach(), dict(zip(leaves, gradients, strict=True))
+
+    def _keep(self, slots: Slots, terms: Tensor, totals: Tensor, is_known: Tensor) -> None:
+        """Note the iterate of the rows whose loss is known: as the last, and as the best if so."""
+        seen = {"step": slots.tensors["row"]["step"], "terms": terms, "loss": totals}
+        for name in slots.tensors["last"]:
+            if name.startswith("variable."):
+                seen[name] = slots.tensors["variables"][name.removeprefix("variable.")]
+        best = slots.tensors["best"]
+        is_better = is_known & (totals < best["loss"])
+        slots.tensors["best"] = {k: where(is_better, seen[k], v) for k, v in best.items()}
+        last = slots.tensors["last"]
+        slots.tensors["last"] = {k: where(is_known, seen[k], v) for k, v in last.items()}
+
+    def _move(
+        self, objective: Objective, slots: Slots, gradients: Tensors, is_moving: Tensor
+    ) -> None:
+        """One Adam step of the moving rows; the others keep variable and moments, NaN or not."""
+        variables, m, v = (slots.tensors[group] for group in ("variables", "m", "v"))
+        step = slots.tensors["row"]["step"]
+        rate = objective.learning_rate(step)
+        moved: Tensors = {}
+        with torch.no_grad():
+            for name, old in variables.items():
+                moved[name], (new_m, new_v) = self.adam.update(
+                    old, gradients[name], (m[name], v[name]), step=step, rate=rate
+                )
+                m[name] = where(is_moving, new_m, m[name])
+                v[name] = where(is_moving, new_v, v[name])
+            moved |= objective.settle(moved)
+            for name, old in variables.items():
+                variables[name] = where(is_moving, moved[name], old)
+
+    def _finished(self, slots: Slots, *, is_look: bool) -> list[int]:
+        """Slots whose row has finished: by the host's own count, or after a look at the device."""
+        is_spent = [age > self.steps for age in slots.age]
+        if is_look or any(is_spent):
+            is_active = slots.tensors["row"]["is_active"].tolist()  # waits for the device
+            return [s for s, active in enumerate(is_active) if not active]
+        return []
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def _rows_finite(gradients: Mapping[str, Tensor], like: Tensor) -> Tensor:
+    """=> [B] bool: every gradient of the row is finite."""
+    is_finite = torch.ones_like(like)
+    for gradient in gradients.values():
+        is_finite = is_finite & torch.isfinite(gradient).flatten(1).all(1)
+    return is_finite
+
+
+def _left(num_rows: int, done: list[Slots]) -> list[int]:
+    finished = {row for piece in done for row in piece.row}
+    return [row for row in range(num_rows) if row not in finished]
+
+
+def _check(targets: Tensor, seeds: Iterable[int], batch_size: int, steps: int) -> None:
+    if targets.dim() != 4 or len(targets) == 0:
+        raise ValueError(
+            f"expected targets [N, 3, H, W] with N of at least 1, got {list(targets.shape)}"
+        )
+    if (num_seeds := len(list(seeds))) != len(targets):
+        raise ValueError(
+            f"expected one seed per target ({len(targets)}), got {num_seeds}: "
+            "pass the seeds of the rows, in their order"
+        )
+    if batch_size < 1 or steps < 0:
+        raise ValueError(
+            f"expected batch_size of at least 1 and steps of at least 0, "
+            f"got {batch_size} and {steps}"
+        )
+
+
+def _clones(tensors: Tensors) -> Tensors:
+    return {name: tensor.clone() for name, tensor in tensors.items()}

@@ -1,0 +1,56 @@
+"""What a method tells the engine: how rows start, and what their losses are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where rows begin; every tensor has one entry per row in front."""
+
+    variables: Tensors  # name => [n, ...], what Adam moves
+    constants: Tensors  # name => [n, ...], computed once per row: targets, features, draws
+
+
+class Objective(Protocol):
+    """A method's loss. Nothing in it may depend on the other rows of the batch."""
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Term => weight in the total."""
+        ...
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Names of the variables to hand back."""
+        ...
+
+    @property
+    def iterate(self) -> Literal["best", "last"]:
+        """Which iterate is the result."""
+        ...
+
+    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+        """targets [n, 3, H, W] in [-1, 1], one seed per row => n rows."""
+        ...
+
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        """Every term of `weights` => [n], unweighted, at the rows' own `step` [n]."""
+        ...
+
+    def learning_rate(self, step: Tensor) -> Tensor:
+        """step [n] => rate [n]."""
+        ...
+
+    def settle(self, variables: Tensors) -> Tensors:
+        """The variables which a constraint changes after a step (none: an empty dict)."""
+        ...

