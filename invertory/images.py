@@ -1,0 +1,283 @@
+"""Pictures in memory and on disk: files of every kind to upright 8-bit sRGB, tensors, and back.
+
+In memory a picture is uint8 RGB [H, W, 3] or float32 RGB [N, 3, H, W] in [-1, 1]; on disk uint8.
+A file is never trusted: its size is read from the header before anything is decoded, Pillow's
+global settings are neither changed nor relied upon, and no warning reaches the caller.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+Pixels = npt.NDArray[np.uint8]
+Reason = Literal[
+    "empty", "not_an_image", "truncated", "too_large", "too_small", "unsupported", "decode_failed"
+]
+
+# Decoders that run no outside program and tell the size from the header.
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+MAX_PIXELS: Final = 89_478_485  # 256 MiB of RGB, the bound Pillow itself warns at
+ORIENTATION: Final = 0x0112  # EXIF tag
+BACKGROUND: Final = (255, 255, 255)  # what transparent pixels lie on
+
+_UNSUPPORTED: Final = {  # what we know of and do not read: (offset, magic) => name
+    (0, b"8BPS"): "Photoshop",
+    (0, b"%PDF"): "PDF",
+    (0, b"%!PS"): "PostScript",
+    (0, b"<svg"): "SVG",
+    (4, b"ftyphei"): "HEIC",
+    (4, b"ftypmif1"): "HEIF",
+    (0, b"\0\0\1\0"): "ICO",
+    (0, b"\x76\x2f\x31\x01"): "OpenEXR",
+    (0, b"\xff\x0a"): "JPEG XL",
+    (4, b"JXL "): "JPEG XL",
+}
+_MAGIC: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+
+
+class BadPicture(Exception):  # noqa: N818 - the name of what it is
+    """A file that gives no picture; `status` is a word of the images table."""
+
+    def __init__(self, status: Reason, reason: str) -> None:
+        super().__init__(reason)
+        self.status: Reason = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded file; `mode` and `format` are the file's, the size is the upright picture's."""
+
+    pixels: Pixels  # [H, W, 3] uint8 sRGB, upright
+    format: str
+    mode: str  # Pillow's; RGB also for 16-bit RGB files, of which the upper byte is kept
+    orientation: int  # EXIF, 1..8; 1 where the file states none
+    num_frames: int
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_px: int = 1) -> Picture:
+    """The first frame of a picture file, upright, in sRGB, on white; or `BadPicture`.
+
+    `max_pixels` bounds width x height, `min_px` the shorter side; both are judged by the header.
+    Pillow's own hard limit (twice its MAX_IMAGE_PIXELS) holds besides.
+    """
+    if not data:
+        raise BadPicture("empty", "the file has no bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # bombs, broken EXIF: judged here, not announced
+        try:
+            image = _open(data)
+            _check_size(image.size, max_pixels, min_px)
+            return _read(image)
+        except BadPicture:
+            raise
+        except UnidentifiedImageError as error:
+            raise _unidentified(data) from error
+        except Exception as error:  # a decoder may raise anything on a broken file
+            raise _broken(data, error) from error
+
+
+def to_tensor(pictures: Pixels | Sequence[Pixels]) -> Tensor:
+    """uint8 [H, W, 3] (or N of one size) => float32 [N, 3, H, W] in [-1, 1]; N is 1 for one."""
+    batch = np.stack([pictures] if isinstance(pictures, np.ndarray) else list(pictures))
+    if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
+        raise ValueError(f"expected uint8 [H, W, 3] pictures, got {batch.dtype} {batch.shape[1:]}")
+    return torch.from_numpy(batch).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+
+
+def to_uint8(pictures: Tensor) -> Pixels:
+    """[N, 3, H, W] or [3, H, W] in [-1, 1] (clipped) => uint8 [N, H, W, 3] or [H, W, 3]."""
+    if pictures.ndim not in (3, 4) or pictures.shape[-3] != 3:
+        raise ValueError(f"expected [N, 3, H, W] or [3, H, W], got {list(pictures.shape)}")
+    levels = pictures.detach().float().add(1).mul(127.5).round().clamp(0, 255)
+    return levels.to(torch.uint8).movedim(-3, -1).contiguous().cpu().numpy()
+
+
+def encode(
+    picture: Pixels, format: Literal["png", "jpeg", "webp"] = "png", *, quality: int = 95
+) -> bytes:
+    """uint8 [H, W, 3] => file bytes. PNG loses nothing; `quality` is that of JPEG and WebP."""
+    options: dict[str, dict[str, Any]] = {
+        "png": {"compress_level": 6},
+        "jpeg": {"quality": quality, "subsampling": 0},
+        "webp": {"quality": quality, "method": 4},
+    }
+    if format not in options:
+        raise ValueError(f"unknown picture format {format!r}; known are {sorted(options)}")
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, format.upper(), **options[format])
+    return buffer.getvalue()
+
+
+def resize(picture: Pixels, width: int, height: int) -> Pixels:
+    """uint8 [H, W, 3] => [height, width, 3], antialiased (Lanczos)."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+    return np.array(resized)
+
+
+def _open(data: bytes) -> Image.Image:
+    Image.init()  # a Pillow built without a library lacks its format
+    return Image.open(BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+
+
+def _check_size(size: tuple[int, int], max_pixels: int, min_px: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        limit = f"{max_pixels} pixels are allowed"
+        raise BadPicture("too_large", f"{width}x{height} px stated in the header; {limit}")
+    if min(width, height) < min_px:
+        raise BadPicture("too_small", f"{width}x{height} px; the shorter side must have {min_px}")
+
+
+def _read(image: Image.Image) -> Picture:
+    """Decode an opened file: frames are counted, the first one is read."""
+    file_format, mode = image.format or "", image.mode
+    orientation = _orientation(image) if file_format == "TIFF" else 1  # TIFF turns itself here:
+    image.load()
+    if file_format != "TIFF":  # after the pixels: PNG decodes to find its EXIF, and once only
+        orientation = _orientation(image)
+    pixels = np.array(_to_rgb(_upright(image)))
+    return Picture(pixels, file_format, mode, orientation, _num_frames(image))
+
+
+def _num_frames(image: Image.Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # the first frame is whole, a later one is not
+        return 1
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # broken EXIF: the picture is read as it lies
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken EXIF
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode => RGB in sRGB, alpha laid on `BACKGROUND`."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_scale(np.asarray(image))).convert("RGB")
+    if image.mode == "LAB":
+        lab = ImageCms.createProfile("LAB")
+        return _converted(image, ImageCms.ImageCmsProfile(lab)) or image.convert("L").convert("RGB")
+    has_alpha = image.has_transparency_data
+    if image.mode in ("1", "P", "PA", "LA", "La", "RGBa") or (has_alpha and image.mode != "RGBA"):
+        image = _keep_profile(image, image.convert("RGBA" if has_alpha else "RGB"))
+    if not has_alpha:
+        return _to_srgb(image)
+    alpha = image.getchannel("A")
+    colour = _to_srgb(_keep_profile(image, image.convert("RGB")))
+    return Image.composite(colour, Image.new("RGB", colour.size, BACKGROUND), alpha)
+
+
+def _keep_profile(source: Image.Image, converted: Image.Image) -> Image.Image:
+    converted.info["icc_profile"] = source.info.get("icc_profile")
+    return converted
+
+
+def _scale(values: npt.NDArray[Any]) -> Pixels:
+    """Wide integers and floats => 8 bits: scaled, never clipped.
+
+    Integers within 0..65535 are taken as 16-bit, floats within 0..1 as intensities and within
+    0..255 as 8-bit levels; what fits none of these is stretched from its minimum to its maximum.
+    """
+    is_integer = values.dtype.kind in "iu"
+    levels = values.astype(np.float64)
+    if not np.isfinite(levels).all():
+        raise BadPicture("decode_failed", "the picture has pixels that are not finite")
+    low, high = float(levels.min()), float(levels.max())
+    top = 65535.0 if is_integer else 1.0 if high <= 1 else 255.0
+    if low < 0 or high > top:
+        levels, top = levels - low, high - low
+    return np.rint(levels * (255 / top)).astype(np.uint8)
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """By the embedded ICC profile where there is a usable one, else as Pillow converts."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image.convert("RGB")
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if "sRGB" in (source.profile.profile_description or ""):
+            return image.convert("RGB")
+    except Exception:  # no profile at all
+        return image.convert("RGB")
+    return _converted(image, source) or image.convert("RGB")
+
+
+def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image | None:
+    """`image` from `source` to sRGB; None where the profile does not fit the picture's mode."""
+    try:
+        return ImageCms.profileToProfile(
+            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except Exception:  # a profile of another colour space, or a broken one
+        return None
+
+
+def _unidentified(data: bytes) -> BadPicture:
+    """Why no decoder took the file."""
+    head = data.lstrip()[:64] if data[:1].isspace() else data[:64]
+    for (offset, magic), name in _UNSUPPORTED.items():
+        if head[offset : offset + len(magic)] == magic:
+            return BadPicture("unsupported", f"{name} files are not read; {', '.join(FORMATS)} are")
+    if not data.startswith(_MAGIC) or (data.startswith(b"RIFF") and data[8:12] != b"WEBP"):
+        return BadPicture("not_an_image", f"no picture format begins with {data[:12]!r}")
+    if _is_cut(data):
+        return BadPicture("truncated", f"the file ends within its header, after {len(data)} bytes")
+    return BadPicture("decode_failed", "the header is broken")
+
+
+def _broken(data: bytes, error: Exception) -> BadPicture:
+    """Why the decoder failed."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, Image.DecompressionBombError) or "too large" in str(error):
+        return BadPicture("too_large", reason)
+    if isinstance(error, EOFError) or "truncated" in str(error).lower() or _is_cut(data):
+        return BadPicture("truncated", reason)
+    return BadPicture("decode_failed", reason)
+
+
+def _is_cut(data: bytes) -> bool:
+    """Whether the end that the file's own format prescribes is missing."""
+    if data.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in data[-4096:]
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-4096:]
+    if data.startswith(b"GIF8"):
+        return b"\x3b" not in data[-16:]
+    if data.startswith(b"RIFF"):
+        return len(data) < int.from_bytes(data[4:8], "little") + 8
+    if data.startswith(b"BM"):
+        return len(data) < int.from_bytes(data[2:6], "little")
+    return False

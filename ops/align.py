@@ -1,0 +1,160 @@
+"""Align: photographs to the crops their generator knows, with the way back into the photograph."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from invertory.alignment import Crop, align_face, centre_crop, face_quad, outside_share
+from invertory.images import MAX_PIXELS, BadPicture, Pixels, decode, encode
+from invertory.landmarks import Face, FaceDetector
+from ops.ingest import Read, describe, unread_status
+from ops.schemas import ALIGNED
+from ops.streams import Chunk, chunk, reject
+
+Row = dict[str, Any]
+CropFormat = Literal["png", "jpeg", "webp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Align:
+    """Rows of `images` with status "ok" => a row of `aligned` for each face that is fit.
+
+    Faces are numbered by falling area. A picture without any fit face gives one reject under its
+    image_id; where some faces are fit, each other one gives a reject under its crop_id. Rows of
+    another status are accounted for in `images` and pass without a trace.
+    """
+
+    read: Read
+    detector: FaceDetector
+    size_px: int
+    faces: Literal["largest", "all"] = "largest"
+    max_faces: int = 16
+    min_face_px: int = 64  # side of the quad, in the photograph
+    max_outside_share: float = 0.5
+    rotate_level: bool = True
+    transform_size: int | None = None
+    crop_format: CropFormat = "png"
+    max_pixels: int = MAX_PIXELS
+
+    def __call__(self, images: pa.RecordBatch) -> Chunk:
+        return _each_image(images, self.read, self.max_pixels, self._align)
+
+    def _align(self, image: Row, picture: Pixels) -> tuple[list[Row], list[Row]]:
+        found = self.detector.detect(picture)
+        if not found:
+            return [], [reject(image["image_id"], "no_face", "no face was found", image["uri"])]
+        wanted = found[: 1 if self.faces == "largest" else self.max_faces]
+        rows: list[Row] = []
+        rejects: list[Row] = []
+        for index, face in enumerate(wanted):
+            crop = self._crop(picture, face)
+            if isinstance(crop, tuple):
+                rejects.append(reject(f"{image['image_id']}:{index}", *crop, image["uri"]))
+                continue
+            row = _aligned_row(image, crop, index, len(found), self.crop_format)
+            row |= {"anchors": face.anchors.ravel().tolist(), "confidence": face.confidence}
+            rows.append(row)
+        if not rows:  # the largest face speaks for the picture
+            rejects = [rejects[0] | {"row_id": image["image_id"]}]
+        return rows, rejects
+
+    def _crop(self, picture: Pixels, face: Face) -> Crop | tuple[str, str]:
+        """The crop, or the status and reason of a face that is not fit."""
+        quad = face_quad(face.anchors, rotate_level=self.rotate_level)
+        side = float(np.hypot(*(quad[3] - quad[0])))
+        if side < self.min_face_px:
+            reason = f"the crop would cover {side:.0f} px; {self.min_face_px} are asked for"
+            return "face_too_small", reason
+        outside = outside_share(quad, picture.shape[1], picture.shape[0])
+        if outside > self.max_outside_share:
+            reason = f"{outside:.0%} of the crop lies outside the photograph"
+            return "outside_picture", f"{reason}; {self.max_outside_share:.0%} are allowed"
+        return align_face(
+            picture,
+            face.anchors,
+            size_px=self.size_px,
+            transform_size=self.transform_size,
+            rotate_level=self.rotate_level,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CentreCrop:
+    """Rows of `images` with status "ok" => a row of `aligned` each: the largest centred square."""
+
+    read: Read
+    size_px: int
+    crop_format: CropFormat = "png"
+    max_pixels: int = MAX_PIXELS
+
+    def __call__(self, images: pa.RecordBatch) -> Chunk:
+        return _each_image(images, self.read, self.max_pixels, self._crop)
+
+    def _crop(self, image: Row, picture: Pixels) -> tuple[list[Row], list[Row]]:
+        crop = centre_crop(picture, size_px=self.size_px)
+        return [_aligned_row(image, crop, 0, 0, self.crop_format)], []
+
+
+def _each_image(
+    images: pa.RecordBatch,
+    read: Read,
+    max_pixels: int,
+    make: Callable[[Row, Pixels], tuple[list[Row], list[Row]]],
+) -> Chunk:
+    """Every picture read again, checked to be the one ingested, and cropped by `make`."""
+    rows: list[Row] = []
+    rejects: list[Row] = []
+    for image in images.to_pylist():
+        if image["status"] != "ok":
+            continue
+        picture, fault = _picture(image, read, max_pixels)
+        if picture is None:
+            rejects.append(reject(image["image_id"], *fault, image["uri"]))
+            continue
+        made, refused = make(image, picture)
+        rows += made
+        rejects += refused
+    return chunk(images.num_rows, rows, rejects, ALIGNED)
+
+
+def _picture(image: Row, read: Read, max_pixels: int) -> tuple[Pixels | None, tuple[str, str]]:
+    """The picture, or None with status and reason."""
+    try:
+        data = read(image["uri"])
+    except Exception as error:
+        return None, (unread_status(error), describe(error))
+    if hashlib.sha256(data).hexdigest() != image["image_id"]:
+        return None, ("vanished", "the file is no longer the one that was ingested")
+    try:
+        return decode(data, max_pixels=max_pixels).pixels, ("ok", "")
+    except BadPicture as error:
+        return None, (error.status, error.reason)
+
+
+def _aligned_row(
+    image: Row, crop: Crop, index: int, num_faces: int, crop_format: CropFormat
+) -> Row:
+    return {
+        "crop_id": f"{image['image_id']}:{index}",
+        "image_id": image["image_id"],
+        "uri": image["uri"],
+        "face_index": index,
+        "num_faces": num_faces,
+        "crop": {
+            "bytes": encode(crop.pixels, crop_format),
+            "path": f"{image['image_id']}_{index}.{crop_format}",
+        },
+        "size_px": crop.pixels.shape[0],
+        "quad": crop.quad.ravel().tolist(),
+        "crop_to_source": crop.crop_to_source.ravel().tolist(),
+        "anchors": None,
+        "confidence": None,
+        "roll_deg": crop.roll_deg,
+        "outside_share": crop.outside_share,
+    }

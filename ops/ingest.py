@@ -1,0 +1,144 @@
+"""Ingest: the files of a shard to rows of `images`; every file has a row, broken ones included.
+
+A URI is valid UTF-8 text on one line. Where a file's name is not, the source escapes it: bytes
+that are not valid UTF-8, control characters, "::" and "%" are written %XX, and `read` undoes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+
+from invertory.images import MAX_PIXELS, BadPicture, Picture, decode
+from ops.schemas import IMAGES
+from ops.streams import MAX_ERROR_CHARS, Chunk, chunk
+
+Read = Callable[[str], bytes]
+MAX_BYTES: Final = 256 * 2**20
+NUM_READERS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """Rows of `entries` => rows of `images`.
+
+    `first_of` names the file that stands for each image_id (see `first_uris`); every other file
+    with the same bytes is a `duplicate`. It is worked out before the first row, so that a row
+    depends on no other.
+    """
+
+    read: Read
+    max_pixels: int = MAX_PIXELS
+    min_px: int = 64
+    max_bytes: int = MAX_BYTES
+    first_of: Mapping[str, str] = field(default_factory=dict)
+    num_readers: int = NUM_READERS
+
+    def __call__(self, entries: pa.RecordBatch) -> Chunk:
+        listed = entries.to_pylist()
+        rows = [self._row(entry, data) for entry, data in self._contents(listed)]
+        return chunk(len(listed), rows, [], IMAGES)
+
+    def _contents(
+        self, entries: list[dict[str, Any]]
+    ) -> Iterator[tuple[dict[str, Any], bytes | Exception]]:
+        """Files are read `num_readers` at a time, and no more than these are held."""
+        with ThreadPoolExecutor(self.num_readers) as pool:
+            for start in range(0, len(entries), self.num_readers):
+                group = entries[start : start + self.num_readers]
+                yield from zip(group, pool.map(self._content, group), strict=True)
+
+    def _content(self, entry: dict[str, Any]) -> bytes | Exception:
+        if (entry["size_bytes"] or 0) > self.max_bytes:
+            reason = f"{entry['size_bytes']} bytes; {self.max_bytes} are allowed"
+            return BadPicture("too_large", reason)
+        try:
+            return self.read(entry["uri"])
+        except Exception as error:
+            return error
+
+    def _row(self, entry: dict[str, Any], data: bytes | Exception) -> dict[str, Any]:
+        row = dict.fromkeys(IMAGES.names)
+        row |= {"uri": entry["uri"], "size_bytes": entry["size_bytes"]}
+        if isinstance(data, Exception):
+            return row | {"status": unread_status(data), "error": describe(data)}
+        image_id = hashlib.sha256(data).hexdigest()
+        row |= {"image_id": image_id, "size_bytes": len(data)}
+        first = self.first_of.get(image_id, entry["uri"])
+        if first != entry["uri"]:
+            return row | {"status": "duplicate", "error": first}
+        try:
+            picture = decode(data, max_pixels=self.max_pixels, min_px=self.min_px)
+        except BadPicture as error:
+            return row | {"status": error.status, "error": describe(error)}
+        except Exception as error:
+            return row | {"status": "decode_failed", "error": describe(error)}
+        return row | _described(picture)
+
+
+def first_uris(
+    entries: Iterable[pa.RecordBatch],
+    read: Read,
+    known: Mapping[str, str],
+    *,
+    num_readers: int = NUM_READERS,
+) -> dict[str, str]:
+    """The uri that stands for each image_id: `known` ones (of earlier shards), then as listed.
+
+    Only files of a size that another listed file has, or whose size is not known, are read here:
+    files of different size are not equal. `entries` need `uri`, and `size_bytes` to spare reads.
+    """
+    listed = [(e["uri"], e.get("size_bytes")) for batch in entries for e in batch.to_pylist()]
+    counts: dict[int | None, int] = {}
+    for _, size in listed:
+        counts[size] = counts.get(size, 0) + 1
+    suspects = [uri for uri, size in listed if size is None or counts[size] > 1]
+    first = dict(known)
+    with ThreadPoolExecutor(num_readers) as pool:
+        for start in range(0, len(suspects), num_readers):
+            group = suspects[start : start + num_readers]
+            for uri, digest in zip(group, pool.map(lambda u: _digest(read, u), group), strict=True):
+                if digest is not None:
+                    first.setdefault(digest, uri)
+    return first
+
+
+def unread_status(error: Exception) -> str:
+    """The status of a file that could not be read."""
+    if isinstance(error, BadPicture):
+        return error.status
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:  # the source's own limit
+        return "too_large"
+    return "vanished" if isinstance(error, FileNotFoundError) else "unreadable"
+
+
+def describe(error: Exception) -> str:
+    """An error as one short line of valid UTF-8."""
+    text = error.reason if isinstance(error, BadPicture) else f"{type(error).__name__}: {error}"
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return line[:MAX_ERROR_CHARS]
+
+
+def _digest(read: Read, uri: str) -> str | None:
+    try:
+        return hashlib.sha256(read(uri)).hexdigest()
+    except Exception:  # `Ingest` reads it again and says why
+        return None
+
+
+def _described(picture: Picture) -> dict[str, Any]:
+    return {
+        "format": picture.format,
+        "mode": picture.mode,
+        "width_px": picture.width,
+        "height_px": picture.height,
+        "orientation": picture.orientation,
+        "num_frames": picture.num_frames,
+        "status": "ok",
+    }
