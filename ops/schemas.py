@@ -177,6 +177,8 @@ EXPORTED: Final = _table(  # one row: a sample of the exported set
     ("image", PICTURE),
 )
 
+EXPORT_INDEX: Final = pa.schema([field for field in EXPORTED if field.name != "image"])
+
 CARDS: Final = _table(  # one row: a network that took part
     ("name", pa.string()),
     ("kind", pa.string()),  # generator, encoder, scorer, perceptual, detector

@@ -38,7 +38,10 @@ def reject(row_id: str, status: str, error: object, uri: str | None = None) -> d
 
 
 def chunk(
-    num_inputs: int, rows: Sequence[dict[str, Any]], rejects: Sequence[dict[str, Any]], schema: pa.Schema
+    num_inputs: int,
+    rows: Sequence[dict[str, Any]],
+    rejects: Sequence[dict[str, Any]],
+    schema: pa.Schema,
 ) -> Chunk:
     """Rows as dictionaries to a `Chunk`; a row that does not fit `schema` is an error."""
     return Chunk(
@@ -48,7 +51,9 @@ def chunk(
     )
 
 
-def rechunk(batches: Iterable[pa.RecordBatch], num_rows: int, start: int = 0) -> Iterator[pa.RecordBatch]:
+def rechunk(
+    batches: Iterable[pa.RecordBatch], num_rows: int, start: int = 0
+) -> Iterator[pa.RecordBatch]:
     """The rows from `start` on, in batches of exactly `num_rows` (the last may be shorter)."""
     held: list[pa.RecordBatch] = []
     count, skip = 0, start

@@ -12,7 +12,9 @@ NUMBERS = pa.schema([pa.field("n", pa.int64(), nullable=False)])
 def batches(*sizes: int) -> list[pa.RecordBatch]:
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
     pairs = zip(sizes, ends, strict=True)
-    return [pa.record_batch([pa.array(range(e - s, e), pa.int64())], schema=NUMBERS) for s, e in pairs]
+    return [
+        pa.record_batch([pa.array(range(e - s, e), pa.int64())], schema=NUMBERS) for s, e in pairs
+    ]
 
 
 def evens(batch: pa.RecordBatch) -> Chunk:

@@ -1,0 +1,109 @@
+"""Latents paired over a protected attribute: Ramaswamy, Kim and Russakovsky 2021, "Fair Attribute
+Classification through Latent Space De-biasing", https://arxiv.org/abs/2012.01469
+
+The paper flips the protected distance and keeps the target's. Both are linear constraints, so the
+nearest latent that meets them, and any further ones, has a closed form, for which the official
+code searches by gradient:  z' = z + W^T (W W^T)^-1 (s - (W z + b)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from invertory.boundaries import Boundary
+
+Variant = Literal["pair", "on_hyperplane", "perpendicular", "perpendicular_on_hyperplane"]
+Rows = Literal["together", "each"]
+
+MAX_CONDITION = 1e10  # of the Gram matrix of unit normals, beyond which they contradict
+
+
+def move_to(z: Tensor, W: Tensor, b: Tensor, s: Tensor) -> Tensor:
+    """The nearest z' with W z' + b = s. z [N, D], W [k, D], b [k], s [N, k] => [N, D] float64."""
+    z, W, b, s = (t.double() for t in (z, W, b, s))
+    gram = W @ W.T
+    scale = gram.diagonal().rsqrt()
+    condition = torch.linalg.cond(gram * scale[:, None] * scale)
+    if not condition < MAX_CONDITION:
+        raise ValueError(
+            f"expected boundaries that point different ways, got a Gram matrix of condition "
+            f"{float(condition):.1e}; two of {len(W)} constraints are (nearly) the same: drop one"
+        )
+    return z + torch.linalg.solve(gram, (s - (z @ W.T + b)).T).T @ W
+
+
+def pair(
+    z: Tensor,
+    target: tuple[Tensor, float],
+    protected: tuple[Tensor, float],
+    variant: Variant = "pair",
+) -> Tensor:
+    """z [N, D] => z' [N, D] float64; a hyperplane is (unit normal [D], offset).
+
+    "pair" is the paper's: target distance kept, protected negated. Its ablations: "on_hyperplane"
+    makes the protected distance 0; "perpendicular" ones do not keep the target's.
+    """
+    (w_a, b_a), (w_g, b_g) = target, protected
+    normals, offsets = (
+        torch.stack([w_a, w_g]).double(),
+        torch.tensor([b_a, b_g], dtype=torch.float64),
+    )
+    normals, offsets = normals.to(z.device), offsets.to(z.device)
+    wanted = z.double() @ normals.T + offsets
+    wanted[:, 1] *= 0.0 if variant.endswith("on_hyperplane") else -1.0
+    kept = slice(1, 2) if variant.startswith("perpendicular") else slice(0, 2)
+    return move_to(z, normals[kept], offsets[kept], wanted[:, kept])
+
+
+def partner(
+    w_plus: Tensor,
+    target: Boundary,
+    protected: Boundary,
+    extra: Sequence[Boundary] = (),
+    *,
+    rows: Rows = "together",
+    min_distance: float = 0.0,
+    is_protected: Tensor | None = None,
+) -> Tensor:
+    """w_plus [N, rows, w_dim] => its partners, same shape and dtype.
+
+    The distance to `protected` is negated; those to `target` and `extra` stay. "together" takes
+    distances as means over the rows (a boundary of one row then moves every row alike); "each"
+    solves every row of W+ by itself, and needs boundaries of one row.
+
+    `min_distance` (ours; 0 is the paper) is how far beyond the protected plane a partner lies at
+    least, `is_protected` [N] bool the labels that it is to leave; by default the signs of the
+    distances.
+    """
+    bounds = [target, protected, *extra]
+    if rows == "each":
+        if any(len(bound.normal) > 1 for bound in bounds):
+            raise ValueError(
+                "expected boundaries of one row to solve each row by itself, got several rows; "
+                "fit them in W, or use rows='together'"
+            )
+        flat = w_plus.flatten(0, 1)[:, None]
+        labels = None if is_protected is None else is_protected.repeat_interleave(w_plus.shape[1])
+        moved = partner(
+            flat, target, protected, extra, min_distance=min_distance, is_protected=labels
+        )
+        return moved.reshape(w_plus.shape)
+    wanted = torch.stack([bound.distance(w_plus) for bound in bounds], 1)
+    wanted[:, 1] = _beyond(wanted[:, 1], min_distance, is_protected)
+    num_rows = w_plus.shape[1]
+    W = torch.stack([bound.normal.expand(num_rows, -1).flatten() for bound in bounds]) / num_rows
+    b = w_plus.new_tensor([bound.plane[1] for bound in bounds], dtype=torch.float64)
+    moved = move_to(w_plus.flatten(1), W.to(w_plus.device), b, wanted)
+    return moved.reshape(w_plus.shape).to(w_plus.dtype)
+
+
+def _beyond(distance: Tensor, min_distance: float, is_protected: Tensor | None) -> Tensor:
+    """Minus the distance; or, with a least distance, that far on the side opposite to the label."""
+    if min_distance == 0.0:
+        return -distance
+    label = distance > 0 if is_protected is None else is_protected.to(distance.device)
+    return torch.where(label, -1.0, 1.0) * distance.abs().clamp_min(min_distance)

@@ -1,0 +1,154 @@
+"""Augment: every latent gets a partner, its protected attribute flipped and its target kept.
+
+The partner's latent has a closed form (`invertory.debias`); a linear plane is only a proxy, so its
+picture is scored anew, and what did not come out as asked for is a reject.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from invertory.boundaries import Boundary
+from invertory.debias import partner
+from ops import schemas
+from ops.render import Failure, Rendered, Renderer, read_latents, score_columns
+from ops.streams import Chunk, chunk, reject
+
+Group = tuple[bool, bool]  # (target label, protected label)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """An attribute as augmentation sees it: positive where score >= threshold."""
+
+    score: str  # name of the score
+    threshold: float
+    boundary: Boundary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Rows of `scored.join_scores` => rows of `schemas.augmentation`.
+
+    Labels come from the scores: of the crop for the original, of the synthesised picture for the
+    partner. `extra` boundaries keep their distances too. `min_distance` is how far beyond the
+    protected plane a partner lies at least (0: the paper's mirror image). Where `wanted` is given,
+    only partners that land in one of these (target, protected) groups are made.
+    """
+
+    renderer: Renderer
+    target: Label
+    protected: Label
+    extra: Sequence[Boundary] = ()
+    min_distance: float = 0.0
+    wanted: frozenset[Group] | None = None
+
+    def __post_init__(self) -> None:
+        for label in (self.target, self.protected):
+            _ = label.boundary.plane  # a bare direction is refused before any work
+            if label.score not in self.renderer.scorer.names:
+                raise ValueError(
+                    f"expected a scorer of {label.score!r} to check the partners by, got "
+                    f"{list(self.renderer.scorer.names)}; add it to the recipe's attributes"
+                )
+
+    @property
+    def schema(self) -> pa.Schema:
+        G = self.renderer.generator
+        return schemas.augmentation(G.num_ws, G.w_dim, self.renderer.scorer.names)
+
+    def __call__(self, batch: pa.RecordBatch) -> Chunk:
+        ids = batch.column("crop_id").to_pylist()
+        groups = self._groups(batch)
+        rows: list[dict[str, Any]] = []
+        rejects = [
+            reject(ids[i], *reason)
+            for i, group in enumerate(groups)
+            if (reason := self._why_not(group)) is not None
+        ]
+        asked = [i for i, group in enumerate(groups) if group and self._why_not(group) is None]
+        if asked:
+            images = batch.column("image_id").to_pylist()
+            latents = self._partners(batch, asked, groups)
+            for i, latent, found in zip(asked, latents, self.renderer.render(latents), strict=True):
+                group = groups[i]
+                assert group is not None
+                reason = self._failure(group, found)
+                if isinstance(found, Failure) or reason is not None:
+                    rejects.append(reject(ids[i], *(reason or ("failed", ""))))
+                else:
+                    rows.append(self._row(ids[i], images[i], group, latent, found))
+        return chunk(batch.num_rows, rows, rejects, self.schema)
+
+    def _groups(self, batch: pa.RecordBatch) -> list[Group | None]:
+        """The labels of each crop; None where a score is absent."""
+        scores = [
+            batch.column(f"score_{label.score}").to_pylist()
+            for label in (self.target, self.protected)
+        ]
+        return [
+            None
+            if a is None or g is None
+            else (a >= self.target.threshold, g >= self.protected.threshold)
+            for a, g in zip(*scores, strict=True)
+        ]
+
+    def _why_not(self, group: Group | None) -> tuple[str, str] | None:
+        """(status, reason) against making a partner."""
+        if group is None:
+            return "not_scored", "the crop has no score for its target or protected attribute"
+        lands = (group[0], not group[1])
+        if self.wanted is not None and lands not in self.wanted:
+            return "no_partner_needed", f"none is wanted with (target, protected) = {lands}"
+        return None
+
+    def _partners(
+        self, batch: pa.RecordBatch, asked: Sequence[int], groups: Sequence[Group | None]
+    ) -> Tensor:
+        """[len(asked), num_ws, w_dim] float32."""
+        latents = read_latents(batch.column("latent"))[list(asked)]
+        labels = torch.tensor([bool(group and group[1]) for group in (groups[i] for i in asked)])
+        return partner(
+            latents.expand(-1, self.renderer.generator.num_ws, -1),
+            self.target.boundary,
+            self.protected.boundary,
+            self.extra,
+            min_distance=self.min_distance,
+            is_protected=labels,
+        )
+
+    def _failure(self, group: Group, found: Rendered | Failure) -> tuple[str, str] | None:
+        """(status, reason) why a picture is not the partner that was asked for."""
+        if isinstance(found, Failure):
+            return found.status, found.reason
+        target, protected = (found.scores[label.score] for label in (self.target, self.protected))
+        if (target >= self.target.threshold) != group[0]:
+            words = f"{self.target.score} is {target:.4g}, threshold {self.target.threshold:g}"
+            return "target_changed", words
+        if (protected >= self.protected.threshold) == group[1]:
+            limit = self.protected.threshold
+            return (
+                "protected_kept",
+                f"{self.protected.score} is {protected:.4g}, threshold {limit:g}",
+            )
+        return None
+
+    def _row(
+        self, crop_id: str, image_id: str, group: Group, latent: Tensor, found: Rendered
+    ) -> dict[str, Any]:
+        return {
+            "sample_id": f"{crop_id}:partner",
+            "crop_id": crop_id,
+            "image_id": image_id,
+            "target_label": group[0],
+            "protected_label": not group[1],
+            "distance_target": float(self.target.boundary.distance(latent[None])),
+            "distance_protected": float(self.protected.boundary.distance(latent[None])),
+            "latent": latent.tolist(),
+            "picture": self.renderer.stored(found.pixels),
+            **score_columns(found.scores),
+        }

@@ -1,0 +1,214 @@
+"""Writers of the exported set: WebDataset tars, an image folder, Parquet; rows pass one by one.
+
+The caller opens files: `create(name)` gives a binary sink for a new file of the set, which gets its
+name only when the block ends without an error. `manifest.json` comes last: a set without it is not
+whole. Equal rows give equal bytes.
+"""
+
+import hashlib
+import io
+import itertools
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, BinaryIO, Final, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ops.schemas import EXPORTED
+
+Create = Callable[[str], AbstractContextManager[BinaryIO]]
+SetFormat = Literal["webdataset", "imagefolder", "parquet"]
+
+MAGIC: Final = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp"}
+ROW_GROUP_ROWS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file of the set."""
+
+    name: str
+    num_rows: int
+    size_bytes: int
+    sha256: str
+
+
+class Digest(io.RawIOBase):
+    """A sink that counts and hashes what passes to another, which it leaves open."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size_bytes
+
+    def write(self, data: Any) -> int:
+        self._hash.update(data)
+        self._sink.write(data)
+        self.size_bytes += len(memoryview(data).cast("B"))
+        return len(memoryview(data).cast("B"))
+
+    def written(self, name: str, num_rows: int) -> Written:
+        return Written(name, num_rows, self.size_bytes, self._hash.hexdigest())
+
+
+def write_set(
+    format: SetFormat,
+    batches: Iterable[pa.RecordBatch],
+    create: Create,
+    sheets: Mapping[str, str],
+    *,
+    rows_per_file: int = 1000,
+) -> list[Written]:
+    """EXPORTED rows => the files of a set; `sheets` are texts by name, such as datasheet.md."""
+    if format not in WRITERS:
+        raise ValueError(f"expected a format among {', '.join(WRITERS)}, got {format!r}")
+    files = list(WRITERS[format](batches, create, rows_per_file))
+    num_rows = sum(file.num_rows for file in files)
+    if not num_rows:
+        raise ValueError(
+            "expected rows to export, got none; with counts 'balanced' every (target, protected) "
+            "group needs rows: augment more, or use counts 'all'"
+        )
+    files += [_write_text(create, name, text) for name, text in sheets.items()]
+    manifest = {"format": format, "num_rows": num_rows, "files": [asdict(file) for file in files]}
+    return [*files, _write_text(create, "manifest.json", json.dumps(manifest, indent=2) + "\n")]
+
+
+def write_webdataset(
+    batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
+) -> Iterator[Written]:
+    """`train-000000.tar`, ...: for each row <key>.json and <key>.<png|jpg|webp>, side by side."""
+    for number, parts in _by_file(batches, rows_per_file):
+        name, num_rows = f"train-{number:06d}.tar", 0
+        with _creating(create, name) as sink, tarfile.open(fileobj=sink, mode="w|") as tar:
+            for row in _rows(parts):
+                picture = row.pop("image")["bytes"]
+                _add(tar, f"{_key(row)}.json", json.dumps(row).encode())
+                _add(tar, f"{_key(row)}.{_suffix(picture)}", picture)
+                num_rows += 1
+        yield sink.written(name, num_rows)
+
+
+def write_image_folder(
+    batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
+) -> Iterator[Written]:
+    """`train/00000/<key>.png` with `train/metadata.jsonl`, one line a picture."""
+    num_rows = 0
+    with _creating(create, "train/metadata.jsonl") as lines:
+        for number, parts in _by_file(batches, rows_per_file):
+            for row in _rows(parts):
+                picture = row.pop("image")["bytes"]
+                name = f"{number:05d}/{_key(row)}.{_suffix(picture)}"
+                with _creating(create, f"train/{name}") as sink:
+                    sink.write(picture)
+                lines.write(json.dumps({"file_name": name, **row}).encode() + b"\n")
+                num_rows += 1
+                yield sink.written(f"train/{name}", 1)
+    yield lines.written("train/metadata.jsonl", 0)
+
+
+def write_parquet(
+    batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
+) -> Iterator[Written]:
+    """`train-000000.parquet`, ...; its metadata tells `datasets` that `image` is a picture."""
+    # `datasets` heeds its metadata only for fields that may be null
+    fields = [field.with_nullable(True) for field in EXPORTED]
+    schema = pa.schema(fields, {b"huggingface": json.dumps(_features()).encode()})
+    for number, parts in _by_file(batches, rows_per_file):
+        name, num_rows = f"train-{number:06d}.parquet", 0
+        with (
+            _creating(create, name) as sink,
+            pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=False) as writer,
+        ):
+            for part in parts:
+                batch = pa.RecordBatch.from_arrays(part.columns, schema=schema)
+                writer.write_batch(batch, ROW_GROUP_ROWS)
+                num_rows += part.num_rows
+        yield sink.written(name, num_rows)
+
+
+WRITERS: Final[dict[SetFormat, Callable[..., Iterator[Written]]]] = {
+    "webdataset": write_webdataset,
+    "imagefolder": write_image_folder,
+    "parquet": write_parquet,
+}
+
+
+def _by_file(
+    batches: Iterable[pa.RecordBatch], rows_per_file: int
+) -> Iterator[tuple[int, Iterator[pa.RecordBatch]]]:
+    """The stream cut at every `rows_per_file` rows: (file number, its batches)."""
+    for number, parts in itertools.groupby(_cut(batches, rows_per_file), key=lambda part: part[0]):
+        yield number, (batch for _, batch in parts)
+
+
+def _cut(
+    batches: Iterable[pa.RecordBatch], rows_per_file: int
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    done = 0
+    for batch in batches:
+        while batch.num_rows:
+            part = batch.slice(0, rows_per_file - done % rows_per_file)
+            yield done // rows_per_file, part
+            done += part.num_rows
+            batch = batch.slice(part.num_rows)
+
+
+def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
+    for batch in batches:
+        for i in range(batch.num_rows):
+            yield from batch.slice(i, 1).to_pylist()  # one picture at a time
+
+
+@contextmanager
+def _creating(create: Create, name: str) -> Iterator[Digest]:
+    with create(name) as sink:
+        yield Digest(sink)
+
+
+def _write_text(create: Create, name: str, text: str) -> Written:
+    with _creating(create, name) as sink:
+        sink.write(text.encode())
+    return sink.written(name, 0)
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    """A sample's name within the set: no dot (it would end a WebDataset key), no colon."""
+    return str(row["sample_id"]).replace(":", "_").replace(".", "_").replace("/", "_")
+
+
+def _suffix(picture: bytes) -> str:
+    for magic, suffix in MAGIC.items():
+        if picture.startswith(magic):
+            return suffix
+    raise ValueError(
+        f"expected a picture among {', '.join(MAGIC.values())}, got bytes {picture[:8]!r}; "
+        "store crops in one of these formats"
+    )
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # mtime 0 and no owner: equal rows, equal bytes
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def _features() -> dict[str, Any]:
+    kinds = {pa.string(): "string", pa.bool_(): "bool"}
+    features = {
+        field.name: {"_type": "Image"}
+        if field.name == "image"
+        else {"dtype": kinds[field.type], "_type": "Value"}
+        for field in EXPORTED
+    }
+    return {"info": {"features": features}}

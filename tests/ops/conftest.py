@@ -1,0 +1,109 @@
+"""The toy generator with a scorer that knows the truth: what the verbs on latents are tried on."""
+
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+import pytest
+import torch
+
+from invertory.boundaries import Boundary, project, unit
+from invertory.generators.toy import ToyGenerator
+from invertory.images import Pixels, resize, to_tensor
+from invertory.scoring import BadScore, Scores
+from ops import schemas
+from ops.fit import Fit, FitSpec, read_boundaries
+from ops.render import Renderer, read_latents
+from ops.sample import Sample, draws
+from ops.scored import join_scores
+from ops.streams import run
+
+G = ToyGenerator(resolution=16, frequencies=2)  # w_dim 12, 4 rows
+NAMES = ("smile", "old")
+
+
+def plane(seed: int) -> torch.Tensor:
+    return unit(torch.randn(1, G.w_dim, generator=torch.Generator().manual_seed(seed)))
+
+
+PLANES = {"smile": plane(1), "old": plane(2)}
+FORBIDDEN = plane(9)  # along which the scorer refuses pictures
+
+
+class TruthScorer:
+    """score = <normal, w - w_avg> of the latent that the picture shows."""
+
+    names = NAMES
+
+    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
+        return [self._score(picture) for picture in pictures]
+
+    def _score(self, picture: Pixels) -> Scores | BadScore:
+        picture = resize(picture, G.resolution, G.resolution)
+        w = G.invert_exactly(to_tensor(picture)) - G.w_avg
+        if float(project(w, FORBIDDEN)) > 1.5:
+            return BadScore("too far along the forbidden plane")
+        return {name: float(project(w, normal)) for name, normal in PLANES.items()}
+
+
+def make_renderer(**options: object) -> Renderer:
+    known = {"size_px": G.resolution, "batch_size": 4, "device": torch.device("cpu")}
+    return Renderer(generator=G, scorer=TruthScorer(), **(known | options))
+
+
+@pytest.fixture(scope="session")
+def toy() -> ToyGenerator:
+    return G
+
+
+@pytest.fixture(scope="session")
+def renderer() -> Callable[..., Renderer]:
+    """renderer(**options) => a `Renderer` of the toy at its own size."""
+    return make_renderer
+
+
+@pytest.fixture(scope="session")
+def truth() -> dict[str, torch.Tensor]:
+    """The scores' own normals; every score is 0 at w_avg. "forbidden": the scorer refuses."""
+    return PLANES | {"forbidden": FORBIDDEN}
+
+
+@pytest.fixture(scope="session")
+def samples() -> list[pa.RecordBatch]:
+    return [
+        found.rows for found in run(Sample(renderer=make_renderer()), draws(400), commit_rows=200)
+    ]
+
+
+@pytest.fixture(scope="session")
+def latents() -> pa.RecordBatch:
+    """30 W+ latents as inversion leaves them, the rest of the columns not needed."""
+    w = G.w_avg + 0.4 * torch.randn(30, 4, 12, generator=torch.Generator().manual_seed(5))
+    ids = [f"{i:02d}:0" for i in range(30)]
+    fields = [schemas.latents(4, 12, ()).field(n) for n in ("crop_id", "image_id", "latent")]
+    return pa.RecordBatch.from_arrays(
+        [pa.array(ids), pa.array(ids), pa.array(w.tolist(), schemas.latent_type(4, 12))],
+        schema=pa.schema(fields),
+    )
+
+
+@pytest.fixture(scope="session")
+def attributes(latents: pa.RecordBatch) -> pa.RecordBatch:
+    """True scores of all crops but the last."""
+    w = read_latents(latents.column("latent")) - G.w_avg
+    scores = [project(w, PLANES[name])[:-1].tolist() for name in NAMES]
+    ids = latents.column("crop_id").to_pylist()[:-1]
+    columns = [pa.array(ids)] * 2 + [pa.array(s, pa.float32()) for s in scores]
+    return pa.RecordBatch.from_arrays(columns, schema=schemas.attributes(NAMES))
+
+
+@pytest.fixture(scope="session")
+def boundaries(samples: list[pa.RecordBatch]) -> dict[str, Boundary]:
+    """Fitted on the samples for both scores, the plane at score 0."""
+    specs = [FitSpec(attribute=name, ratio=0.4, threshold=0.0) for name in NAMES]
+    verb = Fit(num_ws=4, w_dim=12, sources={"samples": lambda: iter(samples)})
+    return read_boundaries([verb(specs).rows])
+
+
+@pytest.fixture(scope="session")
+def joined(latents: pa.RecordBatch, attributes: pa.RecordBatch) -> pa.RecordBatch:
+    return next(join_scores([latents], [attributes]))
