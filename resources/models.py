@@ -92,6 +92,17 @@ class ModelStore(dg.ConfigurableResource):
             return PINNED[name]
         return bundled_card(name)
 
+    def cards(self) -> list[ModelCard]:
+        """Every pinned and every bundled network, by name."""
+        bundled = (bundled_card(found.stem) for found in BUNDLED.glob("*.json"))
+        return sorted([*PINNED.values(), *bundled], key=lambda card: card.name)
+
+    def is_at_hand(self, card: ModelCard) -> bool:
+        """True where using it needs no download."""
+        if card.source.startswith("bundled://"):
+            return True
+        return any((self.folder() / "archives" / card.sha256).glob("[!.]*"))
+
     def folder(self) -> Path:
         """Where fetched files are kept."""
         named = self.cache or os.environ.get("INVERTORY_CACHE") or "~/.cache/invertory"

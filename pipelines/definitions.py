@@ -1,0 +1,73 @@
+"""Everything Dagster serves: the assets of every recipe, their checks, jobs, sensors, schedules.
+
+Recipes are read from `INVERTORY_RECIPES` (a folder, default `recipes/` of the repository); one
+that does not validate is left out and says why, and hides none of the others.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from pipelines.assets import assets_of
+from pipelines.automation import export_sensor_of, jobs_of, schedule_of, sensor_of
+from pipelines.recipe import RECIPES, Recipe, RecipeError, all_recipes
+from pipelines.reporting import Reporting
+from pipelines.stages import chain_of
+from resources.gpu import Gpu
+from resources.models import ModelStore
+from resources.tables import Tables
+
+
+def recipe_folders() -> list[Path]:
+    """`INVERTORY_RECIPES` (default: those of the repository), and those made from another."""
+    folders = [Path(os.environ.get("INVERTORY_RECIPES", RECIPES))]
+    if home := os.environ.get("DAGSTER_HOME"):
+        folders.append(Path(home) / "recipes")
+    return folders
+
+
+def every_recipe() -> Iterator[tuple[Path, Recipe | RecipeError]]:
+    """Each recipe, or what is wrong with it."""
+    for folder in recipe_folders():
+        yield from all_recipes(folder)
+
+
+def resources() -> dict[str, Any]:
+    """The world as it is by default; a test or a cluster puts its own in their place."""
+    return {
+        "tables": Tables(root=os.environ.get("INVERTORY_STORE", "store")),
+        "models": ModelStore(),
+        "gpu": Gpu(),
+        "reporting": Reporting(),
+    }
+
+
+def definitions_of(recipe: Recipe) -> dg.Definitions:
+    """The assets, jobs, sensor and schedule of one recipe."""
+    chain = chain_of(recipe)
+    jobs = jobs_of(recipe, chain)
+    return dg.Definitions(
+        assets=assets_of(recipe, chain),
+        jobs=list(jobs.values()),
+        sensors=[
+            sensor_of(recipe, jobs["shard"]),
+            *([export_sensor_of(recipe, chain, jobs["export"])] if "export" in jobs else []),
+        ],
+        schedules=[schedule_of(recipe, chain, jobs["shard"])] if recipe.schedule else [],
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    parts = []
+    for path, found in every_recipe():
+        if isinstance(found, RecipeError):
+            logging.getLogger(__name__).error("%s is left out: %s", path, found)
+        else:
+            parts.append(definitions_of(found))
+    shared = dg.Definitions(resources=resources(), executor=dg.in_process_executor)
+    return dg.Definitions.merge(shared, *parts)

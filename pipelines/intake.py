@@ -1,0 +1,83 @@
+"""Intake: pictures that the collection did not have before are dealt to new shards, once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from ops.schemas import ENTRIES
+from pipelines.chain import digest
+from resources.entries import Entry, deal
+
+if TYPE_CHECKING:
+    from pipelines.collection import Collection
+    from resources.tables import Store
+
+ROWS = 1024
+
+
+def deal_new(
+    store: Store, source: Collection, shard_size: int, *, settle_s: float = 0.0
+) -> list[str]:
+    """New shards of `store`, in order; a file known by name, size and time is not looked at again.
+
+    Files younger than `settle_s` are left for the next time: somebody may be writing them.
+    """
+    with _alone(store):
+        shards = store.shards("entries")
+        known = {_mark(*row) for row in _known(store)}
+        first = 1 + max((int(name.rsplit("-", 1)[1]) for name in shards), default=0)
+        fresh = (
+            entry
+            for entry in source.entries()
+            if _mark(entry.uri, entry.size_bytes, entry.modified) not in known
+            and _is_settled(entry, settle_s)
+        )
+        dealt = deal(fresh, frozenset(), shard_size, first)
+        return [_write(store, name, entries) for name, entries in dealt]
+
+
+def _write(store: Store, shard: str, entries: list[Entry]) -> str:
+    rows = [{"uri": e.uri, "size_bytes": e.size_bytes, "modified": e.modified} for e in entries]
+    batch = pa.RecordBatch.from_pylist(rows, schema=ENTRIES)
+    store.write("entries", shard, [batch], schema=ENTRIES, key=digest(rows), footer={})
+    return shard
+
+
+def _known(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
+    for batch in store.read_all("entries"):
+        columns = (batch.column(name).to_pylist() for name in ENTRIES.names)
+        yield from zip(*columns, strict=True)
+
+
+def _mark(uri: str, size_bytes: int | None, modified: str | None) -> bytes:
+    """16 bytes a known file, so that a million of them fit in memory."""
+    return hashlib.blake2b(f"{uri}\0{size_bytes}\0{modified}".encode(), digest_size=16).digest()
+
+
+def _is_settled(entry: Entry, settle_s: float) -> bool:
+    """False for a file whose time of change is known and less than `settle_s` ago."""
+    try:
+        changed = datetime.fromisoformat(entry.modified or "")
+    except ValueError:
+        return True
+    now = datetime.now(changed.tzinfo)
+    return (now - changed).total_seconds() >= settle_s
+
+
+@contextlib.contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """One dealer a store and host at a time; the kernel frees the lock of a killed one."""
+    name = hashlib.sha256(store.uri("entries", "lock").encode()).hexdigest()[:16]
+    path = Path(tempfile.gettempdir()) / f"invertory-{name}.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

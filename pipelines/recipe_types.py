@@ -1,0 +1,87 @@
+"""The kinds of values in a recipe: names, addresses, digests, rows of W+ and their rules."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+_ROWS = r" *\d{1,3} *(- *\d{1,3} *)?"
+LAYERS = re.compile(rf"all|{_ROWS}(,{_ROWS})*")
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ValueError(f"expected lower-case letters, digits and '_', got {text!r}")
+    return text
+
+
+def _expanded(uri: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise ValueError(f"no {match[1]!r} in the environment; set it, or write it out")
+        return os.environ[match[1]]
+
+    if not uri.strip():
+        raise ValueError("expected an address, got empty text")
+    uri = re.sub(r"\$\{([^}]*)\}", value, uri)
+    return str(Path(uri).expanduser()) if uri == "~" or uri.startswith("~/") else uri
+
+
+def _digest(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError(f"expected a sha256 of 64 hexadecimal digits, got {text!r}")
+    return text
+
+
+def _layers(text: str) -> str:
+    if not LAYERS.fullmatch(text):
+        raise ValueError(f"expected 'all' or rows such as '0-3,8', got {text!r}")
+    for part in text.split(",") if text != "all" else ():
+        first, _, last = part.partition("-")
+        if last and int(last) < int(first):
+            raise ValueError(f"expected rows that go up, got {part!r} in {text!r}")
+    return text
+
+
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            shown = f"{value:g}" if isinstance(value, float) else repr(value)
+            raise ValueError(f"{shown} stands twice")
+    return values
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise ValueError(f"expected 'auto', 'cpu', 'mps', 'cuda' or 'cuda:1', got {text!r}")
+    return text
+
+
+def _owner(text: str) -> str:
+    if not re.fullmatch(r"team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+", text):
+        raise ValueError(f"expected an e-mail address or 'team:name', got {text!r}")
+    return text
+
+
+def one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def empty_if_null(value: Any) -> Any:
+    return {} if value is None else value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Uri = Annotated[str, AfterValidator(_expanded)]
+Digest = Annotated[str, AfterValidator(_digest)]
+Names = Annotated[tuple[Name, ...], AfterValidator(distinct)]
+Owner = Annotated[str, AfterValidator(_owner)]
+Parameters = Annotated[dict[str, Any], BeforeValidator(empty_if_null)]
+Format = Literal["png", "jpeg", "webp"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Pixels = Annotated[int, Field(ge=8, le=8192)]
+Layers = Annotated[str, AfterValidator(_layers)]
+Device = Annotated[str, AfterValidator(_device)]

@@ -1,0 +1,216 @@
+"""A recipe's gallery, from its tables: original, crop, inversions, edits, partner, and rejects."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.chain import Keys
+from pipelines.collection import Collection
+from pipelines.gallery import write_gallery
+from pipelines.gallery_shots import (
+    EditShot,
+    GalleryRow,
+    InversionShot,
+    ModelLine,
+    PartnerShot,
+    RejectShot,
+    Summary,
+)
+from pipelines.networks import networks_of
+from pipelines.stages import chain_of
+from resources.atomic import replacing
+from resources.models import ModelStore
+
+if TYPE_CHECKING:
+    from pipelines.chain import Chain
+    from pipelines.recipe import Recipe
+    from resources.tables import Store
+
+METRICS = ("mse", "psnr_db", "ssim", "perceptual")
+MAX_REJECTS = 60
+
+
+def show(recipe: Recipe, store: Store, out: Path | None = None, *, max_rows: int = 48) -> str:
+    """Write the gallery; returns where it lies (default `<store>/<recipe>/gallery.html`)."""
+    chain = chain_of(recipe)
+    source = Collection(recipe, ModelStore())
+    path = str(out) if out else f"{store.base}/gallery.html"
+    fs = store.fs if out is None else _local()
+    with replacing(fs, path) as file:
+        write_gallery(
+            _rows(chain, store, source, max_rows),
+            cast(BinaryIO, file),
+            title=f"Invertory: {recipe.name}",
+            summary=_summary(recipe, chain, store),
+            rejects=list(islice(_rejects(chain, store, source), MAX_REJECTS)),
+            max_rows=max_rows,
+        )
+    return path
+
+
+def _local() -> Any:
+    import fsspec
+
+    return fsspec.filesystem("file")
+
+
+def _rows(chain: Chain, store: Store, source: Collection, max_rows: int) -> Iterator[GalleryRow]:
+    for shard in store.shards("aligned"):
+        for batch in store.read("aligned", shard, batch_rows=16):
+            if max_rows <= 0:
+                return
+            crops = batch.slice(0, max_rows).to_pylist()
+            max_rows -= len(crops)
+            found = _Found(chain, store, shard, {crop["crop_id"] for crop in crops})
+            yield from (_row(crop, found, source) for crop in crops)
+
+
+class _Found:
+    """Rows of the tables below `aligned` that belong to some crops of a shard."""
+
+    def __init__(self, chain: Chain, store: Store, shard: str, ids: set[str]) -> None:
+        self._by_crop: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        wanted = pa.array(sorted(ids), pa.string())
+        for stage in chain.stages:
+            if stage.name in {"attributes", "latents", "edits", "augmentation"}:
+                rows = _of(store, stage.table, shard, wanted)
+                self._by_crop[stage.table] = rows
+
+    def rows(self, name: str, crop_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(method, row) of every table of that name."""
+        for table, by_crop in self._by_crop.items():
+            if table.split("/")[0] == name:
+                method = table.partition("/")[2]
+                yield from ((method, row) for row in by_crop.get(crop_id, []))
+
+
+def _of(store: Store, table: str, shard: str, wanted: pa.Array) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    if store.footer(table, shard) is None:
+        return found
+    columns = [name for name in store.schema(table, shard).names if name != "latent"]
+    for batch in store.read(table, shard, columns, batch_rows=64):
+        for row in batch.filter(pc.is_in(batch.column("crop_id"), value_set=wanted)).to_pylist():
+            found[row["crop_id"]].append(row)
+    return found
+
+
+def _row(crop: dict[str, Any], found: _Found, source: Collection) -> GalleryRow:
+    crop_id = crop["crop_id"]
+    scores = next((_scores(row) for _, row in found.rows("attributes", crop_id)), {})
+    return GalleryRow(
+        crop_id=crop_id,
+        uri=crop["uri"],
+        aligned=crop["crop"]["bytes"],
+        original=_bytes(source, crop["uri"]),
+        quad=crop["quad"],
+        scores=scores,
+        inversions=[
+            InversionShot(
+                method=method,
+                picture=row["synth"]["bytes"],
+                scores={name: row[name] for name in METRICS},
+            )
+            for method, row in found.rows("latents", crop_id)
+        ],
+        edits=[
+            EditShot(
+                method=method,
+                attribute=row["attribute"],
+                step=row["step"],
+                picture=row["picture"]["bytes"],
+                scores=_scores(row),
+            )
+            for method, row in found.rows("edits", crop_id)
+        ],
+        partners=[
+            PartnerShot(
+                method=method,
+                picture=row["picture"]["bytes"],
+                caption=f"protected {_sign(row['protected_label'])}, "
+                f"target {_sign(row['target_label'])}",
+                scores=_scores(row),
+            )
+            for method, row in found.rows("augmentation", crop_id)
+        ],
+    )
+
+
+def _sign(label: bool) -> str:
+    return "yes" if label else "no"
+
+
+def _scores(row: dict[str, Any]) -> dict[str, float]:
+    return {k.removeprefix("score_"): v for k, v in row.items() if k.startswith("score_")}
+
+
+def _bytes(source: Collection, uri: str) -> bytes | None:
+    try:
+        return source.read(uri)
+    except OSError:
+        return None  # the photograph has gone since; its crop is shown all the same
+
+
+def _rejects(chain: Chain, store: Store, source: Collection) -> Iterator[RejectShot]:
+    uris: dict[str, str] = {}
+    for batch in store.read_all("images", ["image_id", "uri", "status", "error"]):
+        for row in batch.to_pylist():
+            uris[row["image_id"]] = row["uri"]
+            if row["status"] != "ok":
+                yield RejectShot(
+                    stage="images", uri=row["uri"], status=row["status"], error=row["error"] or ""
+                )
+    for stage in chain.stages:
+        if stage.name == "images":
+            continue
+        for shard in store.shards(stage.table):
+            for row in store.rejects(stage.table, shard).to_pylist():
+                uri = row["uri"] or uris.get(row["row_id"].split(":")[0], row["row_id"])
+                yield RejectShot(
+                    stage=stage.table,
+                    uri=uri,
+                    status=row["status"],
+                    error=row["error"],
+                    picture=_bytes(source, uri) if stage.name == "aligned" else None,
+                )
+
+
+def _summary(recipe: Recipe, chain: Chain, store: Store) -> Summary:
+    keys = Keys(store)
+    counts = {"files": sum(store.num_rows("entries", shard) for shard in keys.shards)}
+    methods: dict[str, dict[str, list[float]]] = {}
+    for stage in chain.stages:
+        shards = [s for s in chain.shards(stage, keys) if keys(stage.table, s)]
+        if stage.name in {"aligned", "edits", "augmentation", "exports"} and shards:
+            counts[stage.table] = sum(store.num_rows(stage.table, shard) for shard in shards)
+        if stage.name == "latents":
+            methods[stage.method or ""] = _metrics(
+                batch for s in shards for batch in store.read(stage.table, s, list(METRICS))
+            )
+    lines = [
+        ModelLine(name=n.card.name, kind=n.card.kind, source=n.card.source, licence=n.card.licence)
+        for n in networks_of(recipe).values()
+    ]
+    return Summary(
+        recipe=recipe.name,
+        description=recipe.description,
+        counts=counts,
+        models=lines,
+        methods=methods,
+        perceptual=recipe.perceptual.name,
+    )
+
+
+def _metrics(batches: Iterable[pa.RecordBatch]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {name: [] for name in METRICS}
+    for batch in batches:
+        for name in METRICS:
+            found[name] += batch.column(name).to_pylist()
+    return found

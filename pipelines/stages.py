@@ -1,0 +1,249 @@
+"""The stages of a recipe: which tables it makes, from what, and which networks take part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipelines.chain import Chain, Input, Stage
+from pipelines.networks import (
+    alignment_networks,
+    direction_files,
+    generator_networks,
+    perceptual_networks,
+    scoring_networks,
+)
+
+if TYPE_CHECKING:
+    from pipelines.recipe import Recipe
+    from pipelines.recipe_parts import Augmentation, FittedBoundary, ImportedBoundary
+
+# Raise a number when a change of code changes the table's content.
+CODE_VERSIONS: Mapping[str, str] = {
+    "models": "1",
+    "images": "1",
+    "aligned": "1",
+    "attributes": "1",
+    "samples": "1",
+    "latents": "1",
+    "boundaries": "1",
+    "edits": "1",
+    "augmentation": "1",
+    "exports": "1",
+}
+
+
+def chain_of(recipe: Recipe) -> Chain:
+    """Every stage that `recipe` asks for, in the order of the data."""
+    return Chain(recipe.name, tuple(_stages(recipe)))
+
+
+def _stages(recipe: Recipe) -> Iterator[Stage]:
+    yield _images(recipe)
+    yield _aligned(recipe)
+    if recipe.attributes:
+        yield _attributes(recipe)
+    for method in recipe.methods:
+        yield _latents(recipe, method)
+    yield _models(recipe)
+    if _sources(recipe) & {"samples"}:
+        yield _samples(recipe)
+    for method in recipe.methods if recipe.boundaries else ():
+        yield _boundaries(recipe, method)
+    for method in recipe.methods if recipe.edits else ():
+        yield _edits(recipe, method)
+    if recipe.augmentation:
+        yield _augmentation(recipe, recipe.augmentation)
+        yield _exports(recipe, recipe.augmentation.method)
+
+
+def _stage(recipe: Recipe, table: str, inputs: tuple[Input, ...], **about: Any) -> Stage:
+    return Stage(
+        recipe=recipe.name,
+        table=table,
+        inputs=inputs,
+        is_sharded=about.pop("is_sharded", True),
+        code_version=CODE_VERSIONS[table.split("/")[0]],
+        checks=recipe.config_for("checks"),
+        **about,
+    )
+
+
+def _images(recipe: Recipe) -> Stage:
+    limits = {k: v for k, v in recipe.config_for("limits").items() if k != "max_reject_share"}
+    return _stage(recipe, "images", (Input(table="entries"),), config=limits)
+
+
+def _aligned(recipe: Recipe) -> Stage:
+    return _stage(
+        recipe,
+        "aligned",
+        (Input(table="images"),),
+        config=recipe.config_for("alignment"),
+        models=_digests(alignment_networks(recipe)),
+        columns={"crop": ("images.uri",), "image_id": ("images.image_id",)},
+    )
+
+
+def _attributes(recipe: Recipe) -> Stage:
+    scores = {f"score_{name}": ("aligned.crop",) for name in recipe.attributes}
+    return _stage(
+        recipe,
+        "attributes",
+        (Input(table="aligned"),),
+        config=recipe.config_for("attributes"),
+        models=_digests(scoring_networks(recipe)),
+        columns={"crop_id": ("aligned.crop_id",), **scores},
+    )
+
+
+def _latents(recipe: Recipe, method: str) -> Stage:
+    return _stage(
+        recipe,
+        f"latents/{method}",
+        (Input(table="aligned"),),
+        config={
+            "method": method,
+            "parameters": recipe.methods[method],
+            "generator": recipe.config_for("generator"),
+            "perceptual": recipe.config_for("perceptual"),
+            "precision": recipe.resources.precision,
+        },
+        models=_digests(generator_networks(recipe), perceptual_networks(recipe)),
+        columns={
+            "crop_id": ("aligned.crop_id",),
+            "latent": ("aligned.crop",),
+            "synth": ("aligned.crop",),
+        },
+    )
+
+
+def _models(recipe: Recipe) -> Stage:
+    networks = _digests(
+        alignment_networks(recipe),
+        generator_networks(recipe),
+        perceptual_networks(recipe),
+        scoring_networks(recipe),
+        direction_files(recipe),
+    )
+    return _stage(recipe, "models", (), is_sharded=False, models=networks)
+
+
+def _samples(recipe: Recipe) -> Stage:
+    number = max(how.num_samples for how in recipe.boundaries.values() if _source(how) == "samples")
+    return _stage(
+        recipe,
+        "samples",
+        (),
+        is_sharded=False,
+        config={
+            "num_samples": number,
+            "generator": recipe.config_for("generator"),
+            "attributes": recipe.config_for("attributes"),
+        },
+        models=_digests(generator_networks(recipe), scoring_networks(recipe)),
+    )
+
+
+def _boundaries(recipe: Recipe, method: str) -> Stage:
+    kinds = _sources(recipe)
+    inputs = [Input(table="samples")] if "samples" in kinds else []
+    if "collection" in kinds:
+        inputs.append(Input(table=f"latents/{method}", shards="all"))
+        inputs.append(Input(table="attributes", shards="all"))
+    source = f"latents/{method}.latent" if "collection" in kinds else "samples.w"
+    return _stage(
+        recipe,
+        f"boundaries/{method}",
+        tuple(inputs),
+        is_sharded=False,
+        config={"boundaries": recipe.config_for("boundaries"), "method": method},
+        models=_digests(direction_files(recipe)),
+        columns={"normal": (source,), "offset": (source,)} if inputs else {},
+    )
+
+
+def _edits(recipe: Recipe, method: str) -> Stage:
+    scores = {f"score_{name}": (f"latents/{method}.latent",) for name in recipe.attributes}
+    return _stage(
+        recipe,
+        f"edits/{method}",
+        (Input(table=f"latents/{method}"), Input(table=f"boundaries/{method}")),
+        config={
+            "edits": recipe.config_for("edits"),
+            "size_px": recipe.alignment.size_px,
+            "attributes": recipe.config_for("attributes"),
+        },
+        columns={
+            "crop_id": (f"latents/{method}.crop_id",),
+            "latent": (f"latents/{method}.latent", f"boundaries/{method}.normal"),
+            "picture": (f"latents/{method}.latent", f"boundaries/{method}.normal"),
+            **scores,
+        },
+    )
+
+
+def _augmentation(recipe: Recipe, how: Augmentation) -> Stage:
+    method = how.method
+    moved = (
+        f"latents/{method}.latent",
+        f"boundaries/{method}.normal",
+        f"boundaries/{method}.offset",
+    )
+    return _stage(
+        recipe,
+        f"augmentation/{method}",
+        (
+            Input(table=f"latents/{method}"),
+            Input(table="attributes"),
+            Input(table=f"boundaries/{method}"),
+        ),
+        config={
+            "augmentation": recipe.config_for("augmentation"),
+            "size_px": recipe.alignment.size_px,
+        },
+        columns={
+            "crop_id": (f"latents/{method}.crop_id",),
+            "latent": moved,
+            "picture": moved,
+            "target_label": (f"attributes.score_{how.target}",),
+            "protected_label": (f"attributes.score_{how.protected}",),
+        },
+    )
+
+
+def _exports(recipe: Recipe, method: str) -> Stage:
+    return _stage(
+        recipe,
+        f"exports/{method}",
+        (
+            Input(table="aligned", shards="all"),
+            Input(table="attributes", shards="all"),
+            Input(table=f"augmentation/{method}", shards="all"),
+            Input(table=f"boundaries/{method}"),
+        ),
+        is_sharded=False,
+        config={
+            "export": recipe.config_for("export"),
+            "augmentation": recipe.config_for("augmentation"),
+            "collection": recipe.config_for("collection"),
+        },
+        columns={
+            "sample_id": (f"augmentation/{method}.sample_id", "aligned.crop_id"),
+            "image": (f"augmentation/{method}.picture", "aligned.crop"),
+            "uri": ("aligned.uri",),
+        },
+    )
+
+
+def _source(how: FittedBoundary | ImportedBoundary) -> str | None:
+    """Whose scored latents a boundary is fitted or calibrated on."""
+    return how.calibrate if how.fit == "import" else how.fit
+
+
+def _sources(recipe: Recipe) -> set[str | None]:
+    return {_source(how) for how in recipe.boundaries.values()}
+
+
+def _digests(*groups: Mapping[str, Any]) -> dict[str, str]:
+    return {name: network.sha256 for group in groups for name, network in group.items()}

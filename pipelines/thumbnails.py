@@ -1,0 +1,118 @@
+"""Small JPEGs of pictures of any kind, and sheets of many of them."""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from PIL import Image, ImageDraw, ImageFont
+
+BACKGROUND: Final = (24, 26, 31)
+INK: Final = (222, 226, 233)
+FAINT: Final = (58, 62, 71)
+LABEL_PX: Final = 18
+
+
+class Thumbnail(NamedTuple):
+    """A JPEG of a picture, and the size in px that the picture has itself, upright."""
+
+    jpeg: bytes
+    source_width: int
+    source_height: int
+
+
+def thumbnail(data: bytes, max_px: int, quality: int = 82) -> Thumbnail | None:
+    """The picture in `data`, upright and at most `max_px` a side; None where it is no picture."""
+    from invertory.images import BadPicture, decode  # here, as it imports torch
+
+    try:
+        picture = Image.fromarray(decode(data).pixels)
+    except BadPicture:
+        return None
+    width, height = picture.size
+    picture.thumbnail((max_px, max_px), Image.Resampling.LANCZOS)
+    return Thumbnail(jpeg(picture, quality), width, height)
+
+
+def contact_sheet(
+    pictures: Sequence[bytes],
+    labels: Sequence[str],
+    *,
+    num_columns: int | None = None,
+    cell_px: int = 128,
+    max_bytes: int = 100_000,
+) -> bytes:
+    """The pictures side by side with their labels under them, as a JPEG of at most `max_bytes`.
+
+    What cannot be shown is a crossed cell. Where the sheet is too large, quality falls first, then
+    the size of the cells.
+    """
+    if len(pictures) != len(labels) or not pictures:
+        raise ValueError(
+            f"expected one label a picture and at least one, got {len(pictures)} pictures and "
+            f"{len(labels)} labels"
+        )
+    columns = num_columns or min(len(pictures), max(4, math.ceil(math.sqrt(len(pictures) * 1.6))))
+    size = cell_px
+    while True:
+        sheet = _sheet(pictures, labels, columns, size)
+        for quality in (88, 78, 66):
+            data = jpeg(sheet, quality)
+            if len(data) <= max_bytes:
+                return data
+        if size <= 16:
+            raise ValueError(
+                f"expected pictures that fit into {max_bytes} bytes, got {len(pictures)} that need "
+                f"{len(data)}; give fewer"
+            )
+        size = max(16, int(size * 0.8))
+
+
+def jpeg(picture: Image.Image, quality: int) -> bytes:
+    """RGB picture => JPEG."""
+    out = io.BytesIO()
+    picture.convert("RGB").save(out, "JPEG", quality=quality, optimize=True)
+    return out.getvalue()
+
+
+def _sheet(
+    pictures: Sequence[bytes], labels: Sequence[str], columns: int, size: int
+) -> Image.Image:
+    gap = max(2, size // 16)
+    label_px = LABEL_PX if size >= 48 and any(labels) else 0
+    rows = math.ceil(len(pictures) / columns)
+    sheet = Image.new(
+        "RGB",
+        (columns * (size + gap) + gap, rows * (size + label_px + gap) + gap),
+        BACKGROUND,
+    )
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for i, (data, label) in enumerate(zip(pictures, labels, strict=True)):
+        x = gap + (i % columns) * (size + gap)
+        y = gap + (i // columns) * (size + label_px + gap)
+        _cell(sheet, draw, data, (x, y), size)
+        if label_px:
+            text = _fitting(label, font, size)
+            draw.text((x + size / 2, y + size + 3), text, INK, font, anchor="ma")
+    return sheet
+
+
+def _cell(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, data: bytes, at: tuple[int, int], size: int
+) -> None:
+    (x, y), small = at, thumbnail(data, size, quality=95)
+    if small is None:
+        draw.rectangle((x, y, x + size - 1, y + size - 1), outline=FAINT)
+        draw.line((x, y, x + size - 1, y + size - 1), fill=FAINT)
+        draw.line((x, y + size - 1, x + size - 1, y), fill=FAINT)
+        return
+    picture = Image.open(io.BytesIO(small.jpeg))
+    sheet.paste(picture, (x + (size - picture.width) // 2, y + (size - picture.height) // 2))
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """`text` on one line, cut where it is too long."""
+    text = " ".join(text.split())[:80]
+    while len(text) > 1 and font.getlength(text) > width:
+        text = text.rstrip("…")[:-1] + "…"
+    return text
