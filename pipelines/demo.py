@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resources.models import ModelStore
 
 CARDS = ("face-recognition-photos", "astronaut")
-SOUND = {"sound.jpg", "cmyk.jpg", "rotated.jpg", "new%0Aline.jpg", "not utf-8 %FF%FE.jpg"}
+SOUND = {"sound.jpg", "rotated.jpg", "new%0Aline.jpg"}
 VERSION = "1"  # of the folder's content
 
 

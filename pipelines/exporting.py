@@ -101,6 +101,16 @@ def datasheet(line: Line, store: Store, plan: Plan) -> Datasheet:
         cards=cards_of(recipe),
         keys=_keys(store, method),
         rejects=rejects,
+        limits=_limits(how.min_distance),
+    )
+
+
+def _limits(min_distance: float) -> tuple[str, ...]:
+    if not min_distance:
+        return ()
+    return (
+        f"A partner lies at least {min_distance:g} (in W) beyond the boundary of the protected "
+        "attribute, farther than the mirror image where its crop lies near the boundary.",
     )
 
 

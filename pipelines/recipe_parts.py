@@ -214,6 +214,9 @@ class Augmentation(Part):
     """What a classifier is to learn."""
     protected: Name
     """What it must not depend on."""
+    min_distance: float = Field(default=0.0, ge=0)
+    """How far beyond the protected boundary, in W, a partner lies at least; 0 is the paper's mirror
+    image, which moves a crop near the boundary too little to be seen."""
     keep: Names = ()
     """Further attributes whose normals are projected out of the move."""
     threshold: dict[Name, float] = Field(default_factory=dict)

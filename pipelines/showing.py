@@ -45,7 +45,7 @@ def show(recipe: Recipe, store: Store, out: Path | None = None, *, max_rows: int
     fs = store.fs if out is None else _local()
     with replacing(fs, path) as file:
         write_gallery(
-            _rows(chain, store, source, max_rows),
+            _rows(recipe, chain, store, source, max_rows),
             cast(BinaryIO, file),
             title=f"Invertory: {recipe.name}",
             summary=_summary(recipe, chain, store),
@@ -61,7 +61,9 @@ def _local() -> Any:
     return fsspec.filesystem("file")
 
 
-def _rows(chain: Chain, store: Store, source: Collection, max_rows: int) -> Iterator[GalleryRow]:
+def _rows(
+    recipe: Recipe, chain: Chain, store: Store, source: Collection, max_rows: int
+) -> Iterator[GalleryRow]:
     for shard in store.shards("aligned"):
         for batch in store.read("aligned", shard, batch_rows=16):
             if max_rows <= 0:
@@ -69,7 +71,7 @@ def _rows(chain: Chain, store: Store, source: Collection, max_rows: int) -> Iter
             crops = batch.slice(0, max_rows).to_pylist()
             max_rows -= len(crops)
             found = _Found(chain, store, shard, {crop["crop_id"] for crop in crops})
-            yield from (_row(crop, found, source) for crop in crops)
+            yield from (_row(recipe, crop, found, source) for crop in crops)
 
 
 class _Found:
@@ -102,7 +104,7 @@ def _of(store: Store, table: str, shard: str, wanted: pa.Array) -> dict[str, lis
     return found
 
 
-def _row(crop: dict[str, Any], found: _Found, source: Collection) -> GalleryRow:
+def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection) -> GalleryRow:
     crop_id = crop["crop_id"]
     scores = next((_scores(row) for _, row in found.rows("attributes", crop_id)), {})
     return GalleryRow(
@@ -134,8 +136,7 @@ def _row(crop: dict[str, Any], found: _Found, source: Collection) -> GalleryRow:
             PartnerShot(
                 method=method,
                 picture=row["picture"]["bytes"],
-                caption=f"protected {_sign(row['protected_label'])}, "
-                f"target {_sign(row['target_label'])}",
+                caption=_caption(recipe, row),
                 scores=_scores(row),
             )
             for method, row in found.rows("augmentation", crop_id)
@@ -143,8 +144,12 @@ def _row(crop: dict[str, Any], found: _Found, source: Collection) -> GalleryRow:
     )
 
 
-def _sign(label: bool) -> str:
-    return "yes" if label else "no"
+def _caption(recipe: Recipe, row: dict[str, Any]) -> str:
+    """What was flipped and what was kept."""
+    how = recipe.augmentation
+    names = (how.protected, how.target) if how else ("protected", "target")
+    flipped, kept = ("yes" if row[f"{n}_label"] else "no" for n in ("protected", "target"))
+    return f"{names[0]} flipped to {flipped}, {names[1]} kept at {kept}"
 
 
 def _scores(row: dict[str, Any]) -> dict[str, float]:

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.tree import Tree
 
 from pipelines.chain import ALL, Keys
+from pipelines.definitions import tables
 from pipelines.stages import chain_of
-from resources.tables import Tables
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
@@ -39,16 +39,16 @@ def report_json(recipe: Recipe, report: Report) -> dict[str, Any]:
 
 def status_json(recipe: Recipe) -> dict[str, Any]:
     """Rows, rejects by reason and stale shards of every table of the recipe."""
-    store, chain = Tables().store(recipe.name), chain_of(recipe)
+    store, chain = tables().store(recipe.name), chain_of(recipe)
     keys = Keys(store)
     pending = Counter(step.stage.table for step in chain.pending(store))
-    tables = []
+    rows = []
     for stage in chain.stages:
         done = [s for s in chain.shards(stage, keys) if keys(stage.table, s)]
         rejects: Counter[str] = Counter()
         for shard in done:
             rejects.update(store.summary(stage.table, shard).rejects)
-        tables.append(
+        rows.append(
             {
                 "table": stage.table,
                 "num_rows": sum(store.num_rows(stage.table, shard) for shard in done),
@@ -62,7 +62,7 @@ def status_json(recipe: Recipe) -> dict[str, Any]:
         "store": store.base,
         "files": sum(store.num_rows("entries", shard) for shard in keys.shards),
         "files_by_status": _files_by_status(store),
-        "tables": tables,
+        "tables": rows,
     }
 
 
@@ -120,7 +120,7 @@ def next_steps(recipe: Recipe) -> None:
     from pipelines.exporting import set_folder
     from pipelines.showing import show
 
-    store = Tables().store(recipe.name)
+    store = tables().store(recipe.name)
     console = Console()
     console.print()
     console.print(f"gallery   {show(recipe, store)}")
@@ -151,12 +151,15 @@ def tell_trace(found: dict[str, Any]) -> None:
 def tell_models(cards: list[dict[str, Any]]) -> None:
     """Networks that a recipe can name."""
     told = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("name", "kind", "at hand", "licence", "source"):
-        told.add_column(name, overflow="fold")
+    told.add_column("name", no_wrap=True)
+    told.add_column("kind", no_wrap=True)
+    told.add_column("at hand", no_wrap=True)
+    told.add_column("licence", overflow="ellipsis", no_wrap=True)
     for card in cards:
         at_hand = "yes" if card["is_at_hand"] else "-"
-        told.add_row(card["name"], card["kind"], at_hand, card["licence"], card["source"])
+        told.add_row(card["name"], card["kind"], at_hand, card["licence"])
     Console().print(told)
+    Console().print("[dim]`invertory models show NAME` has source, digest and the whole licence[/]")
 
 
 def tell_card(card: dict[str, Any]) -> None:

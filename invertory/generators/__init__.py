@@ -34,8 +34,12 @@ class Generator(Protocol):
         """w_plus [N, num_ws, w_dim] => pictures [N, 3, resolution, resolution], about [-1, 1]."""
         ...
 
-    def preview(self, w_plus: Tensor) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => [N, 3, preview_resolution, ...]: cheap, differentiable."""
+    def preview(self, w_plus: Tensor, min_px: int | None = None) -> Tensor:
+        """w_plus [N, num_ws, w_dim] => [N, 3, preview_resolution, ...]: cheap, differentiable.
+
+        Where `min_px` is given, a generator with several previews may draw its smallest of at
+        least so many pixels a side.
+        """
         ...
 
     def features(self, w_plus: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:

@@ -96,9 +96,13 @@ class MobileStyleGAN(nn.Module):
         x = self.features(w_plus, (last,))[last] * self.to_img_modulation(w_plus[:, -1])
         return inverse_haar(self.to_img(x))
 
-    def preview(self, w_plus: Tensor) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => [N, 3, preview_resolution, preview_resolution]."""
-        return self.preview_at(w_plus, self.preview_resolution)
+    def preview(self, w_plus: Tensor, min_px: int | None = None) -> Tensor:
+        """w_plus [N, num_ws, w_dim] => [N, 3, preview_resolution, preview_resolution]; or the
+        smallest preview of at least `min_px`.
+        """
+        enough = [head.resolution for head in self._heads() if head.resolution >= (min_px or 0)]
+        is_free = min_px is not None and enough
+        return self.preview_at(w_plus, min(enough) if is_free else self.preview_resolution)
 
     def preview_at(self, w_plus: Tensor, resolution: int) -> Tensor:
         """The picture at the resolution of one of the heads, or the whole one, by px."""

@@ -207,7 +207,7 @@ class StyleGAN2(nn.Module):
         generator.load_state_dict(dict(tensors))
         return generator
 
-    def preview(self, w_plus: Tensor) -> Tensor:
+    def preview(self, w_plus: Tensor, min_px: int | None = None) -> Tensor:
         """The same as `synthesis`: no cheaper head is known for these weights."""
         return self.synthesis(w_plus)
 

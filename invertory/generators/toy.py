@@ -74,7 +74,7 @@ class ToyGenerator(nn.Module):
         tiles = tiles.reshape(-1, 2, 2, 3, s, s).permute(0, 3, 1, 4, 2, 5)  # [N, 3, 2, s, 2, s]
         return tiles.reshape(-1, 3, 2 * s, 2 * s)
 
-    def preview(self, w_plus: Tensor) -> Tensor:
+    def preview(self, w_plus: Tensor, min_px: int | None = None) -> Tensor:
         """The same as `synthesis`: there is nothing cheaper."""
         return self.synthesis(w_plus)
 

@@ -31,6 +31,15 @@ Precision = Literal["float32", "bf16"]
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is to be inverted."""
+
+    targets: Tensor
+    seeds: Sequence[int]
+    starts: Tensors
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """Adam over slots: a budget of steps, a loss to stop at, a precision."""
@@ -42,18 +51,27 @@ class Engine:
     check_every: int = 10  # steps between two looks for rows that stopped early
 
     def run(
-        self, objective: Objective, targets: Tensor, *, seeds: Sequence[int], batch_size: int
+        self,
+        objective: Objective,
+        targets: Tensor,
+        *,
+        seeds: Sequence[int],
+        batch_size: int,
+        starts: Tensors | None = None,
     ) -> Outcome:
         """targets [N, 3, H, W] float32 in [-1, 1] => outcome; at most `batch_size` rows at once.
+
+        `starts`, name => [N, ...], takes the place of variables that the objective would start.
 
         Iterates 0 to `steps` are evaluated (0 is the start), so `steps` + 1 evaluations a row.
         When the device runs out of memory the batch is halved and rows under way start again.
         """
         _check(targets, seeds, batch_size, self.steps)
+        rows = _Rows(targets, seeds, starts or {})
         done: list[Slots] = []
         while left := _left(len(targets), done):
             try:
-                self._drain(objective, targets, seeds, left, batch_size, done)
+                self._drain(objective, rows, left, batch_size, done)
             except torch.OutOfMemoryError:
                 if batch_size == 1:
                     raise
@@ -69,15 +87,14 @@ class Engine:
     def _drain(
         self,
         objective: Objective,
-        targets: Tensor,
-        seeds: Sequence[int],
+        rows: _Rows,
         left: list[int],
         batch_size: int,
         done: list[Slots],
     ) -> None:
         """Run the rows `left`, putting finished ones into `done`."""
         first, waiting = left[:batch_size], left[batch_size:]
-        slots = self._open(objective, targets, seeds, first)
+        slots = self._open(objective, rows, first)
         looks = 0
         while slots.row:
             self._step(objective, slots)
@@ -89,19 +106,19 @@ class Engine:
             fresh, waiting = waiting[: len(finished)], waiting[len(finished) :]
             if fresh:
                 refilled = finished[: len(fresh)]
-                slots.write(refilled, self._open(objective, targets, seeds, fresh))
+                slots.write(refilled, self._open(objective, rows, fresh))
             if empty := set(finished[len(fresh) :]):
                 slots = slots.select([s for s in range(len(slots.row)) if s not in empty])
 
-    def _open(
-        self, objective: Objective, targets: Tensor, seeds: Sequence[int], rows: list[int]
-    ) -> Slots:
-        """Fresh slots for `rows`."""
-        device, n = targets.device, len(rows)
-        index = torch.tensor(rows, device=device)
+    def _open(self, objective: Objective, rows: _Rows, chosen: list[int]) -> Slots:
+        """Fresh slots for the rows `chosen`."""
+        device, n = rows.targets.device, len(chosen)
+        index = torch.tensor(chosen, device=device)
         with torch.no_grad(), self._autocast(device):
-            start = objective.start(targets[index], [seeds[row] for row in rows])
-        variables = {k: v.detach().float().clone() for k, v in start.variables.items()}
+            start = objective.start(rows.targets[index], [rows.seeds[row] for row in chosen])
+        given = {name: values.to(device)[index] for name, values in rows.starts.items()}
+        begun = {**start.variables, **given}
+        variables = {k: v.detach().float().clone() for k, v in begun.items()}
         kept = {f"variable.{k}": variables[k] for k in objective.results}
         kept["step"] = torch.zeros(n, dtype=torch.int64, device=device)
         kept["terms"] = torch.full((n, len(objective.weights)), torch.nan, device=device)
@@ -118,7 +135,7 @@ class Engine:
                 "is_finite": torch.ones(n, dtype=torch.bool, device=device),
             },
         }
-        return Slots(list(rows), [0] * n, tensors)
+        return Slots(list(chosen), [0] * n, tensors)
 
     def _step(self, objective: Objective, slots: Slots) -> None:
         """Evaluate every slot, keep what is worth keeping, and move the rows that go on."""

@@ -3,13 +3,14 @@
 https://arxiv.org/abs/1904.03189. A latent in W+ starts at the mean w and follows the gradient of a
 pixel loss and a perceptual loss. Ours differs in the perceptual loss: whichever is passed in
 (LPIPS as a rule), not the paper's four VGG16 layers; in the best iterate being kept; and, where
-`preview` is set, in judging the generator's cheap head in place of its full picture.
+`preview` is set, in judging the generator's cheap head in place of its full picture; and, where
+`w_steps` is set, in steps with one w for all rows, from whose best the steps in W+ start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from invertory.generators import Generator
     from invertory.inversion import Inversion, Space
+    from invertory.inversion.slots import Outcome
     from invertory.perceptual import Perceptual
 
 
@@ -33,6 +35,7 @@ class _Embedding:
 
     method: Image2StyleGAN
     view: View
+    num_rows: int  # 1: one w for every row
     results: ClassVar[tuple[str, ...]] = ("w_plus",)
     iterate: ClassVar[Literal["best", "last"]] = "best"
 
@@ -42,11 +45,12 @@ class _Embedding:
 
     def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
         G = self.view.generator
-        w_plus = G.w_avg.expand(len(targets), G.num_ws, G.w_dim)
+        w_plus = G.w_avg.expand(len(targets), self.num_rows, G.w_dim)
         return Start({"w_plus": w_plus}, self.view.constants(targets))
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        synth = self.view.render(variables["w_plus"])
+        w_plus = variables["w_plus"].expand(-1, self.view.generator.num_ws, -1)
+        synth = self.view.render(w_plus)
         return {
             "mse": squared_error(synth, constants),
             "perceptual": self.view.distance(synth, constants),
@@ -98,6 +102,9 @@ class Image2StyleGAN:
     loss_px: int = field(
         default=256, metadata={"description": "most pixels a side that the loss sees"}
     )
+    w_steps: int = field(
+        default=0, metadata={"description": "steps in W before those in W+ (ours; 0: the paper)"}
+    )
     target_loss: float | None = field(
         default=None, metadata={"description": "stop a picture at this weighted loss; none: never"}
     )
@@ -116,6 +123,16 @@ class Image2StyleGAN:
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`."""
         view = View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
-        engine = Engine(steps=self.steps, target_loss=self.target_loss, precision=self.precision)
-        outcome = engine.run(_Embedding(self, view), targets, seeds=seeds, batch_size=batch_size)
+
+        def run(steps: int, num_rows: int, starts: Tensors | None = None) -> Outcome:
+            """`steps` of the rows of w_plus, `num_rows` of which are free."""
+            engine = Engine(steps=steps, target_loss=self.target_loss, precision=self.precision)
+            objective = _Embedding(replace(self, steps=steps), view, num_rows)
+            return engine.run(objective, targets, seeds=seeds, batch_size=batch_size, starts=starts)
+
+        starts = None
+        if self.w_steps:
+            w = run(self.w_steps, 1).variables["w_plus"]
+            starts = {"w_plus": w.expand(-1, generator.num_ws, -1)}
+        outcome = run(self.steps, generator.num_ws, starts)
         return outcome.inversion(self.space, outcome.variables["w_plus"])

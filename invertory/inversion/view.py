@@ -46,8 +46,9 @@ class View:
 
     def render(self, w_plus: Tensor) -> Tensor:
         """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px]."""
-        draw = self.generator.preview if self.is_preview else self.generator.synthesis
-        return self.resize(draw(w_plus))
+        if not self.is_preview:
+            return self.resize(self.generator.synthesis(w_plus))
+        return self.resize(self.generator.preview(w_plus, self.size_px))
 
     def resize(self, pictures: Tensor) -> Tensor:
         """Area means; pictures of `size_px` stay as they are."""
