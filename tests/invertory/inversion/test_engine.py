@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion.adam import RowAdam
-from invertory.inversion.engine import Engine
+from invertory.inversion.engine import Engine, _Rows
 from invertory.inversion.objective import Start, Tensors
 from invertory.inversion.slots import Outcome, Slots
 
@@ -244,8 +244,19 @@ def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFix
 def test_a_finished_row_lets_its_cached_constants_go() -> None:
     targets, _ = pictures(3)
     done: list[Slots] = []
-    Engine(steps=2)._drain(PixelLoss(), targets, [1, 2, 3], [0, 1, 2], 1, done)
+    rows = _Rows(targets, [1, 2, 3], {})
+    Engine(steps=2)._drain(PixelLoss(), rows, [0, 1, 2], 1, done)
     assert [sorted(slots.tensors) for slots in done] == [["best", "last", "row"]] * 3
+
+
+def test_rows_begin_where_they_are_told_to() -> None:
+    targets, w_plus = pictures(3)
+    engine = Engine(steps=0)
+    found = engine.run(
+        PixelLoss(), targets, seeds=[1, 2, 3], batch_size=2, starts={"w_plus": w_plus}
+    )
+    assert torch.equal(found.variables["w_plus"], w_plus)
+    assert (found.loss < 1e-10).all()
 
 
 def test_out_of_memory_with_one_row_is_an_error() -> None:

@@ -32,6 +32,18 @@ def test_it_starts_at_the_mean_latent() -> None:
     assert torch.equal(found.latents[0], G.w_avg.expand(G.num_ws, -1))
 
 
+def test_steps_in_w_find_the_one_w_that_made_every_row() -> None:
+    G = ToyGenerator(resolution=16, frequencies=3)
+    w = torch.randn(2, 1, G.w_dim, generator=torch.Generator().manual_seed(2))
+    w_plus = (G.w_avg + 0.5 * w).expand(-1, G.num_ws, -1)
+    method = Image2StyleGAN(w_steps=300, steps=0, learning_rate=0.1, schedule="ramp", rampdown=0.8)
+    found = method.invert(
+        G, G.synthesis(w_plus), seeds=[0, 1], perceptual=PixelPyramid(), batch_size=2
+    )
+    assert torch.equal(found.latents, found.latents[:, :1].expand(-1, G.num_ws, -1))
+    torch.testing.assert_close(found.latents, w_plus, rtol=0, atol=1e-3)
+
+
 def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
     G = ToyGenerator(resolution=16, frequencies=3)
     found = Image2StyleGAN(steps=3, mse_weight=0.5, perceptual_weight=2.0).invert(
