@@ -7,6 +7,10 @@ COLLECTION ?=
 export MALLOC_MMAP_THRESHOLD_ ?= 34359738368
 export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
 
+# Tests keep their databases in memory where they can, and leave the cores to the processes.
+export PYTEST_DEBUG_TEMPROOT ?= $(shell test -w /dev/shm && echo /dev/shm)
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+
 .PHONY: demo ui test test-slow check format install install-dev constraints bench clean
 
 demo: install  ## the whole chain on real photographs, from files to an exported edit set
@@ -16,10 +20,10 @@ ui: install  ## the Dagster UI on loopback, with every recipe loaded
 	$(BIN)/invertory ui
 
 test: install-dev  ## all tests but the slow proofs
-	$(BIN)/python -m pytest -m "not slow" -q
+	$(TEST) -m "not slow"
 
 test-slow: install-dev  ## the proofs that take minutes
-	$(BIN)/python -m pytest -m slow -q
+	$(TEST) -m slow
 
 check: install-dev  ## style, types and import contracts
 	$(BIN)/ruff check .

@@ -30,7 +30,8 @@ class Ingest:
 
     `first_of` names the file that stands for each image_id (see `first_uris`); every other file
     with the same bytes is a `duplicate`. It is worked out before the first row, so that a row
-    depends on no other.
+    depends on no other. `known` are the image_ids of earlier shards with their URIs: even the same
+    file, listed again because its time has changed, is a duplicate of itself.
     """
 
     read: Read
@@ -38,6 +39,7 @@ class Ingest:
     min_px: int = 64
     max_bytes: int = MAX_BYTES
     first_of: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)
     num_readers: int = NUM_READERS
 
     def __call__(self, entries: pa.RecordBatch) -> Chunk:
@@ -71,7 +73,7 @@ class Ingest:
         image_id = hashlib.sha256(data).hexdigest()
         row |= {"image_id": image_id, "size_bytes": len(data)}
         first = self.first_of.get(image_id, entry["uri"])
-        if first != entry["uri"]:
+        if first != entry["uri"] or image_id in self.known:
             return row | {"status": "duplicate", "error": first}
         try:
             picture = decode(data, max_pixels=self.max_pixels, min_px=self.min_px)

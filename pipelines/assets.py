@@ -8,12 +8,13 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.chain import Chain, Stage
+from pipelines.chain import Chain, Stage, asset_path
 from pipelines.partitions import shards_of
 from pipelines.produce import produce
 from pipelines.quality import check_specs
 from pipelines.recipe import Recipe
 from pipelines.reporting import Reporting
+from pipelines.retrying import Retry
 from pipelines.verbs import Line
 from resources.gpu import Gpu
 from resources.models import ModelStore
@@ -35,18 +36,19 @@ KINDS = {"boundaries": {"scikitlearn"}, "exports": {"huggingface"}, "images": {"
 ON_DEVICE = {"samples", "latents", "edits", "augmentation"}
 
 
-def assets_of(recipe: Recipe, chain: Chain) -> list[dg.AssetsDefinition]:
-    """Every table of `recipe` as an asset."""
-    return [
+def assets_of(recipe: Recipe, chain: Chain) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Every table of `recipe` as an asset, and what a stage gathers from all shards as one."""
+    tables = [
         (on_device if stage.name in ON_DEVICE else on_host)(recipe, chain, stage)
         for stage in chain.stages
     ]
+    return [*tables, *(gathered(recipe, chain, s) for s in chain.stages if chain.gathers(s))]
 
 
 def on_host(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition:
     """An asset that needs no accelerator."""
 
-    @dg.asset(**_about(recipe, stage))
+    @dg.asset(**_about(recipe, chain, stage))
     def asset(
         context: dg.AssetExecutionContext,
         tables: Tables,
@@ -54,7 +56,7 @@ def on_host(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition:
         reporting: dg.ResourceParam[Reporting],
     ):
         line = Line(recipe, stage, models, reporting.to(context))
-        return produce(context, chain, stage, tables.store(recipe.name), line.make)
+        yield from produce(context, chain, stage, tables.store(recipe.name), line)
 
     return asset
 
@@ -62,7 +64,7 @@ def on_host(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition:
 def on_device(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition:
     """An asset that computes on a leased device; the lease is taken when there is work to do."""
 
-    @dg.asset(pool="gpu", **_about(recipe, stage))
+    @dg.asset(pool="gpu", **_about(recipe, chain, stage))
     def asset(
         context: dg.AssetExecutionContext,
         tables: Tables,
@@ -71,33 +73,45 @@ def on_device(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition
         gpu: Gpu,
     ):
         line = Line(recipe, stage, models, reporting.to(context), gpu)
-        return produce(context, chain, stage, tables.store(recipe.name), line.make)
+        yield from produce(context, chain, stage, tables.store(recipe.name), line)
 
     return asset
 
 
-def _about(recipe: Recipe, stage: Stage) -> dict[str, Any]:
+def gathered(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetSpec:
+    """What `stage` reads of all shards, for Dagster to compare; each shard's run brings it up."""
+    return dg.AssetSpec(
+        key=stage.gathered_path,
+        group_name=recipe.name,
+        description=f"All shards that {stage.table} reads, in one data version.",
+        deps=[_dep(stage, i.table, i.shards) for i in chain.gathers(stage)],
+        owners=[recipe.owner],
+    )
+
+
+def _about(recipe: Recipe, chain: Chain, stage: Stage) -> dict[str, Any]:
+    deps = [_dep(stage, i.table, i.shards) for i in stage.inputs if i.table != "entries"]
+    if chain.gathers(stage):
+        deps.append(dg.AssetDep(stage.gathered_path))
     kinds = {"pytorch"} if stage.name in ON_DEVICE else KINDS.get(stage.name, set())
     return {
         "key": stage.asset_path,
         "group_name": recipe.name,
         "description": DESCRIPTIONS[stage.name],
-        "deps": [_dep(stage, i.table, i.shards) for i in stage.inputs if i.table != "entries"],
+        "deps": deps,
         "partitions_def": shards_of(recipe.name) if stage.is_sharded else None,
         "code_version": stage.version,
         "kinds": {"parquet", *kinds},
         "owners": [recipe.owner],
         "check_specs": check_specs(stage),
-        "retry_policy": dg.RetryPolicy(
-            max_retries=recipe.resources.retries, delay=5, backoff=dg.Backoff.EXPONENTIAL
-        ),
-        "metadata": {"recipe": recipe.name, "method": stage.method or "none"},
+        "retry_policy": Retry(recipe.resources.retries),
+        "metadata": {"recipe": recipe.name, **({"method": stage.method} if stage.method else {})},
         "tags": {"invertory/stage": stage.name},
     }
 
 
 def _dep(stage: Stage, table: str, shards: str) -> dg.AssetDep:
-    key = dg.AssetKey([stage.recipe, *table.split("/")])
+    key = dg.AssetKey(asset_path(stage.recipe, table))
     if shards == "all":
         return dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
     return dg.AssetDep(key)

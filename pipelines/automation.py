@@ -1,41 +1,52 @@
-"""What runs by itself: a sensor for new pictures, a schedule for what is missing or stale."""
+"""What runs by itself: sensors for new pictures and for what waits, a schedule for the rest."""
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of a sensor.
-import json
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from pipelines.chain import ALL, Chain, Keys, digest
+from pipelines.chain import ALL, Chain, Keys, Stage, Step, digest
 from pipelines.collection import Collection
 from pipelines.intake import deal_new
 from pipelines.partitions import partitions_name, shards_of
 from pipelines.recipe import Recipe
 from resources.models import ModelStore
-from resources.tables import Tables
+from resources.tables import Store, Tables
 
 Job = Any  # what `define_asset_job` gives; Dagster does not export its type
+RUNS_A_TICK = 100  # a tick has 60 s; the rest is asked for at the next one
+NAMES = {
+    "invert": ("invert_shard", "The chain of one shard; what is up to date is reused."),
+    "edit": ("edit_shard", "What needs boundaries that are fitted on all shards, for one shard."),
+    "fit": ("fit_boundaries", "Boundaries that are fitted on all shards."),
+    "export": ("export_set", "The balanced set over all shards, with its datasheet."),
+}
 
 
 def jobs_of(recipe: Recipe, chain: Chain) -> dict[str, Job]:
-    """`shard`: the chain of one shard up to its edits; `export`: what spans all shards."""
-    keys: dict[bool, list[dg.AssetKey]] = {True: [], False: []}
-    for stage in chain.stages:
-        keys[stage.name == "exports"].append(dg.AssetKey(stage.asset_path))
-    jobs = {
-        "shard": dg.define_asset_job(
-            f"{recipe.name}_invert_shard",
-            selection=dg.AssetSelection.assets(*keys[False]),
-            description="The whole chain of one shard; what is up to date is reused.",
+    """A job for each phase of the chain, by the verb that it is called by."""
+    return {
+        verb: dg.define_asset_job(
+            f"{recipe.name}_{NAMES[verb][0]}",
+            selection=dg.AssetSelection.assets(*(dg.AssetKey(s.asset_path) for s in phase)),
+            description=NAMES[verb][1],
         )
+        for verb, phase in phases_of(chain).items()
     }
-    if keys[True]:
-        jobs["export"] = dg.define_asset_job(
-            f"{recipe.name}_export_set",
-            selection=dg.AssetSelection.assets(*keys[True]),
-            description="The balanced set over all shards, with its datasheet.",
-        )
-    return jobs
+
+
+def phases_of(chain: Chain) -> dict[str, list[Stage]]:
+    """The chain's phases by a verb: invert; edit, or fit where nothing is sharded; export."""
+    return {_verb(number, phase): phase for number, phase in enumerate(chain.phases())}
+
+
+def _verb(number: int, phase: list[Stage]) -> str:
+    if not number:
+        return "invert"
+    if any(stage.name == "exports" for stage in phase):
+        return "export"
+    return "edit" if any(stage.is_sharded for stage in phase) else "fit"
 
 
 def sensor_of(recipe: Recipe, job: Job) -> dg.SensorDefinition:
@@ -49,68 +60,125 @@ def sensor_of(recipe: Recipe, job: Job) -> dg.SensorDefinition:
     )
     def new_images(context: dg.SensorEvaluationContext, tables: Tables, models: ModelStore):
         store = tables.store(recipe.name)
-        source = Collection(recipe, models)
-        deal_new(store, source, recipe.collection.shard_size, settle_s=recipe.sensor.settle_s)
-        asked = set(json.loads(context.cursor or "[]"))
-        fresh = [shard for shard in store.shards("entries") if shard not in asked]
+        fresh = _after(store.shards("entries"), context.cursor)
+        if not fresh:  # otherwise the last tick was cut off: first what it had dealt
+            try:
+                source = Collection(recipe, models)
+                deal_new(
+                    store,
+                    source,
+                    recipe.collection.shard_size,
+                    settle_s=recipe.sensor.settle_s,
+                    max_shards=RUNS_A_TICK,
+                )
+            except Exception as error:  # clients of object stores have exceptions of their own
+                context.log.warning("the collection cannot be listed", exc_info=True)
+                return dg.SkipReason(f"the collection cannot be listed: {error}")
+            fresh = _after(store.shards("entries"), context.cursor)
         if not fresh:
-            return dg.SkipReason(f"no new picture in {', '.join(recipe.collection.uris)}")
+            return dg.SkipReason(f"no new picture in {recipe.collection.uri}")
+        asked = fresh[:RUNS_A_TICK]
+        keys = Keys(store)
         return dg.SensorResult(
-            run_requests=[dg.RunRequest(run_key=f"{s}", partition_key=s) for s in fresh],
-            dynamic_partitions_requests=[shards_of(recipe.name).build_add_request(fresh)],
-            cursor=json.dumps(sorted(asked | set(fresh))),
+            run_requests=[
+                dg.RunRequest(run_key=digest(shard, keys("entries", shard)), partition_key=shard)
+                for shard in asked
+            ],
+            dynamic_partitions_requests=[shards_of(recipe.name).build_add_request(asked)],
+            cursor=asked[-1],
         )
 
     return new_images
 
 
-def schedule_of(recipe: Recipe, chain: Chain, job: Job) -> dg.ScheduleDefinition:
+def _after(shards: list[str], cursor: str | None) -> list[str]:
+    """Shards are numbered as they are dealt, so that the last one asked for is all to remember."""
+    return [shard for shard in shards if shard > (cursor or "")]
+
+
+def ready_sensor_of(
+    recipe: Recipe, chain: Chain, verb: str, phase: list[Stage], job: Job
+) -> dg.SensorDefinition:
+    """Asks for a later phase when every shard of the earlier ones is up to date, and not before."""
+
+    @dg.sensor(
+        name=f"{recipe.name}_{verb}_when_ready",
+        job=job,
+        minimum_interval_seconds=recipe.sensor.interval_s,
+        description=f"{NAMES[verb][1]} Asked for once all before it is up to date and it is not.",
+    )
+    def when_ready(context: dg.SensorEvaluationContext, tables: Tables):
+        wanted = _wanted(context.instance, chain, tables.store(recipe.name), phase)
+        if isinstance(wanted, dg.SkipReason):
+            return wanted
+        return [
+            dg.RunRequest(run_key=key, partition_key=shard) for shard, key in wanted[:RUNS_A_TICK]
+        ]
+
+    return when_ready
+
+
+def schedule_of(
+    recipe: Recipe, chain: Chain, verb: str, phase: list[Stage], job: Job
+) -> dg.ScheduleDefinition:
     """At the recipe's hour, one run for every shard in which a table is missing or stale."""
     assert recipe.schedule is not None, recipe.name
 
     @dg.schedule(
-        name=f"{recipe.name}_catch_up",
+        name=f"{recipe.name}_catch_up" + ("" if verb == "invert" else f"_{verb}"),
         job=job,
         cron_schedule=recipe.schedule.cron,
         execution_timezone=recipe.schedule.timezone,
-        description="Runs what is missing or stale by its key; up-to-date shards are left alone.",
+        description=f"{NAMES[verb][1]} Only where a table is missing or stale by its key.",
     )
     def catch_up(context: dg.ScheduleEvaluationContext, tables: Tables):
-        store = tables.store(recipe.name)
-        shards = store.shards("entries")
-        pending = {s.shard for s in chain.pending(store) if s.stage.name != "exports"}
-        if ALL in pending and len(pending) == 1:
-            pending = set(shards[:1])  # its run computes what spans all shards
-        if not pending - {ALL}:
-            return dg.SkipReason("every table of every shard is up to date")
-        context.instance.add_dynamic_partitions(partitions_name(recipe.name), shards)
+        wanted = _wanted(context.instance, chain, tables.store(recipe.name), phase)
+        if isinstance(wanted, dg.SkipReason):
+            return wanted
         moment = context.scheduled_execution_time.isoformat()
         return [
-            dg.RunRequest(run_key=digest(moment, shard), partition_key=shard)
-            for shard in sorted(pending - {ALL})
+            dg.RunRequest(run_key=digest(moment, shard, key), partition_key=shard)
+            for shard, key in wanted
         ]
 
     return catch_up
 
 
-def export_sensor_of(recipe: Recipe, chain: Chain, job: Job) -> dg.SensorDefinition:
-    """Asks for the export when it is all that is missing: never of a half-made collection."""
+def _wanted(
+    instance: dg.DagsterInstance, chain: Chain, store: Store, phase: list[Stage]
+) -> list[tuple[str | None, str]] | dg.SkipReason:
+    """[(shard, run key), ...] of the runs that make what is missing or stale in the phase."""
+    pending = list(chain.pending(store))
+    if not any(step.stage in phase for step in pending):
+        return dg.SkipReason("every table is up to date")
+    if pending[0].stage not in phase:
+        return dg.SkipReason(f"waits for {pending[0].stage.table} of {pending[0].shard}")
+    keys = Keys(store)
+    if not keys.shards:
+        return dg.SkipReason("waits for the first shard")
+    instance.add_dynamic_partitions(partitions_name(chain.recipe), keys.shards)
+    return list(_runs(chain, phase, pending, keys))
 
-    @dg.sensor(
-        name=f"{recipe.name}_export_when_ready",
-        job=job,
-        minimum_interval_seconds=recipe.sensor.interval_s,
-        description="Exports the set anew once every shard is up to date and the set is not.",
-    )
-    def export_when_ready(context: dg.SensorEvaluationContext, tables: Tables):
-        store = tables.store(recipe.name)
-        pending = list(chain.pending(store))
-        if not pending:
-            return dg.SkipReason("the set is up to date")
-        if any(step.stage.name != "exports" for step in pending):
-            return dg.SkipReason(f"waits for {pending[0].stage.table} of {pending[0].shard}")
-        keys = Keys(store)
-        wanted = [chain.key(step.stage, step.shard, keys) for step in pending]
-        return dg.RunRequest(run_key=digest(wanted))
 
-    return export_when_ready
+def _runs(
+    chain: Chain, phase: list[Stage], pending: list[Step], keys: Keys
+) -> Iterator[tuple[str | None, str]]:
+    """A key is the same until what the phase reads from outside changes, or its code."""
+    inside = {stage.table for stage in phase}
+
+    def outside(stage: Stage, shard: str) -> list[Any]:
+        read = [i for i in chain.inputs(stage, shard, keys) if i[0] not in inside]
+        return [stage.table, stage.version, read]
+
+    shared = digest([outside(stage, ALL) for stage in phase if not stage.is_sharded])
+    for shard in _shards(phase, pending, keys):
+        own = [outside(stage, shard) for stage in phase if stage.is_sharded and shard]
+        yield shard, digest(shared, shard, own)
+
+
+def _shards(phase: list[Stage], pending: list[Step], keys: Keys) -> list[str | None]:
+    """Shards to run; what spans all shards comes with any, or alone where nothing is sharded."""
+    if not any(stage.is_sharded for stage in phase):
+        return [None]
+    shards = {step.shard for step in pending if step.stage in phase} - {ALL}
+    return [*(sorted(shards) or keys.shards[:1])]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from resources.tables import Store
 
 ALL = "all"
+REST = "*"  # every column that is not named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,11 @@ class Input:
 
     table: str
     shards: Literal["same", "all"] = "same"
+
+
+def asset_path(recipe: str, table: str) -> list[str]:
+    """["faces", "latents_projector"] of recipe faces and table latents/projector."""
+    return [recipe, table.replace("/", "_")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +44,9 @@ class Stage:
     code_version: str
     config: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)  # name => sha256
-    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # column => table.column
+    columns: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # column or REST => table.column
     checks: Mapping[str, float] = field(default_factory=dict)  # limits; no part of the key
 
     @property
@@ -51,8 +59,13 @@ class Stage:
 
     @property
     def asset_path(self) -> list[str]:
-        """The asset key: recipe, table and, where there is one, method."""
-        return [self.recipe, *self.table.split("/")]
+        """The asset key: recipe and table; a node of the UI shows the last part and no other."""
+        return asset_path(self.recipe, self.table)
+
+    @property
+    def gathered_path(self) -> list[str]:
+        """The asset key of what it reads of all shards, in one data version."""
+        return asset_path(self.recipe, f"gathered/{self.table}")
 
     @property
     def version(self) -> str:
@@ -114,6 +127,31 @@ class Chain:
         """The key that `shard` of `stage` must bear, given the inputs that lie in the store."""
         parts = self.inputs(stage, shard, keys)
         return digest(stage.table, stage.code_version, stage.config, stage.models, parts)
+
+    def gathers(self, stage: Stage) -> list[Input]:
+        """The tables of which `stage` reads every shard."""
+        return [i for i in stage.inputs if i.shards == "all" and self.stage(i.table).is_sharded]
+
+    def gathering(self, table: str) -> list[Stage]:
+        """The stages that read every shard of `table`."""
+        return [s for s in self.stages if table in {i.table for i in self.gathers(s)}]
+
+    def gathered(self, stage: Stage, keys: Keys) -> str:
+        """One word for all shards that `stage` reads: another as soon as one of them is."""
+        return digest([[i.table, name, keys(i.table, name)] for i in self.gathers(stage)
+                       for name in keys.shards])  # fmt: skip
+
+    def phases(self) -> list[list[Stage]]:
+        """Stages that one run can make of one shard; a phase waits for all shards of the last."""
+        level = {"entries": 0}
+        phases: list[list[Stage]] = []
+        for stage in self.stages:
+            waits = {i.table for i in self.gathers(stage)}
+            level[stage.table] = max((level[i.table] + (i.table in waits) for i in stage.inputs),
+                                     default=0)  # fmt: skip
+            phases.extend([] for _ in range(level[stage.table] + 1 - len(phases)))
+            phases[level[stage.table]].append(stage)
+        return phases
 
     def pending(self, store: Store) -> Iterator[Step]:
         """What is missing or stale, in the order of the data; downstream of it counts too."""

@@ -300,9 +300,9 @@ def _path(name: str) -> Path:
 
 
 def _store(recipe: Recipe) -> Store:
-    from resources.tables import Tables
+    from pipelines.definitions import tables
 
-    return Tables().store(recipe.name)
+    return tables().store(recipe.name)
 
 
 def _print(found: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from pipelines.assets import assets_of
-from pipelines.automation import export_sensor_of, jobs_of, schedule_of, sensor_of
+from pipelines.automation import jobs_of, phases_of, ready_sensor_of, schedule_of, sensor_of
 from pipelines.recipe import RECIPES, Recipe, RecipeError, all_recipes
 from pipelines.reporting import Reporting
 from pipelines.stages import chain_of
@@ -32,14 +32,18 @@ def recipe_folders() -> list[Path]:
 
 def every_recipe() -> Iterator[tuple[Path, Recipe | RecipeError]]:
     """Each recipe, or what is wrong with it."""
-    for folder in recipe_folders():
-        yield from all_recipes(folder)
+    yield from all_recipes(*recipe_folders())
+
+
+def tables() -> Tables:
+    """The store at `INVERTORY_STORE` (default: ./store)."""
+    return Tables(root=os.environ.get("INVERTORY_STORE", "store"))
 
 
 def resources() -> dict[str, Any]:
     """The world as it is by default; a test or a cluster puts its own in their place."""
     return {
-        "tables": Tables(root=os.environ.get("INVERTORY_STORE", "store")),
+        "tables": tables(),
         "models": ModelStore(),
         "gpu": Gpu(),
         "reporting": Reporting(),
@@ -47,17 +51,15 @@ def resources() -> dict[str, Any]:
 
 
 def definitions_of(recipe: Recipe) -> dg.Definitions:
-    """The assets, jobs, sensor and schedule of one recipe."""
+    """The assets, jobs, sensors and schedules of one recipe."""
     chain = chain_of(recipe)
     jobs = jobs_of(recipe, chain)
+    phases = [(recipe, chain, verb, phase, jobs[verb]) for verb, phase in phases_of(chain).items()]
     return dg.Definitions(
         assets=assets_of(recipe, chain),
         jobs=list(jobs.values()),
-        sensors=[
-            sensor_of(recipe, jobs["shard"]),
-            *([export_sensor_of(recipe, chain, jobs["export"])] if "export" in jobs else []),
-        ],
-        schedules=[schedule_of(recipe, chain, jobs["shard"])] if recipe.schedule else [],
+        sensors=[sensor_of(recipe, jobs["invert"]), *(ready_sensor_of(*it) for it in phases[1:])],
+        schedules=[schedule_of(*it) for it in phases] if recipe.schedule else [],
     )
 
 

@@ -8,6 +8,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,24 +26,33 @@ ROWS = 1024
 
 
 def deal_new(
-    store: Store, source: Collection, shard_size: int, *, settle_s: float = 0.0
+    store: Store,
+    source: Collection,
+    shard_size: int,
+    *,
+    settle_s: float = 0.0,
+    max_shards: int | None = None,
 ) -> list[str]:
     """New shards of `store`, in order; a file known by name, size and time is not looked at again.
 
-    Files younger than `settle_s` are left for the next time: somebody may be writing them.
+    Files younger than `settle_s` are left for the next time, since somebody may be writing them,
+    and so is what would not fit into `max_shards`.
     """
     with _alone(store):
         shards = store.shards("entries")
         known = {_mark(*row) for row in _known(store)}
         first = 1 + max((int(name.rsplit("-", 1)[1]) for name in shards), default=0)
-        fresh = (
-            entry
-            for entry in source.entries()
-            if _mark(entry.uri, entry.size_bytes, entry.modified) not in known
-            and _is_settled(entry, settle_s)
-        )
-        dealt = deal(fresh, frozenset(), shard_size, first)
-        return [_write(store, name, entries) for name, entries in dealt]
+        dealt = deal(_fresh(source, known, settle_s), frozenset(), shard_size, first)
+        return [_write(store, name, entries) for name, entries in islice(dealt, max_shards)]
+
+
+def _fresh(source: Collection, known: set[bytes], settle_s: float) -> Iterator[Entry]:
+    """Entries that are not known, each once, though two places of a collection may overlap."""
+    for entry in source.entries():
+        mark = _mark(entry.uri, entry.size_bytes, entry.modified)
+        if mark not in known and _is_settled(entry, settle_s):
+            known.add(mark)
+            yield entry
 
 
 def _write(store: Store, shard: str, entries: list[Entry]) -> str:

@@ -4,50 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import json
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import pyarrow as pa
 
-from ops.schemas import REJECTS
-from pipelines.chain import ALL, Chain, Keys, Stage
-from pipelines.quality import check_results, contact_sheet_of
+from ops.schemas import PICTURE, REJECTS
+from pipelines.chain import ALL, REST, Chain, Keys, Stage, asset_path
+from pipelines.memory import peak_rss_bytes, reset_peak
+from pipelines.quality import check_results, contact_sheet_of, require_trusted, verdict
 
 if TYPE_CHECKING:
-    from pipelines.making import Making
+    from pipelines.verbs import Line
     from resources.footers import Published
     from resources.tables import Store
 
 PERMANENT = (ValueError, TypeError, LookupError, AttributeError, ImportError, FileNotFoundError)
+WITHOUT_PICTURES = {"models", "boundaries"}
 
 
 def produce(
-    context: dg.AssetExecutionContext,
-    chain: Chain,
-    stage: Stage,
-    store: Store,
-    make: Callable[[Store, str], Making],
-    *,
-    peak_memory_bytes: Callable[[], int] = lambda: peak_rss_bytes(),
-) -> Any:
-    """The stage's shard that this run was asked for, as a materialisation with its data version."""
+    context: dg.AssetExecutionContext, chain: Chain, stage: Stage, store: Store, line: Line
+) -> Iterator[dg.MaterializeResult]:
+    """The stage's shard that this run was asked for, as a materialisation with its data version.
+
+    It is recorded even where a check fails; then the step fails, and is not tried again.
+    """
     shard = context.partition_key if stage.is_sharded else ALL
+    reset_peak()
     keys = Keys(store)
     key = chain.key(stage, shard, keys)
     if keys(stage.table, shard) == key:
         published = store.summary(stage.table, shard)
     else:
         with _once():
-            published = _publish(context, chain, stage, store, shard, key, make)
-    metadata = describe(stage, store, published, is_sharded=stage.is_sharded)
-    if not published.reused:
-        metadata["peak_memory_mb"] = round(peak_memory_bytes() / 2**20, 1)
-    return dg.MaterializeResult(
-        metadata=metadata,
-        data_version=dg.DataVersion(key),
-        check_results=check_results(stage, store, shard),
+            require_trusted(chain, stage, store, shard, keys)
+            published = _publish(context, chain, stage, store, shard, key, line)
+    results = check_results(stage, store, shard)
+    metadata = describe(stage, store, published, _peaks(line))
+    for reader in chain.gathering(stage.table):
+        context.log_event(_gathered(chain, reader, store))
+    yield dg.MaterializeResult(
+        metadata=metadata, data_version=dg.DataVersion(key), check_results=results
     )
+    if failed := [verdict(stage, shard, result) for result in results if not result.passed]:
+        raise dg.Failure("; ".join(failed), allow_retries=False)
 
 
 @contextlib.contextmanager
@@ -66,16 +68,16 @@ def _publish(
     store: Store,
     shard: str,
     key: str,
-    make: Callable[[Store, str], Making],
+    line: Line,
 ) -> Published:
-    making = make(store, shard)
+    making = line.make(store, shard)
     footer = {
         "recipe": chain.recipe,
         "inputs": json.dumps(chain.inputs(stage, shard, Keys(store))),
         "code_version": stage.code_version,
         "config": json.dumps(stage.config, sort_keys=True, default=str),
         "models": json.dumps(stage.models, sort_keys=True),
-        "run_id": context.run_id,
+        "run_id": context.run.run_id,
         **making.footer,
     }
     return store.publish(
@@ -90,52 +92,91 @@ def _publish(
 
 
 def describe(
-    stage: Stage, store: Store, published: Published, *, is_sharded: bool
+    stage: Stage, store: Store, published: Published, peaks: dict[str, float]
 ) -> dict[str, Any]:
     """Metadata of a materialisation: counts, rejects by reason, speed, schema, lineage, sheet."""
-    rows = "dagster/partition_row_count" if is_sharded else "dagster/row_count"
-    total = published.num_rows + sum(published.rejects.values())
+    rows = "dagster/partition_row_count" if stage.is_sharded else "dagster/row_count"
+    inputs = int((store.footer(stage.table, published.shard) or {})["num_inputs"])
+    per_s = "rows_per_s" if stage.name in WITHOUT_PICTURES else "images_per_s"
     metadata: dict[str, Any] = {
         rows: published.num_rows,
+        "inputs": inputs,
         "rejects": sum(published.rejects.values()),
         "rejects_by_reason": dg.MetadataValue.json(published.rejects),
         "elapsed_s": round(published.elapsed_s, 3),
-        "rows_per_s": round(total / max(published.elapsed_s, 1e-9), 3),
+        per_s: round(inputs / max(published.elapsed_s, 1e-3), 3),
+        **peaks,
         "reused": published.reused,
         "size_bytes": published.size_bytes,
         "dagster/uri": published.uri,
         "dagster/column_schema": _column_schema(store, published),
     }
     if stage.columns:
-        metadata["dagster/column_lineage"] = _column_lineage(stage)
+        metadata["dagster/column_lineage"] = _column_lineage(stage, store, published)
     if sheet := contact_sheet_of(stage, store, published.shard):
         metadata["contact_sheet"] = dg.MetadataValue.md(f"![{stage.table}]({sheet})")
     return metadata
 
 
-def peak_rss_bytes() -> int:
-    """Largest resident size this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _peaks(line: Line) -> dict[str, float]:
+    """Largest resident size during the step and, where it leased a GPU, of what lay on that."""
+    peaks = {"peak_memory_mb": round(peak_rss_bytes() / 2**20, 1)}
+    held = [lease.peak_memory_bytes for lease in line.leases if lease.device.type != "cpu"]
+    return peaks | ({"peak_gpu_memory_mb": round(max(held) / 2**20, 1)} if held else {})
+
+
+def _gathered(chain: Chain, reader: Stage, store: Store) -> dg.AssetMaterialization:
+    """What `reader` reads of all shards, as it now is.
+
+    Dagster compares the data versions of at most 99 upstream partitions; with this one word in
+    their place a stage shows as stale whatever their number.
+    """
+    keys = Keys(store)
+    missing = {i.table: sum(not keys(i.table, shard) for shard in keys.shards)
+               for i in chain.gathers(reader)}  # fmt: skip
+    return dg.AssetMaterialization(
+        asset_key=dg.AssetKey(reader.gathered_path),
+        metadata={"shards": len(keys.shards), "missing": dg.MetadataValue.json(missing)},
+        tags={"dagster/data_version": chain.gathered(reader, keys)},
+    )
 
 
 def _column_schema(store: Store, published: Published) -> dg.TableSchema:
     schema = store.schema(published.table, published.shard)
     return dg.TableSchema(
-        columns=[dg.TableColumn(name=f.name, type=str(f.type)) for f in schema],
+        [
+            dg.TableColumn(
+                field.name,
+                _type_name(field.type),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in schema
+        ]
     )
 
 
-def _column_lineage(stage: Stage) -> dg.TableColumnLineage:
-    """`columns` names upstream columns as "<table>.<column>"."""
+def _type_name(data_type: pa.DataType) -> str:
+    """A latent as float[14][512], a picture as picture; Arrow's words for the rest."""
+    if data_type == PICTURE:
+        return "picture"
+    sizes = ""
+    while pa.types.is_fixed_size_list(data_type):
+        sizes, data_type = f"{sizes}[{data_type.list_size}]", data_type.value_type
+    return f"{data_type}{sizes}"
+
+
+def _column_lineage(stage: Stage, store: Store, published: Published) -> dg.TableColumnLineage:
+    """`stage.columns` names upstream columns as "<table>.<column>"."""
+    rest = stage.columns.get(REST, ())
+    names = store.schema(published.table, published.shard).names
     return dg.TableColumnLineage(
-        deps_by_column={
-            column: [
-                dg.TableColumnDep(
-                    asset_key=dg.AssetKey([stage.recipe, *source.rsplit(".", 1)[0].split("/")]),
-                    column_name=source.rsplit(".", 1)[1],
-                )
-                for source in sources
-            ]
-            for column, sources in stage.columns.items()
+        {
+            name: [_column(stage, source) for source in stage.columns.get(name, rest)]
+            for name in names
         }
     )
+
+
+def _column(stage: Stage, source: str) -> dg.TableColumnDep:
+    table, _, name = source.rpartition(".")
+    return dg.TableColumnDep(dg.AssetKey(asset_path(stage.recipe, table)), name)

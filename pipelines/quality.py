@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.gallery import contact_sheet
+from pipelines.partitions import shards_of
 
 if TYPE_CHECKING:
-    from pipelines.chain import Stage
+    from pipelines.chain import Chain, Keys, Stage
     from resources.tables import Store
 
 SHEET_PICTURES = 16
@@ -34,16 +36,22 @@ def check_names(stage: Stage) -> list[str]:
         names.append("reject_share")
     if stage.name == "latents":
         names += ["finite_latents", "reconstruction_floor"]
+    if stage.name == "boundaries":
+        names.append("all_found")
     return names
 
 
 def check_specs(stage: Stage) -> list[dg.AssetCheckSpec]:
-    key = dg.AssetKey(stage.asset_path)
-    about = {name: check.__doc__ for name, check in CHECKS.items()}
-    return [
-        dg.AssetCheckSpec(name, asset=key, blocking=True, description=about[name])
-        for name in check_names(stage)
-    ]
+    """A verdict for each shard: a shard that passes must not hide one that has failed."""
+    about: dict[str, Any] = {"asset": dg.AssetKey(stage.asset_path), "blocking": True}
+    if stage.is_sharded:
+        about["partitions_def"] = shards_of(stage.recipe)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # `partitions_def`, in Dagster 1.13
+        return [
+            dg.AssetCheckSpec(name, description=CHECKS[name].__doc__, **about)
+            for name in check_names(stage)
+        ]
 
 
 def check_results(stage: Stage, store: Store, shard: str) -> list[dg.AssetCheckResult]:
@@ -51,29 +59,52 @@ def check_results(stage: Stage, store: Store, shard: str) -> list[dg.AssetCheckR
     return [CHECKS[name](stage, store, shard) for name in check_names(stage)]
 
 
+def verdict(stage: Stage, shard: str, result: dg.AssetCheckResult) -> str:
+    """A failed check as a sentence."""
+    figures = ", ".join(f"{name} {value.value}" for name, value in result.metadata.items())
+    return f"{stage.table} of {shard} fails {result.check_name}: {figures}"
+
+
+def require_trusted(chain: Chain, stage: Stage, store: Store, shard: str, keys: Keys) -> None:
+    """dg.Failure where a table that `stage` reads fails a check, whichever run published it."""
+    for table, name, _ in chain.inputs(stage, shard, keys):
+        if table == "entries" or not keys(table, name):
+            continue
+        upstream = chain.stage(table)
+        for result in check_results(upstream, store, name):
+            if not result.passed:
+                remedy = "mend the pictures, or the recipe's checks, and run again"
+                raise dg.Failure(
+                    f"{stage.table} is held back: {verdict(upstream, name, result)}; {remedy}",
+                    allow_retries=False,
+                )
+
+
 def rows_add_up(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
     """Every input became rows or a reject: none is lost and none is counted twice."""
-    footer = store.footer(stage.table, shard) or {}
-    inputs = int(footer["num_inputs"])
-    rejected = set(store.rejects(stage.table, shard).column("row_id").to_pylist())
-    came = _inputs_seen(stage, store, shard) | (rejected if _one_row_an_input(stage) else set())
-    passed = len(came) == inputs if _one_row_an_input(stage) else inputs >= len(rejected)
+    inputs = _num_inputs(stage, store, shard)
+    results = list(_result_ids(stage, store, shard))
+    twice = len(results) - len(set(results))
+    accounted = len({_input_of(stage, result) for result in results})
     return dg.AssetCheckResult(
-        passed=passed,
+        passed=accounted == inputs and not twice,
         check_name="rows_add_up",
-        metadata={"inputs": inputs, "accounted": len(came), "rejects": len(rejected)},
+        metadata={"inputs": inputs, "accounted": accounted, "counted_twice": twice},
     )
 
 
 def reject_share(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
     """The share of inputs that gave nothing stays under the recipe's `checks.max_reject_share`."""
     limit = float(stage.checks["max_reject_share"])
-    rejected, total = _rejected(stage, store, shard)
-    share = rejected / total if total else 0.0
+    inputs = _num_inputs(stage, store, shard)
+    gave = len(
+        {_input_of(stage, row_id) for row_id in _row_ids(stage, store, shard, is_sound=True)}
+    )
+    share = (inputs - gave) / inputs if inputs else 0.0
     return dg.AssetCheckResult(
         passed=share <= limit,
         check_name="reject_share",
-        metadata={"reject_share": round(share, 4), "limit": limit, "inputs": total},
+        metadata={"reject_share": round(share, 4), "limit": limit, "inputs": inputs},
     )
 
 
@@ -100,11 +131,22 @@ def reconstruction_floor(stage: Stage, store: Store, shard: str) -> dg.AssetChec
     )
 
 
+def all_found(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
+    """Every boundary that the recipe asks for could be fitted or imported."""
+    rejects = store.rejects(stage.table, shard).to_pylist()
+    return dg.AssetCheckResult(
+        passed=not rejects,
+        check_name="all_found",
+        metadata={reject["row_id"]: reject["error"] for reject in rejects},
+    )
+
+
 CHECKS = {
     "rows_add_up": rows_add_up,
     "reject_share": reject_share,
     "finite_latents": finite_latents,
     "reconstruction_floor": reconstruction_floor,
+    "all_found": all_found,
 }
 
 
@@ -137,26 +179,32 @@ def _label(row: dict[str, Any]) -> str:
     return str(row["crop_id"])[:8]
 
 
-def _one_row_an_input(stage: Stage) -> bool:
-    """Stages in which an input gives at most one row, so that rows and rejects are the inputs."""
-    return stage.name in {"images", "attributes", "latents", "augmentation"}
+def _num_inputs(stage: Stage, store: Store, shard: str) -> int:
+    return int((store.footer(stage.table, shard) or {})["num_inputs"])
 
 
-def _inputs_seen(stage: Stage, store: Store, shard: str) -> set[str]:
-    column = "uri" if stage.name == "images" else "crop_id"
-    if not _one_row_an_input(stage):
-        return set()
-    return set(store.table(stage.table, shard, columns=[column]).column(column).to_pylist())
+def _result_ids(stage: Stage, store: Store, shard: str) -> Iterator[str]:
+    """The id of every row and every reject of a sharded stage."""
+    yield from _row_ids(stage, store, shard)
+    rejects = store.rejects(stage.table, shard)
+    yield from rejects.column("row_id").to_pylist() if rejects.num_columns else ()
 
 
-def _rejected(stage: Stage, store: Store, shard: str) -> tuple[int, int]:
-    """(inputs that gave nothing, inputs); a duplicate is no reject, its twin has the row."""
-    if stage.name == "images":
-        status = store.table("images", shard, columns=["status"]).column("status")
-        kept = pc.sum(pc.is_in(status, value_set=_KEPT)).as_py() or 0
-        return len(status) - kept, len(status)
-    footer = store.footer(stage.table, shard) or {}
-    return store.rejects(stage.table, shard).num_rows, int(footer["num_inputs"])
+def _row_ids(stage: Stage, store: Store, shard: str, *, is_sound: bool = False) -> Iterator[str]:
+    """The id of every row; `is_sound` leaves out the rows of `images` that say what is wrong."""
+    column = {"images": "uri", "edits": "edit_id"}.get(stage.name, "crop_id")
+    columns = [column, "status"] if is_sound and stage.name == "images" else [column]
+    for batch in store.read(stage.table, shard, columns):
+        if len(columns) == 2:  # a duplicate is sound: its twin goes on
+            batch = batch.filter(pc.is_in(batch.column("status"), value_set=_SOUND))
+        yield from batch.column(column).to_pylist()
 
 
-_KEPT = pa.array(["ok", "duplicate"])
+def _input_of(stage: Stage, result_id: str) -> str:
+    """The id of the input row behind a row or reject; ids are made in `ops` by adding `:...`."""
+    if stage.name == "aligned":
+        return result_id.partition(":")[0]  # image_id[:face_index]
+    return result_id.rsplit(":", 2)[0] if stage.name == "edits" else result_id
+
+
+_SOUND = pa.array(["ok", "duplicate"])

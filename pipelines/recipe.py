@@ -128,9 +128,11 @@ def load_recipe(path: str | Path) -> Recipe:
     return recipe.model_copy(update={"methods": _complete(recipe)})
 
 
-def all_recipes(folder: str | Path = RECIPES) -> list[tuple[Path, Recipe | RecipeError]]:
-    """Every recipe of `folder` by file name; a broken one does not hide the others."""
-    files = sorted(p for p in Path(folder).glob("*.y*ml") if p.suffix in {".yaml", ".yml"})
+def all_recipes(*folders: str | Path) -> list[tuple[Path, Recipe | RecipeError]]:
+    """Every recipe of the folders (default: ours) by file name; a broken one hides no other."""
+    places = dict.fromkeys(Path(folder).resolve() for folder in folders or [RECIPES])
+    files = [p for place in places for p in sorted(place.glob("*.y*ml"))
+             if p.suffix in {".yaml", ".yml"}]  # fmt: skip
     return list(_without_twins((path, _recipe_or_error(path)) for path in files))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import yaml
 
+from pipelines.abandoned import free_abandoned, process_tags
 from pipelines.assets import assets_of
 from pipelines.chain import ALL, Chain, Stage, Step
 from pipelines.collection import Collection
@@ -79,6 +80,7 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
     report = Report(recipe=recipe.name, new_shards=fresh)
     if any(chain.pending(store)):
         with dg.DagsterInstance.get() as instance:
+            free_abandoned(instance)
             instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
             for wave in chain.waves():
                 _run_wave(recipe, chain, wave, store, instance, world, report)
@@ -107,8 +109,10 @@ def _run_wave(
             resources=world,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={"invertory/recipe": recipe.name, "invertory/by": "command line"},
+            tags={"invertory/recipe": recipe.name, **process_tags()},
         )
+        if _was_interrupted(result):
+            raise KeyboardInterrupt  # which Dagster has recorded as a failure of the run
         report.run_ids.append(result.run_id)
         report.num_computed += len(steps)
         report.failures.extend(_failures(result, shard))
@@ -123,10 +127,17 @@ def _by_shard(steps: Iterator[Step], wave: list[Stage]) -> list[tuple[str, list[
     return list(found.items())
 
 
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    errors = [event.step_failure_data.error for event in result.get_step_failure_events()]
+    interrupts = {KeyboardInterrupt.__name__, dg.DagsterExecutionInterruptedError.__name__}
+    return any(error and error.cls_name in interrupts for error in errors)
+
+
 def _failures(result: dg.ExecuteInProcessResult, shard: str) -> Iterator[str]:
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.STEP_FAILURE:
             error = event.step_failure_data.error
             cause = error.cause or error if error else None
             text = cause.message.strip() if cause else "unknown error"
+            text = text.removeprefix("dagster._core.definitions.events.Failure: ")
             yield f"{event.step_key} ({shard}): {text}"

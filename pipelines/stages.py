@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipelines.chain import Chain, Input, Stage
+from pipelines.chain import REST, Chain, Input, Stage
 from pipelines.networks import (
     alignment_networks,
     direction_files,
@@ -54,7 +54,7 @@ def _stages(recipe: Recipe) -> Iterator[Stage]:
         yield _edits(recipe, method)
     if recipe.augmentation:
         yield _augmentation(recipe, recipe.augmentation)
-        yield _exports(recipe, recipe.augmentation.method)
+        yield _exports(recipe, recipe.augmentation)
 
 
 def _stage(recipe: Recipe, table: str, inputs: tuple[Input, ...], **about: Any) -> Stage:
@@ -81,19 +81,22 @@ def _aligned(recipe: Recipe) -> Stage:
         (Input(table="images"),),
         config=recipe.config_for("alignment"),
         models=_digests(alignment_networks(recipe)),
-        columns={"crop": ("images.uri",), "image_id": ("images.image_id",)},
+        columns={
+            "crop_id": ("images.image_id",),
+            "image_id": ("images.image_id",),
+            REST: ("images.uri",),
+        },
     )
 
 
 def _attributes(recipe: Recipe) -> Stage:
-    scores = {f"score_{name}": ("aligned.crop",) for name in recipe.attributes}
     return _stage(
         recipe,
         "attributes",
         (Input(table="aligned"),),
         config=recipe.config_for("attributes"),
         models=_digests(scoring_networks(recipe)),
-        columns={"crop_id": ("aligned.crop_id",), **scores},
+        columns={**_same("aligned", "crop_id", "image_id"), REST: ("aligned.crop",)},
     )
 
 
@@ -110,11 +113,7 @@ def _latents(recipe: Recipe, method: str) -> Stage:
             "precision": recipe.resources.precision,
         },
         models=_digests(generator_networks(recipe), perceptual_networks(recipe)),
-        columns={
-            "crop_id": ("aligned.crop_id",),
-            "latent": ("aligned.crop",),
-            "synth": ("aligned.crop",),
-        },
+        columns={**_same("aligned", "crop_id", "image_id"), REST: ("aligned.crop",)},
     )
 
 
@@ -151,7 +150,8 @@ def _boundaries(recipe: Recipe, method: str) -> Stage:
     if "collection" in kinds:
         inputs.append(Input(table=f"latents/{method}", shards="all"))
         inputs.append(Input(table="attributes", shards="all"))
-    source = f"latents/{method}.latent" if "collection" in kinds else "samples.w"
+    latents = ["samples.w"] if "samples" in kinds else []
+    latents += [f"latents/{method}.latent"] if "collection" in kinds else []
     return _stage(
         recipe,
         f"boundaries/{method}",
@@ -159,12 +159,11 @@ def _boundaries(recipe: Recipe, method: str) -> Stage:
         is_sharded=False,
         config={"boundaries": recipe.config_for("boundaries"), "method": method},
         models=_digests(direction_files(recipe)),
-        columns={"normal": (source,), "offset": (source,)} if inputs else {},
+        columns={REST: tuple(latents)} if latents else {},
     )
 
 
 def _edits(recipe: Recipe, method: str) -> Stage:
-    scores = {f"score_{name}": (f"latents/{method}.latent",) for name in recipe.attributes}
     return _stage(
         recipe,
         f"edits/{method}",
@@ -175,10 +174,10 @@ def _edits(recipe: Recipe, method: str) -> Stage:
             "attributes": recipe.config_for("attributes"),
         },
         columns={
-            "crop_id": (f"latents/{method}.crop_id",),
-            "latent": (f"latents/{method}.latent", f"boundaries/{method}.normal"),
-            "picture": (f"latents/{method}.latent", f"boundaries/{method}.normal"),
-            **scores,
+            **_same(f"latents/{method}", "crop_id", "image_id"),
+            "edit_id": (f"latents/{method}.crop_id", f"boundaries/{method}.attribute"),
+            "attribute": (f"boundaries/{method}.attribute",),
+            REST: (f"latents/{method}.latent", f"boundaries/{method}.normal"),
         },
     )
 
@@ -203,16 +202,17 @@ def _augmentation(recipe: Recipe, how: Augmentation) -> Stage:
             "size_px": recipe.alignment.size_px,
         },
         columns={
-            "crop_id": (f"latents/{method}.crop_id",),
-            "latent": moved,
-            "picture": moved,
+            **_same(f"latents/{method}", "crop_id", "image_id"),
+            "sample_id": (f"latents/{method}.crop_id",),
+            REST: moved,
             "target_label": (f"attributes.score_{how.target}",),
             "protected_label": (f"attributes.score_{how.protected}",),
         },
     )
 
 
-def _exports(recipe: Recipe, method: str) -> Stage:
+def _exports(recipe: Recipe, how: Augmentation) -> Stage:
+    method = how.method
     return _stage(
         recipe,
         f"exports/{method}",
@@ -229,11 +229,24 @@ def _exports(recipe: Recipe, method: str) -> Stage:
             "collection": recipe.config_for("collection"),
         },
         columns={
-            "sample_id": (f"augmentation/{method}.sample_id", "aligned.crop_id"),
-            "image": (f"augmentation/{method}.picture", "aligned.crop"),
-            "uri": ("aligned.uri",),
+            **_same("aligned", "crop_id", "image_id", "uri"),
+            "pair_id": ("aligned.crop_id",),
+            "target_label": (
+                f"augmentation/{method}.target_label",
+                f"attributes.score_{how.target}",
+            ),
+            "protected_label": (
+                f"augmentation/{method}.protected_label",
+                f"attributes.score_{how.protected}",
+            ),
+            REST: (f"augmentation/{method}.sample_id", "aligned.crop_id"),
         },
     )
+
+
+def _same(table: str, *columns: str) -> dict[str, tuple[str, ...]]:
+    """Columns that are taken over as they are."""
+    return {name: (f"{table}.{name}",) for name in columns}
 
 
 def _source(how: FittedBoundary | ImportedBoundary) -> str | None:

@@ -106,7 +106,9 @@ def _cell(
         draw.line((x, y, x + size - 1, y + size - 1), fill=FAINT)
         draw.line((x, y + size - 1, x + size - 1, y), fill=FAINT)
         return
-    picture = Image.open(io.BytesIO(small.jpeg))
+    picture: Image.Image = Image.open(io.BytesIO(small.jpeg))
+    if (times := size // max(picture.size)) > 1:  # small pictures show their pixels
+        picture = picture.resize([side * times for side in picture.size], Image.Resampling.NEAREST)
     sheet.paste(picture, (x + (size - picture.width) // 2, y + (size - picture.height) // 2))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -43,6 +43,17 @@ class Line:
     models: ModelStore
     progress: Progress
     gpu: Gpu | None = None
+    leases: list[Lease] = field(default_factory=list)  # that it has had
+
+    @contextlib.contextmanager
+    def _lease(self) -> Iterator[Lease | None]:
+        """A device for the length of the block, where the stage computes on one."""
+        if self.gpu is None:
+            yield None
+            return
+        with self._device().lease(waiting=self.progress.note) as lease:
+            self.leases.append(lease)
+            yield lease
 
     def _device(self) -> Gpu:
         """The injected resource, with the recipe's batch size and, where it is free, its device."""
@@ -65,7 +76,7 @@ class Line:
             with contextlib.ExitStack() as stack:
                 if start >= num_inputs:
                     return
-                lease = stack.enter_context(self._device().lease()) if self.gpu else None
+                lease = stack.enter_context(self._lease())
                 verb = build(stack, lease)
                 bar = stack.enter_context(self.progress.stage(self.stage.table, num_inputs, start))
                 yield from streams.run(
@@ -85,18 +96,11 @@ def _images(line: Line, store: Store, shard: str) -> Making:
     source, limits = Collection(line.recipe, line.models), line.recipe.limits
 
     def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
-        earlier = (name for name in store.shards("images") if name < shard)
-        known = {
-            image_id: uri
-            for name in earlier
-            for batch in store.read("images", name, ["image_id", "uri", "status"])
-            for image_id, uri, status in zip(*(c.to_pylist() for c in batch.columns), strict=True)
-            if status == "ok"
-        }
-        entries = store.read("entries", shard)
+        known = _known_images(store, shard)
         return Ingest(
             read=source.read,
-            first_of=first_uris(entries, source.read, known),
+            known=known,
+            first_of=first_uris(store.read("entries", shard), source.read, known),
             max_pixels=limits.max_pixels,
             min_px=limits.min_px,
         )
@@ -107,6 +111,26 @@ def _images(line: Line, store: Store, shard: str) -> Making:
         lambda: store.read("entries", shard),
         store.num_rows("entries", shard),
     )
+
+
+def _known_images(store: Store, shard: str) -> dict[str, str]:
+    """image_id => uri of earlier shards, of files as long as one of this shard's.
+
+    Others cannot be equal to one of these; to hold them all would grow with the collection.
+    """
+    sizes = {
+        size
+        for batch in store.read("entries", shard, ["size_bytes"])
+        for size in batch.column("size_bytes").to_pylist()
+    }
+    return {
+        image_id: uri
+        for name in store.shards("images")
+        if name < shard
+        for batch in store.read("images", name, ["image_id", "uri", "size_bytes", "status"])
+        for image_id, uri, size, status in zip(*(c.to_pylist() for c in batch.columns), strict=True)
+        if status == "ok" and (size in sizes or None in sizes)
+    }
 
 
 def _aligned(line: Line, store: Store, shard: str) -> Making:
@@ -262,6 +286,7 @@ def _augmentation(line: Line, store: Store, shard: str) -> Making:
             target=_label(line, store, boundaries, how.target),
             protected=_label(line, store, boundaries, how.protected),
             extra=[boundaries[name] for name in how.keep],
+            min_distance=how.min_distance,
         )
 
     def inputs() -> Iterator[pa.RecordBatch]:

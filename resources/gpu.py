@@ -11,7 +11,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -68,10 +68,13 @@ class Gpu(dg.ConfigurableResource):
         return value
 
     @contextlib.contextmanager
-    def lease(self) -> Iterator[Lease]:
-        """The first device that is or becomes free, for the length of the block."""
+    def lease(self, waiting: Callable[[str], object] = lambda _: None) -> Iterator[Lease]:
+        """The first device that is or becomes free, for the length of the block.
+
+        `waiting` is told once who holds the devices, where none is free at once.
+        """
         locks = self._locks()
-        with _held(locks, self.timeout_s) as name:
+        with _held(locks, self.timeout_s, waiting) as name:
             lease = Lease(_torch_device(name), self.precision, self.batch_size)
             started = time.monotonic()
             _reset_peak(lease.device)
@@ -123,8 +126,10 @@ def _torch_device(name: str) -> "torch.device":
 
 
 @contextlib.contextmanager
-def _held(locks: dict[str, Path], timeout_s: float) -> Iterator[str]:
-    name, file = _wait(locks, timeout_s)
+def _held(
+    locks: dict[str, Path], timeout_s: float, waiting: Callable[[str], object]
+) -> Iterator[str]:
+    name, file = _wait(locks, timeout_s, waiting)
     try:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
@@ -135,12 +140,16 @@ def _held(locks: dict[str, Path], timeout_s: float) -> Iterator[str]:
         file.close()  # and with it the lock
 
 
-def _wait(locks: dict[str, Path], timeout_s: float) -> tuple[str, IO[str]]:
+def _wait(
+    locks: dict[str, Path], timeout_s: float, waiting: Callable[[str], object]
+) -> tuple[str, IO[str]]:
     deadline, pause_s = time.monotonic() + timeout_s, POLL_S
     while True:
         for name, path in locks.items():
             if file := _try(path):
                 return name, file
+        if pause_s == POLL_S:
+            waiting(f"waits for a free device: {_holders(locks)}")
         if time.monotonic() >= deadline:
             raise TimeoutError(_who_holds(locks, timeout_s))
         time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
@@ -161,13 +170,16 @@ def _try(path: Path) -> IO[str] | None:
 
 
 def _who_holds(locks: dict[str, Path], timeout_s: float) -> str:
-    holders = [
+    return (
+        f"expected a free device within {timeout_s:g} s, got none: {_holders(locks)}; wait for "
+        "it, raise timeout_s, or choose another device"
+    )
+
+
+def _holders(locks: dict[str, Path]) -> str:
+    return ", ".join(
         f"{name} is held by process {path.read_text().strip() or '?'}"
         for name, path in locks.items()
-    ]
-    return (
-        f"expected a free device within {timeout_s:g} s, got none: {', '.join(holders)}; wait for "
-        "it, raise timeout_s, or choose another device"
     )
 
 

@@ -42,6 +42,7 @@ class Part:
 
     start: int
     num_inputs: int
+    num_rejects: int = 0
     elapsed_s: float = 0.0
 
     @property
@@ -83,17 +84,22 @@ class Parts:
         return chain if num_inputs(chain) == start else None
 
     def commit(self, start: int, chunk: ChunkLike, elapsed_s: float) -> Part:
-        """Rejects first: the chunk counts from the moment its rows bear their name."""
+        """Rejects first, if any: the chunk counts from the moment its rows bear their name."""
         if chunk.num_inputs < 1:
             raise ValueError(
                 f"expected a chunk of 1 or more input rows, got {chunk.num_inputs}; "
                 "a table without inputs goes through Store.write"
             )
         check_rows(chunk.rows, self.schema)
-        part = Part(start, chunk.num_inputs, elapsed_s)
-        footer = {"num_inputs": str(chunk.num_inputs), "elapsed_s": f"{elapsed_s:.3f}"}
+        part = Part(start, chunk.num_inputs, chunk.rejects.num_rows, elapsed_s)
+        footer = {
+            "num_inputs": str(part.num_inputs),
+            "num_rejects": str(part.num_rejects),
+            "elapsed_s": f"{elapsed_s:.3f}",
+        }
         path = f"{self._folder}/{part.name}"
-        write_file(self._fs, path + REJECTS, [chunk.rejects], self.rejects_schema, footer)
+        if part.num_rejects:  # mostly none, and a file costs two waits for the disk
+            write_file(self._fs, path + REJECTS, [chunk.rejects], self.rejects_schema, footer)
         write_file(self._fs, path + ROWS, [chunk.rows], self.schema, footer)
         return part
 
@@ -103,7 +109,7 @@ class Parts:
 
     def rejects(self, parts: list[Part]) -> Iterator[pa.RecordBatch]:
         """The rejects of `parts`, in order."""
-        return self._read(parts, REJECTS)
+        return self._read([part for part in parts if part.num_rejects], REJECTS)
 
     def _read(self, parts: list[Part], ending: str) -> Iterator[pa.RecordBatch]:
         for part in parts:
@@ -120,13 +126,16 @@ class Parts:
         return sorted(parts)
 
     def _readable(self, candidates: list[Part]) -> Part | None:
-        """The longest of `candidates` whose two files are whole."""
+        """The longest of `candidates` whose files are whole."""
         for part in sorted(candidates, reverse=True):
             path = f"{self._folder}/{part.name}"
             rows = read_metadata(self._fs, path + ROWS)
-            if rows is not None and read_metadata(self._fs, path + REJECTS) is not None:
-                elapsed_s = float(read_footer(rows).get("elapsed_s", 0))
-                return Part(part.start, part.num_inputs, elapsed_s)
+            if rows is None:
+                continue
+            footer = read_footer(rows)
+            num_rejects = int(footer["num_rejects"])
+            if not num_rejects or read_metadata(self._fs, path + REJECTS) is not None:
+                return Part(part.start, part.num_inputs, num_rejects, float(footer["elapsed_s"]))
         return None
 
 

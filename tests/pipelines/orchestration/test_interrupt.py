@@ -1,0 +1,58 @@
+"""Ctrl-C ends a run at once, and the same command goes on where it stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+LONG = {"methods": {"image2stylegan": {"steps": 1_000_000}}}
+SHORT = {"methods": {"image2stylegan": {"steps": 2}}}
+
+
+def start(world: Any, *command: str) -> subprocess.Popen:
+    (world.folder / "tmp").mkdir(exist_ok=True)
+    told = {
+        "INVERTORY_STORE": str(world.folder / "store"),
+        "DAGSTER_HOME": str(world.folder / "home"),
+        "TMPDIR": str(world.folder / "tmp"),
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.cli", *command],
+        env=os.environ | told,
+        cwd=world.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        start_new_session=True,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    for _ in range(600):
+        if path.exists() or process.poll() is not None:
+            return
+        time.sleep(0.1)
+
+
+def test_one_interrupt_ends_a_run_of_several_shards(make_world):
+    world = make_world("abcdef", **LONG)
+    process = start(world, "run", str(world.folder / "recipes" / "toy.yaml"))
+    lock = world.folder / "tmp" / "invertory-locks" / "cpu-0.lock"
+    wait_for(lock, process)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, out + errors
+    assert "the same command goes on where this one stopped" in errors
+    assert world.store.shards("images") == ["shard-000001"]
+
+    world.change(**SHORT)
+    process = start(world, "run", str(world.folder / "recipes" / "toy.yaml"))
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, out + errors
+    assert not list(world.chain.pending(world.store))
