@@ -57,8 +57,9 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.uv
 		|| $(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	touch $(VENV)/.installed $@
 
-constraints:  ## pin what is installed now: names and versions only
-	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
+constraints:  ## pin the newest versions that fit all extras together: names and versions only
+	$(BIN)/uv pip compile -q --python $(BIN)/python pyproject.toml --all-extras --upgrade --no-annotate \
+		--no-header --no-emit-index-url --no-emit-find-links -o constraints.txt
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

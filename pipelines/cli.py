@@ -261,10 +261,11 @@ def _ui(options: argparse.Namespace) -> int:
     if not web.with_name("dagster-webserver").exists():
         return _say("the UI is not installed; run `pip install -e '.[ui]'`", USAGE)
     os.environ.setdefault("INVERTORY_STORE", str(Path("store").resolve()))
+    os.environ.setdefault("DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS", "600")  # to list a large bucket
     print(f"http://127.0.0.1:{options.port}  (Ctrl-C ends it)", flush=True)
-    command = [str(web), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1"]
-    # the workspace names its modules from the repository
-    return subprocess.run([*command, "-p", str(options.port)], cwd=HOUSE, check=False).returncode
+    command = [str(web), "dev", "-w", str(HOUSE / "workspace.yaml"), "-h", "127.0.0.1"]
+    # from here, as `run` is: a recipe's relative addresses start at the current directory
+    return subprocess.run([*command, "-p", str(options.port)], check=False).returncode
 
 
 def _recipe(name: str, collection: str | None) -> Recipe:

@@ -109,7 +109,7 @@ def describe(
         "reused": published.reused,
         "size_bytes": published.size_bytes,
         "dagster/uri": published.uri,
-        "dagster/column_schema": _column_schema(store, published),
+        "dagster/column_schema": _column_schema(stage, store, published),
     }
     if stage.columns:
         metadata["dagster/column_lineage"] = _column_lineage(stage, store, published)
@@ -141,16 +141,17 @@ def _gathered(chain: Chain, reader: Stage, store: Store) -> dg.AssetMaterializat
     )
 
 
-def _column_schema(store: Store, published: Published) -> dg.TableSchema:
-    schema = store.schema(published.table, published.shard)
+def _column_schema(stage: Stage, store: Store, published: Published) -> dg.TableSchema:
+    """Names, types, and in words where each column comes from, as the UI draws no lineage."""
     return dg.TableSchema(
         [
             dg.TableColumn(
                 field.name,
                 _type_name(field.type),
-                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+                f"from {', '.join(sources)}" if (sources := _sources(stage, field.name)) else None,
+                dg.TableColumnConstraints(nullable=field.nullable),
             )
-            for field in schema
+            for field in store.schema(published.table, published.shard)
         ]
     )
 
@@ -166,15 +167,15 @@ def _type_name(data_type: pa.DataType) -> str:
 
 
 def _column_lineage(stage: Stage, store: Store, published: Published) -> dg.TableColumnLineage:
-    """`stage.columns` names upstream columns as "<table>.<column>"."""
-    rest = stage.columns.get(REST, ())
     names = store.schema(published.table, published.shard).names
     return dg.TableColumnLineage(
-        {
-            name: [_column(stage, source) for source in stage.columns.get(name, rest)]
-            for name in names
-        }
+        {name: [_column(stage, source) for source in _sources(stage, name)] for name in names}
     )
+
+
+def _sources(stage: Stage, column: str) -> tuple[str, ...]:
+    """Upstream columns as "<table>.<column>"."""
+    return stage.columns.get(column, stage.columns.get(REST, ()))
 
 
 def _column(stage: Stage, source: str) -> dg.TableColumnDep:
