@@ -79,11 +79,13 @@ def sensor_of(recipe: Recipe, job: Job) -> dg.SensorDefinition:
             return dg.SkipReason(f"no new picture in {recipe.collection.uri}")
         asked = fresh[:RUNS_A_TICK]
         keys = Keys(store)
+        missing = [shard for shard in asked if keys("images", shard) is None]
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(run_key=digest(shard, keys("entries", shard)), partition_key=shard)
-                for shard in asked
+                for shard in missing
             ],
+            skip_reason=None if missing else "a run has begun every new shard already",
             dynamic_partitions_requests=[shards_of(recipe.name).build_add_request(asked)],
             cursor=asked[-1],
         )

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -254,18 +253,12 @@ def _recipes_new(options: argparse.Namespace) -> int:
 
 
 def _ui(options: argparse.Namespace) -> int:
-    from pipelines.running import HOUSE, dagster_home
+    from pipelines.serving import serve
 
-    dagster_home()
-    web = Path(sys.executable).with_name("dagster")
-    if not web.with_name("dagster-webserver").exists():
+    if not Path(sys.executable).with_name("dagster-webserver").exists():
         return _say("the UI is not installed; run `pip install -e '.[ui]'`", USAGE)
-    os.environ.setdefault("INVERTORY_STORE", str(Path("store").resolve()))
-    os.environ.setdefault("DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS", "600")  # to list a large bucket
     print(f"http://127.0.0.1:{options.port}  (Ctrl-C ends it)", flush=True)
-    command = [str(web), "dev", "-w", str(HOUSE / "workspace.yaml"), "-h", "127.0.0.1"]
-    # from here, as `run` is: a recipe's relative addresses start at the current directory
-    return subprocess.run([*command, "-p", str(options.port)], check=False).returncode
+    return serve(options.port)
 
 
 def _recipe(name: str, collection: str | None) -> Recipe:
