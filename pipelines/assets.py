@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 
 from pipelines.chain import Chain, Stage, asset_path
+from pipelines.line import Line
 from pipelines.partitions import shards_of
 from pipelines.produce import produce
 from pipelines.quality import check_specs
 from pipelines.recipe import Recipe
 from pipelines.reporting import Reporting
 from pipelines.retrying import Retry
-from pipelines.verbs import Line
 from resources.gpu import Gpu
 from resources.models import ModelStore
 from resources.tables import Tables

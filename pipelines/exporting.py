@@ -20,7 +20,7 @@ from pipelines.networks import cards_of
 from resources.atomic import replacing
 
 if TYPE_CHECKING:
-    from pipelines.verbs import Line
+    from pipelines.line import Line
     from resources.tables import Store
 
 GROUPS = {  # the recipe's word => (target, protected)

@@ -184,6 +184,11 @@ def load_direction(uri: str, models: ModelStore, component: int | None) -> Any:
     return read_direction(models.fetch(uri), component=component)
 
 
+def on(network: Any, device: Any) -> Any:
+    """The network on the device; what has no weights stays as it is."""
+    return network.to(device) if hasattr(network, "to") else network
+
+
 def _scorers(
     recipe: Recipe, models: ModelStore, stack: contextlib.ExitStack
 ) -> Iterator[tuple[str, tuple[Scorer, str]]]:

@@ -14,9 +14,10 @@ from ops.schemas import PICTURE, REJECTS
 from pipelines.chain import ALL, REST, Chain, Keys, Stage, asset_path
 from pipelines.memory import peak_rss_bytes, reset_peak
 from pipelines.quality import check_results, contact_sheet_of, require_trusted, verdict
+from pipelines.verbs import making_of
 
 if TYPE_CHECKING:
-    from pipelines.verbs import Line
+    from pipelines.line import Line
     from resources.footers import Published
     from resources.tables import Store
 
@@ -70,7 +71,7 @@ def _publish(
     key: str,
     line: Line,
 ) -> Published:
-    making = line.make(store, shard)
+    making = making_of(line, store, shard)
     footer = {
         "recipe": chain.recipe,
         "inputs": json.dumps(chain.inputs(stage, shard, Keys(store))),

@@ -213,12 +213,22 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> World:
+def make_whole() -> Callable[..., World]:
+    """make_whole(folder) => a world in which everything of two shards is made."""
+
+    def make(folder: Path, *, is_kept: bool = False) -> World:
+        write_pictures(folder / "pictures", "abcdef")
+        recipe = recipe_of(folder, **scored(folder))
+        open_instance = on_disk if is_kept else dg.DagsterInstance.ephemeral
+        world = World(folder, recipe, open_instance(str(folder)))
+        world.deal()
+        world.run_all()
+        return world
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def whole(make_whole: Callable[..., World], tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world in which everything of two shards is made; not to be changed."""
-    folder = tmp_path_factory.mktemp("whole")
-    write_pictures(folder / "pictures", "abcdef")
-    recipe = recipe_of(folder, **scored(folder))
-    world = World(folder, recipe, dg.DagsterInstance.ephemeral(str(folder)))
-    world.deal()
-    world.run_all()
-    return world
+    return make_whole(tmp_path_factory.mktemp("whole"))

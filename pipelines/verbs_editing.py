@@ -1,0 +1,217 @@
+"""The verbs behind samples, boundaries, edits, augmentation and exports, joined to a recipe."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ops import schemas
+from ops.streams import Chunk, Verb
+from pipelines.chain import ALL
+from pipelines.line import Line
+from pipelines.making import Making
+from pipelines.networks import on
+
+if TYPE_CHECKING:
+    from invertory.boundaries import Boundary
+    from invertory.generators import Generator
+    from resources.gpu import Lease
+    from resources.tables import Store
+
+
+def samples(line: Line, store: Store, shard: str) -> Making:
+    from ops.sample import Sample, draws
+
+    generator = _generator(line)
+    number = int(line.stage.config["num_samples"])
+
+    def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
+        return Sample(renderer=_renderer(line, generator, stack, lease, preview=True))
+
+    schema = schemas.samples(generator.w_dim, list(line.recipe.attributes))
+    return line.making(schema, build, lambda: draws(number), number)
+
+
+def boundaries(line: Line, store: Store, shard: str) -> Making:
+    from ops.fit import Fit
+    from ops.scored import join_scores
+
+    generator, latents = _generator(line), f"latents/{line.stage.method}"
+
+    def collection() -> Iterator[pa.RecordBatch]:
+        for name in store.shards(latents):
+            columns = ["crop_id", "latent"]
+            yield from join_scores(
+                store.read(latents, name, columns), store.read("attributes", name)
+            )
+
+    sources = {"samples": lambda: store.read("samples", ALL), "collection": collection}
+    fit = Fit(num_ws=generator.num_ws, w_dim=generator.w_dim, sources=sources)
+    specs = [_fit_spec(line, name) for name in line.recipe.boundaries]
+
+    def chunks(start: int) -> Iterator[Chunk]:
+        if start < len(specs):
+            with line.progress.stage(line.stage.table, len(specs), start) as bar:
+                done = fit(specs)
+                bar.advance(done.num_inputs, done.rejects.num_rows)
+                yield done
+
+    return Making(schema=fit.schema(specs), chunks=chunks, num_inputs=len(specs))
+
+
+def edits(line: Line, store: Store, shard: str) -> Making:
+    from ops.edit import Edit, EditSpec
+
+    generator, boundaries = _generator(line), _fitted(line, store)
+    latents = f"latents/{line.stage.method}"
+    specs = [
+        EditSpec(attribute=e.attribute, steps=e.steps, layers=e.layers, unit=e.unit, mode=e.mode)
+        for e in line.recipe.edits
+    ]
+
+    def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
+        renderer = _renderer(line, generator, stack, lease)
+        return Edit(renderer=renderer, boundaries=boundaries, specs=specs)
+
+    return line.making(
+        schemas.edits(generator.num_ws, generator.w_dim, list(line.recipe.attributes)),
+        build,
+        lambda: store.read(latents, shard, ["crop_id", "image_id", "latent"]),
+        store.num_rows(latents, shard),
+        space="w_plus",
+    )
+
+
+def augmentation(line: Line, store: Store, shard: str) -> Making:
+    from ops.augment import Augment
+    from ops.scored import join_scores
+
+    generator, boundaries = _generator(line), _fitted(line, store)
+    how, latents = line.recipe.augmentation, f"latents/{line.stage.method}"
+    assert how is not None
+
+    def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
+        return Augment(
+            renderer=_renderer(line, generator, stack, lease),
+            target=_label(line, store, boundaries, how.target),
+            protected=_label(line, store, boundaries, how.protected),
+            extra=[boundaries[name] for name in how.keep],
+            min_distance=how.min_distance,
+        )
+
+    def inputs() -> Iterator[pa.RecordBatch]:
+        columns = ["crop_id", "image_id", "latent"]
+        return join_scores(store.read(latents, shard, columns), store.read("attributes", shard))
+
+    return line.making(
+        schemas.augmentation(generator.num_ws, generator.w_dim, list(line.recipe.attributes)),
+        build,
+        inputs,
+        store.num_rows(latents, shard),
+        space="w_plus",
+    )
+
+
+def exports(line: Line, store: Store, shard: str) -> Making:
+    """The set's files first, then its index shard by shard, which says that the set is whole."""
+    from ops.export import Recode, exported_rows
+    from pipelines.exporting import index_of, plan_of, write_sets
+
+    augmented = f"augmentation/{line.stage.method}"
+    shards = store.shards("aligned")
+    num_inputs = sum(store.num_rows("aligned", name) for name in shards)
+
+    def rows(name: str) -> Iterator[pa.RecordBatch]:
+        crops = store.read("aligned", name, batch_rows=64)
+        partners = store.read(augmented, name, batch_rows=64)
+        return exported_rows(plan, crops, partners, recode)
+
+    plan, image = plan_of(line, store), line.recipe.export.image
+    recode = Recode(size_px=image.size_px, format=image.format)
+
+    def chunks(start: int) -> Iterator[Chunk]:
+        if start >= num_inputs:
+            return
+        with line.progress.stage(line.stage.table, num_inputs, start) as bar:
+            if not start:
+                write_sets(line, store, plan, lambda: (b for name in shards for b in rows(name)))
+            for name in shards:
+                number = store.num_rows("aligned", name)
+                start -= number
+                if number and start < 0:
+                    bar.advance(number, 0)
+                    yield index_of(number, rows(name))
+
+    return Making(schema=schemas.EXPORT_INDEX, chunks=chunks, num_inputs=num_inputs)
+
+
+def _generator(line: Line) -> Generator:
+    from pipelines.networks import load_generator
+
+    return load_generator(line.recipe, line.models)
+
+
+def _renderer(
+    line: Line,
+    generator: Generator,
+    stack: contextlib.ExitStack,
+    lease: Lease | None,
+    *,
+    preview: bool = False,
+) -> Any:
+    """Draws on the leased device and scores as the recipe says; crops' size, or the preview's."""
+    from ops.render import Renderer
+    from pipelines.networks import load_scorer
+
+    assert lease is not None
+    size_px = line.recipe.alignment.size_px
+    return Renderer(
+        generator=on(generator, lease.device),
+        scorer=load_scorer(line.recipe, line.models, stack),
+        device=lease.device,
+        size_px=generator.preview_resolution if preview else size_px,
+        batch_size=lease.batch_size,
+        preview=preview,
+        picture_format="jpeg",
+    )
+
+
+def _fitted(line: Line, store: Store) -> dict[str, Boundary]:
+    from ops.fit import read_boundaries
+
+    return read_boundaries(store.read(f"boundaries/{line.stage.method}", ALL))
+
+
+def _fit_spec(line: Line, attribute: str) -> Any:
+    """The recipe's way to a boundary; an imported direction gets its plane from the samples."""
+    from ops.fit import FitSpec, ImportSpec
+    from pipelines.networks import load_direction
+
+    how = line.recipe.boundaries[attribute]
+    if how.fit == "import":
+        return ImportSpec(
+            attribute=attribute,
+            direction=load_direction(how.uri, line.models, how.component),
+            uri=how.uri,
+            calibrate=how.calibrate,
+        )
+    return FitSpec(
+        attribute=attribute,
+        source=how.fit,
+        solver=how.solver,
+        selection=how.selection,
+        ratio=how.ratio,
+        threshold=how.threshold,
+        conditions=how.conditions,
+    )
+
+
+def _label(line: Line, store: Store, boundaries: dict[str, Boundary], attribute: str) -> Any:
+    from ops.augment import Label
+    from pipelines.exporting import rule
+
+    score, threshold = rule(line, store, attribute)
+    return Label(score=score, threshold=threshold, boundary=boundaries[attribute])
