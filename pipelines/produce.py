@@ -37,6 +37,7 @@ def produce(
     keys = Keys(store)
     key = chain.key(stage, shard, keys)
     if keys(stage.table, shard) == key:
+        store.tidy(stage.table)
         published = store.summary(stage.table, shard)
     else:
         with _once():

@@ -77,6 +77,8 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
         prefetch(recipe, world["models"], received)
         source = Collection(recipe, world["models"], received)
     fresh = deal_new(store, source, recipe.collection.shard_size)
+    for stage in chain.stages:
+        store.tidy(stage.table)
     report = Report(recipe=recipe.name, new_shards=fresh)
     if any(chain.pending(store)):
         with dg.DagsterInstance.get() as instance:

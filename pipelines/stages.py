@@ -113,7 +113,11 @@ def _latents(recipe: Recipe, method: str) -> Stage:
             "precision": recipe.resources.precision,
         },
         models=_digests(generator_networks(recipe), perceptual_networks(recipe)),
-        columns={**_same("aligned", "crop_id", "image_id"), REST: ("aligned.crop",)},
+        columns={
+            **_same("aligned", "crop_id", "image_id"),
+            "seed": ("aligned.crop_id",),
+            REST: ("aligned.crop",),
+        },
     )
 
 

@@ -180,6 +180,15 @@ class Store:
         self._drop_parts(table, shard)
         return done
 
+    def tidy(self, table: str) -> None:
+        """Remove the parts of shards that are done, left by a process killed right after that."""
+        for path in list_folder(self.fs, f"{self._folder(table)}/_parts"):
+            name = path.rsplit("/", 1)[-1]
+            shard = name.rpartition("-")[0]
+            key = self.key(table, shard)
+            if key and self._parts(table, shard, key).endswith(f"/{name}"):
+                self._drop_parts(table, shard)
+
     def write(
         self,
         table: str,

@@ -20,6 +20,7 @@ import pytest
 
 from ops import schemas
 from ops.streams import Chunk, reject
+from resources.parts import Parts
 from resources.tables import Published, Store, Tables
 
 ROWS, W = 3, 4
@@ -270,6 +271,18 @@ def test_a_cut_part_is_made_again(local: Store) -> None:
     publish(local, lambda start: starts.append(start) or chunks(45, 10)(start))
     assert starts == [10]
     assert local.num_rows("latents/toy", "shard-000001") == 40
+
+
+def test_parts_of_a_done_shard_are_tidied_away_and_those_under_way_stay(store: Store) -> None:
+    """As a kill right after the publication leaves them."""
+    publish(store, chunks(20, 10))
+    done = files(store)
+    for shard, key in (("shard-000001", KEY), ("shard-000002", KEY)):
+        folder = store._parts("latents/toy", shard, key)
+        Parts(store.fs, folder, SCHEMA, schemas.REJECTS).commit(0, chunk(0, 10), 0.0)
+    store.tidy("latents/toy")
+    left = [name for name in files(store) if name not in done]
+    assert left and all(name.startswith("_parts/shard-000002-") for name in left)
 
 
 def test_other_chunk_sizes_go_on_with_the_same_parts(store: Store) -> None:

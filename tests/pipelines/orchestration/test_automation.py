@@ -49,10 +49,13 @@ def asked(found: Any) -> list[str | None]:
 
 
 def job(world: Any, name: str, shard: str | None = None) -> dg.ExecuteInProcessResult:
+    """A run of a job, told to an instance in memory: what is missing stands in the store alone."""
     found = world.definitions.get_repository_def().get_job(f"toy_{name}")
-    return found.execute_in_process(
-        partition_key=shard, instance=world.instance, raise_on_error=False
-    )
+    with dg.DagsterInstance.ephemeral(str(world.folder)) as instance:
+        instance.add_dynamic_partitions("toy_shards", world.store.shards("entries"))
+        return found.execute_in_process(
+            partition_key=shard, instance=instance, raise_on_error=False
+        )
 
 
 def test_the_sensor_deals_new_pictures_and_asks_for_each_shard_once(make_world):
@@ -75,6 +78,18 @@ def test_a_lost_cursor_asks_again_under_the_same_run_keys(make_world):
     keys = [request.run_key for request in first.run_requests]
     assert keys == [request.run_key for request in again.run_requests]
     assert len(set(keys)) == 2
+
+
+def test_a_shard_that_was_run_from_the_command_line_is_not_run_again(make_world):
+    world = make_world("abcdef", is_kept=True)
+    world.deal()
+    assert world.run("images", shard="shard-000001").success
+    first = tick(world)
+    assert asked(first) == ["shard-000002"]
+    assert world.run("images", shard="shard-000002").success
+    found = tick(world)
+    assert found.skip_message == "a run has begun every new shard already"
+    assert found.cursor == first.cursor
 
 
 def test_the_same_shard_name_of_other_pictures_has_another_run_key(make_world):

@@ -1,11 +1,13 @@
 """`invertory ui` leaves no process behind, however it is ended."""
 
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 
+pytestmark = pytest.mark.skipif(shutil.which("ps") is None, reason="ps is absent: procps")
 SERVE = """
 import sys
 from pipelines import serving
