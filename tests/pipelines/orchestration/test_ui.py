@@ -137,7 +137,8 @@ def test_a_shard_shows_its_figures_and_its_contact_sheet(page):
 def test_the_overview_says_what_the_columns_are_and_whence(page):
     page.goto(f"/assets/toy/{LATENTS}?view=overview")
     page.get_by_text("float[4][12]").wait_for()
-    page.get_by_text("from aligned.crop_id").wait_for()
+    row = page.get_by_role("row", name="crop_id datatype_string")
+    row.get_by_text("from aligned.crop_id").wait_for()
     page.get_by_text("Every crop inverted by one method").first.wait_for()
 
 
