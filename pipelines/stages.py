@@ -70,7 +70,7 @@ def _stage(recipe: Recipe, table: str, inputs: tuple[Input, ...], **about: Any) 
 
 
 def _images(recipe: Recipe) -> Stage:
-    limits = {k: v for k, v in recipe.config_for("limits").items() if k != "max_reject_share"}
+    limits = recipe.config_for("limits")
     return _stage(recipe, "images", (Input(table="entries"),), config=limits)
 
 
