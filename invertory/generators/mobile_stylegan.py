@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from invertory.checkpoints.openvino_ir import read_ir
 from invertory.checkpoints.random_face import mapping_tensors, synthesis_tensors
+from invertory.checkpoints.strict import load_strictly
 from invertory.generators.mobile_layers import (
     Block,
     MappingNetwork,
@@ -177,9 +178,7 @@ class MobileStyleGAN(nn.Module):
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> MobileStyleGAN:
         """From `state_dict()` (as safetensors keep it) and `config`; the head is attached apart."""
-        generator = cls(**config)
-        generator.load_state_dict(dict(tensors))
-        return generator
+        return load_strictly(cls(**config), tensors)
 
     @classmethod
     def from_openvino(

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from invertory.checkpoints.strict import load_strictly
 from invertory.generators.stylegan2_layers import (
     FullyConnected,
     Hooks,
@@ -203,9 +204,7 @@ class StyleGAN2(nn.Module):
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> StyleGAN2:
         """From tensors under NVIDIA's names and `config` (see `StyleGAN2Config.from_nvidia`)."""
-        generator = cls(**config)
-        generator.load_state_dict(dict(tensors))
-        return generator
+        return load_strictly(cls(**config), tensors)
 
     def preview(self, w_plus: Tensor, min_px: int | None = None) -> Tensor:
         """The same as `synthesis`: no cheaper head is known for these weights."""

@@ -1,0 +1,44 @@
+"""Every network that a checkpoint's card may name, by the word that its card has for it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from invertory.generators.mobile_stylegan import MobileStyleGAN
+from invertory.generators.stylegan2 import StyleGAN2
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Architecture(Protocol):
+    """A network's class: what it takes to have it again from its tensors and its card."""
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> nn.Module:
+        """The network, frozen and in eval; raises `ArchitectureError` where they do not fit."""
+        ...
+
+
+ARCHITECTURES: dict[str, type[Architecture]] = {
+    "mobile_stylegan": MobileStyleGAN,
+    "stylegan2": StyleGAN2,
+}
+
+
+def build(name: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The network that a card calls `name`, with its configuration and its tensors."""
+    if name not in ARCHITECTURES:
+        near = difflib.get_close_matches(name, ARCHITECTURES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"expected an architecture among {sorted(ARCHITECTURES)}, got {name!r}{hint}"
+        )
+    try:
+        return ARCHITECTURES[name].load(tensors, config)
+    except TypeError as error:  # an argument that the class does not have
+        raise ValueError(
+            f"expected a configuration of {name!r}, got {dict(config)}: {error}"
+        ) from error

@@ -1,0 +1,53 @@
+"""Tensors into a network by name, or a sentence that says how they differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torch import Tensor, nn
+
+    Network = TypeVar("Network", bound=nn.Module)
+
+NUM_NAMED = 3  # names an error lists of each kind of difference
+
+
+class ArchitectureError(ValueError):
+    """A checkpoint of another architecture than the one it was loaded into."""
+
+
+def load_strictly(network: Network, tensors: Mapping[str, Tensor]) -> Network:
+    """`tensors` copied into the network, in the network's dtype; raises `ArchitectureError`.
+
+    Nothing is copied where a name is missing, unknown or has another shape.
+    """
+    own = network.state_dict()
+    differences = [
+        _named("lacks", own.keys() - tensors.keys()),
+        _named("has unknown", tensors.keys() - own.keys()),
+        _named(
+            "differs in",
+            (
+                f"{name} (expected {list(own[name].shape)}, got {list(tensors[name].shape)})"
+                for name in own.keys() & tensors.keys()
+                if own[name].shape != tensors[name].shape
+            ),
+        ),
+    ]
+    if told := "; ".join(filter(None, differences)):
+        raise ArchitectureError(
+            f"expected the {len(own)} tensors of {type(network).__name__}, got a checkpoint that "
+            f"{told}; name the architecture and the configuration it was written with"
+        )
+    network.load_state_dict(dict(tensors))
+    return network
+
+
+def _named(verb: str, names: Iterable[str]) -> str:
+    found = sorted(names)
+    if not found:
+        return ""
+    rest = f" and {len(found) - NUM_NAMED} more" if len(found) > NUM_NAMED else ""
+    return f"{verb} {', '.join(found[:NUM_NAMED])}{rest}"
