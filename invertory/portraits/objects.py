@@ -1,0 +1,33 @@
+"""What lies over a face and is out of domain: one drawer a kind, each marks exactly its pixels.
+
+Nothing here touches a pixel that an object does not cover, so that the picture around it is that
+of `portrait.without_ood()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from invertory.portraits import hats, held, masks, overlays
+from invertory.portraits.canvas import Canvas
+from invertory.portraits.head import Head
+from invertory.portraits.ood import OodObject
+from invertory.portraits.shading import Lamp, Surface
+
+Draw = Callable[[Canvas, Head, Surface, Lamp, OodObject], None]
+DRAWERS: Final[dict[str, Draw]] = {
+    "hat": hats.draw_hat,
+    "mask": masks.draw_mask,
+    "hand": held.draw_hand,
+    "microphone": held.draw_microphone,
+    "text": overlays.draw_text,
+}
+# what lies nearer to the viewer is drawn later
+ORDER: Final = ("mask", "hat", "hand", "microphone", "text")
+
+
+def draw_objects(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp) -> None:
+    """Every object of the portrait, the nearest last."""
+    for thing in sorted(head.portrait.ood, key=lambda o: ORDER.index(o.kind)):
+        DRAWERS[thing.kind](canvas, head, surface, lamp, thing)
