@@ -45,6 +45,7 @@ class StyleGAN2Config:
     lr_multiplier: float = 0.01
     channel_base: int = 32768  # channels times resolution
     channel_max: int = 512
+    channel_table: tuple[int, ...] | None = None  # of 4, 8, 16... px, instead of the two above
     conv_clamp: float | None = None
     architecture: Literal["skip", "resnet", "orig"] = "skip"
 
@@ -53,6 +54,14 @@ class StyleGAN2Config:
             raise ValueError(f"expected a power of two from 8 px, got {self.img_resolution} px")
         if self.architecture not in ("skip", "resnet", "orig"):
             raise ValueError(f"expected skip, resnet or orig, got {self.architecture!r}")
+        if self.channel_table is not None:
+            object.__setattr__(self, "channel_table", tuple(self.channel_table))  # JSON has lists
+            blocks = int(math.log2(self.img_resolution)) - 1
+            if len(self.channel_table) != blocks:
+                raise ValueError(
+                    f"expected {blocks} channel numbers for 4 to {self.img_resolution} px, "
+                    f"got {list(self.channel_table)}"
+                )
 
     @classmethod
     def from_nvidia(cls, init_kwargs: Mapping[str, Any]) -> StyleGAN2Config:
@@ -74,7 +83,13 @@ class StyleGAN2Config:
         return cls(**given)
 
     def channels(self, size_px: int) -> int:
+        if self.channel_table is not None:
+            return self.channel_table[max(int(math.log2(size_px)) - 2, 0)]
         return min(self.channel_base // size_px, self.channel_max)
+
+
+def _normal(like: Tensor, rng: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=rng, device=rng.device).to(like)
 
 
 class MappingNetwork(nn.Module):
@@ -195,6 +210,17 @@ class StyleGAN2(nn.Module):
     def w_avg(self) -> Tensor:
         """[w_dim]"""
         return self.mapping.w_avg
+
+    def initialise(self, rng: torch.Generator) -> StyleGAN2:
+        """Fresh weights as a training starts from: N(0, 1), over the mapping's learning rate."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight") or name.endswith("const"):
+                over = self._config.lr_multiplier if name.startswith("mapping.fc") else 1.0
+                parameter.data = _normal(parameter, rng) / over
+        for name, buffer in self.named_buffers():
+            if name.endswith("noise_const"):
+                buffer.copy_(_normal(buffer, rng))
+        return self
 
     @property
     def config(self) -> dict[str, Any]:

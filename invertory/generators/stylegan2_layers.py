@@ -15,7 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
-from invertory.generators.stylegan2_ops import bias_lrelu, conv2d_up2x, fir_filter, upsample2x
+from invertory.generators.frozen import Frozen
+from invertory.generators.stylegan2_ops import (
+    conv2d_points,
+    conv2d_up2x,
+    fir_filter,
+    fit_convolutions,
+    scale_shift_lrelu,
+    upsample2x,
+)
 
 NoiseMode = Literal["const", "none", "random"]
 
@@ -53,9 +61,11 @@ class FullyConnected(nn.Module):
         self.bias = nn.Parameter(torch.full((outputs,), bias_init))
         self.bias_gain = lr_multiplier
         self.weight_gain = lr_multiplier / math.sqrt(inputs)
+        self._frozen = Frozen()
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        gained = self._frozen.get("gained", self.weight, lambda: self.weight * self.weight_gain)
+        return linear(x, gained, self.bias * self.bias_gain)
 
 
 class SynthesisLayer(nn.Module):
@@ -83,27 +93,39 @@ class SynthesisLayer(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise_const", torch.zeros(size_px, size_px))
         self.register_buffer("resample_filter", fir_filter())
+        self._frozen = Frozen()
 
     def forward(self, x: Tensor, w: Tensor, run: Pass, gain: float = 1.0) -> Tensor:
         """x [N, I, H, W], w [N, w_dim] => [N, O, size, size]."""
         style = self.affine(w)  # [N, I]
-        x = x * style[:, :, None, None]
+        x = x * style[:, :, None, None].to(x.dtype)
+        weight = fit_convolutions(self.weight, self._frozen)
         if self.up:
-            x = conv2d_up2x(x, self.weight, self.resample_filter)
+            x = conv2d_up2x(x, weight, self.resample_filter)
         else:
-            x = conv2d(x, self.weight, padding=1)
-        energy = self.weight.square().sum((2, 3))  # [O, I]
-        x = x * torch.rsqrt(style.square() @ energy.T + 1e-8)[:, :, None, None]  # equation 3
+            x = conv2d(x, weight, padding=1)
+        energy = self._frozen.get("energy", self.weight, self._energy)
+        scale = torch.rsqrt(style.square() @ energy.T + 1e-8)[:, :, None, None]  # equation 3
         if self.name in run.hooks.after_conv:
-            x = run.hooks.after_conv[self.name](x, w)
-        clamp = None if self.clamp is None else self.clamp * gain
-        return bias_lrelu(self._add_noise(x, run), self.bias, gain=math.sqrt(2) * gain, clamp=clamp)
+            x = run.hooks.after_conv[self.name](x * scale.to(x.dtype), w)
+            scale = torch.ones_like(scale[:1, :1])
+        # lrelu(a) * gain = lrelu(a * gain), and the gain costs least in these small tensors
+        clamp, gain = None if self.clamp is None else self.clamp * gain, math.sqrt(2) * gain
+        shift = self.bias[None, :, None, None] + self._noise(x, run)
+        return scale_shift_lrelu(x, scale * gain, shift * gain, clamp=clamp)
 
-    def _add_noise(self, x: Tensor, run: Pass) -> Tensor:
+    def _energy(self) -> Tensor:
+        """[O, I]"""
+        return self.weight.square().sum((2, 3))
+
+    def _noise(self, x: Tensor, run: Pass) -> Tensor | float:
+        """[N or 1, 1, H, W], or 0."""
         if run.noise_mode == "none":
-            return x
+            return 0.0
         if run.noise_mode == "const":
-            return x + self.noise_const * self.noise_strength
+            # [H, W], or a map per row where an inversion put [N, 1, H, W] in its place
+            noise = self.noise_const.reshape(-1, 1, *self.noise_const.shape[-2:])
+            return noise * self.noise_strength
         if run.rng is None:
             raise ValueError(
                 "expected a torch.Generator with noise_mode 'random', got none; pass rng=..., or "
@@ -111,7 +133,7 @@ class SynthesisLayer(nn.Module):
             )
         shape = (x.shape[0], 1, *x.shape[2:])
         noise = torch.randn(shape, generator=run.rng, device=run.rng.device)
-        return x + noise.to(x) * self.noise_strength
+        return noise.to(self.noise_strength) * self.noise_strength
 
 
 class ToRGB(nn.Module):
@@ -126,7 +148,10 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.affine(w) / math.sqrt(x.shape[1])
-        x = conv2d(x * style[:, :, None, None], self.weight, self.bias)
+        # three channels: kernels per sample are cheaper than features scaled per sample
+        weight = self.weight[:, :, 0, 0] * style[:, None]  # [N, channels, I]
+        x = conv2d_points(x, weight.to(x.dtype))
+        x = x + self.bias[:, None, None].to(x.dtype)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 

@@ -1,0 +1,215 @@
+"""Our StyleGAN2, which scales activations, against one that gives every picture its own kernels.
+
+    MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
+        python benchmarks/generator_speed.py --sizes small --batches 1 8 32 --threads 1
+
+Kernels per sample need one convolution of as many groups as there are pictures; this is how the
+published code does it, here in plain PyTorch. Both take the same weights in the same run, and must
+give the same pictures and gradients. `backward` is that to the latents, as in an inversion:
+weights are frozen. Times are the best of the repeats, taken in turn, as the machine may be shared;
+with one CPU thread they are CPU time, with more or on a GPU wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, pad
+
+from invertory.generators.stylegan2 import StyleGAN2
+from invertory.generators.stylegan2_layers import SynthesisLayer, ToRGB
+
+SIZES = {
+    # channels 256 at 4 and 8 px, then 128, 64, 32 at 64 px
+    "small": {"img_resolution": 64, "channel_base": 2048, "channel_max": 256, "w_dim": 128},
+    # the configuration of NVIDIA's networks of 256 px
+    "full": {"img_resolution": 256, "channel_base": 16384, "channel_max": 512, "w_dim": 512},
+}
+Synthesis = Callable[[Tensor], Tensor]
+
+
+def random_generator(size: str) -> StyleGAN2:
+    """Weights drawn, not trained: the cost is that of the real network."""
+    config = SIZES[size]
+    generator = StyleGAN2(z_dim=config["w_dim"], **config)
+    rng = torch.Generator().manual_seed(0)
+    for name, parameter in generator.named_parameters():
+        if parameter.ndim > 1:
+            parameter.copy_(torch.randn(parameter.shape, generator=rng))
+        elif name.endswith("affine.bias"):
+            parameter.fill_(1.0)  # styles about 1, as at the start of a training
+        elif name.endswith(("bias", "noise_strength")):
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=rng))
+    for name, buffer in generator.named_buffers():
+        if name.endswith("noise_const"):
+            buffer.copy_(torch.randn(buffer.shape, generator=rng))
+    return generator
+
+
+def grouped_convolution(x: Tensor, weight: Tensor, *, up: bool) -> Tensor:
+    """x [N, I, H, W], a kernel per picture [N, O, I, k, k] => [N, O, ...]; `up` doubles."""
+    n, outputs, inputs, k, _ = weight.shape
+    x = x.reshape(1, n * inputs, *x.shape[2:])
+    if up:
+        weight = weight.transpose(1, 2).reshape(n * inputs, outputs, k, k)
+        x = conv_transpose2d(x, weight, stride=2, groups=n)
+    else:
+        x = conv2d(x, weight.reshape(n * outputs, inputs, k, k), padding=k // 2, groups=n)
+    return x.reshape(n, outputs, *x.shape[2:])
+
+
+def low_pass(x: Tensor, taps: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
+    c = x.shape[1]
+    return conv2d(pad(x, padding), 4 * taps.to(x.dtype).expand(c, 1, -1, -1), groups=c)
+
+
+def grouped_layer(layer: SynthesisLayer, x: Tensor, w: Tensor) -> Tensor:
+    weight = layer.weight * layer.affine(w)[:, None, :, None, None]  # modulated
+    weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + 1e-8)
+    x = grouped_convolution(x, weight, up=layer.up)
+    if layer.up:
+        x = low_pass(x, layer.resample_filter, (1, 1, 1, 1))
+    x = x + layer.noise_const * layer.noise_strength
+    return leaky_relu(x + layer.bias[:, None, None], 0.2) * math.sqrt(2)
+
+
+def grouped_rgb(layer: ToRGB, x: Tensor, w: Tensor) -> Tensor:
+    style = layer.affine(w) / math.sqrt(x.shape[1])
+    weight = layer.weight * style[:, None, :, None, None]
+    return grouped_convolution(x, weight, up=False) + layer.bias[:, None, None]
+
+
+def doubled(x: Tensor, taps: Tensor) -> Tensor:
+    n, c, h, w = x.shape
+    wide = x.new_zeros(n, c, h, 2, w, 2)
+    wide[:, :, :, 0, :, 0] = x
+    return low_pass(wide.reshape(n, c, 2 * h, 2 * w), taps, (2, 1, 2, 1))
+
+
+def grouped_synthesis(generator: StyleGAN2, w_plus: Tensor) -> Tensor:
+    """The whole of the generator by kernels per picture, from its own weights."""
+    network = generator.synthesis
+    first = network.get_submodule("b4")
+    x = first.const.expand(len(w_plus), -1, -1, -1)
+    x = grouped_layer(first.conv1, x, w_plus[:, 0])
+    picture = grouped_rgb(first.torgb, x, w_plus[:, 1])
+    for i, px in enumerate(network.sizes_px[1:]):
+        block = network.get_submodule(f"b{px}")
+        x = grouped_layer(block.conv0, x, w_plus[:, 2 * i + 1])
+        x = grouped_layer(block.conv1, x, w_plus[:, 2 * i + 2])
+        rgb = grouped_rgb(block.torgb, x, w_plus[:, 2 * i + 3])
+        picture = doubled(picture, block.resample_filter) + rgb
+    return picture
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table."""
+
+    size: str
+    precision: str
+    batch: int
+    device: str
+
+    def latents(self, generator: StyleGAN2) -> Tensor:
+        rng = torch.Generator().manual_seed(1)
+        z = torch.randn(self.batch, generator.z_dim, generator=rng).to(self.device)
+        return generator.broadcast(generator.mapping(z)).clone()
+
+    def forward(self, synthesis: Synthesis, w_plus: Tensor) -> Tensor:
+        kind = self.device.partition(":")[0]
+        with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16"):
+            return synthesis(w_plus).float()
+
+    def gradient(self, synthesis: Synthesis, w_plus: Tensor) -> Tensor:
+        w_plus = w_plus.detach().requires_grad_()
+        return torch.autograd.grad(self.forward(synthesis, w_plus).square().mean(), w_plus)[0]
+
+
+def require_equal(case: Case, ours: Synthesis, theirs: Synthesis, w_plus: Tensor) -> None:
+    """The same pictures to 1e-4 of the largest value and the same gradients to 1e-3; bf16: 8 %."""
+    checks = (("pictures", case.forward, 1e-4), ("gradients", case.gradient, 1e-3))
+    for name, run, tolerance in checks:
+        a, b = run(ours, w_plus), run(theirs, w_plus)
+        error = float((a - b).abs().max() / b.abs().max())
+        limit = tolerance if case.precision == "fp32" else 0.08
+        if not error <= limit:
+            raise RuntimeError(f"expected equal {name} within {limit}, got {error:.1e} for {case}")
+
+
+def clock_s(device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
+
+
+def best_ms(runs: dict[str, Callable[[], Tensor]], repeats: int, device: str) -> dict[str, float]:
+    """Best time of each, in turn, after a warm-up."""
+    best = dict.fromkeys(runs, math.inf)
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            start = clock_s(device)
+            run()
+            if repeat:
+                best[name] = min(best[name], 1000 * (clock_s(device) - start))
+    return best
+
+
+def print_case(case: Case, generator: StyleGAN2, repeats: int) -> None:
+    ours: Synthesis = generator.synthesis
+    theirs = partial(grouped_synthesis, generator)
+    w_plus = case.latents(generator)
+    require_equal(case, ours, theirs, w_plus)
+    with torch.no_grad():
+        runs = {
+            "ours": partial(case.forward, ours, w_plus),
+            "grouped": partial(case.forward, theirs, w_plus),
+        }
+        there = best_ms(runs, repeats, case.device)
+    runs = {
+        "ours": partial(case.gradient, ours, w_plus),
+        "grouped": partial(case.gradient, theirs, w_plus),
+    }
+    back = best_ms(runs, repeats, case.device)
+    cells = [f"{case.size} {generator.resolution} px", case.precision, str(case.batch)]
+    for found in (there, back):
+        cells += [f"{found['ours'] / case.batch:.2f}", f"{found['grouped'] / case.batch:.2f}"]
+        cells += [f"{found['grouped'] / found['ours']:.2f}"]
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
+    precisions = ["fp32", "bf16"]
+    parser.add_argument("--precisions", nargs="+", choices=precisions, default=precisions)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    print(f"{asked.device}, {asked.threads} CPU threads; ms a picture\n")
+    print("| network | precision | batch | forward: ours | grouped | ratio |", end="")
+    print(" forward + backward: ours | grouped | ratio |")
+    print("|---" * 9 + "|")
+    for size in asked.sizes:
+        generator = random_generator(size).to(asked.device)
+        for precision in asked.precisions:
+            for batch in asked.batches:
+                print_case(Case(size, precision, batch, asked.device), generator, asked.repeats)
+
+
+if __name__ == "__main__":
+    main()
