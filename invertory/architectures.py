@@ -6,8 +6,15 @@ import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from invertory.classifier import AttributeClassifier
+from invertory.encoders.idinvert import IdinvertEncoder
+from invertory.encoders.residual import ResidualEncoder
 from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.stylegan2 import StyleGAN2
+from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
+from invertory.landmark_regression import LandmarkRegressor
+from invertory.linknet import LinkNet
+from invertory.parsing import FaceParser
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,8 +30,15 @@ class Architecture(Protocol):
 
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
+    "attribute_classifier": AttributeClassifier,
+    "face_parser": FaceParser,
+    "landmark_regressor": LandmarkRegressor,
+    "idinvert_encoder": IdinvertEncoder,
+    "linknet": LinkNet,
     "mobile_stylegan": MobileStyleGAN,
+    "residual_encoder": ResidualEncoder,
     "stylegan2": StyleGAN2,
+    "stylegan2_discriminator": StyleGAN2Discriminator,
 }
 
 

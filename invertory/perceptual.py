@@ -4,13 +4,16 @@ LPIPS: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, Z
 https://arxiv.org/abs/1801.03924, version 0.1, by the `lpips` package. It is split into `features`
 of one picture and `distance` of two sets of features, so that an inversion does not compute the
 target's features again at each step. Nothing here is ever downloaded: weights are passed in.
+
+Where LPIPS's trunks are not at hand, `FeatureDistance` measures in the features of another network
+and `PixelPyramid` in none; each bears a name of its own.
 """
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from safetensors.torch import load_file
@@ -81,6 +84,48 @@ class Lpips(nn.Module):
             for a, b in zip(fa, fb, strict=True)
         ]
         return torch.stack(parts).sum(0)
+
+
+class FeatureDistance(nn.Module):
+    """A distance in the feature maps of any network that has `features(x) -> maps`; frozen.
+
+    The form is that of LPIPS without its trained weights: channel vectors of unit length, squared
+    differences averaged over space and summed over layers. It is not LPIPS and is never called so:
+    `name` says whose features they are.
+    """
+
+    def __init__(self, network: nn.Module, name: str, *, size_px: int | None = None) -> None:
+        """`size_px` is the side of the pictures that the network takes; None: any."""
+        super().__init__()
+        if not callable(getattr(network, "features", None)):
+            raise ValueError(
+                f"expected a network with features(x) for {name!r}, got "
+                f"{type(network).__name__}; a classifier or a discriminator has them"
+            )
+        self.name = name
+        self.size_px = size_px
+        self.network = network
+        self.eval().requires_grad_(False)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """x [N, 3, H, W] in [-1, 1] => maps of unit vectors, each [N, C, h, w]; differentiable."""
+        maps: Sequence[Tensor] = self.network.features(self._resized(x))  # type: ignore[operator]
+        return [_unit(tap) for tap in maps]
+
+    def distance(self, fa: Sequence[Tensor], fb: Sequence[Tensor]) -> Tensor:
+        """Features of two batches => [N], 0 for equal pictures, at most 4 a layer."""
+        parts = [
+            (a.float() - b.float()).square().sum(1).mean((1, 2))
+            for a, b in zip(fa, fb, strict=True)
+        ]
+        return torch.stack(parts).sum(0)
+
+    def _resized(self, x: Tensor) -> Tensor:
+        """To the network's size: area means down, bilinear up."""
+        if self.size_px is None or x.shape[-1] == self.size_px:
+            return x
+        mode = "area" if x.shape[-1] > self.size_px else "bilinear"
+        return functional.interpolate(x, size=(self.size_px, self.size_px), mode=mode)
 
 
 class PixelPyramid:
@@ -159,7 +204,26 @@ def _taken(trunk: Mapping[str, Tensor], name: str) -> Tensor:
 
 
 def _unit(tap: Tensor) -> Tensor:
-    """Channel vectors of length 1; the floor keeps the gradient finite where a vector is 0."""
-    tap = tap.float()
-    norm = tap.square().sum(1, keepdim=True).clamp_min(1e-20).sqrt()
-    return tap / (norm + 1e-10)
+    """Channel vectors of length 1, float32; a floor keeps the gradient finite where one is 0."""
+    unit: Tensor = _Unit.apply(tap)
+    return unit
+
+
+class _Unit(torch.autograd.Function):
+    """With its gradient by hand: half the passes over maps that dwarf the caches."""
+
+    @staticmethod
+    def forward(ctx: Any, tap: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(tap, dim=1, keepdim=True, dtype=torch.float32)
+        inverse = (norm.clamp_min(1e-10) + 1e-10).reciprocal()
+        unit = tap * inverse
+        ctx.save_for_backward(unit, inverse)
+        ctx.dtype = tap.dtype
+        return unit
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        unit, inverse = ctx.saved_tensors
+        along = (gradient * unit).sum(1, keepdim=True)  # what would only change the length
+        across = torch.addcmul(gradient, unit, along, value=-1) * inverse
+        return across.to(ctx.dtype)

@@ -15,7 +15,7 @@ from torch import Tensor
 from invertory.boundaries import Boundary
 from invertory.debias import partner
 from ops import schemas
-from ops.render import Failure, Rendered, Renderer, read_latents, score_columns
+from ops.render import Failure, Rendered, Renderer, read_latents, read_states, score_columns
 from ops.streams import Chunk, chunk, reject
 
 Group = tuple[bool, bool]  # (target label, protected label)
@@ -74,7 +74,9 @@ class Augment:
         if asked:
             images = batch.column("image_id").to_pylist()
             latents = self._partners(batch, asked, groups)
-            for i, latent, found in zip(asked, latents, self.renderer.render(latents), strict=True):
+            known = read_states(batch)
+            pictures = self.renderer.render(latents, [known[i] for i in asked] if known else ())
+            for i, latent, found in zip(asked, latents, pictures, strict=True):
                 group = groups[i]
                 assert group is not None
                 reason = self._failure(group, found)

@@ -11,7 +11,7 @@ from torch import Tensor
 from invertory.boundaries import Boundary
 from invertory.editing.linear import Mode, edit, parse_layers
 from ops import schemas
-from ops.render import Failure, Renderer, read_latents, score_columns
+from ops.render import Failure, Renderer, read_latents, read_states, score_columns
 from ops.streams import Chunk, chunk, reject
 
 
@@ -68,8 +68,11 @@ class Edit:
         w_plus = w_plus.expand(-1, self.renderer.generator.num_ws, -1)
         names = self._names(batch)
         latents = torch.cat([self._move(w[None], spec) for w in w_plus for spec in self.specs])
+        num_edits = len(names) // max(batch.num_rows, 1)
+        states = [state for state in read_states(batch) for _ in range(num_edits)]
+        pictures = self.renderer.render(latents, states)
         rows, rejects = [], []
-        for name, latent, found in zip(names, latents, self.renderer.render(latents), strict=True):
+        for name, latent, found in zip(names, latents, pictures, strict=True):
             if isinstance(found, Failure):
                 rejects.append(reject(name["edit_id"], found.status, found.reason))
                 continue

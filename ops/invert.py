@@ -1,15 +1,17 @@
 """Invert: every crop becomes a latent, its losses, and the picture that the latent gives."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from invertory.generators import Generator
+from invertory.generators.state import NO_STATE, State, pack, synthesised
 from invertory.images import decode, encode, to_tensor, to_uint8
 from invertory.inversion import Inversion, Method
 from invertory.metrics.pixel import mse, psnr_db
@@ -29,6 +31,11 @@ def latent_rows(method: Method, generator: Generator) -> int:
     return 1 if method.space == "w" else generator.num_ws
 
 
+def has_state(method: Method) -> bool:
+    """Whether its pictures need more than a latent: a column `state` then holds it."""
+    return bool(getattr(method, "has_state", False))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Invert:
     """ALIGNED rows => rows of `schemas.latents`; a crop whose loss left the finite is a reject."""
@@ -39,11 +46,18 @@ class Invert:
     device: torch.device
     batch_size: int
     picture_quality: int = 95
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)  # of the method's `needs`
 
     @property
     def schema(self) -> pa.Schema:
         rows = latent_rows(self.method, self.generator)
-        return schemas.latents(rows, self.generator.w_dim, self.method.terms)
+        return schemas.latents(
+            rows,
+            self.generator.w_dim,
+            self.method.terms,
+            self.perceptual.name,
+            has_state=has_state(self.method),
+        )
 
     def __call__(self, batch: pa.RecordBatch) -> Chunk:
         ids = batch.column("crop_id").to_pylist()
@@ -56,6 +70,7 @@ class Invert:
             seeds=seeds,
             perceptual=self.perceptual,
             batch_size=self.batch_size,
+            networks=self.networks,
         )
         rows, rejects = [], []
         for i, row in enumerate(self._rows(batch, targets, seeds, found)):
@@ -70,7 +85,12 @@ class Invert:
         self, batch: pa.RecordBatch, targets: Tensor, seeds: list[int], found: Inversion
     ) -> list[dict[str, Any]]:
         synths = synthesise(
-            self.generator, found.latents, targets.shape[-1], self.device, self.batch_size
+            self.generator,
+            found.latents,
+            targets.shape[-1],
+            self.device,
+            self.batch_size,
+            found.state,
         )
         scores = self._scores(synths, targets)
         return [
@@ -85,9 +105,15 @@ class Invert:
                 "synth": self._picture(synths[i]),
                 **{name: float(values[i]) for name, values in scores.items()},
                 **{f"loss_{term}": float(values[i]) for term, values in found.terms.items()},
+                **self._state(found, i),
             }
             for i in range(batch.num_rows)
         ]
+
+    def _state(self, found: Inversion, row: int) -> dict[str, bytes | None]:
+        if not has_state(self.method):
+            return {}
+        return {"state": pack(found.state, row) if found.state else None}
 
     @torch.no_grad()
     def _scores(self, synths: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -106,7 +132,7 @@ class Invert:
             "mse": mse(synths, targets),
             "psnr_db": psnr_db(synths, targets),
             "ssim": ssim(synths, targets),
-            "perceptual": torch.cat(distances),
+            schemas.perceptual_column(self.perceptual.name): torch.cat(distances),
         }
 
     def _picture(self, synth: Tensor) -> dict[str, bytes | None]:
@@ -116,16 +142,23 @@ class Invert:
 
 @torch.no_grad()
 def synthesise(
-    generator: Generator, latents: Tensor, size_px: int, device: torch.device, batch_size: int
+    generator: Generator,
+    latents: Tensor,
+    size_px: int,
+    device: torch.device,
+    batch_size: int,
+    state: State = NO_STATE,
 ) -> Tensor:
     """latents [N, 1 or num_ws, w_dim] => pictures [N, 3, size_px, size_px] in [-1, 1], on the CPU.
 
     The full synthesis is reduced by area averaging; where it is smaller it is enlarged bilinearly.
     """
     pictures = []
-    for part in torch.split(latents, batch_size):
-        w_plus = part.to(device).expand(-1, generator.num_ws, -1)
-        picture = generator.synthesis(w_plus).clamp(-1, 1).float()
+    for i in range(0, len(latents), batch_size):
+        part = slice(i, i + batch_size)
+        w_plus = latents[part].to(device).expand(-1, generator.num_ws, -1)
+        beside = {name: tensor[part] for name, tensor in state.items()}
+        picture = synthesised(generator, w_plus, beside).clamp(-1, 1).float()
         pictures.append(resize(picture, size_px).cpu())
     return torch.cat(pictures)
 

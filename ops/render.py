@@ -1,6 +1,6 @@
 """Latents to pictures with their scores: what sampling, editing and augmentation share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from invertory.generators import Generator
+from invertory.generators.state import NO_STATE, State, synthesised, unpack
 from invertory.images import Pixels, encode, to_uint8
 from invertory.scoring import BadScore, Scorer, Scores
 from ops.invert import resize
-from ops.label import score_picture
+from ops.label import score_pictures
 
 PictureFormat = Literal["png", "jpeg", "webp"]
 
@@ -49,10 +50,18 @@ class Renderer:
     picture_format: PictureFormat = "png"
     picture_quality: int = 95
 
-    def render(self, latents: Tensor) -> Iterator[Rendered | Failure]:
-        """latents [N, 1 or num_ws, w_dim] => N results, in order."""
-        for part in torch.split(latents, self.batch_size):
-            yield from (self._score(picture) for picture in self._draw(part))
+    def render(
+        self, latents: Tensor, states: Sequence[bytes | None] = ()
+    ) -> Iterator[Rendered | Failure]:
+        """latents [N, 1 or num_ws, w_dim] => N results, in order.
+
+        `states`, if any, has what each latent's picture needs beside it; None: nothing.
+        """
+        for i in range(0, len(latents), self.batch_size):
+            part = slice(i, i + self.batch_size)
+            packed = [state for state in states[part] if state is not None]
+            state = unpack(packed) if packed else NO_STATE
+            yield from self._scored(self._draw(latents[part], state))
 
     def stored(self, pixels: Pixels) -> dict[str, bytes | None]:
         """The cell of a PICTURE column."""
@@ -60,20 +69,29 @@ class Renderer:
         return {"bytes": data, "path": None}
 
     @torch.no_grad()
-    def _draw(self, latents: Tensor) -> Tensor:
+    def _draw(self, latents: Tensor, state: State) -> Tensor:
         """[n, 1 or num_ws, w_dim] => [n, 3, size_px, size_px] float32 on the CPU."""
         w_plus = latents.to(self.device, torch.float32).expand(-1, self.generator.num_ws, -1)
-        draw = self.generator.preview if self.preview else self.generator.synthesis
-        return resize(draw(w_plus).float().clamp(-1, 1), self.size_px).cpu()
+        if self.preview and not state:
+            drawn = self.generator.preview(w_plus)
+        else:
+            drawn = synthesised(self.generator, w_plus, state)
+        return resize(drawn.float().clamp(-1, 1), self.size_px).cpu()
 
-    def _score(self, picture: Tensor) -> Rendered | Failure:
-        if not torch.isfinite(picture).all():
-            return Failure("non_finite", "the generator's picture is not finite")
-        pixels = to_uint8(picture)
-        scores = score_picture([self.scorer], self.scorer.names, pixels)
-        if isinstance(scores, BadScore):
-            return Failure("not_scored", scores.reason)
-        return Rendered(pixels, scores)
+    def _scored(self, pictures: Tensor) -> Iterator[Rendered | Failure]:
+        """[n, 3, size_px, size_px] => n results, in order; scored together."""
+        drawn = [to_uint8(p) if torch.isfinite(p).all() else None for p in pictures]
+        sound = [pixels for pixels in drawn if pixels is not None]
+        scores = iter(score_pictures([self.scorer], self.scorer.names, sound))
+        for pixels in drawn:
+            if pixels is None:
+                yield Failure("non_finite", "the generator's picture is not finite")
+                continue
+            found = next(scores)
+            if isinstance(found, BadScore):
+                yield Failure("not_scored", found.reason)
+            else:
+                yield Rendered(pixels, found)
 
 
 def read_latents(column: pa.Array) -> Tensor:
@@ -81,6 +99,11 @@ def read_latents(column: pa.Array) -> Tensor:
     rows, w_dim = column.type.list_size, column.type.value_type.list_size
     flat = column.flatten().flatten().to_numpy(zero_copy_only=False)
     return torch.tensor(flat.reshape(-1, rows, w_dim))
+
+
+def read_states(batch: pa.RecordBatch) -> list[bytes | None]:
+    """The rows' states; empty where the table has none."""
+    return batch.column("state").to_pylist() if "state" in batch.schema.names else []
 
 
 def score_columns(scores: Scores) -> dict[str, Any]:

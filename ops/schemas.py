@@ -89,8 +89,19 @@ def attributes(names: Sequence[str]) -> pa.Schema:
     return pa.schema([*_table(("crop_id", pa.string()), ("image_id", pa.string())), *scores(names)])
 
 
-def latents(num_rows: int, w_dim: int, terms: Sequence[str]) -> pa.Schema:
-    """One row: an inverted crop. `loss_<term>` are the unweighted terms at the kept iterate."""
+def latents(
+    num_rows: int,
+    w_dim: int,
+    terms: Sequence[str],
+    perceptual: str,
+    *,
+    has_state: bool = False,
+) -> pa.Schema:
+    """One row: an inverted crop. `loss_<term>` are the unweighted terms at the kept iterate.
+
+    `perceptual` is the name of the distance; its column bears it, for two of them do not compare.
+    """
+    state = _table(("state", pa.binary(), "null")) if has_state else ()  # float16 safetensors
     fields = _table(
         ("crop_id", pa.string()),
         ("image_id", pa.string()),
@@ -102,11 +113,16 @@ def latents(num_rows: int, w_dim: int, terms: Sequence[str]) -> pa.Schema:
         ("mse", pa.float32()),  # of the final synthesis against the crop, range [-1, 1]
         ("psnr_db", pa.float32()),
         ("ssim", pa.float32()),
-        ("perceptual", pa.float32()),  # the footer names the network; only LPIPS is called LPIPS
+        (perceptual_column(perceptual), pa.float32()),  # of the final synthesis and the crop
         ("synth", PICTURE),
     )
     losses = [pa.field(f"loss_{term}", pa.float32(), nullable=False) for term in terms]
-    return pa.schema([*fields, *losses])
+    return pa.schema([*fields, *losses, *state])
+
+
+def perceptual_column(name: str) -> str:
+    """The column of a perceptual distance; only LPIPS is called LPIPS."""
+    return f"perceptual_{name}"
 
 
 def samples(w_dim: int, names: Sequence[str]) -> pa.Schema:

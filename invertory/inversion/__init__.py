@@ -1,24 +1,30 @@
 """Inversion: pictures to latents. `METHODS` names every method a recipe may ask for.
 
-A method is a frozen dataclass of its hyper-parameters (defaults are the paper's) with three class
-attributes (`space`, `terms`, `kind`) and one verb, `invert`. Adding one takes its file and a line
-in `METHODS`; the recipe's choices, the assets and the contract test follow.
+A method is a frozen dataclass of its hyper-parameters (defaults are the paper's) with four class
+attributes (`space`, `terms`, `kind`, `needs`) and one verb, `invert`. Adding one takes its file and
+a line in `METHODS`; the recipe's choices, the assets and the contract test follow.
+
+Networks that a method needs beside the generator (an encoder, say) are named by kind in `needs`. It
+has a field of that name for their address, and is handed them as `networks`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from invertory.generators import Generator
     from invertory.perceptual import Perceptual
 
 Space = Literal["w", "w_plus"]
+NO_NETWORKS: Final[Mapping[str, nn.Module]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +41,24 @@ class Inversion:
     loss: Tensor  # [N] weighted total at the kept iterate
     terms: dict[str, Tensor]  # term => [N], unweighted, at the kept iterate
     is_finite: Tensor  # [N] bool
+    state: dict[str, Tensor] = field(default_factory=dict)  # see `invertory.generators.state`
 
 
 class Method(Protocol):
     """A method of inversion with its hyper-parameters."""
 
     space: ClassVar[Space]
-    terms: ClassVar[tuple[str, ...]]
     kind: ClassVar[Literal["optimisation", "feed_forward"]]
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Of the loss."""
+        ...
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Kinds of the networks it is handed: encoder, discriminator, classifier, ..."""
+        ...
 
     def invert(
         self,
@@ -52,19 +68,35 @@ class Method(Protocol):
         seeds: Sequence[int],
         perceptual: Perceptual,
         batch_size: int,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
     ) -> Inversion:
         """targets [N, 3, H, W] float32 in [-1, 1] => `Inversion`, on `targets.device`.
 
         `seeds` has one seed per row; a row's result depends on its picture and its seed alone.
+        `networks` has a network of each kind in `needs`, frozen, in eval, on `targets.device`.
         """
         ...
 
 
 # Below the contracts, because the methods import them.
+from invertory.inversion.conventional_encoder import ConventionalEncoder  # noqa: E402
+from invertory.inversion.domain_guided_encoder import DomainGuidedEncoder  # noqa: E402
+from invertory.inversion.gaussian_prior import GaussianPrior  # noqa: E402
+from invertory.inversion.hybrid import Hybrid  # noqa: E402
 from invertory.inversion.image2stylegan import Image2StyleGAN  # noqa: E402
+from invertory.inversion.image2stylegan_plus import Image2StyleGANPlus  # noqa: E402
+from invertory.inversion.in_domain import InDomain  # noqa: E402
+from invertory.inversion.magec import Magec  # noqa: E402
 from invertory.inversion.projector import Projector  # noqa: E402
 
 METHODS: dict[str, type[Method]] = {
+    "conventional_encoder": ConventionalEncoder,
+    "domain_guided_encoder": DomainGuidedEncoder,
+    "gaussian_prior": GaussianPrior,
+    "hybrid": Hybrid,
     "image2stylegan": Image2StyleGAN,
+    "image2stylegan_plus": Image2StyleGANPlus,
+    "in_domain": InDomain,
+    "magec": Magec,
     "projector": Projector,
 }

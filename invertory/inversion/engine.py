@@ -5,23 +5,41 @@ The sum of the rows' losses is differentiated, so a row in a batch follows the p
 What a row does depends on its own step, never on the batch's: when a row has used its steps, or
 met the target loss, its slot takes the next row, and no other row notices.
 
-The loop does not wait for the device: it reads back only every `check_every` steps which rows
-stopped early. A row with a non-finite loss stops and is marked; the others go on.
+The loop does not wait for the device: only every `check_every` steps does it read back which rows
+stopped early. A row with a non-finite loss stops and is marked; the others go on. Where memory
+runs out, the batch is halved.
 """
 
 from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from invertory.inversion.adam import RowAdam
+from invertory.inversion.execution import (
+    Advance,
+    Execution,
+    compiled,
+    is_out_of_memory,
+    recorded,
+)
 from invertory.inversion.objective import Objective, Tensors
-from invertory.inversion.slots import RESULTS, Outcome, Slots, collect, where
+from invertory.inversion.slots import (
+    EMPTY,
+    RESULTS,
+    Outcome,
+    Slots,
+    collect,
+    opened,
+    unfinished,
+    where,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +66,8 @@ class Engine:
     target_loss: float | None = None  # a row whose weighted total is at or below it has finished
     adam: RowAdam = field(default_factory=RowAdam)
     precision: Precision = "float32"  # bf16: networks under autocast, variables stay float32
-    check_every: int = 10  # steps between two looks for rows that stopped early
+    execution: Execution = "eager"  # the other two keep a batch's size to its end
+    check_every: int | None = None  # steps between two looks for rows that stopped early
 
     def run(
         self,
@@ -62,18 +81,19 @@ class Engine:
         """targets [N, 3, H, W] float32 in [-1, 1] => outcome; at most `batch_size` rows at once.
 
         `starts`, name => [N, ...], takes the place of variables that the objective would start.
-
         Iterates 0 to `steps` are evaluated (0 is the start), so `steps` + 1 evaluations a row.
-        When the device runs out of memory the batch is halved and rows under way start again.
+        When memory runs out the batch is halved and rows under way start again.
         """
         _check(targets, seeds, batch_size, self.steps)
         rows = _Rows(targets, seeds, starts or {})
+        runs = compiled(objective) if self.execution == "compiled" else objective
         done: list[Slots] = []
-        while left := _left(len(targets), done):
+        while left := unfinished(len(targets), done):
+            batch_size = min(batch_size, len(left))
             try:
-                self._drain(objective, rows, left, batch_size, done)
-            except torch.OutOfMemoryError:
-                if batch_size == 1:
+                self._drain(runs, rows, left, batch_size, done)
+            except (RuntimeError, MemoryError) as error:
+                if batch_size == 1 or not is_out_of_memory(error):
                     raise
                 batch_size //= 2
             else:
@@ -95,55 +115,52 @@ class Engine:
         """Run the rows `left`, putting finished ones into `done`."""
         first, waiting = left[:batch_size], left[batch_size:]
         slots = self._open(objective, rows, first)
+        advance = self._advance(objective, slots)
+        # a look waits for the device; the CPU is always done
+        every = self.check_every or (1 if slots.device.type == "cpu" else 10)
         looks = 0
-        while slots.row:
-            self._step(objective, slots)
+        while slots.live:
+            advance(slots)
+            slots.age = [age + 1 for age in slots.age]
             looks += 1
-            finished = self._finished(slots, is_look=looks % self.check_every == 0)
+            finished = self._finished(slots, is_look=looks % every == 0)
             if not finished:
                 continue
             done.append(slots.select(finished, RESULTS))
             fresh, waiting = waiting[: len(finished)], waiting[len(finished) :]
             if fresh:
-                refilled = finished[: len(fresh)]
-                slots.write(refilled, self._open(objective, rows, fresh))
-            if empty := set(finished[len(fresh) :]):
-                slots = slots.select([s for s in range(len(slots.row)) if s not in empty])
+                slots.write(finished[: len(fresh)], self._open(objective, rows, fresh))
+            if empty := finished[len(fresh) :]:
+                slots = self._without(slots, empty)
+
+    def _advance(self, objective: Objective, slots: Slots) -> Advance:
+        """What moves the slots by one step."""
+        step = partial(self._step, objective)
+        return recorded(step, slots) if self.execution == "graphed" else step
+
+    def _without(self, slots: Slots, empty: list[int]) -> Slots:
+        """A smaller batch; or the same, where its size has been compiled or recorded."""
+        for slot in empty:
+            slots.row[slot] = EMPTY
+        return slots.select(slots.live) if self.execution == "eager" else slots
 
     def _open(self, objective: Objective, rows: _Rows, chosen: list[int]) -> Slots:
         """Fresh slots for the rows `chosen`."""
-        device, n = rows.targets.device, len(chosen)
+        device = rows.targets.device
         index = torch.tensor(chosen, device=device)
         with torch.no_grad(), self._autocast(device):
             start = objective.start(rows.targets[index], [rows.seeds[row] for row in chosen])
         given = {name: values.to(device)[index] for name, values in rows.starts.items()}
-        begun = {**start.variables, **given}
-        variables = {k: v.detach().float().clone() for k, v in begun.items()}
-        kept = {f"variable.{k}": variables[k] for k in objective.results}
-        kept["step"] = torch.zeros(n, dtype=torch.int64, device=device)
-        kept["terms"] = torch.full((n, len(objective.weights)), torch.nan, device=device)
-        tensors = {
-            "variables": variables,
-            "constants": {k: v.detach().contiguous() for k, v in start.constants.items()},
-            "m": {k: torch.zeros_like(v) for k, v in variables.items()},
-            "v": {k: torch.zeros_like(v) for k, v in variables.items()},
-            "best": {**_clones(kept), "loss": torch.full((n,), torch.inf, device=device)},
-            "last": {**_clones(kept), "loss": torch.full((n,), torch.nan, device=device)},
-            "row": {
-                "step": torch.zeros(n, dtype=torch.int64, device=device),
-                "is_active": torch.ones(n, dtype=torch.bool, device=device),
-                "is_finite": torch.ones(n, dtype=torch.bool, device=device),
-            },
-        }
-        return Slots(list(chosen), [0] * n, tensors)
+        return opened(objective, replace(start, variables={**start.variables, **given}), chosen)
 
     def _step(self, objective: Objective, slots: Slots) -> None:
         """Evaluate every slot, keep what is worth keeping, and move the rows that go on."""
         row = slots.tensors["row"]
-        is_over = min(slots.age) >= self.steps  # each row is at its last iterate: no gradient
+        age = min(slots.age[slot] for slot in slots.live)
+        is_over = age >= self.steps  # each row is at its last iterate: no gradient
         terms, totals, gradients = self._evaluate(objective, slots, with_gradient=not is_over)
         is_known = torch.isfinite(totals)
-        self._keep(slots, terms, totals, row["is_active"] & is_known)
+        slots.keep(terms, totals, row["is_active"] & is_known)
         is_done = row["step"] >= self.steps
         if self.target_loss is not None:
             is_done = is_done | (totals <= self.target_loss)
@@ -154,7 +171,6 @@ class Engine:
             self._move(objective, slots, gradients, is_moving)
         row["is_active"] = is_moving
         row["step"] = row["step"] + is_moving
-        slots.age = [age + 1 for age in slots.age]
 
     def _evaluate(
         self, objective: Objective, slots: Slots, *, with_gradient: bool
@@ -177,18 +193,6 @@ class Engine:
         )
         return terms.detach(), totals.detach(), dict(zip(leaves, gradients, strict=True))
 
-    def _keep(self, slots: Slots, terms: Tensor, totals: Tensor, is_known: Tensor) -> None:
-        """Note the iterate of the rows whose loss is known: as the last, and as the best if so."""
-        seen = {"step": slots.tensors["row"]["step"], "terms": terms, "loss": totals}
-        for name in slots.tensors["last"]:
-            if name.startswith("variable."):
-                seen[name] = slots.tensors["variables"][name.removeprefix("variable.")]
-        best = slots.tensors["best"]
-        is_better = is_known & (totals < best["loss"])
-        slots.tensors["best"] = {k: where(is_better, seen[k], v) for k, v in best.items()}
-        last = slots.tensors["last"]
-        slots.tensors["last"] = {k: where(is_known, seen[k], v) for k, v in last.items()}
-
     def _move(
         self, objective: Objective, slots: Slots, gradients: Tensors, is_moving: Tensor
     ) -> None:
@@ -210,14 +214,19 @@ class Engine:
 
     def _finished(self, slots: Slots, *, is_look: bool) -> list[int]:
         """Slots whose row has finished: by the host's own count, or after a look at the device."""
-        is_spent = [age > self.steps for age in slots.age]
-        if is_look or any(is_spent):
+        if is_look or any(slots.age[slot] > self.steps for slot in slots.live):
             is_active = slots.tensors["row"]["is_active"].tolist()  # waits for the device
-            return [s for s, active in enumerate(is_active) if not active]
+            return [slot for slot in slots.live if not is_active[slot]]
         return []
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        # a recording must not use what autocast cached before it
+        return torch.autocast(
+            device.type,
+            torch.bfloat16,
+            enabled=self.precision == "bf16",
+            cache_enabled=self.execution != "graphed",
+        )
 
 
 def _rows_finite(gradients: Mapping[str, Tensor], like: Tensor) -> Tensor:
@@ -226,11 +235,6 @@ def _rows_finite(gradients: Mapping[str, Tensor], like: Tensor) -> Tensor:
     for gradient in gradients.values():
         is_finite = is_finite & torch.isfinite(gradient).flatten(1).all(1)
     return is_finite
-
-
-def _left(num_rows: int, done: list[Slots]) -> list[int]:
-    finished = {row for piece in done for row in piece.row}
-    return [row for row in range(num_rows) if row not in finished]
 
 
 def _check(targets: Tensor, seeds: Iterable[int], batch_size: int, steps: int) -> None:
@@ -244,11 +248,4 @@ def _check(targets: Tensor, seeds: Iterable[int], batch_size: int, steps: int) -
             "pass the seeds of the rows, in their order"
         )
     if batch_size < 1 or steps < 0:
-        raise ValueError(
-            f"expected batch_size of at least 1 and steps of at least 0, "
-            f"got {batch_size} and {steps}"
-        )
-
-
-def _clones(tensors: Tensors) -> Tensors:
-    return {name: tensor.clone() for name, tensor in tensors.items()}
+        raise ValueError(f"expected batch_size from 1 and steps from 0, got {batch_size}, {steps}")

@@ -9,19 +9,18 @@ pixel loss and a perceptual loss. Ours differs in the perceptual loss: whichever
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-import torch
-
-from invertory.inversion.engine import Engine, Precision
+from invertory.inversion import NO_NETWORKS
+from invertory.inversion.budget import Budget
 from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.view import View, ramp, squared_error
+from invertory.inversion.view import View, squared_error
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from invertory.generators import Generator
     from invertory.inversion import Inversion, Space
@@ -29,13 +28,29 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
 
 
+Begin = Callable[["Tensor"], "Tensor"]  # pictures [n, 3, H, H] => [n, 1 or num_ws, w_dim]
+
+
+class Weighted(Protocol):
+    """A method with the two weights of eq. 1."""
+
+    @property
+    def mse_weight(self) -> float: ...
+    @property
+    def perceptual_weight(self) -> float: ...
+
+    def rate(self, step: Tensor) -> Tensor:
+        """step [n] => Adam's rate [n]."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class _Embedding:
+class Embedding:
     """The objective: eq. 1 of the paper, L = lambda_percept * L_percept + lambda_mse * L_mse."""
 
-    method: Image2StyleGAN
+    method: Weighted
     view: View
-    num_rows: int  # 1: one w for every row
+    begin: Begin  # where a row starts; one row of w_plus: one w for all
     results: ClassVar[tuple[str, ...]] = ("w_plus",)
     iterate: ClassVar[Literal["best", "last"]] = "best"
 
@@ -44,9 +59,7 @@ class _Embedding:
         return {"mse": self.method.mse_weight, "perceptual": self.method.perceptual_weight}
 
     def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        G = self.view.generator
-        w_plus = G.w_avg.expand(len(targets), self.num_rows, G.w_dim)
-        return Start({"w_plus": w_plus}, self.view.constants(targets))
+        return Start({"w_plus": self.begin(targets)}, self.view.constants(targets))
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         w_plus = variables["w_plus"].expand(-1, self.view.generator.num_ws, -1)
@@ -57,37 +70,23 @@ class _Embedding:
         }
 
     def learning_rate(self, step: Tensor) -> Tensor:
-        method = self.method
-        if method.schedule == "constant":
-            return torch.full_like(step, method.learning_rate, dtype=torch.float64)
-        shape = partial(ramp, up=method.rampup, down=method.rampdown)
-        return method.learning_rate * shape(step, method.steps)
+        return self.method.rate(step)
 
     def settle(self, variables: Tensors) -> Tensors:
         return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image2StyleGAN:
+class Image2StyleGAN(Budget):
     """Optimise W+ from the mean w. Without draws: the seeds change nothing."""
 
     space: ClassVar[Space] = "w_plus"
     terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
     kind: ClassVar[Literal["optimisation", "feed_forward"]] = "optimisation"
+    needs: ClassVar[tuple[str, ...]] = ()
 
     steps: int = field(
         default=5000, metadata={"description": "Adam steps per picture; the paper's 5000"}
-    )
-    learning_rate: float = field(
-        default=0.01, metadata={"description": "Adam's rate (at its peak)"}
-    )
-    schedule: Literal["constant", "ramp"] = field(
-        default="constant",
-        metadata={"description": "ramp: up and down as the projector; short budgets"},
-    )
-    rampup: float = field(default=0.05, metadata={"description": "ramp: share of steps going up"})
-    rampdown: float = field(
-        default=0.25, metadata={"description": "ramp: share of steps going down"}
     )
     mse_weight: float = field(
         default=1.0, metadata={"description": "of the mean square on [-1, 1]"}
@@ -95,21 +94,8 @@ class Image2StyleGAN:
     perceptual_weight: float = field(
         default=1.0, metadata={"description": "of the perceptual distance"}
     )
-    preview: bool = field(
-        default=False,
-        metadata={"description": "compare the generator's preview, not its full picture"},
-    )
-    loss_px: int = field(
-        default=256, metadata={"description": "most pixels a side that the loss sees"}
-    )
     w_steps: int = field(
         default=0, metadata={"description": "steps in W before those in W+ (ours; 0: the paper)"}
-    )
-    target_loss: float | None = field(
-        default=None, metadata={"description": "stop a picture at this weighted loss; none: never"}
-    )
-    precision: Precision = field(
-        default="float32", metadata={"description": "bf16: autocast networks"}
     )
 
     def invert(
@@ -120,15 +106,21 @@ class Image2StyleGAN:
         seeds: Sequence[int],
         perceptual: Perceptual,
         batch_size: int,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`."""
-        view = View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
+        view = self.view(generator, perceptual, targets)
 
         def run(steps: int, num_rows: int, starts: Tensors | None = None) -> Outcome:
             """`steps` of the rows of w_plus, `num_rows` of which are free."""
-            engine = Engine(steps=steps, target_loss=self.target_loss, precision=self.precision)
-            objective = _Embedding(replace(self, steps=steps), view, num_rows)
-            return engine.run(objective, targets, seeds=seeds, batch_size=batch_size, starts=starts)
+            method = replace(self, steps=steps)
+            return method.engine().run(
+                Embedding(method, view, partial(mean_start, generator, num_rows)),
+                targets,
+                seeds=seeds,
+                batch_size=batch_size,
+                starts=starts,
+            )
 
         starts = None
         if self.w_steps:
@@ -136,3 +128,8 @@ class Image2StyleGAN:
             starts = {"w_plus": w.expand(-1, generator.num_ws, -1)}
         outcome = run(self.steps, generator.num_ws, starts)
         return outcome.inversion(self.space, outcome.variables["w_plus"])
+
+
+def mean_start(generator: Generator, num_rows: int, pictures: Tensor) -> Tensor:
+    """The mean w, [n, num_rows, w_dim], whatever the pictures."""
+    return generator.w_avg.expand(len(pictures), num_rows, generator.w_dim)

@@ -13,23 +13,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.functional import avg_pool2d
 
+from invertory.generators.state import synthesised
+from invertory.inversion import NO_NETWORKS
 from invertory.inversion.adam import per_row
-from invertory.inversion.engine import Engine, Precision
+from invertory.inversion.budget import Budget, Schedule
+from invertory.inversion.noise_maps import Shapes, autocorrelation, noise_shapes, standardised
 from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.view import View, ramp
+from invertory.inversion.view import View
+from invertory.inversion.w_space import w_statistics
 
 if TYPE_CHECKING:
     from invertory.generators import Generator
     from invertory.inversion import Inversion, Space
     from invertory.perceptual import Perceptual
 
-Shapes = dict[str, tuple[int, ...]]
 Draw = Callable[[int, Shapes], Tensors]
 _W_NOISE, _MAP = "w_noise", "noise."  # name of the draws for w; prefix of the maps' names
 
@@ -81,11 +81,9 @@ class ProjectorObjective:
         }
 
     def _render(self, w_plus: Tensor, maps: Tensors) -> Tensor:
-        synthesis = self.view.generator.synthesis
-        if not maps or not isinstance(synthesis, nn.Module):
+        if not maps:
             return self.view.render(w_plus)
-        # the rows' maps stand in for the buffers [H, W] and broadcast over channels
-        return self.view.resize(functional_call(synthesis, maps, (w_plus,)))
+        return self.view.resize(synthesised(self.view.generator, w_plus, maps))
 
     def _w_noise(self, draws: Tensor, step: Tensor) -> Tensor:
         """Exploration: w_noise * std(w) * max(0, 1 - t / noise_ramp)^2 times the step's draw."""
@@ -98,9 +96,7 @@ class ProjectorObjective:
         return drawn * per_row(size.to(drawn.dtype), drawn)
 
     def learning_rate(self, step: Tensor) -> Tensor:
-        method = self.method
-        rise = ramp(step, method.steps, up=method.rampup, down=method.rampdown)
-        return method.learning_rate * rise
+        return self.method.rate(step)
 
     def settle(self, variables: Tensors) -> Tensors:
         """Noise maps back to mean 0 and variance 1, each row's by itself."""
@@ -108,17 +104,18 @@ class ProjectorObjective:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Projector:
+class Projector(Budget):
     """Optimise one w per picture."""
 
     space: ClassVar[Space] = "w"
     terms: ClassVar[tuple[str, ...]] = ("perceptual", "noise")
     kind: ClassVar[Literal["optimisation", "feed_forward"]] = "optimisation"
+    needs: ClassVar[tuple[str, ...]] = ()
 
-    steps: int = field(default=1000, metadata={"description": "Adam steps per picture"})
     learning_rate: float = field(default=0.1, metadata={"description": "Adam's rate at its peak"})
-    rampup: float = field(default=0.05, metadata={"description": "share of steps going up"})
-    rampdown: float = field(default=0.25, metadata={"description": "share of steps going down"})
+    schedule: Schedule = field(
+        default="ramp", metadata={"description": "constant, or up and down as the paper"}
+    )
     w_noise: float = field(
         default=0.05, metadata={"description": "exploration at the start, in deviations of w"}
     )
@@ -134,18 +131,6 @@ class Projector:
     noise_maps: bool = field(
         default=True, metadata={"description": "optimise StyleGAN2's noise maps (not in previews)"}
     )
-    preview: bool = field(
-        default=False, metadata={"description": "compare the preview, not the full picture"}
-    )
-    loss_px: int = field(
-        default=256, metadata={"description": "most pixels a side that the loss sees"}
-    )
-    target_loss: float | None = field(
-        default=None, metadata={"description": "stop a picture at this loss; none: never"}
-    )
-    precision: Precision = field(
-        default="float32", metadata={"description": "bf16: autocast networks"}
-    )
 
     def invert(
         self,
@@ -155,11 +140,11 @@ class Projector:
         seeds: Sequence[int],
         perceptual: Perceptual,
         batch_size: int,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, 1, w_dim]; see `Method`."""
         objective = self.objective(generator, targets, perceptual)
-        engine = Engine(steps=self.steps, target_loss=self.target_loss, precision=self.precision)
-        outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
+        outcome = self.engine().run(objective, targets, seeds=seeds, batch_size=batch_size)
         return outcome.inversion(self.space, outcome.variables["w"])
 
     def objective(
@@ -170,47 +155,7 @@ class Projector:
         draw: Draw = draw_normal,
     ) -> ProjectorObjective:
         """The objective for these targets, with the statistics of the generator's w."""
-        view = View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
+        view = self.view(generator, perceptual, targets)
         w_avg, w_std = w_statistics(generator, self.w_samples)
         shapes = noise_shapes(generator) if self.noise_maps and not self.preview else {}
         return ProjectorObjective(self, view, w_avg, w_std, shapes, draw)
-
-
-def noise_shapes(generator: Generator) -> Shapes:
-    """Noise maps that can be replaced => (1, H, W): StyleGAN2's buffers `noise_const`."""
-    synthesis = generator.synthesis
-    if not isinstance(synthesis, nn.Module):
-        return {}
-    buffers = dict(synthesis.named_buffers())
-    return {k: (1, *v.shape) for k, v in buffers.items() if k.endswith("noise_const")}
-
-
-def w_statistics(generator: Generator, num_samples: int) -> tuple[Tensor, Tensor]:
-    """Mean w [w_dim] and root mean square distance [] from it, of mapped draws of seed 123."""
-    z = np.random.RandomState(123).randn(num_samples, generator.z_dim)
-    with torch.no_grad():
-        w = generator.mapping(torch.from_numpy(z).to(generator.w_avg)).double()
-    w_avg = w.mean(0)
-    # the distance is a vector's: summed over dimensions, averaged over draws
-    w_std = ((w - w_avg).square().sum() / num_samples).sqrt()
-    return w_avg.to(generator.w_avg.dtype), w_std.to(generator.w_avg.dtype)
-
-
-def autocorrelation(noise: Tensor) -> Tensor:
-    """noise [n, 1, H, H] => [n]; appendix D: squared mean product with the neighbour pixel, both
-    ways, from the full resolution by halves down to 8 px.
-    """
-    total = torch.zeros(len(noise), dtype=noise.dtype, device=noise.device)
-    while True:
-        for axis in (2, 3):
-            product = (noise * noise.roll(1, axis)).mean((1, 2, 3))
-            total = total + product.square()
-        if noise.shape[-1] <= 8:
-            return total
-        noise = avg_pool2d(noise, 2)
-
-
-def standardised(noise: Tensor) -> Tensor:
-    """Each row's map with mean 0 and mean square 1."""
-    centred = noise - noise.mean((1, 2, 3), keepdim=True)
-    return centred * centred.square().mean((1, 2, 3), keepdim=True).rsqrt()

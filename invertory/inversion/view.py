@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 if TYPE_CHECKING:
@@ -74,13 +74,8 @@ def squared_error(synth: Tensor, constants: dict[str, Tensor]) -> Tensor:
     return (synth.float() - constants["target"].float()).square().mean((1, 2, 3))
 
 
-def ramp(step: Tensor, steps: int, *, up: float, down: float) -> Tensor:
-    """The projector's schedule: linear up over the share `up` of the steps, cosine down at the end.
-
-    Analyzing and Improving the Image Quality of StyleGAN, Karras et al. 2020, appendix D. Step 0
-    has rate 0. step [n] => factor [n], float64.
-    """
-    t = step.double() / max(steps, 1)
-    falling = ((1 - t) / down).clamp(max=1) if down > 0 else torch.ones_like(t)
-    rising = (t / up).clamp(max=1) if up > 0 else torch.ones_like(t)
-    return (0.5 - 0.5 * torch.cos(torch.pi * falling)) * rising
+def channels_last(*networks: object) -> None:
+    """Lay kernels out with channels last, which bf16 convolutions read fastest; values stay."""
+    for network in networks:
+        if isinstance(network, nn.Module):
+            network.to(memory_format=torch.channels_last)

@@ -12,7 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from invertory.perceptual import _CONVOLUTIONS, Lpips, Net, PixelPyramid, read_trunk
+from invertory.perceptual import (
+    _CONVOLUTIONS,
+    FeatureDistance,
+    Lpips,
+    Net,
+    PixelPyramid,
+    read_trunk,
+)
 
 CHANNELS = {
     "vgg": (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512),
@@ -131,3 +138,68 @@ def test_pixels_see_an_offset_at_every_scale() -> None:
     flat = torch.zeros(1, 3, 32, 32)
     distance = pixels.distance(pixels.features(flat), pixels.features(flat + 0.5))
     torch.testing.assert_close(distance, torch.tensor([0.25 / 3]))
+
+
+class Taps(torch.nn.Module):
+    """Two maps of a picture: itself, and a convolution of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 5, 3)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        return [x, self.conv(x)]
+
+
+def feature_distance(size_px: int | None = None) -> FeatureDistance:
+    taps = Taps()
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        taps.conv.weight.copy_(torch.randn(taps.conv.weight.shape, generator=rng))
+    return FeatureDistance(taps, "taps_features", size_px=size_px)
+
+
+def test_a_feature_distance_bears_the_name_of_its_network_and_is_frozen() -> None:
+    found = feature_distance()
+    assert found.name == "taps_features"
+    assert not found.training and not any(p.requires_grad for p in found.parameters())
+
+
+def test_a_feature_distance_sums_layers_and_averages_over_space() -> None:
+    distance = FeatureDistance(Taps(), "x")
+    red, green = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
+    red[:, 0], green[:, 1] = 1, 1
+    red[..., :2], green[..., :2] = 1, 1  # the left half is the same grey
+    first = [distance.features(x)[:1] for x in (red, green)]
+    torch.testing.assert_close(distance.distance(*first), torch.tensor([1.0]))  # half of 1 + 1
+    both = [[maps[0], maps[0]] for maps in first]
+    torch.testing.assert_close(distance.distance(*both), torch.tensor([2.0]))
+
+
+def test_a_feature_distance_is_zero_for_equal_pictures_and_independent_of_the_batch() -> None:
+    distance, x = feature_distance(), noise(3, 16)
+    features = distance.features(x)
+    assert distance.distance(features, features).eq(0).all()
+    mirrored = distance.distance(features, distance.features(x.flip(3)))
+    pairs = [(distance.features(p), distance.features(p.flip(3))) for p in x[:, None]]
+    alone = [distance.distance(*pair) for pair in pairs]
+    torch.testing.assert_close(mirrored, torch.cat(alone))
+
+
+def test_a_feature_distance_has_gradients_even_for_black_features() -> None:
+    x = torch.zeros(1, 3, 8, 8, requires_grad=True)
+    distance = feature_distance(size_px=4)
+    distance.distance(distance.features(x), distance.features(noise(1, 8))).sum().backward()
+    assert x.grad is not None and torch.isfinite(x.grad).all() and x.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("px", [8, 16, 32])
+def test_a_feature_distance_brings_pictures_to_the_size_of_its_network(px: int) -> None:
+    assert feature_distance(size_px=16).features(noise(1, px))[0].shape == (1, 3, 16, 16)
+
+
+def test_a_network_without_features_measures_nothing() -> None:
+    with pytest.raises(
+        ValueError, match=r"expected a network with features\(x\) for 'x', got Linear"
+    ):
+        FeatureDistance(torch.nn.Linear(2, 2), "x")

@@ -27,6 +27,7 @@ class PixelLoss:
     rate: float = 0.1
     iterate: Literal["best", "last"] = "best"
     most_rows: int = 10**6
+    error: Exception = field(default_factory=torch.OutOfMemoryError)
     calls: list[int] = field(default_factory=list)
     weights: ClassVar[Mapping[str, float]] = {"mse": 1.0}
     results: ClassVar[tuple[str, ...]] = ("w_plus",)
@@ -39,7 +40,7 @@ class PixelLoss:
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         self.calls.append(len(step))
         if len(step) > self.most_rows:
-            raise torch.OutOfMemoryError
+            raise self.error
         error = self.generator.synthesis(variables["w_plus"]) - constants["target"]
         return {"mse": error.square().mean((1, 2, 3))}
 
@@ -241,6 +242,23 @@ def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFix
     assert "batches of 2" in caplog.text
 
 
+def test_the_cpus_own_words_for_no_memory_count_too(caplog: pytest.LogCaptureFixture) -> None:
+    targets, _ = pictures(3)
+    words = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"
+    objective = PixelLoss(most_rows=1, error=RuntimeError(words))
+    outcome = Engine(steps=5).run(objective, targets, seeds=range(100, 103), batch_size=64)
+    assert_same(outcome, run(targets, 3, steps=5))
+    assert objective.calls[:2] == [3, 1], "64 is more than there are: half of 3 comes next"
+    assert "batches of 1" in caplog.text
+
+
+def test_another_error_is_no_lack_of_memory() -> None:
+    targets, _ = pictures(2)
+    objective = PixelLoss(most_rows=1, error=RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="do not match"):
+        Engine(steps=3).run(objective, targets, seeds=[1, 2], batch_size=2)
+
+
 def test_a_finished_row_lets_its_cached_constants_go() -> None:
     targets, _ = pictures(3)
     done: list[Slots] = []
@@ -292,7 +310,7 @@ def test_the_loop_does_not_wait_for_the_device() -> None:
     generator = ToyGenerator(resolution=16).cuda()
     engine = Engine(steps=50, check_every=1000)
     objective = PixelLoss(generator=generator)
-    slots = engine._open(objective, targets.cuda(), [1, 2], [0, 1])
+    slots = engine._open(objective, _Rows(targets.cuda(), [1, 2], {}), [0, 1])
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(20):

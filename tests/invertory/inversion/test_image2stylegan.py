@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from invertory.generators.toy import ToyGenerator
+from invertory.inversion.budget import ramp
 from invertory.inversion.image2stylegan import Image2StyleGAN
-from invertory.inversion.view import View, ramp
+from invertory.inversion.view import View
 from invertory.perceptual import PixelPyramid
 
 

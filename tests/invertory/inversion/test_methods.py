@@ -6,14 +6,58 @@ from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from invertory.classifier import AttributeClassifier
+from invertory.encoders import ResidualEncoder
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion import METHODS, Inversion, Method
+from invertory.linknet import LinkNet
 from invertory.perceptual import PixelPyramid
 
 TOLERANCE = 1e-4  # latents, absolute, between batch sizes
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)
+
+
+def random_encoder() -> nn.Module:
+    """An untrained encoder into the generator's latents."""
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(0)
+        encoder = ResidualEncoder(
+            resolution=16,
+            num_ws=GENERATOR.num_ws,
+            w_dim=GENERATOR.w_dim,
+            channels=(4, 8, 8),
+            narrow=4,
+            hidden=16,
+        )
+    return encoder.eval().requires_grad_(False)
+
+
+def random_classifier() -> nn.Module:
+    """An untrained attribute net."""
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(0)
+        classifier = AttributeClassifier(binary=("smile", "old"), size_px=16, widths=(4, 4))
+    return classifier.eval().requires_grad_(False)
+
+
+def random_linknet() -> nn.Module:
+    """An untrained LinkNet with its editor."""
+    G, rng = GENERATOR, torch.Generator().manual_seed(0)
+    linknet = LinkNet(num_ws=G.num_ws, w_dim=G.w_dim, attributes=("smile", "old"))
+    for tensor in linknet.state_dict().values():
+        tensor.copy_(0.1 * torch.randn(tensor.shape, generator=rng))
+    return linknet.eval().requires_grad_(False)
+
+
+MAKERS = {
+    "classifier": random_classifier,
+    "encoder": random_encoder,
+    "linknet": random_linknet,
+}
+NETWORKS = {kind: make() for kind, make in MAKERS.items()}
+OPTIMISING = [name for name, method in METHODS.items() if method.kind == "optimisation"]
 
 
 def small(name: str) -> Method:
@@ -31,7 +75,12 @@ def targets(n: int, px: int = 16) -> Tensor:
 
 def invert(method: Method, pictures: Tensor, seeds: list[int], batch_size: int = 4) -> Inversion:
     return method.invert(
-        GENERATOR, pictures, seeds=seeds, perceptual=PixelPyramid(), batch_size=batch_size
+        GENERATOR,
+        pictures,
+        seeds=seeds,
+        perceptual=PixelPyramid(),
+        batch_size=batch_size,
+        networks={kind: NETWORKS[kind] for kind in method.needs},
     )
 
 
@@ -41,9 +90,26 @@ def test_a_method_is_a_frozen_dataclass_whose_fields_say_what_they_are(name: str
     assert is_dataclass(method)
     assert all(field.metadata["description"] for field in fields(method))
     with pytest.raises(FrozenInstanceError):
-        method.steps = 3  # type: ignore[attr-defined]
+        setattr(method, fields(method)[0].name, None)
     assert method.space in {"w", "w_plus"}
     assert method.kind in {"optimisation", "feed_forward"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_has_an_address_for_each_network_it_needs(name: str) -> None:
+    method = METHODS[name]()
+    assert all(isinstance(getattr(method, kind), str) for kind in method.needs)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_missing_network_is_named(name: str) -> None:
+    method = small(name)
+    if not method.needs:
+        pytest.skip(f"{name} needs no network")
+    with pytest.raises(ValueError, match=method.needs[0]):
+        method.invert(
+            GENERATOR, targets(1), seeds=[1], perceptual=PixelPyramid(), batch_size=1, networks={}
+        )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -61,7 +127,7 @@ def test_an_inversion_has_the_promised_shapes(name: str) -> None:
     assert all(values.shape == (3,) for values in found.terms.values())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", OPTIMISING)
 def test_an_inversion_is_finite_and_better_than_its_start(name: str) -> None:
     method = small(name)
     found = invert(method, targets(3), [1, 2, 3])

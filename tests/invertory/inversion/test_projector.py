@@ -10,8 +10,8 @@ from invertory.inversion.projector import (
     autocorrelation,
     draw_normal,
     standardised,
-    w_statistics,
 )
+from invertory.inversion.w_space import w_statistics
 from invertory.perceptual import PixelPyramid
 
 

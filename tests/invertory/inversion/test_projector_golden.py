@@ -18,7 +18,8 @@ from torch.nn.functional import avg_pool2d
 from invertory.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from invertory.inversion.engine import Engine
 from invertory.inversion.objective import Tensors
-from invertory.inversion.projector import Projector, ProjectorObjective, Shapes, w_statistics
+from invertory.inversion.projector import Projector, ProjectorObjective, Shapes
+from invertory.inversion.w_space import w_statistics
 
 Golden = dict[str, np.ndarray[Any, Any]]
 Shared = Callable[[str], Path]

@@ -1,0 +1,272 @@
+"""What the inversion engine gains over the loop that published code has, in one run.
+
+    MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
+        python benchmarks/inversion.py --cases portraits faces full --threads 2
+
+The loop has one picture at a time, torch's Adam, the target's features computed anew at each step,
+and a loss that the host reads at each step. It is compared at equal steps, where both come to the
+same latents, and at equal final loss. `slots` has pictures of unlike difficulty, each until it is
+good enough: a batch that waits for its slowest picture against slots that are refilled.
+
+    portraits  StyleGAN2 of 64 px: the bundled weights where there are any, else random ones
+    faces      MobileStyleGAN's preview head of 64 px (weights are fetched)
+    full       StyleGAN2 of 256 px as NVIDIA's networks, random weights
+
+With one CPU thread times are CPU time, as the machine may be shared; otherwise wall time. FLOPs are
+those of convolutions and matrix products, forward and back, counted in one step of the loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from invertory.generators import Generator
+from invertory.generators.mobile_stylegan import MobileStyleGAN
+from invertory.generators.preview import heads_from
+from invertory.generators.stylegan2 import StyleGAN2
+from invertory.inversion import Inversion
+from invertory.inversion.image2stylegan import Image2StyleGAN
+from invertory.perceptual import Lpips, Perceptual, PixelPyramid
+from resources.models import ModelStore
+from resources.pinned import PINNED
+
+BUNDLED = Path(__file__).resolve().parents[1] / "resources/bundled"
+TRUNKS = {"lpips_alex": ("alex", "lpips-alexnet"), "lpips_vgg": ("vgg", "lpips-vgg16")}
+SMALL = {"img_resolution": 64, "channel_base": 2048, "channel_max": 256, "w_dim": 256}
+FULL = {"img_resolution": 256, "channel_base": 16384, "channel_max": 512, "w_dim": 512}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A generator, pictures of rising difficulty, and what a step does."""
+
+    name: str
+    generator: Generator
+    targets: Tensor
+    perceptual: Perceptual
+    method: Image2StyleGAN
+
+    def render(self, w_plus: Tensor) -> Tensor:
+        if not self.method.preview:
+            return self.generator.synthesis(w_plus)
+        return self.generator.preview(w_plus, self.targets.shape[-1])
+
+    def invert(self, batch: int, **changes: Any) -> Inversion:
+        return replace(self.method, **changes).invert(
+            self.generator,
+            self.targets,
+            seeds=range(len(self.targets)),
+            perceptual=self.perceptual,
+            batch_size=batch,
+        )
+
+
+def random_stylegan2(config: dict[str, int]) -> StyleGAN2:
+    """Weights drawn, not trained: the cost is that of the real network."""
+    generator = StyleGAN2(z_dim=config["w_dim"], **config)
+    rng = torch.Generator().manual_seed(0)
+    for name, parameter in generator.named_parameters():
+        if parameter.ndim > 1:
+            # the mapping multiplies its weights by 0.01
+            scale = 100.0 if name.startswith("mapping") else 1.0
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=rng))
+        elif name.endswith("affine.bias"):
+            parameter.fill_(1.0)  # styles about 1, as at the start of a training
+    w = generator.mapping(torch.randn(4, generator.z_dim, generator=rng))
+    contrast = generator.synthesis(generator.broadcast(w)).std()
+    for name, parameter in generator.named_parameters():
+        if name.endswith("torgb.weight"):
+            parameter.mul_(0.4 / contrast)  # pictures within [-1, 1], as they add up
+    return generator
+
+
+def portraits() -> StyleGAN2:
+    weights = BUNDLED / "portraits_generator.safetensors"
+    if not weights.is_file():
+        return random_stylegan2(SMALL)
+    card = json.loads(weights.with_suffix(".json").read_text())
+    return StyleGAN2.load(load_file(weights), card["architecture"]["config"])
+
+
+def faces() -> MobileStyleGAN:
+    card = PINNED["mobile-stylegan-ffhq"]
+    files = {f.name: f.read_bytes() for f in ModelStore().fetch_all(card.source, card.sha256)}
+    names = [f"{n}Network.{s}" for n in ("Mapping", "Synthesis") for s in ("xml", "bin")]
+    generator = MobileStyleGAN.from_openvino(*(files[name] for name in names))
+    heads = load_file(BUNDLED / "mobile_stylegan_preview.safetensors")
+    return generator.attach_preview(*heads_from(heads))
+
+
+def perceptual_of(name: str) -> Perceptual:
+    if name == "pixels":
+        return PixelPyramid()
+    net, pinned = TRUNKS[name]
+    card = PINNED[pinned]
+    return Lpips("alex" if net == "alex" else "vgg", ModelStore().fetch(card.source, card.sha256))
+
+
+def case_of(name: str, asked: argparse.Namespace) -> Case:
+    """Targets are draws, from near the mean to far from it, so that they are unlike hard."""
+    makers: dict[str, Callable[[], Any]] = {
+        "portraits": portraits, "faces": faces, "full": lambda: random_stylegan2(FULL)
+    }  # fmt: skip
+    G = makers[name]().to(asked.device)
+    perceptual = perceptual_of(asked.perceptual)
+    if isinstance(perceptual, torch.nn.Module):
+        perceptual = perceptual.to(asked.device)
+    method = Image2StyleGAN(steps=asked.steps, learning_rate=0.05, preview=name == "faces")
+    z = torch.randn(asked.rows, G.z_dim, generator=torch.Generator().manual_seed(1))
+    case = Case(name, cast("Generator", G), torch.empty(0, 3, 64, 64), perceptual, method)
+    with torch.no_grad():
+        w = G.mapping(z.to(asked.device))
+        reach = torch.linspace(0.05, 1.0, asked.rows, device=w.device)[:, None]
+        w_plus = (G.w_avg + reach * (w - G.w_avg))[:, None].expand(-1, G.num_ws, -1)
+        targets = torch.cat([case.render(part) for part in w_plus.split(4)]).clamp(-1, 1)
+    return replace(case, targets=targets)
+
+
+def plain_loop(case: Case, chosen: list[int]) -> list[list[float]]:
+    """The usual loop over the chosen pictures => the loss of each at every step."""
+    G, perceptual, steps = case.generator, case.perceptual, case.method.steps
+    losses = []
+    for target in case.targets[chosen, None]:
+        w_plus = G.w_avg.expand(1, G.num_ws, -1).clone().requires_grad_()
+        adam = torch.optim.Adam([w_plus], lr=case.method.learning_rate)
+        path: list[float] = []
+        for step in range(steps + 1):
+            synth = case.render(w_plus)
+            features = perceptual.features(target)
+            distance = perceptual.distance(perceptual.features(synth), features)
+            loss = (synth - target).square().mean() + distance.sum()
+            path.append(loss.item())
+            if step < steps:
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+        losses.append(path)
+    return losses
+
+
+def timed(run: Callable[[], Any], asked: argparse.Namespace) -> tuple[Any, float]:
+    """What it gives, and the seconds it took."""
+    clock = time.process_time if asked.threads == 1 else time.perf_counter
+    start = clock() if asked.device == "cpu" else time.perf_counter()
+    found = run()
+    if asked.device == "cpu":
+        return found, clock() - start
+    torch.cuda.synchronize()
+    return found, time.perf_counter() - start
+
+
+def settings(asked: argparse.Namespace) -> Iterator[tuple[int, dict[str, Any]]]:
+    for precision in asked.precisions:
+        for execution in asked.executions:
+            for batch in asked.batches:
+                if batch <= asked.rows:
+                    yield batch, {"precision": precision, "execution": execution}
+
+
+def compare(case: Case, asked: argparse.Namespace) -> None:
+    """The loop and every setting of the engine, at equal steps and at equal loss."""
+    short = replace(case, method=replace(case.method, steps=1))
+    chosen = torch.linspace(0, asked.rows - 1, asked.loop_rows).long().tolist()  # easy and hard
+    plain_loop(short, chosen[:1])
+    paths, loop_s = timed(lambda: plain_loop(case, chosen), asked)
+    with FlopCounterMode(display=False) as counter:
+        plain_loop(short, chosen[:1])
+    step_flops = counter.get_total_flops() / 2 * asked.rows * (case.method.steps + 1)
+    goal = max(min(path) for path in paths) * 1.02  # every picture of the loop comes to it
+    needed = sum(next(i for i, loss in enumerate(p) if loss <= goal) + 1 for p in paths)
+    rate = asked.loop_rows / loop_s
+    goal_rate = rate * sum(len(path) for path in paths) / needed
+    head = f"{case.name}, {case.targets.shape[-1]} px, {case.perceptual.name}, {asked.device}"
+    print(f"\n{head}: {case.method.steps} steps, or until the loss is {goal:.4f}")
+    print(f"{'':34s}pictures/s   ratio  GFLOP/s | to that loss   ratio  reached | difference")
+    print(f"{'published loop, float32':34s}{rate:10.3f}{1:8.2f}{'':10s}| {goal_rate:12.3f}{1:8.2f}")
+    for batch, how in settings(asked):
+        small = replace(case, targets=case.targets[:batch], method=short.method)
+        small.invert(batch, **how)  # warms up, compiles or records
+        full, full_s = timed(lambda b=batch, h=how: case.invert(b, **h), asked)
+        until, until_s = timed(lambda b=batch, h=how: case.invert(b, target_loss=goal, **h), asked)
+        rates = asked.rows / full_s, asked.rows / until_s
+        reached = float((until.loss <= goal).float().mean())
+        apart = float((full.loss[chosen] - _best(paths)).abs().max())
+        name = f"{how['precision']}, {how['execution']}, batch {batch}"
+        print(
+            f"{name:34s}{rates[0]:10.3f}{rates[0] / rate:8.2f}{step_flops / full_s / 1e9:9.1f} | "
+            f"{rates[1]:12.3f}{rates[1] / goal_rate:8.2f}{reached:9.0%} | {apart:.1e} in loss",
+            flush=True,
+        )
+
+
+def _best(paths: list[list[float]]) -> Tensor:
+    return torch.tensor([min(path) for path in paths])
+
+
+def slots(case: Case, asked: argparse.Namespace) -> None:
+    """Pictures until they are good enough: refilled slots against batches that wait."""
+    batch = min(asked.slot_batch, asked.rows // 2)
+    if batch < 2:
+        return
+    half = case.invert(batch, steps=case.method.steps // 2)
+    goal = float(half.loss.median())  # easy pictures come to it early, hard ones late
+    found, slots_s = timed(lambda: case.invert(batch, target_loss=goal), asked)
+
+    def waiting() -> None:
+        for targets, steps in zip(case.targets.split(batch), found.steps.split(batch), strict=True):
+            part = replace(case, targets=targets)
+            part.invert(batch, steps=int(steps.max()))
+
+    _, batches_s = timed(waiting, asked)
+    steps = sorted(found.steps.tolist())
+    print(
+        f"{case.name}, slots: {asked.rows} pictures of {steps[0]} to {steps[-1]} steps (median "
+        f"{steps[len(steps) // 2]}), batch {batch}: refilled {asked.rows / slots_s:.3f} "
+        f"pictures/s, waiting {asked.rows / batches_s:.3f}, ratio {batches_s / slots_s:.2f}",
+        flush=True,
+    )
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--cases", nargs="+", default=["portraits", "faces", "full"])
+    parser.add_argument("--rows", type=int, default=32, help="pictures of the engine")
+    parser.add_argument("--loop-rows", type=int, default=4, help="of them, pictures of the loop")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--slot-batch", type=int, default=8)
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bf16"])
+    parser.add_argument("--executions", nargs="+", default=["eager"], help="compiled, graphed")
+    choices = ["lpips_alex", "lpips_vgg", "pixels"]
+    parser.add_argument("--perceptual", choices=choices, default="lpips_alex")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = arguments()
+    asked.loop_rows = min(asked.loop_rows, asked.rows)
+    torch.set_num_threads(asked.threads)
+    print(f"torch {torch.__version__}, {asked.threads} CPU threads")
+    for name in asked.cases:
+        case = case_of(name, asked)
+        compare(case, asked)
+        slots(case, asked)
+
+
+if __name__ == "__main__":
+    main()

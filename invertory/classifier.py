@@ -1,0 +1,210 @@
+"""A classifier of many attributes at once: a small residual network, calibrated.
+
+He et al., "Deep Residual Learning for Image Recognition", 2016, https://arxiv.org/abs/1512.03385,
+with two convolutions a stage, averages in place of strides and SiLU (Elfwing et al. 2017,
+https://arxiv.org/abs/1702.03118), so that distances in its features have smooth gradients. The
+first halving keeps all pixels as channels: lips and frames of glasses are a pixel thin. The last
+map is summed with weights of its own for each place and channel (Chen et al., "MobileFaceNets",
+2018, https://arxiv.org/abs/1804.07573, section 3.1), since aligned faces have their parts in place.
+Its logits are calibrated by a temperature per attribute (`invertory/calibration.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from invertory.checkpoints.strict import load_strictly
+from invertory.images import to_tensor
+from invertory.scoring import BadScore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from invertory.images import Pixels
+    from invertory.scoring import Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierConfig:
+    """What is told of a picture, and the network's sizes."""
+
+    binary: tuple[str, ...]
+    continuous: tuple[str, ...] = ()
+    size_px: int = 64  # of the pictures within; others are resized
+    stem: int = 16  # channels at `size_px`
+    widths: tuple[int, ...] = (32, 64, 128, 192)  # channels at 1/2, 1/4, ... of `size_px`
+
+    def __post_init__(self) -> None:
+        for name in ("binary", "continuous", "widths"):  # JSON has no tuples
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        names = self.binary + self.continuous
+        if not self.binary or len(set(names)) < len(names):
+            raise ValueError(f"expected binary attributes, each name once, got {list(names)}")
+        if not self.widths or min(self.stem, *self.widths) < 1:
+            raise ValueError(
+                f"expected the channels of stem and stages, got {self.stem} and {list(self.widths)}"
+            )
+        if self.size_px < 2 ** len(self.widths) or self.size_px % 2 ** len(self.widths):
+            raise ValueError(
+                f"expected a size in multiples of {2 ** len(self.widths)} px (it is halved "
+                f"{len(self.widths)} times), got {self.size_px} px"
+            )
+
+
+class ResidualBlock(nn.Module):
+    """x [N, inputs, H, W] => [N, outputs, H, W]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv0 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.norm0 = nn.BatchNorm2d(outputs)
+        self.conv1 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        same = inputs == outputs
+        self.skip = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.silu(self.norm0(self.conv0(x)))
+        return functional.silu(self.norm1(self.conv1(y)) + self.skip(x))
+
+
+class AttributeClassifier(nn.Module):
+    """Pictures x [N, 3, H, W] in [-1, 1] of any size => what they show, [N, A].
+
+    Columns are `attributes`: the binary ones, then the continuous ones. Frozen and in eval when
+    loaded; made afresh it can be trained.
+    """
+
+    temperature: Tensor
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        self._config = ClassifierConfig(**config)
+        stem, widths = self._config.stem, (4 * self._config.stem, *self._config.widths)
+        self.attributes = self._config.binary + self._config.continuous
+        self.num_binary = len(self._config.binary)
+        self.stem = nn.Conv2d(3, stem, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(stem)
+        self.stages = nn.ModuleList(ResidualBlock(i, o) for i, o in pairwise(widths))
+        last_px = self._config.size_px // 2 ** len(self._config.widths)
+        self.places = nn.Parameter(torch.full((widths[-1], last_px, last_px), 1 / last_px**2))
+        self.head = nn.Linear(widths[-1], len(self.attributes))
+        num_continuous = len(self._config.continuous)
+        self.register_buffer("temperature", torch.ones(self.num_binary))
+        self.register_buffer("mean", torch.zeros(num_continuous))
+        self.register_buffer("spread", torch.ones(num_continuous))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of the constructor; JSON-able."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self._config).items()
+        }
+
+    @property
+    def size_px(self) -> int:
+        return self._config.size_px
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> AttributeClassifier:
+        """The network of a checkpoint, frozen and in eval; raises `ArchitectureError`."""
+        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, A]: calibrated logits of the binary attributes, the continuous ones in their unit."""
+        return self.calibrated(self.raw(x))
+
+    def scores(self, x: Tensor) -> Tensor:
+        """[N, A]: probabilities of the binary attributes, the continuous ones in their unit."""
+        logits, values = torch.split(self(x), [self.num_binary, len(self.mean)], 1)
+        return torch.cat([logits.sigmoid(), values], 1)
+
+    def raw(self, x: Tensor) -> Tensor:
+        """[N, A] as trained: logits before calibration, then standardised values."""
+        return self.head(self.embedding(x)).float()
+
+    def calibrated(self, raw: Tensor) -> Tensor:
+        """Outputs of `raw` => those of `forward`."""
+        logits, values = torch.split(raw, [self.num_binary, len(self.mean)], 1)
+        return torch.cat([logits / self.temperature, values * self.spread + self.mean], 1)
+
+    def embedding(self, x: Tensor) -> Tensor:
+        """[N, D]: the last map, summed over its places by their weights."""
+        return (self.features(x)[-1] * self.places).sum((2, 3))
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """One map [N, C, h, w] a stage: the stem at `size_px`, then halving; differentiable."""
+        maps = [functional.silu(self.norm(self.stem(resized(x, self.size_px))))]
+        for i, stage in enumerate(self.stages):
+            halved = functional.avg_pool2d(maps[-1], 2) if i else pixel_unshuffle(maps[-1])
+            maps.append(stage(halved))
+        return maps
+
+
+def pixel_unshuffle(x: Tensor) -> Tensor:
+    """[N, C, 2h, 2w] => [N, 4C, h, w], channels-last in memory where x is."""
+    parts = [x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    return torch.cat(parts, 1)
+
+
+def resized(x: Tensor, size_px: int) -> Tensor:
+    """Pictures [N, 3, H, W] => [N, 3, size_px, size_px], antialiased; differentiable."""
+    if x.ndim != 4 or x.shape[1] != 3:
+        raise ValueError(f"expected pictures [N, 3, H, W] in [-1, 1], got {list(x.shape)}")
+    if x.shape[2:] == (size_px, size_px):
+        return x
+    return functional.interpolate(x, (size_px, size_px), mode="bilinear", antialias=True)
+
+
+class ClassifierScorer:
+    """An `AttributeClassifier` as a scorer: probabilities, and continuous ones in their unit.
+
+    Batches are filled up to `batch_size`, so that a picture's kernels never depend on how many
+    others came with it.
+    """
+
+    def __init__(
+        self,
+        classifier: AttributeClassifier,
+        names: Sequence[str] | None = None,
+        *,
+        batch_size: int = 16,
+    ) -> None:
+        unknown = [name for name in names or () if name not in classifier.attributes]
+        if unknown or (names is not None and not names):
+            raise ValueError(
+                f"expected attributes among {list(classifier.attributes)}, got {unknown}: "
+                "name what this classifier was trained for"
+            )
+        self.names = tuple(names or classifier.attributes)
+        self._columns = [classifier.attributes.index(name) for name in self.names]
+        self._classifier, self._batch_size = classifier.eval(), batch_size
+
+    @torch.no_grad()
+    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
+        """N pictures uint8 [H, W, 3] => N results, in order."""
+        size_px, device = self._classifier.size_px, self._classifier.mean.device
+        found: list[Scores | BadScore] = []
+        for first in range(0, len(pictures), self._batch_size):
+            some = pictures[first : first + self._batch_size]
+            batch = torch.zeros(self._batch_size, 3, size_px, size_px)
+            for row, picture in enumerate(some):
+                batch[row] = resized(to_tensor(picture), size_px)[0]
+            rows = self._classifier.scores(batch.to(device))[: len(some), self._columns]
+            found += [self._read(row) for row in rows.double().tolist()]
+        return found
+
+    def _read(self, row: list[float]) -> Scores | BadScore:
+        if not all(map(math.isfinite, row)):
+            return BadScore("the classifier's output is not finite")
+        return dict(zip(self.names, row, strict=True))

@@ -1,0 +1,82 @@
+"""In-Domain's encoder as it was published, by the names of its checkpoints.
+
+In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049;
+`StyleGANEncoderNet` of genforce/idinvert_pytorch (MIT). Its last layer sees the whole 4 px map: at
+256 px with 1024 channels that is 117 M weights of 137 M; `ResidualEncoder` is the small one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from invertory.checkpoints.strict import load_strictly
+from invertory.encoders.layers import Block, Stem, check_sizes, sized
+
+
+class _Code(nn.Module):
+    """The flattened map => the code, with a norm over the batch where the net has them."""
+
+    def __init__(self, inputs: int, outputs: int, *, use_bn: bool) -> None:
+        super().__init__()
+        self.fc = nn.Linear(inputs, outputs, bias=False)
+        nn.init.normal_(self.fc.weight)
+        self.scale = 1 / math.sqrt(inputs)
+        self.bn = nn.ModuleDict({"bn": nn.BatchNorm1d(outputs, eps=1e-5)} if use_bn else {})
+
+    def forward(self, x: Tensor) -> Tensor:
+        code = self.fc(x) * self.scale
+        return self.bn["bn"](code) if "bn" in self.bn else code
+
+
+class IdinvertEncoder(nn.Module):
+    """x [N, 3, H, H] => w_plus [N, num_ws, w_dim]; see `Encoder`. Defaults: the 256 px nets'."""
+
+    def __init__(
+        self,
+        *,
+        resolution: int = 256,
+        num_ws: int = 14,
+        w_dim: int = 512,
+        channels_base: int = 64,
+        channels_max: int = 1024,
+        use_bn: bool = True,
+        use_wscale: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(resolution, num_ws, w_dim)
+        self.resolution, self.num_ws, self.w_dim = resolution, num_ws, w_dim
+        num_blocks = resolution.bit_length() - 3  # down to 4 px
+        widths = [min(channels_base * 2**i, channels_max) for i in range(num_blocks + 1)]
+        self.config = {
+            "resolution": resolution,
+            "num_ws": num_ws,
+            "w_dim": w_dim,
+            "channels_base": channels_base,
+            "channels_max": channels_max,
+            "use_bn": use_bn,
+            "use_wscale": use_wscale,
+        }
+        self.add_module("block0", Stem(widths[0], use_bn=use_bn, equalised=use_wscale))
+        for i, (inputs, outputs) in enumerate(itertools.pairwise(widths), 1):
+            block = Block(inputs, outputs, use_bn=use_bn, equalised=use_wscale)
+            self.add_module(f"block{i}", block)
+        code = _Code(widths[-1] * 16, num_ws * w_dim, use_bn=use_bn)
+        self.add_module(f"block{num_blocks + 1}", code)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, 3, H, H] in [-1, 1] => w_plus [N, num_ws, w_dim], float32."""
+        x = sized(x, self.resolution)
+        *convolutions, code = self.children()
+        for block in convolutions:
+            x = block(x)
+        return code(x.flatten(1)).float().view(-1, self.num_ws, self.w_dim)
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> IdinvertEncoder:
+        """From the published tensors and `config`; frozen, in eval."""
+        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)

@@ -1,0 +1,130 @@
+"""What every method that has an encoder shares: the check that it fits, and its one pass.
+
+A feed-forward method is a frozen dataclass on top of `FeedForward`. The engine runs it with no
+steps, so that batches, memory and bad rows are treated as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+import torch
+
+from invertory.inversion import NO_NETWORKS
+from invertory.inversion.engine import Engine, Precision
+from invertory.inversion.objective import Start, Tensors
+from invertory.inversion.view import View, squared_error
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from invertory.encoders import Encoder
+    from invertory.generators import Generator
+    from invertory.inversion import Inversion, Space
+    from invertory.perceptual import Perceptual
+
+
+def encoder_of(networks: Mapping[str, nn.Module], generator: Generator) -> Encoder:
+    """The network `encoder`, if it speaks the generator's latents."""
+    if "encoder" not in networks:
+        raise ValueError(
+            f"expected a network 'encoder', got {sorted(networks) or 'none'}: pass "
+            "networks={'encoder': ...}, trained for this generator"
+        )
+    encoder = cast("Encoder", networks["encoder"])
+    is_fitting = encoder.w_dim == generator.w_dim and encoder.num_ws in (1, generator.num_ws)
+    if not is_fitting:
+        raise ValueError(
+            f"expected an encoder into the generator's latents, [{generator.num_ws}, "
+            f"{generator.w_dim}], got one into [{encoder.num_ws}, {encoder.w_dim}]: name the "
+            "encoder that was trained for this generator"
+        )
+    return encoder
+
+
+def encoded(encoder: Encoder, pictures: Tensor, generator: Generator) -> Tensor:
+    """pictures [N, 3, H, H] => w_plus [N, num_ws, w_dim]; the mean w for a bad picture."""
+    w_plus = encoder(pictures).expand(-1, generator.num_ws, -1)
+    is_finite = torch.isfinite(w_plus).all(2).all(1)[:, None, None]
+    return torch.where(is_finite, w_plus, generator.w_avg.to(w_plus))
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """The objective of no steps: the code, and how alike its picture is."""
+
+    method: FeedForward
+    view: View
+    encoder: Encoder
+    results: ClassVar[tuple[str, ...]] = ("w_plus",)
+    iterate: ClassVar[Literal["best", "last"]] = "last"
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        return {"mse": self.method.mse_weight, "perceptual": self.method.perceptual_weight}
+
+    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+        w_plus = encoded(self.encoder, targets, self.view.generator)
+        return Start({"w_plus": w_plus}, self.view.constants(targets))
+
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        synth = self.view.render(variables["w_plus"])
+        return {
+            "mse": squared_error(synth, constants),
+            "perceptual": self.view.distance(synth, constants),
+        }
+
+    def learning_rate(self, step: Tensor) -> Tensor:
+        return torch.zeros_like(step, dtype=torch.float64)
+
+    def settle(self, variables: Tensors) -> Tensors:
+        return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedForward:
+    """One pass of an encoder; the losses are measured, and move nothing."""
+
+    space: ClassVar[Space] = "w_plus"
+    terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
+    kind: ClassVar[Literal["optimisation", "feed_forward"]] = "feed_forward"
+    needs: ClassVar[tuple[str, ...]] = ("encoder",)
+
+    encoder: str = field(
+        default="auto",
+        metadata={"description": "address of the encoder; auto: the one for this generator"},
+    )
+    mse_weight: float = field(
+        default=1.0, metadata={"description": "of the mean square on [-1, 1], in the loss told"}
+    )
+    perceptual_weight: float = field(
+        default=1.0, metadata={"description": "of the perceptual distance, in the loss told"}
+    )
+    preview: bool = field(
+        default=False, metadata={"description": "measure the preview, not the full picture"}
+    )
+    loss_px: int = field(
+        default=256, metadata={"description": "most pixels a side that the loss sees"}
+    )
+    precision: Precision = field(
+        default="float32", metadata={"description": "bf16: autocast networks"}
+    )
+
+    def invert(
+        self,
+        generator: Generator,
+        targets: Tensor,
+        *,
+        seeds: Sequence[int],
+        perceptual: Perceptual,
+        batch_size: int,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
+    ) -> Inversion:
+        """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`."""
+        view = View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
+        objective = _Encoded(self, view, encoder_of(networks, generator))
+        engine = Engine(steps=0, precision=self.precision)
+        outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
+        return outcome.inversion(self.space, outcome.variables["w_plus"])

@@ -1,0 +1,72 @@
+"""Hybrid inversion: an encoder gives the start, optimisation in W+ the rest.
+
+Generative Visual Manipulation on the Natural Image Manifold, Zhu, Kraehenbuehl, Shechtman and Efros
+2016, https://arxiv.org/abs/1609.03552, section 3.2, for StyleGAN as in later work: any encoder for
+the generator, then Image2StyleGAN's losses. It differs from In-Domain inversion, which holds on to
+the encoder while it optimises. The best iterate is the result, so it is never worse than the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from invertory.inversion import NO_NETWORKS
+from invertory.inversion.budget import Budget, Schedule
+from invertory.inversion.encoded import encoded, encoder_of
+from invertory.inversion.image2stylegan import Embedding
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from invertory.generators import Generator
+    from invertory.inversion import Inversion, Space
+    from invertory.perceptual import Perceptual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hybrid(Budget):
+    """Encode, then optimise W+. Without draws: the seeds change nothing."""
+
+    space: ClassVar[Space] = "w_plus"
+    terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
+    kind: ClassVar[Literal["optimisation", "feed_forward"]] = "optimisation"
+    needs: ClassVar[tuple[str, ...]] = ("encoder",)
+
+    encoder: str = field(
+        default="auto",
+        metadata={"description": "address of the encoder; auto: the one for this generator"},
+    )
+    steps: int = field(default=100, metadata={"description": "Adam steps after the encoder"})
+    schedule: Schedule = field(
+        default="ramp", metadata={"description": "constant, or up and down as the projector"}
+    )
+    mse_weight: float = field(
+        default=1.0, metadata={"description": "of the mean square on [-1, 1]"}
+    )
+    perceptual_weight: float = field(
+        default=1.0, metadata={"description": "of the perceptual distance"}
+    )
+
+    def invert(
+        self,
+        generator: Generator,
+        targets: Tensor,
+        *,
+        seeds: Sequence[int],
+        perceptual: Perceptual,
+        batch_size: int,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
+    ) -> Inversion:
+        """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`."""
+        encoder = encoder_of(networks, generator)
+        view = self.view(generator, perceptual, targets)
+
+        def begin(pictures: Tensor) -> Tensor:
+            return encoded(encoder, pictures, generator)
+
+        outcome = self.engine().run(
+            Embedding(self, view, begin), targets, seeds=seeds, batch_size=batch_size
+        )
+        return outcome.inversion(self.space, outcome.variables["w_plus"])

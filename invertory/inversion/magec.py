@@ -1,0 +1,214 @@
+"""MAGECally invert images for realistic editing, Grechka, Goudou and Cord, BMVC 2021.
+
+https://hal.sorbonne-universite.fr/hal-03504190. W+ is optimised from the mean w under a pixel, a
+perceptual, an identity and the MAGEC loss: a LinkNet must tell from the latent what the attribute
+net F tells from the picture, and must go on doing so after each edit of a differentiable editor
+(Eq. 2, 3). No code was released. Ours differs in keeping the best iterate of the second stage, in
+starting Adam's moments anew there, and in computing all edits by one matrix (see `LinkNet`), which
+is the same sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+import torch
+from torch.nn.functional import cosine_similarity
+
+from invertory.inversion import NO_NETWORKS
+from invertory.inversion.budget import Budget
+from invertory.inversion.objective import Start, Tensors
+from invertory.inversion.view import View, squared_error
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from invertory.classifier import AttributeClassifier
+    from invertory.generators import Generator
+    from invertory.inversion import Inversion, Space
+    from invertory.linknet import Editor, LinkNet
+    from invertory.perceptual import Perceptual
+
+
+@dataclass(frozen=True, slots=True)
+class _Consistent:
+    """The objective of one stage (Eq. 3)."""
+
+    method: Magec
+    view: View
+    linknet: LinkNet
+    classifier: AttributeClassifier
+    identity: nn.Module | None
+    weights: Mapping[str, float]
+    iterate: Literal["best", "last"]
+    first_step: int  # steps that the stage before took: the rate's decay runs on
+    results: ClassVar[tuple[str, ...]] = ("w_plus",)
+
+    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+        G = self.view.generator
+        constants = self.view.constants(targets) | {"labels": self._labels(targets)}
+        if self.identity is not None:
+            constants["identity"] = self.identity(self.view.resize(targets))
+        return Start({"w_plus": G.w_avg.expand(len(targets), G.num_ws, G.w_dim)}, constants)
+
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        method, w_plus = self.method, variables["w_plus"]
+        synth = self.view.render(w_plus)
+        labels = constants["labels"]
+        found = {
+            "mse": squared_error(synth, constants),
+            "perceptual": self.view.distance(synth, constants),
+            "consistency": self.linknet.consistency(self.linknet(w_plus), labels),
+            "edit_consistency": self.linknet.edit_consistency(
+                w_plus, labels, step=method.edit_step, editor=method.editor
+            ),
+        }
+        if self.identity is None:
+            return found
+        alike = cosine_similarity(self.identity(synth).flatten(1), constants["identity"].flatten(1))
+        return found | {"identity": 1 - alike}
+
+    def learning_rate(self, step: Tensor) -> Tensor:
+        method = self.method
+        fallen = torch.div(step + self.first_step, method.decay_every, rounding_mode="floor")
+        return method.learning_rate * method.decay ** fallen.double()
+
+    def settle(self, variables: Tensors) -> Tensors:
+        return {}
+
+    def _labels(self, targets: Tensor) -> Tensor:
+        """F's probabilities d = F(x) of the LinkNet's attributes, [n, A]."""
+        scores = self.classifier.scores(targets)
+        known = list(self.classifier.attributes)
+        return scores[:, [known.index(name) for name in self.linknet.attributes]].float()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Magec(Budget):
+    """Two stages, first the meaning, then the pixels. Without draws: the seeds change nothing."""
+
+    space: ClassVar[Space] = "w_plus"
+    kind: ClassVar[Literal["optimisation", "feed_forward"]] = "optimisation"
+
+    steps: int = field(
+        default=200, metadata={"description": "Adam steps per picture, half in either stage"}
+    )
+    learning_rate: float = field(default=0.07, metadata={"description": "Adam's rate at the start"})
+    decay: float = field(default=0.8, metadata={"description": "factor of the rate"})
+    decay_every: int = field(default=25, metadata={"description": "steps between two factors"})
+    semantic_mse_weight: float = field(
+        default=1e-3, metadata={"description": "of the mean square, in the first stage"}
+    )
+    mse_weight: float = field(
+        default=0.5, metadata={"description": "of the mean square, in the second stage"}
+    )
+    perceptual_weight: float = field(
+        default=0.5, metadata={"description": "of the perceptual distance"}
+    )
+    magec_weight: float = field(
+        default=3e-4, metadata={"description": "of both consistency terms; 0: the ablation"}
+    )
+    identity_weight: float = field(
+        default=3e-4, metadata={"description": "of 1 - cosine, where an identity net is given"}
+    )
+    edit_step: float = field(
+        default=3.0, metadata={"description": "size of an edit, in deviations of its distance"}
+    )
+    editor: Editor = field(
+        default="affine", metadata={"description": "each: edit by edit, as printed; slower, equal"}
+    )
+    classifier: str = field(
+        default="auto", metadata={"description": "address of the attribute net F"}
+    )
+    linknet: str = field(default="auto", metadata={"description": "address of the LinkNet"})
+    identity: str = field(
+        default="", metadata={"description": "address of an identity net; empty: no such term"}
+    )
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Kinds of networks."""
+        return ("classifier", "linknet", *(("identity",) if self.identity else ()))
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Of the loss, in its order."""
+        return tuple(self._weights(self.mse_weight))
+
+    def invert(
+        self,
+        generator: Generator,
+        targets: Tensor,
+        *,
+        seeds: Sequence[int],
+        perceptual: Perceptual,
+        batch_size: int,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
+    ) -> Inversion:
+        """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`.
+
+        `networks` has `classifier`, `linknet` and, where it is named, `identity` (x => [N, D]).
+        """
+        if missing := [kind for kind in self.needs if kind not in networks]:
+            raise ValueError(
+                f"expected networks {', '.join(self.needs)}, got none for {', '.join(missing)}; "
+                "name their addresses, or train a LinkNet for this generator"
+            )
+        linknet = cast("LinkNet", networks["linknet"])
+        classifier = cast("AttributeClassifier", networks["classifier"])
+        _check(linknet, classifier, generator)
+        view, half = self.view(generator, perceptual, targets), self.steps // 2
+        first = _Consistent(
+            replace(self, steps=half),
+            view,
+            linknet,
+            classifier,
+            networks["identity"] if self.identity else None,
+            self._weights(self.semantic_mse_weight),
+            "last",
+            0,
+        )
+        begun = first.method.engine().run(first, targets, seeds=seeds, batch_size=batch_size)
+        second = replace(
+            first,
+            method=replace(self, steps=self.steps - half),
+            weights=self._weights(self.mse_weight),
+            iterate="best",
+            first_step=half,
+        )
+        outcome = second.method.engine().run(
+            second, targets, seeds=seeds, batch_size=batch_size, starts=begun.variables
+        )
+        inversion = outcome.inversion(self.space, outcome.variables["w_plus"])
+        return replace(
+            inversion,
+            steps=begun.steps + inversion.steps,
+            best_step=begun.steps + inversion.best_step,
+            is_finite=begun.is_finite & inversion.is_finite,
+        )
+
+    def _weights(self, mse_weight: float) -> dict[str, float]:
+        weights = {
+            "mse": mse_weight,
+            "perceptual": self.perceptual_weight,
+            "consistency": self.magec_weight,
+            "edit_consistency": self.magec_weight,
+        }
+        return weights | ({"identity": self.identity_weight} if self.identity else {})
+
+
+def _check(linknet: LinkNet, classifier: AttributeClassifier, generator: Generator) -> None:
+    """Raises ValueError where the three networks were not made for one another."""
+    expected = (generator.num_ws, generator.w_dim)
+    if (linknet.num_ws, linknet.w_dim) != expected:
+        raise ValueError(
+            f"expected a LinkNet for w_plus {list(expected)}, got one for "
+            f"{[linknet.num_ws, linknet.w_dim]}; train it with this generator"
+        )
+    if missing := sorted(set(linknet.attributes) - set(classifier.attributes)):
+        raise ValueError(
+            f"expected a classifier that tells {', '.join(linknet.attributes)}, got none for "
+            f"{', '.join(missing)}; name the one the LinkNet was trained with"
+        )

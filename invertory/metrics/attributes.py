@@ -1,0 +1,134 @@
+"""How well attributes are told: confusion, accuracy, and that of unambiguous pictures.
+
+A binary attribute that is a threshold on a quantity cannot be told where the quantity is at the
+threshold. Ambiguous is what lies within a band about the threshold that is a tenth of the
+quantity's range wide: one rule for all attributes. Attributes without such a quantity have no
+ambiguous pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+from invertory.calibration import calibration_error, negative_log_likelihood
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+BAND: Final = 0.1  # share of the quantity's range that counts as ambiguous
+HEADLINES: Final = ("accuracy", "accuracy_unambiguous", "balanced_accuracy", "ece", "nll")
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Counts [A] of pictures."""
+
+    tp: Tensor
+    fp: Tensor
+    tn: Tensor
+    fn: Tensor
+
+    @classmethod
+    def of(cls, told: Tensor, labels: Tensor, counted: Tensor | None = None) -> Confusion:
+        """Booleans [N, A]: what was told, what is, and (optional) which of them count."""
+        told, labels = told.bool(), labels.bool()
+        counts = torch.ones_like(told) if counted is None else counted
+
+        def number(cells: Tensor) -> Tensor:
+            return (cells & counts).sum(0)
+
+        return cls(
+            number(told & labels),
+            number(told & ~labels),
+            number(~told & ~labels),
+            number(~told & labels),
+        )
+
+    @property
+    def num(self) -> Tensor:
+        return self.tp + self.fp + self.tn + self.fn
+
+    @property
+    def accuracy(self) -> Tensor:
+        """[A]; nan where nothing counted."""
+        return (self.tp + self.tn) / self.num
+
+    @property
+    def balanced_accuracy(self) -> Tensor:
+        """[A]: the mean of the shares found of those with and without; nan where a class lacks."""
+        return (self.tp / (self.tp + self.fn) + self.tn / (self.tn + self.fp)) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A binary attribute is a continuous one's being beyond `at`."""
+
+    quantity: str
+    at: float
+    range: tuple[float, float]
+
+    def is_ambiguous(self, values: Tensor) -> Tensor:
+        low, high = self.range
+        return (values - self.at).abs() < BAND / 2 * (high - low)
+
+
+def unambiguous(
+    values: Tensor,
+    names: Sequence[str],
+    binary: Sequence[str],
+    thresholds: Mapping[str, Threshold],
+) -> Tensor:
+    """True attributes [N, len(names)] => bool [N, len(binary)]: what can be told."""
+    clear = torch.ones(len(values), len(binary), dtype=torch.bool, device=values.device)
+    for column, name in enumerate(binary):
+        if name in thresholds:
+            threshold = thresholds[name]
+            quantity = values[:, list(names).index(threshold.quantity)]
+            clear[:, column] = ~threshold.is_ambiguous(quantity)
+    return clear
+
+
+@torch.no_grad()
+def report(
+    outputs: Tensor,
+    labels: Tensor,
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+    thresholds: Mapping[str, Threshold],
+) -> dict[str, float]:
+    """Outputs (logits, then values in their unit) and true attributes, both [N, A] => measures.
+
+    `names` are (binary, continuous). Each of HEADLINES is a mean over the binary attributes that
+    some of these pictures have and some have not (num_attributes of them), for what is always so
+    is no feat to tell; <measure>/<attribute> is one attribute's, with the counts tp, fp, tn, fn;
+    mae/<attribute> is a continuous one's mean absolute error. What cannot be computed is left out.
+    """
+    binary, continuous = names
+    logits, values = torch.split(outputs.double(), [len(binary), len(continuous)], 1)
+    truth, quantities = torch.split(labels.double(), [len(binary), len(continuous)], 1)
+    clear = unambiguous(labels, binary + continuous, binary, thresholds)
+    all_of, clear_of = Confusion.of(logits > 0, truth), Confusion.of(logits > 0, truth, clear)
+    columns = {
+        "accuracy": all_of.accuracy,
+        "accuracy_unambiguous": clear_of.accuracy,
+        "balanced_accuracy": all_of.balanced_accuracy,
+        "ece": calibration_error(logits.sigmoid(), truth),
+        "nll": negative_log_likelihood(logits, truth),
+    }
+    varies = all_of.balanced_accuracy.isfinite()
+    found = {name: float(column[varies].nanmean()) for name, column in columns.items()}
+    found["num_attributes"] = float(varies.sum())
+    columns |= {key: getattr(all_of, key) for key in ("tp", "fp", "tn", "fn")}
+    columns["num_unambiguous"] = clear_of.num
+    for measure, column in columns.items():
+        found |= _by_name(measure, binary, column)
+    return found | _by_name("mae", continuous, (values - quantities).abs().mean(0))
+
+
+def _by_name(measure: str, names: Sequence[str], column: Tensor) -> dict[str, float]:
+    pairs = zip(names, column.tolist(), strict=True)
+    return {f"{measure}/{name}": float(value) for name, value in pairs if math.isfinite(value)}

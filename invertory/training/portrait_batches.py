@@ -1,0 +1,118 @@
+"""Batches of labelled portraits for the networks that read pictures, held-out rows kept apart.
+
+Several sets are mixed in fixed shares, say in-domain portraits and ones with objects that the
+generator never sees: attributes like a hat occur in the latter alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invertory.training.compute import Compute, Pictures, batch_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invertory.portraits.dataset import PortraitSet
+
+Part = Literal["train", "calibration", "test"]
+Rows = dict[str, Tensor]  # set => its rows, int64
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """One set: pictures by row, and labels by kind and row."""
+
+    pictures: Pictures
+    labels: dict[str, np.ndarray]
+    share: float
+
+
+class PortraitMix:
+    """Labelled portraits of several sets, the last 2 `held_out` rows of each set held out.
+
+    The first half of these is for calibration, the second for tests.
+    """
+
+    def __init__(
+        self,
+        sets: Mapping[str, PortraitSet],
+        shares: Sequence[float],
+        *,
+        held_out: int,
+        compute: Compute,
+    ) -> None:
+        _check(sets, shares, held_out)
+        self.held_out, self._compute = held_out, compute
+        self._sets = {
+            name: _Set(Pictures(portraits.pictures, compute), _labels(portraits), share)
+            for (name, portraits), share in zip(sets.items(), shares, strict=True)
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._sets)
+
+    @property
+    def size_px(self) -> int:
+        return next(iter(self._sets.values())).pictures.size_px
+
+    def batch(self, batch_size: int, *, seed: int, step: int) -> Rows:
+        """Training rows of a step; every batch has the same number of each set."""
+        total = sum(found.share for found in self._sets.values())
+        rows: Rows = {}
+        left, left_share = batch_size, total
+        for name, found in self._sets.items():
+            num = round(left * found.share / left_share)
+            left, left_share = left - num, left_share - found.share
+            if num:
+                trained = len(found.pictures) - 2 * self.held_out
+                rows[name] = batch_rows(trained, num, seed=seed, step=step)
+        return rows
+
+    def held(self, part: Literal["calibration", "test"], name: str) -> Rows:
+        """The held-out rows of one set."""
+        last = len(self._sets[name].pictures) - (self.held_out if part == "calibration" else 0)
+        return {name: torch.arange(last - self.held_out, last)}
+
+    def pictures(self, rows: Rows) -> Tensor:
+        """float32 [N, 3, H, W] in [-1, 1] on the device."""
+        return torch.cat([self._sets[name].pictures[own] for name, own in rows.items()])
+
+    def labels(
+        self, rows: Rows, kind: Literal["attributes", "segmentations", "landmarks"]
+    ) -> Tensor:
+        """[N, A] float32, [N, H, W] uint8, or [N, 68, 2] float32 (x, y) px, on the device."""
+        parts = [self._sets[name].labels[kind][own.numpy()] for name, own in rows.items()]
+        return torch.from_numpy(np.concatenate(parts)).to(self._compute.device)
+
+
+def _labels(portraits: PortraitSet) -> dict[str, np.ndarray]:
+    return {
+        "attributes": portraits.attributes,
+        "segmentations": portraits.segmentations,
+        "landmarks": portraits.landmarks,
+    }
+
+
+def _check(sets: Mapping[str, PortraitSet], shares: Sequence[float], held_out: int) -> None:
+    if not sets or len(shares) != len(sets) or min(shares) <= 0 or held_out < 1:
+        raise ValueError(
+            f"expected a share above 0 for each of the sets {list(sets)} and rows held out, got "
+            f"{list(shares)} and {held_out}"
+        )
+    for name, portraits in sets.items():
+        if len(portraits.pictures) <= 2 * held_out:
+            raise ValueError(
+                f"expected more than {2 * held_out} portraits in {name!r} (twice held_out), got "
+                f"{len(portraits.pictures)}: prepare more, or hold out fewer"
+            )
+    sizes = {tuple(portraits.pictures.shape[1:3]) for portraits in sets.values()}
+    if len(sizes) > 1:
+        raise ValueError(f"expected sets of one picture size, got {sorted(sizes)}")

@@ -1,0 +1,59 @@
+"""What the trainers of encoders share: pictures through encoder and generator, and how alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from invertory.metrics.pixel import psnr_db
+
+if TYPE_CHECKING:
+    from invertory.encoders import Encoder
+    from invertory.generators import Generator
+    from invertory.training.compute import Compute
+
+
+def render(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
+    """w_plus [N, 1 or num_ws, w_dim] => [N, 3, size_px, size_px], differentiable.
+
+    From the cheapest preview that is fine enough; by area means. The generator's finest where
+    `size_px` is finer still.
+    """
+    w_plus = w_plus.expand(-1, generator.num_ws, -1)
+    is_fine = generator.preview_resolution >= size_px
+    made = generator.preview(w_plus, size_px) if is_fine else generator.synthesis(w_plus)
+    return shrink(made, size_px)
+
+
+def shrink(pictures: Tensor, size_px: int) -> Tensor:
+    """Area means; pictures that are no larger stay as they are."""
+    if pictures.shape[-1] <= size_px:
+        return pictures
+    return interpolate(pictures, size=(size_px, size_px), mode="area")
+
+
+@torch.no_grad()
+def reconstruct(
+    generator: Generator, encoder: Encoder, pictures: Tensor, size_px: int, compute: Compute
+) -> Tensor:
+    """pictures [N, 3, H, H] => those that the generator makes of their codes, float32."""
+    made = []
+    for part in torch.split(pictures, 8):
+        with compute.autocast():
+            made.append(render(generator, encoder(part), size_px).float().clamp(-1, 1))
+    return torch.cat(made)
+
+
+def mean_psnr_db(real: Tensor, made: Tensor) -> float:
+    """Mean over pictures; `real` is brought to the size of `made`."""
+    return float(psnr_db(shrink(real, made.shape[-1]), made).mean())
+
+
+def sheet_of(real: Tensor, made: Tensor) -> Tensor:
+    """[N, 3, H, H] each => [3, 2 H, N H]: real above, made below."""
+    real = shrink(real, made.shape[-1])
+    rows = [torch.cat(list(pictures.float().cpu()), 2) for pictures in (real, made)]
+    return torch.cat(rows, 1).clamp(-1, 1)

@@ -1,0 +1,48 @@
+"""Weights in half precision, and what a network's output loses by them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Outputs = Callable[[Any], Tensor]  # of a network
+
+
+def rounded(network: nn.Module) -> dict[str, Tensor]:
+    """Its tensors on the CPU, floats as float16."""
+    return {
+        name: (t.half() if t.is_floating_point() else t).detach().cpu()
+        for name, t in network.state_dict().items()
+    }
+
+
+@torch.no_grad()
+def rounding_error(network: nn.Module, outputs: Outputs) -> float:
+    """|f'(x) - f(x)| / |f(x)| in L2, f' having f's weights rounded to float16; it computes in f's
+    precision. Infinite where a weight does not fit into float16.
+    """
+    coarse = copy.deepcopy(network)
+    coarse.load_state_dict(rounded(network))
+    expected, got = outputs(network).double(), outputs(coarse).double()
+    error = float((got - expected).norm() / expected.norm().clamp_min(1e-12))
+    return error if torch.isfinite(got).all() else float("inf")
+
+
+def pictures_of(z: Tensor) -> Outputs:
+    """A generator's pictures of z [N, z_dim]."""
+
+    def outputs(generator: Any) -> Tensor:
+        w_plus = generator.mapping(z)[:, None].expand(-1, generator.num_ws, -1)
+        pictures: Tensor = generator.synthesis(w_plus)
+        return pictures
+
+    return outputs
+
+
+def answers_to(pictures: Tensor) -> Outputs:
+    """What any other network says of pictures [N, 3, H, W] in [-1, 1]."""
+    return lambda network: network(pictures)
