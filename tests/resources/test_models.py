@@ -232,7 +232,7 @@ def test_bundled_weights_and_cards(
 
 
 def test_unknown_schemes_say_what_is_known(store: ModelStore) -> None:
-    with pytest.raises(ValueError, match="expected bundled://, hf://, pypi://"):
+    with pytest.raises(ValueError, match="expected bundled://, trained://, hf://, pypi://"):
         store.fetch("gopher://x/y")
 
 

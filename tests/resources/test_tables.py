@@ -24,7 +24,7 @@ from resources.parts import Parts
 from resources.tables import Published, Store, Tables
 
 ROWS, W = 3, 4
-SCHEMA = schemas.latents(ROWS, W, ["mse"])
+SCHEMA = schemas.latents(ROWS, W, ["mse"], "pixels")
 KEY = "0123456789abcdef" * 4
 
 
@@ -34,7 +34,7 @@ def rows(start: int, count: int) -> pa.RecordBatch:
 
 def row(i: int) -> dict[str, object]:
     latent = np.random.default_rng(i).standard_normal((ROWS, W)).astype(np.float32)
-    numbers = {name: float(i) for name in ("loss", "mse", "psnr_db", "ssim", "perceptual")}
+    numbers = {name: float(i) for name in ("loss", "mse", "psnr_db", "ssim", "perceptual_pixels")}
     counts = {"steps": i, "best_step": i, "seed": i}
     synth = {"bytes": bytes([i % 256]) * 10, "path": f"{i}.png"}
     names = {"crop_id": f"{i}:0", "image_id": str(i)}

@@ -1,0 +1,153 @@
+"""`invertory train`: one training from the command line, or a list of those there are."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.training_runs import Trained
+    from pipelines.trainings import TrainingSpec
+
+
+def add_arguments(train: argparse.ArgumentParser) -> None:
+    """The options of `invertory train`."""
+    train.add_argument("training", nargs="?", help="a file, or the name of one in trainings/")
+    train.add_argument("--list", action="store_true", help="the trainings and what they make")
+    train.add_argument("--images", type=int, help="pictures shown in all, for the file's number")
+    train.add_argument("--device", help="auto, cpu, cuda or cuda:1, for the file's")
+    train.add_argument(
+        "--use",
+        action="append",
+        default=[],
+        metavar="KIND=ADDRESS",
+        help="another network for the file's, such as generator=bundled://portraits_generator",
+    )
+    train.add_argument(
+        "--folder",
+        type=Path,
+        help="keep everything here, networks included; default: the model store",
+    )
+    train.add_argument(
+        "--bundle",
+        action="store_true",
+        help="also write the networks and their cards into resources/bundled",
+    )
+
+
+def listed() -> list[dict[str, Any]]:
+    """A row for each training: what it makes, from what, and what is there of it."""
+    from pipelines.recipe_errors import RecipeError
+    from pipelines.trainings import all_trainings
+    from resources.cards import has_card
+    from resources.models import BUNDLED, ModelStore
+
+    rows = []
+    for path, found in all_trainings():
+        if isinstance(found, RecipeError):
+            print(f"invertory: {path.name} is left out: {found}", file=sys.stderr)
+            continue
+        names, trained = found.named.values(), ModelStore().trained()
+        is_there = {
+            "is_trained": all(has_card(trained, name) for name in names),
+            "is_bundled": all(has_card(BUNDLED, name) for name in names),
+        }
+        rows.append(found.as_row() | is_there)
+    return rows
+
+
+def asked(options: argparse.Namespace) -> TrainingSpec:
+    """The training with what the command line says otherwise; RecipeError where that is wrong."""
+    from pipelines.trainings import changed, find_training
+
+    return changed(
+        find_training(options.training),
+        images=options.images,
+        device=options.device,
+        uses=dict(_pair(text) for text in options.use),
+    )
+
+
+def trained(options: argparse.Namespace) -> Trained:
+    """Run it; the networks are in the package too where that was asked for."""
+    from dataclasses import replace
+
+    from pipelines.definitions import resources
+    from pipelines.progress import RichProgress, Silent
+    from pipelines.training_cards import bundle
+    from pipelines.training_runs import run_training
+
+    world = resources()
+    done = run_training(
+        asked(options),
+        world["models"],
+        world["gpu"],
+        Silent() if options.json else RichProgress(),
+        folder=options.folder,
+    )
+    if not done.is_up_to_date and options.folder is None:
+        _record(done)
+    if options.bundle:
+        return replace(done, cards=bundle(done.cards, done.networks_folder))
+    return done
+
+
+def _record(done: Trained) -> None:
+    """In the instance that `invertory ui` shows."""
+    import dagster as dg
+
+    from pipelines.running import dagster_home
+    from pipelines.training_assets import record
+
+    dagster_home()
+    with dg.DagsterInstance.get() as instance:
+        record(done, instance)
+
+
+def tell_trained(found: Trained) -> None:
+    """After a training: its networks, and how good they are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    word = "Up to date" if found.is_up_to_date else "Done"
+    console.print(f"[green]{word}:[/] {found.training} in {found.elapsed_s:.0f} s")
+    told = Table(box=None, show_header=False, pad_edge=False)
+    for name, card in found.cards.items():
+        told.add_row(name, f"{card['source']}  {card['size_bytes'] / 1e6:.2f} MB {card['dtype']}")
+    first = next(iter(found.cards.values()))
+    told.add_row("images", str(first["images_seen"]))
+    for name, value in headline(first["quality"]).items():
+        told.add_row(f"[dim]{name}[/]", f"{value:.4g}")
+    if found.sheet:
+        told.add_row("sheet", str(found.sheet))
+    console.print(told)
+
+
+def headline(quality: dict[str, float]) -> dict[str, float]:
+    """The metrics over everything; those of a part have its name behind a stroke."""
+    return {name: value for name, value in quality.items() if "/" not in name}
+
+
+def tell_trainings(rows: list[dict[str, Any]]) -> None:
+    """The trainings, what they make of what, and what is there of it."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    for row in rows:
+        states = [word for word in ("trained", "bundled") if row[f"is_{word}"]]
+        told = f"[green]{', '.join(states)}[/]" if states else "[dim]not trained[/]"
+        data = f" on {row['data']}" if row["data"] != "none" else ""
+        console.print(f"[bold]{row['training']}[/]  {told}")
+        console.print(f"  {row['description']}")
+        console.print(f"  [dim]{row['trainer']}{data}, {row['images']:,} images[/]")
+        for word in ("gives", "uses"):
+            if row[word]:
+                console.print(f"  [dim]{word} {', '.join(row[word].values())}[/]")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    kind, _, uri = text.partition("=")
+    return kind, uri

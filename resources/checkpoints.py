@@ -1,0 +1,98 @@
+"""A network from its weights and the card beside them, and back into a folder."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+
+from resources.atomic import replacing
+from resources.models import ModelStore, silent
+from resources.pypi import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def load_network(weights: Path, default: str = "", *, card: Path | None = None) -> "nn.Module":
+    """The network in safetensors whose card lies beside them as .json; frozen, on the CPU.
+
+    The JSON of a network of the user's may also hold the arguments of the architecture `default`
+    alone. FileNotFoundError: there is no card; ValueError: an architecture that nobody knows, or a
+    checkpoint of another architecture than its card says.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from invertory.architectures import build
+
+    card = card or weights.with_suffix(".json")
+    if not card.is_file():
+        raise FileNotFoundError(
+            f"expected the network's card in {card}, got no such file; write one: "
+            '{"architecture": {"name": "stylegan2", "config": {"img_resolution": 256, ...}}}'
+        )
+    name, config = _architecture(card, default)
+    try:
+        network = build(name, config, load_file(weights))
+    except SafetensorError as error:
+        text = f"expected safetensors in {weights}, got another format ({error}); convert it"
+        raise ValueError(text) from error
+    except ValueError as error:
+        raise type(error)(f"{weights}: {error}") from error
+    return network.eval().requires_grad_(False)
+
+
+def fetch_network(
+    uri: str, models: ModelStore, sha256: str | None = None, *, progress: Progress = silent
+) -> tuple[Path, Path]:
+    """(weights, card) on this host; at a remote address the card is fetched as well."""
+    weights = models.fetch(uri, sha256, progress=progress)
+    card = weights.with_suffix(".json")
+    is_beside = "://" not in uri or uri.startswith(("bundled://", "trained://")) or card.is_file()
+    if is_beside:
+        return weights, card
+    return weights, models.fetch(f"{uri.removesuffix('.safetensors')}.json", progress=progress)
+
+
+def network_card(uri: str, models: ModelStore) -> dict[str, Any]:
+    """All that the card of the weights at `uri` says."""
+    if uri.startswith(("bundled://", "trained://")):
+        return models.told(uri)
+    told: dict[str, Any] = json.loads(fetch_network(uri, models)[1].read_text())
+    return told
+
+
+def write_network(
+    folder: Path, name: str, tensors: Mapping[str, "Tensor"], card: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`<name>.safetensors` and, with its digest in it, the card `<name>.json`; gives the card.
+
+    A kill between the two leaves a digest that does not match; the next writing mends it.
+    """
+    from safetensors.torch import save
+
+    data = save({key: tensor.contiguous() for key, tensor in tensors.items()})
+    told = {**card, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+    text = json.dumps(told, indent=2) + "\n"
+    local = fsspec.filesystem("file")
+    for suffix, content in (("safetensors", data), ("json", text.encode())):
+        with replacing(local, str(folder / f"{name}.{suffix}")) as file:
+            file.write(content)
+    return told
+
+
+def _architecture(card: Path, default: str) -> tuple[str, Mapping[str, Any]]:
+    """(name, configuration) as the card has them."""
+    told = json.loads(card.read_text())
+    named = told.get("architecture")
+    if default and not isinstance(named, Mapping):  # StyleGAN2's arguments have one of that name
+        return default, told
+    if not isinstance(named, Mapping) or "name" not in named:
+        raise ValueError(
+            f'expected {card} to say "architecture": {{"name": ..., "config": ...}}, got '
+            f"{named!r}; the network is not one that is loaded by its card"
+        )
+    return str(named["name"]), named.get("config", {})
