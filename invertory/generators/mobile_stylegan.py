@@ -133,6 +133,16 @@ class MobileStyleGAN(nn.Module):
                 break
         return found
 
+    def weights(self) -> dict[str, Tensor]:
+        """What `synthesis` is made of and may be tuned, by its names."""
+        apart = ("mapping_network.", "heads.")
+        return {n: t for n, t in self.named_parameters() if not n.startswith(apart)}
+
+    def kernels(self) -> dict[str, Tensor]:
+        """Those of the weights that mix channels: of the convolutions and the picture's."""
+        own = ("stem.weight", "conv1.weight", "conv2.weight", "to_img.weight")
+        return {name: tensor for name, tensor in self.weights().items() if name.endswith(own)}
+
     def attach_preview(self, *heads: PreviewHead) -> MobileStyleGAN:
         """Make `preview` stop at the finest of the heads; returns self."""
         for head in heads:

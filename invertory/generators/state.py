@@ -1,49 +1,113 @@
 """What a picture needs beside its latent: tensors in place of the generator's own, row by row.
 
-A method that moves more than latents (noise maps, say) hands them out as its state. Stored with the
-latent, they let an edit be drawn with them later.
+A method that moves more than latents hands it out as its state: noise maps, which stand in for the
+generator's buffers, or changes of its weights (see `deltas`). Stored with the latent, they let an
+edit be drawn with them later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from invertory.generators.deltas import changed, decoded, factors, wholes
+from invertory.generators.stylegan2 import StyleGAN2
+from invertory.generators.stylegan2_layers import Hooks
+
 if TYPE_CHECKING:
     from invertory.generators import Generator
 
-State = Mapping[str, Tensor]  # name of a buffer of `synthesis` => [N, ...], one entry a row
+State = Mapping[str, Tensor]  # name of a buffer, or of a weight and its form => [N, ...], by row
 NO_STATE: Final[State] = MappingProxyType({})
 
 
+class _Drawn(nn.Module):
+    """`synthesis` as a module, so that tensors of any generator can be replaced in a call."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = cast("nn.Module", generator)
+        is_module = isinstance(generator.synthesis, nn.Module)
+        self.prefix = "generator.synthesis." if is_module else "generator."
+
+    def forward(self, w_plus: Tensor, **hooks: Hooks) -> Tensor:
+        pictures: Tensor = cast("Generator", self.generator).synthesis(w_plus, **hooks)
+        return pictures
+
+
 def synthesised(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
-    """w_plus [N, num_ws, w_dim] and the rows' state => pictures, as `generator.synthesis`."""
+    """w_plus [N, num_ws, w_dim] and the rows' state => pictures, as `generator.synthesis`.
+
+    Products of low rank for the kernels of a StyleGAN2 are drawn as one batch; other changes of
+    weights a row at a time, with kernels of its own. Differentiable in the state.
+    """
     if not state:
         return generator.synthesis(w_plus)
-    synthesis = generator.synthesis
-    known = dict(synthesis.named_buffers()) if isinstance(synthesis, nn.Module) else {}
-    if not isinstance(synthesis, nn.Module) or not set(state) <= set(known):
+    drawn, rows = _Drawn(generator), decoded(state)
+    weights = tunable(generator)
+    buffers = _buffers(generator)
+    known = weights | buffers
+    if unknown := {changed(name) for name in rows} - set(known):
         raise ValueError(
-            f"expected a state of the generator's buffers, got {', '.join(sorted(state)[:3])}: "
-            "draw it with the generator that the latents were made with"
+            f"expected a state of the generator's own tensors, got {', '.join(sorted(unknown)[:3])}"
+            ": draw it with the generator that the latents were made with"
         )
-    rows = {name: tensor.to(known[name]) for name, tensor in state.items()}
-    pictures: Tensor = functional_call(synthesis, rows, (w_plus,))
-    return pictures
+    rows = {name: tensor.to(known[changed(name)]) for name, tensor in rows.items()}
+    maps = {drawn.prefix + name: tensor for name, tensor in rows.items() if name in buffers}
+    if len(maps) == len(rows):
+        return _call(drawn, maps, w_plus)
+    products = factors(rows)
+    is_product = 2 * len(products) + len(maps) == len(rows)
+    if is_product and isinstance(generator, StyleGAN2) and set(products) <= set(kernels(generator)):
+        low_rank = {name.removesuffix(".weight"): change for name, change in products.items()}
+        return _call(drawn, maps, w_plus, hooks=Hooks(low_rank=low_rank))
+    changes = wholes(rows, weights)
+    pictures = []
+    for i in range(len(w_plus)):
+        own = {drawn.prefix + name: weights[name] + delta[i] for name, delta in changes.items()}
+        own |= {name: tensor[i : i + 1] for name, tensor in maps.items()}
+        pictures.append(_call(drawn, own, w_plus[i : i + 1]))
+    return torch.cat(pictures)
+
+
+def tunable(generator: Generator) -> dict[str, Tensor]:
+    """The generator's weights that a state may change, by name; none if it does not tell."""
+    tell = getattr(generator, "weights", None)
+    return dict(tell()) if callable(tell) else {}
+
+
+def kernels(generator: Generator) -> dict[str, Tensor]:
+    """Those of them that changes of low rank are for."""
+    tell = getattr(generator, "kernels", None)
+    return dict(tell()) if callable(tell) else {}
 
 
 def pack(state: State, row: int) -> bytes:
-    """One row of the state as safetensors, float16."""
-    return save({name: t[row].to(torch.float16).contiguous() for name, t in state.items()})
+    """One row of the state as safetensors: float16, and codes of 8 bits as they are."""
+    return save({name: _stored(tensor[row]) for name, tensor in state.items()})
 
 
 def unpack(rows: list[bytes]) -> dict[str, Tensor]:
-    """Rows that `pack` wrote => state, [N, ...] each, float16."""
+    """Rows that `pack` wrote => state, [N, ...] each."""
     loaded = [load(row) for row in rows]
     return {name: torch.stack([row[name] for row in loaded]) for name in loaded[0]}
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+
+
+def _buffers(generator: Generator) -> dict[str, Tensor]:
+    synthesis = generator.synthesis
+    return dict(synthesis.named_buffers()) if isinstance(synthesis, nn.Module) else {}
+
+
+def _call(drawn: _Drawn, own: Mapping[str, Tensor], w_plus: Tensor, **hooks: Hooks) -> Tensor:
+    pictures: Tensor = functional_call(drawn, dict(own), (w_plus,), hooks)
+    return pictures

@@ -232,6 +232,15 @@ class StyleGAN2(nn.Module):
         """From tensors under NVIDIA's names and `config` (see `StyleGAN2Config.from_nvidia`)."""
         return load_strictly(cls(**config), tensors)
 
+    def weights(self) -> dict[str, Tensor]:
+        """What `synthesis` is made of and may be tuned, by its names."""
+        return dict(self.synthesis.named_parameters())
+
+    def kernels(self) -> dict[str, Tensor]:
+        """Those of the weights that modulated convolutions and RGB layers have."""
+        ends = ("conv0.weight", "conv1.weight", "torgb.weight")
+        return {name: tensor for name, tensor in self.weights().items() if name.endswith(ends)}
+
     def preview(self, w_plus: Tensor, min_px: int | None = None) -> Tensor:
         """The same as `synthesis`: no cheaper head is known for these weights."""
         return self.synthesis(w_plus)

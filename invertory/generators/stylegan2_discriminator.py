@@ -165,7 +165,9 @@ class Epilogue(nn.Module):
         n, _, h, w = x.shape
         size = min(self.group_size, n) if self.group_size else n
         size = size if n % size == 0 else n
-        groups = x.float().reshape(size, n // size, self.num_channels, -1, h, w)
+        groups = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(
+            size, n // size, self.num_channels, -1, h, w
+        )
         variance = (groups - groups.mean(0)).square().mean(0)
         deviation = (variance + 1e-8).sqrt().mean((2, 3, 4))  # [N / size, num_channels]
         return deviation.to(x.dtype).repeat(size, 1)[:, :, None, None].expand(-1, -1, h, w)

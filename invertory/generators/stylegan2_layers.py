@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
 from invertory.generators.frozen import Frozen
+from invertory.generators.low_rank import LowRank
 from invertory.generators.stylegan2_ops import (
     conv2d_points,
     conv2d_up2x,
@@ -34,11 +35,13 @@ class Hooks:
 
     `after_conv["b32.conv0"]`: (x [N, C, H, W], w [N, w_dim]) => x, after the modulated convolution
     and before noise, bias and activation (SAMM). `after_block["b32"]`: x => x, after the block's
-    last convolution; the block's own RGB is made from what came in (SAM).
+    last convolution; the block's own RGB is made from what came in (SAM). `low_rank["b32.conv0"]`
+    and `low_rank["b32.torgb"]`: a change of that kernel for each row of the batch (PTI).
     """
 
     after_conv: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
     after_block: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    low_rank: Mapping[str, LowRank] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +102,12 @@ class SynthesisLayer(nn.Module):
         """x [N, I, H, W], w [N, w_dim] => [N, O, size, size]."""
         style = self.affine(w)  # [N, I]
         x = x * style[:, :, None, None].to(x.dtype)
-        weight = fit_convolutions(self.weight, self._frozen)
-        if self.up:
-            x = conv2d_up2x(x, weight, self.resample_filter)
-        else:
-            x = conv2d(x, weight, padding=1)
-        energy = self._frozen.get("energy", self.weight, self._energy)
-        scale = torch.rsqrt(style.square() @ energy.T + 1e-8)[:, :, None, None]  # equation 3
+        own = run.hooks.low_rank.get(self.name)
+        energy = style.square() @ self._frozen.get("energy", self.weight, self._energy).T
+        if own is not None:
+            energy = (energy + own.energy(self.weight, style)).clamp_min(0)
+        x = self._convolve(x, own)
+        scale = torch.rsqrt(energy + 1e-8)[:, :, None, None]  # equation 3
         if self.name in run.hooks.after_conv:
             x = run.hooks.after_conv[self.name](x * scale.to(x.dtype), w)
             scale = torch.ones_like(scale[:1, :1])
@@ -113,6 +115,15 @@ class SynthesisLayer(nn.Module):
         clamp, gain = None if self.clamp is None else self.clamp * gain, math.sqrt(2) * gain
         shift = self.bias[None, :, None, None] + self._noise(x, run)
         return scale_shift_lrelu(x, scale * gain, shift * gain, clamp=clamp)
+
+    def _convolve(self, x: Tensor, own: LowRank | None) -> Tensor:
+        """x [N, I, H, W], modulated, by the kernel and by what a row adds to it."""
+        weight = fit_convolutions(self.weight, self._frozen)
+        if self.up:
+            made = conv2d_up2x(x, weight, self.resample_filter)
+            return made if own is None else made + own.conv3x3_up2x(x, self.resample_filter)
+        made = conv2d(x, weight, padding=1)
+        return made if own is None else made + own.conv3x3(x)
 
     def _energy(self) -> Tensor:
         """[O, I]"""
@@ -146,10 +157,14 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.zeros(channels, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, own: LowRank | None = None) -> Tensor:
+        """x [N, I, H, W], w [N, w_dim], a change of the kernel => [N, channels, H, W]."""
         style = self.affine(w) / math.sqrt(x.shape[1])
+        weight = self.weight[:, :, 0, 0]
+        if own is not None:
+            weight = weight + own.points()
         # three channels: kernels per sample are cheaper than features scaled per sample
-        weight = self.weight[:, :, 0, 0] * style[:, None]  # [N, channels, I]
+        weight = weight * style[:, None]  # [N, channels, I]
         x = conv2d_points(x, weight.to(x.dtype))
         x = x + self.bias[:, None, None].to(x.dtype)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
@@ -214,7 +229,8 @@ class SynthesisBlock(nn.Module):
         if picture is not None:
             picture = upsample2x(picture, self.resample_filter)
         if self.torgb is not None:
-            rgb = self.torgb(x, w[:, self.num_convs])
+            own = run.hooks.low_rank.get(f"{self.name}.torgb")
+            rgb = self.torgb(x, w[:, self.num_convs], own)
             picture = rgb if picture is None else picture + rgb
         if self.name in run.hooks.after_block:
             x = run.hooks.after_block[self.name](x)

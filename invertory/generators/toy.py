@@ -90,6 +90,14 @@ class ToyGenerator(nn.Module):
         maps = {"half": avg_pool2d(picture, 2), "full": picture}
         return {name: maps[name] for name in names}
 
+    def weights(self) -> dict[str, Tensor]:
+        """What `synthesis` is made of and may be tuned, by its names."""
+        return {"basis": self.basis}
+
+    def kernels(self) -> dict[str, Tensor]:
+        """The same: the toy has one."""
+        return self.weights()
+
     def invert_exactly(self, pictures: Tensor) -> Tensor:
         """pictures [N, 3, resolution, resolution] => the w_plus whose picture is nearest (least
         squares); the very w_plus for a picture that the generator made.

@@ -52,7 +52,7 @@ _AUGMENT = 1  # stream of a step's draws
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierSettings:
-    """Of one training; the defaults are those of the bundled classifier."""
+    """Of one training."""
 
     images: int = 150_000  # over which the learning rate falls to 0
     batch_size: int = 64

@@ -31,7 +31,7 @@ _AUGMENT, _MOVED = 1, 2  # streams of a step's draws; of the held-out rows that 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressorSettings:
-    """Of one training; the defaults are those of the bundled regressor."""
+    """Of one training."""
 
     images: int = 80_000  # over which the learning rate falls to 0
     batch_size: int = 64

@@ -44,7 +44,7 @@ _AUGMENT = 1  # stream of a step's draws
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParserSettings:
-    """Of one training; the defaults are those of the bundled parser."""
+    """Of one training."""
 
     images: int = 60_000  # over which the learning rate falls to 0
     batch_size: int = 32
@@ -162,12 +162,14 @@ def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def measure(confusion: Tensor) -> dict[str, float]:
-    """Counts [S, S] => miou, pixel_accuracy, iou/<segment>; absent segments are left out."""
+    """Counts [S, S] => miou, pixel_accuracy, iou/<segment>; segments that are nowhere, though some
+    pixels be told to be of them, are left out of the mean: their pixels count against others.
+    """
     each = intersection_over_union(confusion)
+    present = confusion.sum(1) > 0
     found = {
-        "miou": float(each.nanmean()),
+        "miou": float(each[present].mean()),
         "pixel_accuracy": float(confusion.diagonal().sum() / confusion.sum()),
     }
-    present = each.isfinite().tolist()
-    pairs = zip(SEGMENTS, each.tolist(), present, strict=True)
+    pairs = zip(SEGMENTS, each.tolist(), present.tolist(), strict=True)
     return found | {f"iou/{name}": value for name, value, is_there in pairs if is_there}

@@ -1,0 +1,64 @@
+"""Adaptive augmentation of what a discriminator sees, for when its pictures are few.
+
+Karras et al., "Training Generative Adversarial Networks with Limited Data", 2020,
+https://arxiv.org/abs/2006.06676: random transforms that are undone by no network as long as each
+picture is left alone often enough, real and synthetic alike, with a probability p that follows how
+surely the discriminator knows its training set (section 3). Of the paper's transforms: mirror,
+quarter turns, translation, scale; brightness, contrast, saturation (appendix B).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+
+def augment(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
+    """Pictures [N, 3, H, W], each transform with probability `strength` (scalar in [0, 1])."""
+    return _recolour(_move(x, strength, rng), strength, rng)
+
+
+def adapt(
+    strength: Tensor, sign_real: Tensor, *, target: float, batch_size: int, ramp_images: int
+) -> None:
+    """Move `strength` in place towards a mean sign of the logits of real pictures of `target`.
+
+    It can go from 0 to 1 within `ramp_images`.
+    """
+    change = torch.sign(sign_real.float() - target) * (batch_size / ramp_images)
+    strength.add_(change).clamp_(0, 1)
+
+
+def _move(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
+    """Out of the picture it is mirrored."""
+    n, device = len(x), x.device
+
+    def gate() -> Tensor:
+        return (torch.rand(n, generator=rng, device=device) < strength).float()
+
+    def normal() -> Tensor:
+        return torch.randn(n, generator=rng, device=device)
+
+    def whole(k: int) -> Tensor:
+        return torch.randint(k, (n,), generator=rng, device=device).float()
+
+    mirror = 1 - 2 * whole(2) * gate()
+    turn = whole(4) * gate() * (math.pi / 2)
+    scale = torch.exp2(0.2 * normal() * gate())
+    shift = torch.stack([0.25 * normal() * gate() for _ in range(2)], 1)  # 1/8 of the size
+    cos, sin = turn.cos() * scale, turn.sin() * scale
+    rows = torch.stack([cos * mirror, -sin, sin * mirror, cos], 1).view(n, 2, 2)
+    grid = affine_grid(torch.cat([rows, shift[:, :, None]], 2), list(x.shape), align_corners=False)
+    return grid_sample(x.float(), grid, padding_mode="reflection", align_corners=False)
+
+
+def _recolour(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
+    shape, device = (3, len(x), 1, 1, 1), x.device
+    draws = torch.randn(shape, generator=rng, device=device)
+    draws = draws * (torch.rand(shape, generator=rng, device=device) < strength)
+    x = (x + 0.2 * draws[0]) * torch.exp2(0.5 * draws[1])
+    grey = x.mean(1, keepdim=True)
+    return grey + (x - grey) * torch.exp2(draws[2])
