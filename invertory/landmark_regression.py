@@ -1,8 +1,7 @@
 """The 68 landmarks of a portrait by regression, so that portraits need no photographs' detector.
 
 A residual trunk as the classifier's, the last map read whole (where a feature lies is the answer),
-offsets from the mean shape. One head in the picture is assumed: what the two passes of
-`RegressedFaces` disagree about is taken for no face.
+offsets from the mean shape. One head in the picture is assumed.
 """
 
 from __future__ import annotations
@@ -102,7 +101,9 @@ class LandmarkRegressor(nn.Module):
 class RegressedFaces:
     """A `LandmarkRegressor` as a `FaceDetector` of pictures that show one head each.
 
-    It looks twice: at the whole picture, then at the window about the points found.
+    It looks twice: at the whole picture, then at the window about the points found. Where the two
+    looks disagree there is no result; yet this is no test for a head, and most pictures that show
+    none (noise, one colour) pass it.
     """
 
     def __init__(self, regressor: LandmarkRegressor, *, max_disagreement: float = 0.35) -> None:
