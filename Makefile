@@ -3,6 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 COLLECTION ?=
+TRAININGS ?= classifier parser landmarks generator conventional_encoder domain_guided_encoder linknet
 # Freed memory is kept, not handed back: large tensors are otherwise mapped anew at every operation.
 export MALLOC_MMAP_THRESHOLD_ ?= 34359738368
 export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
@@ -11,10 +12,19 @@ export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
 export PYTEST_DEBUG_TEMPROOT ?= $(shell test -w /dev/shm && echo /dev/shm)
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
-.PHONY: demo ui test test-slow check format install install-dev constraints bench clean
+.PHONY: demo demo-faces portraits train ui test test-slow check format install install-dev constraints bench compare bench-inversion clean
 
-demo: install  ## the whole chain on real photographs, from files to an exported edit set
-	$(BIN)/invertory demo $(if $(COLLECTION),--collection "$(COLLECTION)")
+demo: install  ## the whole chain on drawn portraits, from files to an exported edit set; no download
+	$(BIN)/invertory demo $(if $(COLLECTION),faces --collection "$(COLLECTION)")
+
+demo-faces: install  ## the same on photographs, with weights that are fetched
+	$(BIN)/invertory demo faces $(if $(COLLECTION),--collection "$(COLLECTION)")
+
+portraits: install  ## a contact sheet and a labelled collection of procedural portraits
+	$(BIN)/invertory portraits
+
+train: install  ## every network of the portraits, in order; a second call goes on with what is left
+	for name in $(TRAININGS); do $(BIN)/invertory train portraits_$$name || exit; done
 
 ui: install  ## the Dagster UI on loopback, with every recipe loaded
 	$(BIN)/invertory ui
@@ -39,6 +49,12 @@ format: install-dev
 bench: install-dev  ## figures of the README, each by its own command
 	$(BIN)/python benchmarks/chain.py
 
+compare: install-dev  ## every method on the same held-out pictures, and which claims held here
+	$(BIN)/python -m benchmarks.compare $(if $(DOMAIN),--domain $(DOMAIN))
+
+bench-inversion: install-dev  ## pictures a second of the inversion engine against the published loop
+	$(BIN)/python benchmarks/inversion.py
+
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
@@ -53,7 +69,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.uv
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.uv
-	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]' \
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]' \
 		|| $(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	touch $(VENV)/.installed $@
 

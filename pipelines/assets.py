@@ -10,12 +10,15 @@ import dagster as dg
 
 from pipelines.chain import Chain, Stage, asset_path
 from pipelines.line import Line
+from pipelines.networks import networks_of
 from pipelines.partitions import shards_of
 from pipelines.produce import produce
 from pipelines.quality import check_specs
 from pipelines.recipe import Recipe
 from pipelines.reporting import Reporting
 from pipelines.retrying import Retry
+from pipelines.training_assets import deps_of
+from pipelines.trainings import valid_trainings
 from resources.gpu import Gpu
 from resources.models import ModelStore
 from resources.tables import Tables
@@ -93,6 +96,7 @@ def _about(recipe: Recipe, chain: Chain, stage: Stage) -> dict[str, Any]:
     deps = [_dep(stage, i.table, i.shards) for i in stage.inputs if i.table != "entries"]
     if chain.gathers(stage):
         deps.append(dg.AssetDep(stage.gathered_path))
+    deps += [dg.AssetDep(key) for key in _trained(recipe, stage)]
     kinds = {"pytorch"} if stage.name in ON_DEVICE else KINDS.get(stage.name, set())
     return {
         "key": stage.asset_path,
@@ -108,6 +112,13 @@ def _about(recipe: Recipe, chain: Chain, stage: Stage) -> dict[str, Any]:
         "metadata": {"recipe": recipe.name, **({"method": stage.method} if stage.method else {})},
         "tags": {"invertory/stage": stage.name},
     }
+
+
+def _trained(recipe: Recipe, stage: Stage) -> list[dg.AssetKey]:
+    """The trainings that make the bundled or trained networks of the stage."""
+    used = set(stage.models.values()) - {""}
+    sources = [n.card.source for n in networks_of(recipe).values() if n.sha256 in used]
+    return deps_of(sources, valid_trainings()) if sources else []
 
 
 def _dep(stage: Stage, table: str, shards: str) -> dg.AssetDep:

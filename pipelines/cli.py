@@ -16,11 +16,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines import portraits_command, training_command
+
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
     from resources.tables import Store
 
 OK, FAILED, USAGE, NOT_FOUND, NO_WEIGHTS = range(5)
+DEMOS = ("portraits", "faces")  # recipes; the first is the default
 # glibc hands large freed tensors back to the kernel and pays page faults for them at every
 # operation: six times the arithmetic. It reads these before the first line of Python runs.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 30), "MALLOC_TRIM_THRESHOLD_": str(32 << 30)}
@@ -66,8 +69,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("recipe", help="a recipe's file or the name of one in recipes/")
     run.add_argument("--collection", help="read pictures from here instead of the recipe's URI")
 
-    demo = _command(commands, "demo", _demo, "recipes/faces.yaml on photographs, start to end")
-    demo.add_argument("--collection", help="a folder of photographs of your own")
+    demo = _command(commands, "demo", _demo, "a whole recipe, from pictures to an edit set")
+    demo.add_argument("recipe", nargs="?", choices=DEMOS, help="drawn portraits, or photographs")
+    demo.add_argument("--collection", help="a folder of photographs of your own; for faces")
 
     status = _command(commands, "status", _status, "rows, rejects and what is stale, by table")
     status.add_argument("recipe", nargs="?", help="default: every recipe")
@@ -98,6 +102,12 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("name")
     new.add_argument("--collection", help="where the pictures lie")
 
+    train = _command(commands, "train", _train, "train the networks that a file in trainings/ asks")
+    training_command.add_arguments(train)
+
+    drawn = _command(commands, "portraits", _portraits, "draw a labelled collection of faces")
+    portraits_command.add_arguments(drawn)
+
     ui = _command(commands, "ui", _ui, "the Dagster UI on loopback")
     ui.add_argument("--port", type=int, default=3000)
     return top
@@ -117,7 +127,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    recipe = _recipe("faces", options.collection)
+    """Portraits where nothing is said; photographs of one's own go through the recipe of faces."""
+    name = options.recipe or (DEMOS[1] if options.collection else DEMOS[0])
+    recipe = _recipe(name, options.collection)
     code = _run_and_tell(recipe, options)
     if code == OK and not options.json:
         from pipelines.summary import next_steps
@@ -189,7 +201,7 @@ def _models_show(options: argparse.Namespace) -> int:
     from pipelines.summary import tell_card
     from resources.models import ModelStore
 
-    card = asdict(ModelStore().card(options.name))
+    card = ModelStore().told(options.name)
     _print(card) if options.json else tell_card(card)
     return OK
 
@@ -249,6 +261,37 @@ def _recipes_new(options: argparse.Namespace) -> int:
         text = re.sub(r"^  uri: .*$", f"  uri: {options.collection}", text, count=1, flags=re.M)
     path.write_text(text)
     _print({"recipe": str(path)}) if options.json else print(path)
+    return OK
+
+
+def _train(options: argparse.Namespace) -> int:
+    if options.list or not options.training:
+        rows = training_command.listed()
+        _print(rows) if options.json else training_command.tell_trainings(rows)
+        return OK
+    from pipelines.networks import WeightsError
+    from pipelines.recipe import RecipeError
+
+    try:
+        found = training_command.trained(options)
+    except (RecipeError, WeightsError):
+        raise  # each has an exit code of its own
+    except (ValueError, RuntimeError, TimeoutError) as error:
+        return _say(error, FAILED)
+    _print(found.as_json()) if options.json else training_command.tell_trained(found)
+    return OK
+
+
+def _portraits(options: argparse.Namespace) -> int:
+    from pipelines.progress import RichProgress, Silent
+
+    progress = Silent() if options.json else RichProgress()
+    try:
+        asked = portraits_command.asked_for(options)
+        found = portraits_command.write_collection(asked, options.out, progress)
+    except ValueError as error:
+        return _say(error, USAGE)
+    _print(found) if options.json else print(f"{found['sheet']}\n{found['address']}")
     return OK
 
 

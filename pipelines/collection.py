@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipelines.demo import photographs
+from pipelines.demo import hostile, photographs
 from resources.models import silent
 from resources.sources import ImageSource
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from resources.entries import Entry
     from resources.models import ModelStore
 
-DEMO = "demo://photographs"
+DEMOS = {"demo://photographs": photographs, "demo://hostile": hostile}
 
 
 class Collection:
@@ -25,7 +25,7 @@ class Collection:
     def __init__(self, recipe: Recipe, models: ModelStore, received: Received = silent) -> None:
         self._sources = [
             ImageSource(
-                uri=str(photographs(models, received)) if uri == DEMO else uri,
+                uri=str(DEMOS[uri](models, received)) if uri in DEMOS else uri,
                 pattern=recipe.collection.pattern or "",
                 max_bytes=recipe.limits.max_bytes,
             )

@@ -1,7 +1,8 @@
 """Everything Dagster serves: the assets of every recipe, their checks, jobs, sensors, schedules.
 
-Recipes are read from `INVERTORY_RECIPES` (a folder, default `recipes/` of the repository); one
-that does not validate is left out and says why, and hides none of the others.
+Recipes are read from `INVERTORY_RECIPES` (a folder, default `recipes/` of the repository), and
+trainings from `INVERTORY_TRAININGS`; one that does not validate is left out and says why, and hides
+none of the others.
 """
 
 import logging
@@ -17,6 +18,8 @@ from pipelines.automation import jobs_of, phases_of, ready_sensor_of, schedule_o
 from pipelines.recipe import RECIPES, Recipe, RecipeError, all_recipes
 from pipelines.reporting import Reporting
 from pipelines.stages import chain_of
+from pipelines.training_assets import training_assets
+from pipelines.trainings import all_trainings
 from resources.gpu import Gpu
 from resources.models import ModelStore
 from resources.tables import Tables
@@ -66,10 +69,14 @@ def definitions_of(recipe: Recipe) -> dg.Definitions:
 @dg.definitions
 def defs() -> dg.Definitions:
     parts = []
-    for path, found in every_recipe():
+    trainings = []
+    for path, found in [*every_recipe(), *all_trainings()]:
         if isinstance(found, RecipeError):
             logging.getLogger(__name__).error("%s is left out: %s", path, found)
-        else:
+        elif isinstance(found, Recipe):
             parts.append(definitions_of(found))
+        else:
+            trainings.append(found)
+    parts.append(dg.Definitions(assets=training_assets(trainings)))
     shared = dg.Definitions(resources=resources(), executor=dg.in_process_executor)
     return dg.Definitions.merge(shared, *parts)

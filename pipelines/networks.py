@@ -1,33 +1,33 @@
-"""The networks of a recipe: where their weights come from, and how they are loaded.
+"""The networks of a recipe: which files it needs, where they come from, which digests they have.
 
 `networks_of` names every file a recipe needs before anything runs; each is fetched and checked
-first, so that a missing one stops a run before it has begun.
+first, so that a missing one stops a run before it has begun. What loads them lies in `loading`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from resources.archives import digest as file_digest
+from resources.models import ModelStore
 from resources.pinned import PINNED, ModelCard
 
 if TYPE_CHECKING:
-    from invertory.generators import Generator
-    from invertory.inversion import Method
-    from invertory.scoring import Scorer
-    from ops.streams import Verb
     from pipelines.recipe import Recipe
-    from resources.models import ModelStore
 
 PREVIEW_HEAD = "mobile_stylegan_preview"
-DEFAULT_WEIGHTS = {"mobile_stylegan": "mobile-stylegan-ffhq"}
+# A recipe's word for a generator => the card of its weights, where the recipe names none.
+DEFAULT_WEIGHTS = {"mobile_stylegan": "mobile-stylegan-ffhq", "portraits": "portraits_generator"}
 TRUNKS = {"lpips_alex": "lpips-alexnet", "lpips_vgg": "lpips-vgg16"}
+# Perceptual words that are networks of ours; the first that there is stands in for LPIPS.
+FEATURES = ("portraits_classifier", "portraits_discriminator")
 DETECTORS = {"yunet_mediapipe": ("yunet", "face-landmarker"), "dlib": ("dlib-68",)}
+CARDED = ("bundled://", "trained://")
+# A method that is called as an encoder takes its own; of several, the others take the last.
+ENCODERS = ("conventional_encoder", "domain_guided_encoder")
 Received = Callable[[str, int, int | None], None]
 
 
@@ -37,9 +37,13 @@ class WeightsError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A file that a recipe needs; `sha256` is None until a local file is looked at."""
+    """A file that a recipe needs; `sha256` is empty until a local file is looked at.
+
+    `missing` says what is wrong, and the remedy, where it is known that there is no such file.
+    """
 
     card: ModelCard
+    missing: str = ""
 
     @property
     def sha256(self) -> str:
@@ -48,24 +52,30 @@ class Network:
 
 def networks_of(recipe: Recipe) -> dict[str, Network]:
     """Every network that takes part, by name."""
-    return (
+    found = (
         alignment_networks(recipe)
         | generator_networks(recipe)
         | perceptual_networks(recipe)
         | scoring_networks(recipe)
         | direction_files(recipe)
     )
+    for method in recipe.methods:
+        for network in method_networks(recipe, method).values():
+            found[network.card.name] = network
+    return found
 
 
 def prefetch(recipe: Recipe, models: ModelStore, received: Received) -> None:
     """Have every file at hand before any work starts; raises `WeightsError` where one is not."""
     for name, network in networks_of(recipe).items():
         source, sha256 = network.card.source, network.card.sha256
-        pinned = None if source.startswith("bundled://") else sha256 or None
+        if network.missing:
+            raise WeightsError(f"{name} cannot be had: {network.missing}")
+        pinned = None if source.startswith(CARDED) else sha256 or None
         try:
             models.fetch_all(source, pinned, progress=received)
         except (OSError, ValueError, ImportError) as error:
-            raise WeightsError(f"{name} cannot be had: {error}") from error
+            raise WeightsError(f"{name} cannot be had: {error}{_way_out(name)}") from error
 
 
 def cards_of(recipe: Recipe) -> list[dict[str, Any]]:
@@ -84,25 +94,45 @@ def generator_networks(recipe: Recipe) -> dict[str, Network]:
     choice = recipe.generator
     if choice.name == "toy":
         return {}
-    found = {} if choice.weights else _pinned(DEFAULT_WEIGHTS[choice.name])
     if choice.weights:
-        found["generator"] = _own("generator", "generator", choice.weights, choice.sha256)
+        found = {"generator": _own("generator", "generator", choice.weights, choice.sha256)}
+    else:
+        found = _carded(DEFAULT_WEIGHTS[choice.name])
     if choice.name == "mobile_stylegan":
-        uri = f"bundled://{PREVIEW_HEAD}"
-        found[PREVIEW_HEAD] = _own(PREVIEW_HEAD, "generator", uri, None)
+        found |= _carded(PREVIEW_HEAD)
     return found
 
 
-def perceptual_networks(recipe: Recipe) -> dict[str, Network]:
+def perceptual_name(recipe: Recipe) -> str:
+    """The recipe's word; for `auto` LPIPS where it is at hand or may be fetched, else features."""
     name = recipe.perceptual.name
-    return _pinned(TRUNKS[name]) if name in TRUNKS else {}
+    if name != "auto":
+        return name
+    models, card = ModelStore(), PINNED[TRUNKS["lpips_alex"]]
+    if models.is_at_hand(card) or not models.is_offline():
+        return "lpips_alex"
+    return next((word for word in FEATURES if not _carded(word)[word].missing), "lpips_alex")
+
+
+def perceptual_networks(recipe: Recipe) -> dict[str, Network]:
+    name = perceptual_name(recipe)
+    if name in TRUNKS:
+        return _pinned(TRUNKS[name])
+    return _carded(name) if name in FEATURES else {}
 
 
 def scoring_networks(recipe: Recipe) -> dict[str, Network]:
+    """Classifiers, and the tables of labels that a user brings."""
     found: dict[str, Network] = {}
     for name, how in recipe.attributes.items():
         if how.scorer == "mediapipe":
             found |= _pinned("face-landmarker")
+        elif how.scorer == "labels":
+            if how.uri:
+                found[f"labels_{name}"] = _own(f"labels_{name}", "labels", how.uri, how.sha256)
+        elif how.scorer == "classifier":
+            network = _own(f"scorer_{name}", "classifier", how.weights, how.sha256)
+            found[network.card.name] = network
         else:
             found[f"scorer_{name}"] = _own(f"scorer_{name}", "scorer", how.uri, how.sha256)
     return found
@@ -117,161 +147,109 @@ def direction_files(recipe: Recipe) -> dict[str, Network]:
     }
 
 
-def load_generator(recipe: Recipe, models: ModelStore) -> Generator:
-    """The recipe's generator, frozen, on the CPU."""
-    choice = recipe.generator
-    if choice.name == "toy":
-        from invertory.generators.toy import ToyGenerator
-
-        return ToyGenerator(**choice.options)
-    network = next(n for n in generator_networks(recipe).values() if n.card.name != PREVIEW_HEAD)
-    files = models.fetch_all(network.card.source, network.sha256 or None)
-    if choice.name == "mobile_stylegan":
-        return _mobile_stylegan({path.name: path for path in files}, models)
-    return _stylegan2(files[0])
-
-
-def load_method(recipe: Recipe, name: str) -> Method:
-    """The method with the recipe's parameters and precision."""
+def method_networks(recipe: Recipe, name: str) -> dict[str, Network]:
+    """kind => the network of that kind which the method `name` of the recipe needs."""
     method = recipe.method(name)
-    precision = {"bfloat16": "bf16"}.get(recipe.resources.precision, recipe.resources.precision)
-    return replace(method, precision=precision) if hasattr(method, "precision") else method
+    wanted = {kind: getattr(method, kind, "auto") for kind in getattr(method, "needs", ())}
+    return {
+        kind: fitting(recipe, name, kind)
+        if address == "auto"
+        else _own(f"{name}_{kind}", kind, address, None)
+        for kind, address in wanted.items()
+    }
 
 
-def load_perceptual(recipe: Recipe, models: ModelStore) -> Any:
-    """The recipe's perceptual distance, on the CPU."""
-    from invertory.perceptual import Lpips, PixelPyramid
+def fitting(recipe: Recipe, method: str, kind: str) -> Network:
+    """The network of `kind` whose card says that it was made for the recipe's generator."""
+    generators = _generator_names(recipe)
+    stems = {name.removesuffix("_generator") for name in generators}
+    found = [
+        card
+        for card in ModelStore().cards()
+        if card.kind == kind
+        and not (method in ENCODERS and card.name.endswith(_others(method)))
+        and (
+            _plain(card.generator) in generators
+            or (not card.generator and card.name in {f"{stem}_{kind}" for stem in stems})
+        )
+    ]
+    if not found:
+        return _absent(recipe, method, kind)
 
-    name = recipe.perceptual.name
-    if name == "pixels":
-        return PixelPyramid()
-    card = PINNED[TRUNKS[name]]
-    return Lpips("alex" if name == "lpips_alex" else "vgg", models.fetch(card.source, card.sha256))
+    def rank(card: ModelCard) -> tuple[bool, bool, bool, str]:
+        is_trained = card.source.startswith("trained://")
+        is_own, is_last = card.name.endswith(method), card.name.endswith(ENCODERS[-1])
+        return is_trained, not is_own, not is_last, card.name
+
+    return Network(min(found, key=rank))
 
 
-def load_alignment(
-    recipe: Recipe, models: ModelStore, read: Callable[[str], bytes], stack: contextlib.ExitStack
-) -> Verb:
-    """The verb that makes crops; detectors close with `stack`."""
-    from ops.align import Align, CentreCrop
+def _others(method: str) -> tuple[str, ...]:
+    return tuple(name for name in ENCODERS if name != method)
 
-    how, limits = recipe.alignment, recipe.limits
-    if how.kind == "centre":
-        return CentreCrop(read, how.size_px, crop_format=how.format, max_pixels=limits.max_pixels)
-    return Align(
-        read,
-        _detector(recipe, models, stack),
-        how.size_px,
-        faces=how.faces,
-        max_faces=how.max_faces,
-        min_face_px=how.min_face_px,
-        transform_size=how.transform_size,
-        crop_format=how.format,
-        max_pixels=limits.max_pixels,
+
+def _absent(recipe: Recipe, method: str, kind: str) -> Network:
+    generator = recipe.generator.name
+    text = (
+        f"expected a network of kind {kind!r} made for the generator {generator!r}, got no card of "
+        f"one; train one (`invertory train --help` lists the trainings) or name its address: "
+        f"methods: {{{method}: {{{kind}: trained://NAME}}}}"
     )
+    return Network(_bare_card(f"{method}_{kind}", kind, "", ""), missing=text)
 
 
-def load_scorer(recipe: Recipe, models: ModelStore, stack: contextlib.ExitStack) -> Scorer:
-    """One scorer that gives every attribute of the recipe; it closes with `stack`."""
-    from invertory.scoring import Panel
-
-    return Panel(dict(_scorers(recipe, models, stack)))
-
-
-def load_direction(uri: str, models: ModelStore, component: int | None) -> Any:
-    from invertory.editing.directions import read_direction
-
-    return read_direction(models.fetch(uri), component=component)
+def _generator_names(recipe: Recipe) -> set[str]:
+    """Every name by which a card may call the recipe's generator."""
+    choice = recipe.generator
+    cards = {n.card.name for n in generator_networks(recipe).values()} - {PREVIEW_HEAD, "generator"}
+    weights = {choice.weights} if choice.weights else set()
+    return {_plain(name) for name in cards | weights | {choice.name}}
 
 
-def on(network: Any, device: Any) -> Any:
-    """The network on the device; what has no weights stays as it is."""
-    return network.to(device) if hasattr(network, "to") else network
-
-
-def _scorers(
-    recipe: Recipe, models: ModelStore, stack: contextlib.ExitStack
-) -> Iterator[tuple[str, tuple[Scorer, str]]]:
-    """attribute => (scorer, its name for the attribute)."""
-    from invertory.scoring import FaceScorer, OnnxScorer, Reading, TorchScorer
-
-    names = {n: how.score or n for n, how in recipe.attributes.items() if how.scorer == "mediapipe"}
-    if names:
-        card = PINNED["face-landmarker"]
-        weights = models.fetch(card.source, card.sha256)
-        face = stack.enter_context(FaceScorer(weights, sorted(set(names.values()))))
-        yield from ((attribute, (face, score)) for attribute, score in names.items())
-    for attribute, how in recipe.attributes.items():
-        if how.scorer == "mediapipe":
-            continue
-        reading = Reading(
-            outputs={attribute: how.output},
-            size_px=how.size_px,
-            mean=how.mean,
-            std=how.std,
-            channels=how.channels,
-            activation=how.activation,
-        )
-        kind = OnnxScorer if how.scorer == "onnx" else TorchScorer
-        yield attribute, (kind(models.fetch(how.uri, how.sha256), reading), attribute)
-
-
-def _detector(recipe: Recipe, models: ModelStore, stack: contextlib.ExitStack) -> Any:
-    from invertory.landmarks import Dlib, YuNetMediaPipe
-
-    cards = [PINNED[name] for name in DETECTORS[recipe.alignment.detector]]
-    files = [models.fetch(card.source, card.sha256) for card in cards]
-    if recipe.alignment.detector == "dlib":
-        return Dlib(files[0])
-    return stack.enter_context(YuNetMediaPipe(files[0], files[1]))
-
-
-def _mobile_stylegan(files: dict[str, Path], models: ModelStore) -> Generator:
-    """From the package's OpenVINO files, or from safetensors and JSON written by `state_dict`."""
-    from safetensors.torch import load_file
-
-    from invertory.generators.mobile_stylegan import MobileStyleGAN
-    from invertory.generators.preview import heads_from
-
-    names = [f"{n}Network.{s}" for n in ("Mapping", "Synthesis") for s in ("xml", "bin")]
-    if names[0] in files:
-        generator = MobileStyleGAN.from_openvino(*(files[name].read_bytes() for name in names))
-    else:
-        (weights,) = files.values()
-        config = json.loads(weights.with_suffix(".json").read_text())
-        generator = MobileStyleGAN.load(load_file(weights), config)
-    head = models.fetch(f"bundled://{PREVIEW_HEAD}")
-    return generator.attach_preview(*heads_from(load_file(head)))
-
-
-def _stylegan2(path: Path) -> Generator:
-    """From safetensors in NVIDIA's layout with the generator's arguments beside them as JSON."""
-    from safetensors.torch import load_file
-
-    from invertory.generators.stylegan2 import StyleGAN2
-
-    config = path.with_suffix(".json")
-    if not config.is_file():
-        raise FileNotFoundError(
-            f"expected the generator's arguments in {config}, got no such file; write them as "
-            'JSON: {"img_resolution": 256, "w_dim": 512, ...}'
-        )
-    return cast("Generator", StyleGAN2.load(load_file(path), json.loads(config.read_text())))
+def _plain(name: str) -> str:
+    return name.replace("-", "_")
 
 
 def _pinned(*names: str) -> dict[str, Network]:
     return {name: Network(PINNED[name]) for name in names}
 
 
-def _own(name: str, kind: str, uri: str, sha256: str | None) -> Network:
-    """A network of the user's, or a bundled one: its digest is taken from the file where it can."""
-    from resources.models import bundled_card
+def _carded(*names: str) -> dict[str, Network]:
+    """Pinned networks, or bundled ones."""
+    return {
+        name: Network(PINNED[name]) if name in PINNED else _by_card(f"bundled://{name}", name)
+        for name in names
+    }
 
-    if uri.startswith("bundled://"):
-        card = bundled_card(uri.removeprefix("bundled://"))
-        return Network(replace(card, kind=kind, sha256=card.sha256 or ""))
+
+def _by_card(uri: str, name: str, kind: str = "", sha256: str | None = None) -> Network:
+    """A bundled or trained network, missing where it has no card or another digest."""
+    try:
+        card = ModelStore().card(uri)
+    except (OSError, ValueError) as error:
+        text = f"{error}; `invertory train {uri.partition('://')[2]}` makes it"
+        return Network(_bare_card(name, kind, uri, ""), missing=text)
+    if sha256 and card.sha256 != sha256:
+        text = f"expected {uri} to have sha256 {sha256}, got a card with {card.sha256 or 'none'}"
+        return Network(card, missing=f"{text}; correct the recipe, or name the file itself")
+    return Network(card)
+
+
+def _way_out(name: str) -> str:
+    """What does without a network that could not be fetched."""
+    if name not in TRUNKS.values():
+        return ""
+    return f"; `perceptual: {{name: {FEATURES[0]}}}` needs no download"
+
+
+def _own(name: str, kind: str, uri: str, sha256: str | None) -> Network:
+    """A network of the user's, or a carded one: its digest is taken from the file where it can."""
+    if uri.startswith(CARDED):
+        return _by_card(uri, name, kind, sha256)
     if sha256 is None and "://" not in uri and Path(uri).is_file():
         sha256 = file_digest(Path(uri))
-    return Network(
-        ModelCard(name, kind, uri, sha256 or "", "{}", "not stated", "named by the recipe")
-    )
+    return Network(_bare_card(name, kind, uri, sha256 or ""))
+
+
+def _bare_card(name: str, kind: str, uri: str, sha256: str) -> ModelCard:
+    return ModelCard(name, kind, uri, sha256, "{}", "not stated", "named by the recipe")

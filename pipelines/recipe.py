@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
-from pipelines.recipe_checks import cross_check, method_of
-from pipelines.recipe_errors import RecipeError, problems_of
+from pipelines.recipe_checks import cross_check
+from pipelines.recipe_errors import RecipeError, document_at, problems_of
 from pipelines.recipe_parts import (
     Alignment,
     Attribute,
@@ -31,7 +31,8 @@ from pipelines.recipe_parts import (
     Sensor,
 )
 from pipelines.recipe_types import Name, Owner, Parameters
-from pipelines.yaml_lines import Document, Problem, read
+from pipelines.recipe_words import default_methods, method_of
+from pipelines.yaml_lines import Document, Problem
 
 __all__ = ["RECIPES", "Recipe", "RecipeError", "all_recipes", "load_recipe", "template"]
 
@@ -39,7 +40,7 @@ RECIPES: Final = Path(__file__).resolve().parents[1] / "recipes"
 
 
 class Recipe(Part):
-    """One pipeline. Only `name`, `collection` and `methods` must be given."""
+    """One pipeline. Only `name` and `collection` must be given."""
 
     name: Name
     """Prefix of the asset keys and folder in the store."""
@@ -57,9 +58,10 @@ class Recipe(Part):
     """The generator whose latents are sought."""
     perceptual: PerceptualChoice = PerceptualChoice()
     """The distance that inversion minimises."""
-    methods: Annotated[dict[Name, Parameters], Field(min_length=1)]
-    """Inversion methods by name (`invertory.inversion.METHODS`) with their parameters. Once loaded
-    the parameters are complete: what the recipe does not say has the method's default."""
+    methods: dict[Name, Parameters] = Field(default_factory=dict)
+    """Inversion methods by name (`invertory.inversion.METHODS`) with their parameters; without any
+    `in_domain`, where an encoder was made for the generator. Once loaded the parameters are
+    complete: what the recipe does not say has the method's default."""
     attributes: dict[Name, Attribute] = Field(default_factory=dict)
     """What is scored, and by what."""
     boundaries: dict[Name, Boundary] = Field(default_factory=dict)
@@ -107,6 +109,11 @@ class Recipe(Part):
         name = f"{self.name}_{mark}"
         return self.model_copy(update={"name": name, "collection": collection})
 
+    @property
+    def scored(self) -> list[str]:
+        """The attributes that are read off a picture, so that drawn and edited ones have them."""
+        return [name for name, how in self.attributes.items() if how.scorer != "labels"]
+
     def method(self, name: str) -> Any:
         """The method `name` of `METHODS` with this recipe's parameters."""
         return method_of(name, self.methods[name])
@@ -115,14 +122,7 @@ class Recipe(Part):
 def load_recipe(path: str | Path) -> Recipe:
     """Read and validate the recipe at `path`; raises RecipeError with every mistake in it."""
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RecipeError(path, [Problem(0, _missing(path))]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(path, [Problem(0, f"cannot be read as UTF-8 text: {error}")]) from None
-    document = read(text)
-    recipe, problems = _validated(document)
+    recipe, problems = _validated(document_at(path))
     if recipe is None or problems:
         raise RecipeError(path, problems)
     return recipe.model_copy(update={"methods": _complete(recipe)})
@@ -159,18 +159,14 @@ def _validated(document: Document) -> tuple[Recipe | None, list[Problem]]:
 
 def _what_is_whole(value: dict[str, Any], broken: set[str]) -> Recipe:
     """The recipe without its broken parts, so that the others can be checked against each other."""
-    stand_in = {"name": "x", "collection": {"uri": "x"}, "methods": {"x": {}}}
+    stand_in = {"name": "x", "collection": {"uri": "x"}}
     whole = {key: part for key, part in value.items() if key not in broken}
     return Recipe.model_validate({**stand_in, **whole})
 
 
 def _complete(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    return {name: asdict(recipe.method(name)) for name in recipe.methods}
-
-
-def _missing(path: Path) -> str:
-    known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-    return f"no such recipe; {'there are ' + known if known else 'the folder has none'}"
+    methods = recipe.methods or {name: {} for name in default_methods(recipe)}
+    return {name: asdict(method_of(name, given)) for name, given in methods.items()}
 
 
 def _recipe_or_error(path: Path) -> Recipe | RecipeError:

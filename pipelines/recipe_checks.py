@@ -1,24 +1,24 @@
-"""What a recipe's parts demand of each other, and of the registries of methods and generators."""
+"""What a recipe's parts demand of each other."""
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
-import inspect
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-from pipelines.recipe_errors import dotted, near, problems_of, unknown_key
-from pipelines.yaml_lines import Document, Path, Problem
+from pipelines.recipe_errors import near
+from pipelines.recipe_words import (
+    Finding,
+    attribute_findings,
+    collection_findings,
+    default_methods,
+    generator_findings,
+    method_findings,
+)
+from pipelines.yaml_lines import Document, Problem
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
-
-Finding = tuple[Path, str]
 
 
 def cross_check(recipe: Recipe, document: Document, broken: set[str]) -> list[Problem]:
@@ -31,104 +31,25 @@ def cross_check(recipe: Recipe, document: Document, broken: set[str]) -> list[Pr
     ]
 
 
-def registry(module: str, name: str) -> Mapping[str, Any]:
-    """A registry of the science, e.g. ("invertory.inversion", "METHODS"); imports torch."""
-    return getattr(importlib.import_module(module), name)
-
-
-def method_of(name: str, parameters: Mapping[str, Any]) -> Any:
-    """The method `name` with `parameters`; the rest has the method's defaults."""
-    return registry("invertory.inversion", "METHODS")[name](**parameters)
-
-
-def _methods(recipe: Recipe) -> Iterator[Finding]:
-    known = registry("invertory.inversion", "METHODS")
-    for name, parameters in recipe.methods.items():
-        if name not in known:
-            yield ("methods", name), f"unknown method {name!r}{near(name, known)}"
-        else:
-            yield from _parameters(known[name], parameters, ("methods", name))
-
-
-def _generator(recipe: Recipe) -> Iterator[Finding]:
-    known = registry("invertory.generators", "GENERATORS")
-    name, options = recipe.generator.name, recipe.generator.options
-    if name not in known:
-        yield ("generator", "name"), f"unknown generator {name!r}{near(name, known)}"
-        return
-    accepted = [
-        p.name
-        for p in inspect.signature(known[name]).parameters.values()
-        if p.kind is p.KEYWORD_ONLY or p.kind is p.POSITIONAL_OR_KEYWORD
-    ]
-    for key in options:
-        if key not in accepted:
-            path = ("generator", "options", key)
-            yield path, unknown_key(key, "generator.options", accepted)
-
-
-def _parameters(method: type, given: Mapping[str, Any], path: Path) -> Iterator[Finding]:
-    """Names and types of `given` against the fields of the dataclass `method`, then its own say."""
-    fields = _fields(method)
-    findings: list[Finding] = []
-    for key, value in given.items():
-        if key not in fields:
-            findings.append(((*path, key), unknown_key(key, dotted(path), fields)))
-            continue
-        findings += _typed(fields[key], value, (*path, key))
-    yield from findings
-    if not findings:
-        try:
-            method(**given)
-        except (ValueError, TypeError) as error:
-            yield path, f"{dotted(path)}: {error}"
-
-
-def _fields(method: type) -> dict[str, Any]:
-    """Name => type of what a dataclass takes; its class attributes may name types unknown here."""
-    written = {f.name: f.type for f in dataclasses.fields(method) if f.init}
-    names = vars(importlib.import_module(method.__module__))
-    return get_type_hints(SimpleNamespace(__annotations__=written), globalns=names)
-
-
-def _typed(hint: Any, value: Any, path: Path) -> Iterator[Finding]:
-    strict = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
-    try:
-        TypeAdapter(hint, config=strict).validate_python(value)
-    except ValidationError as error:
-        for problem in problems_of(error, Document(value, {}, [])):
-            yield path, f"{dotted(path)}: {problem.text.partition(': ')[2] or problem.text}"
-
-
-def _attributes(recipe: Recipe) -> Iterator[Finding]:
-    """MediaPipe's scores are known by name; a classifier's are known once it is loaded."""
-    for name, how in recipe.attributes.items():
-        if how.scorer != "mediapipe":
-            continue
-        known = _face_scores()
-        score = how.score or name
-        if score not in known:
-            path = ("attributes", name, "score") if how.score else ("attributes", name)
-            remedy = near(score, known)
-            yield path, f"MediaPipe has no score {score!r}{remedy}"
-
-
-def _face_scores() -> list[str]:
-    scoring = importlib.import_module("invertory.scoring")
-    return [*scoring.EXPRESSIONS, *scoring.POSE, *scoring.BLENDSHAPES]
-
-
 def _boundaries(recipe: Recipe) -> Iterator[Finding]:
     for name, how in recipe.boundaries.items():
         if (how.fit != "import" or how.calibrate) and name not in recipe.attributes:
             remedy = near(name, recipe.attributes) or "; add it there"
             yield ("boundaries", name), f"boundary {name!r} has no scorer in attributes{remedy}"
+        elif _needs_pictures(how) and name not in recipe.scored:
+            text = f"boundary {name!r} is to be fitted on draws, and labels say nothing of them"
+            yield ("boundaries", name), f"{text}; use fit: collection, or another scorer"
         for i, condition in enumerate(() if how.fit == "import" else how.conditions):
             path = ("boundaries", name, "conditions", i)
             if condition == name:
                 yield path, f"boundary {name!r} cannot be a condition of itself; remove it"
             elif condition not in recipe.boundaries:
                 yield path, _no_boundary(f"condition {condition!r}", condition, recipe)
+
+
+def _needs_pictures(how: Any) -> bool:
+    """True where draws from the generator have to be scored."""
+    return "samples" in {how.fit, getattr(how, "calibrate", None)}
 
 
 def _edits(recipe: Recipe) -> Iterator[Finding]:
@@ -148,8 +69,11 @@ def _edits(recipe: Recipe) -> Iterator[Finding]:
 
 def _augmentation_method(recipe: Recipe) -> Iterator[Finding]:
     wanted = recipe.augmentation
-    if wanted and wanted.method not in recipe.methods:
-        text = f"the recipe has no method {wanted.method!r}{near(wanted.method, recipe.methods)}"
+    if wanted is None:
+        return
+    methods = recipe.methods or default_methods(recipe)
+    if wanted.method not in methods:
+        text = f"the recipe has no method {wanted.method!r}{near(wanted.method, methods)}"
         yield ("augmentation", "method"), text
 
 
@@ -181,6 +105,9 @@ def _labelled(recipe: Recipe, role: str, name: str) -> Iterator[Finding]:
     if name not in recipe.attributes:
         remedy = near(name, recipe.attributes) or "; add it there"
         yield path, f"{role} {name!r} has no scorer in attributes{remedy}"
+    elif name not in recipe.scored:
+        text = f"{role} {name!r} has labels only, and a partner has to be scored anew"
+        yield path, f"{text}; give it a scorer that looks at pictures"
     if name not in recipe.boundaries:
         yield path, _no_boundary(f"{role} {name!r}", name, recipe)
         return
@@ -234,12 +161,13 @@ def _schedule(recipe: Recipe) -> Iterator[Finding]:
 
 
 CHECKS: Mapping[Callable[[Recipe], Iterator[Finding]], tuple[str, ...]] = {
-    _methods: ("methods",),
-    _generator: ("generator",),
-    _attributes: ("attributes",),
+    collection_findings: ("collection",),
+    method_findings: ("methods", "generator"),
+    generator_findings: ("generator",),
+    attribute_findings: ("attributes", "collection"),
     _boundaries: ("boundaries", "attributes"),
     _edits: ("edits", "boundaries"),
-    _augmentation_method: ("augmentation", "methods"),
+    _augmentation_method: ("augmentation", "methods", "generator"),
     _augmentation: ("augmentation", "attributes", "boundaries"),
     _export: ("export",),
     _schedule: ("schedule",),

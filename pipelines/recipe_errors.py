@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from pipelines.yaml_lines import Document, Problem
+from pipelines.yaml_lines import Document, Problem, read
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -47,6 +47,21 @@ class RecipeError(ValueError):
         )
 
 
+def document_at(path: Path, word: str = "recipe") -> Document:
+    """What the file says; raises RecipeError where it cannot be read. `word` is what it holds."""
+    try:
+        return read(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(path, [Problem(0, _missing(path, word))]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(path, [Problem(0, f"cannot be read as UTF-8 text: {error}")]) from None
+
+
+def _missing(path: Path, word: str) -> str:
+    known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+    return f"no such {word}; {'there are ' + known if known else 'the folder has none'}"
+
+
 def near(word: object, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" where something known resembles `word`, else what is known."""
     names = [str(name) for name in known]
@@ -63,10 +78,10 @@ def unknown_key(key: object, where: str, known: Iterable[str]) -> str:
     return f"unknown key {str(key)!r} in {where}{near(key, known)}"
 
 
-def dotted(path: Sequence[object]) -> str:
-    """("edits", 0, "steps") => "edits[0].steps"; the empty path is "the recipe"."""
+def dotted(path: Sequence[object], whole: str = "the recipe") -> str:
+    """("edits", 0, "steps") => "edits[0].steps"; the empty path is `whole`."""
     text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
-    return text.lstrip(".") or "the recipe"
+    return text.lstrip(".") or whole
 
 
 def shown(value: Any) -> str:
@@ -94,12 +109,14 @@ def _problem(details: "ErrorDetails", document: Document, model: type[BaseModel]
 
 def _text(details: "ErrorDetails", path: tuple[Any, ...], model: type[BaseModel] | None) -> str:
     kind, context = details["type"], details.get("ctx", {})
-    where, got = dotted(path), shown(details["input"])
+    whole = getattr(model, "WHOLE", "the recipe")
+    where, got = dotted(path, whole), shown(details["input"])
     match kind:
         case "extra_forbidden":
-            return unknown_key(path[-1], dotted(path[:-1]), known_keys(model, details["loc"][:-1]))
+            known = known_keys(model, details["loc"][:-1])
+            return unknown_key(path[-1], dotted(path[:-1], whole), known)
         case "missing":
-            return f"{dotted(path[:-1])} needs {path[-1]!r}; add it"
+            return f"{dotted(path[:-1], whole)} needs {path[-1]!r}; add it"
         case "union_tag_not_found":
             return f"{where} needs {context['discriminator']}; add it"
         case "union_tag_invalid":

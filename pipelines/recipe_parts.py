@@ -56,8 +56,9 @@ class Collection(Part):
         AfterValidator(distinct),
         Field(min_length=1, alias="uri"),
     ]
-    """A folder, tar, Parquet file, any fsspec address or pypi://package==version#glob; or a list
-    of such. A relative path starts at the current directory; `~` and `${NAME}` are expanded."""
+    """A folder, tar, Parquet file, any fsspec address, pypi://package==version#glob or drawn faces,
+    portraits://?num=200&seed=1; or a list of such. A relative path starts at the current directory;
+    `~` and `${NAME}` are expanded."""
     shard_size: int = Field(default=1000, ge=1, le=10_000)
     """Files a shard; what is once dealt to a shard stays there."""
     licence: str = "not stated"
@@ -107,7 +108,7 @@ class GeneratorChoice(Part):
     """The generator whose latents are sought."""
 
     name: str = "mobile_stylegan"
-    """A name of `invertory.generators.GENERATORS`."""
+    """`portraits`, which is bundled, or a name of `invertory.generators.GENERATORS`."""
     weights: Uri | None = None
     """Address of the weights; null takes the pinned default of this generator."""
     sha256: Digest | None = None
@@ -119,8 +120,17 @@ class GeneratorChoice(Part):
 class PerceptualChoice(Part):
     """The distance that inversion minimises and that `perceptual` reports."""
 
-    name: Literal["lpips_alex", "lpips_vgg", "pixels"] = "lpips_alex"
-    """`pixels` needs no weights and knows nothing of perception."""
+    name: Literal[
+        "auto",
+        "lpips_alex",
+        "lpips_vgg",
+        "portraits_classifier",
+        "portraits_discriminator",
+        "pixels",
+    ] = "auto"
+    """LPIPS, the features of a bundled network, or `pixels`, which needs no weights and knows
+    nothing of perception. `auto`: lpips_alex where it is at hand or can be fetched, else features.
+    The column of the table bears the name of what was measured."""
 
 
 class MediapipeScorer(Part):
@@ -130,6 +140,36 @@ class MediapipeScorer(Part):
     scorer: Literal["mediapipe"]
     score: str | None = None
     """MediaPipe's name of the score; null takes the name of the attribute."""
+
+
+class ClassifierScorer(Part):
+    """Probabilities of an attribute classifier of ours: one that is bundled, or trained here."""
+
+    TAGS: ClassVar = ("classifier",)
+    scorer: Literal["classifier"]
+    weights: Uri = "bundled://portraits_classifier"
+    """Address of the classifier, its card beside it."""
+    sha256: Digest | None = None
+    """Digest that the weights must have; null takes what the card says."""
+    score: str | None = None
+    """The classifier's name of the attribute; null takes the name here."""
+
+
+class LabelScorer(Part):
+    """A column of a table that comes with the collection; it says nothing of edited pictures."""
+
+    TAGS: ClassVar = ("labels",)
+    scorer: Literal["labels"]
+    uri: Uri | None = None
+    """Address of a CSV or Parquet file, or CelebA's .txt; null takes what a portraits:// collection
+    knows of its pictures."""
+    sha256: Digest | None = None
+    """Digest that the file must have."""
+    column: str | None = None
+    """Numbers or true and false; null takes the name of the attribute."""
+    key: str | None = None
+    """Column with the file names, or ends of paths; null takes one called file, file_name,
+    filename, image or image_id, or else the first."""
 
 
 class NetworkScorer(Part):
@@ -300,7 +340,9 @@ class Resources(Part):
     """Steps without a device that may run side by side."""
 
 
-Attribute = Annotated[MediapipeScorer | NetworkScorer, Field(discriminator="scorer")]
+Attribute = Annotated[
+    MediapipeScorer | ClassifierScorer | LabelScorer | NetworkScorer, Field(discriminator="scorer")
+]
 Boundary = Annotated[
     Annotated[FittedBoundary, Tag("fitted")] | Annotated[ImportedBoundary, Tag("imported")],
     Discriminator(lambda value: "imported" if _imports(value) else "fitted"),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pipelines.recipe import Recipe
     from resources.tables import Store
 
-METRICS = ("mse", "psnr_db", "ssim", "perceptual")
+METRICS = ("mse", "psnr_db", "ssim")  # and the perceptual distance, whose column names it
 MAX_REJECTS = 60
 
 
@@ -118,7 +118,7 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
             InversionShot(
                 method=method,
                 picture=row["synth"]["bytes"],
-                scores={name: row[name] for name in METRICS},
+                scores=_quality(row),
             )
             for method, row in found.rows("latents", crop_id)
         ],
@@ -191,14 +191,15 @@ def _summary(recipe: Recipe, chain: Chain, store: Store) -> Summary:
     keys = Keys(store)
     counts = {"files": sum(store.num_rows("entries", shard) for shard in keys.shards)}
     methods: dict[str, dict[str, list[float]]] = {}
+    perceptual = "perceptual"
     for stage in chain.stages:
         shards = [s for s in chain.shards(stage, keys) if keys(stage.table, s)]
         if stage.name in {"aligned", "edits", "augmentation", "exports"} and shards:
             counts[stage.table] = sum(store.num_rows(stage.table, shard) for shard in shards)
         if stage.name == "latents":
-            methods[stage.method or ""] = _metrics(
-                batch for s in shards for batch in store.read(stage.table, s, list(METRICS))
-            )
+            if shards:
+                perceptual = _perceptual(store.schema(stage.table, shards[-1]).names)
+            methods[stage.method or ""] = _metrics(store, stage.table, shards, perceptual)
     lines = [
         ModelLine(name=n.card.name, kind=n.card.kind, source=n.card.source, licence=n.card.licence)
         for n in networks_of(recipe).values()
@@ -209,13 +210,29 @@ def _summary(recipe: Recipe, chain: Chain, store: Store) -> Summary:
         counts=counts,
         models=lines,
         methods=methods,
-        perceptual=recipe.perceptual.name,
+        perceptual=perceptual.removeprefix("perceptual_"),
     )
 
 
-def _metrics(batches: Iterable[pa.RecordBatch]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {name: [] for name in METRICS}
-    for batch in batches:
-        for name in METRICS:
-            found[name] += batch.column(name).to_pylist()
+def _metrics(
+    store: Store, table: str, shards: Iterable[str], perceptual: str
+) -> dict[str, list[float]]:
+    """Every crop's metrics; of a distance that another network measured nothing is taken."""
+    found: dict[str, list[float]] = {name: [] for name in (*METRICS, "perceptual")}
+    for shard in shards:
+        own = _perceptual(store.schema(table, shard).names)
+        for batch in store.read(table, shard, [*METRICS, own]):
+            for name, values in _quality(batch.to_pydict()).items():
+                if name != "perceptual" or own == perceptual:
+                    found[name] += values
     return found
+
+
+def _quality(row: dict[str, Any]) -> dict[str, Any]:
+    """The metrics among a row's or a batch's columns; the distance is called `perceptual`."""
+    return {name: row[name] for name in METRICS} | {"perceptual": row[_perceptual(row)]}
+
+
+def _perceptual(columns: Iterable[str]) -> str:
+    """perceptual_<name of the distance>."""
+    return next(name for name in columns if name.startswith("perceptual"))

@@ -10,6 +10,9 @@ from pipelines.networks import (
     alignment_networks,
     direction_files,
     generator_networks,
+    method_networks,
+    networks_of,
+    perceptual_name,
     perceptual_networks,
     scoring_networks,
 )
@@ -25,7 +28,7 @@ CODE_VERSIONS: Mapping[str, str] = {
     "aligned": "1",
     "attributes": "1",
     "samples": "1",
-    "latents": "1",
+    "latents": "2",
     "boundaries": "1",
     "edits": "1",
     "augmentation": "1",
@@ -109,10 +112,14 @@ def _latents(recipe: Recipe, method: str) -> Stage:
             "method": method,
             "parameters": recipe.methods[method],
             "generator": recipe.config_for("generator"),
-            "perceptual": recipe.config_for("perceptual"),
+            "perceptual": {"name": perceptual_name(recipe)},
             "precision": recipe.resources.precision,
         },
-        models=_digests(generator_networks(recipe), perceptual_networks(recipe)),
+        models=_digests(
+            generator_networks(recipe),
+            perceptual_networks(recipe),
+            method_networks(recipe, method),
+        ),
         columns={
             **_same("aligned", "crop_id", "image_id"),
             "seed": ("aligned.crop_id",),
@@ -122,14 +129,7 @@ def _latents(recipe: Recipe, method: str) -> Stage:
 
 
 def _models(recipe: Recipe) -> Stage:
-    networks = _digests(
-        alignment_networks(recipe),
-        generator_networks(recipe),
-        perceptual_networks(recipe),
-        scoring_networks(recipe),
-        direction_files(recipe),
-    )
-    return _stage(recipe, "models", (), is_sharded=False, models=networks)
+    return _stage(recipe, "models", (), is_sharded=False, models=_digests(networks_of(recipe)))
 
 
 def _samples(recipe: Recipe) -> Stage:
@@ -142,7 +142,7 @@ def _samples(recipe: Recipe) -> Stage:
         config={
             "num_samples": number,
             "generator": recipe.config_for("generator"),
-            "attributes": recipe.config_for("attributes"),
+            "attributes": _scored(recipe),
         },
         models=_digests(generator_networks(recipe), scoring_networks(recipe)),
     )
@@ -175,7 +175,7 @@ def _edits(recipe: Recipe, method: str) -> Stage:
         config={
             "edits": recipe.config_for("edits"),
             "size_px": recipe.alignment.size_px,
-            "attributes": recipe.config_for("attributes"),
+            "attributes": _scored(recipe),
         },
         columns={
             **_same(f"latents/{method}", "crop_id", "image_id"),
@@ -251,6 +251,12 @@ def _exports(recipe: Recipe, how: Augmentation) -> Stage:
 def _same(table: str, *columns: str) -> dict[str, tuple[str, ...]]:
     """Columns that are taken over as they are."""
     return {name: (f"{table}.{name}",) for name in columns}
+
+
+def _scored(recipe: Recipe) -> dict[str, Any]:
+    """How those attributes are scored that drawn and edited pictures have too."""
+    told = recipe.config_for("attributes")
+    return {name: told[name] for name in recipe.scored}
 
 
 def _source(how: FittedBoundary | ImportedBoundary) -> str | None:

@@ -17,8 +17,8 @@ from ops import schemas
 from ops.streams import Chunk, Verb
 from pipelines.collection import Collection
 from pipelines.line import Line
+from pipelines.loading import on
 from pipelines.making import Making
-from pipelines.networks import on
 from pipelines.verbs_editing import augmentation, boundaries, edits, exports, samples
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _known_images(store: Store, shard: str) -> dict[str, str]:
 
 
 def _aligned(line: Line, store: Store, shard: str) -> Making:
-    from pipelines.networks import load_alignment
+    from pipelines.loading import load_alignment
 
     source = Collection(line.recipe, line.models)
 
@@ -92,11 +92,13 @@ def _aligned(line: Line, store: Store, shard: str) -> Making:
 
 def _attributes(line: Line, store: Store, shard: str) -> Making:
     from ops.label import Label
-    from pipelines.networks import load_scorer
+    from pipelines.labelling import load_labels
+    from pipelines.loading import load_scorer
 
     def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
         scorer = load_scorer(line.recipe, line.models, stack)
-        return Label([scorer], scorer.names)
+        labels = load_labels(line.recipe, line.models)
+        return Label([scorer], list(line.recipe.attributes), labels)
 
     return line.making(
         schemas.attributes(list(line.recipe.attributes)),
@@ -107,12 +109,18 @@ def _attributes(line: Line, store: Store, shard: str) -> Making:
 
 
 def _latents(line: Line, store: Store, shard: str) -> Making:
-    from ops.invert import Invert, latent_rows
-    from pipelines.networks import load_generator, load_method, load_perceptual
+    from ops.invert import Invert, has_state, latent_rows
+    from pipelines.loading import (
+        load_generator,
+        load_method,
+        load_method_networks,
+        load_perceptual,
+    )
 
     method = load_method(line.recipe, line.stage.method or "")
     generator = load_generator(line.recipe, line.models)
     perceptual = load_perceptual(line.recipe, line.models)
+    networks = load_method_networks(line.recipe, line.stage.method or "", line.models)
 
     def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
         assert lease is not None
@@ -120,13 +128,20 @@ def _latents(line: Line, store: Store, shard: str) -> Making:
             method=method,
             generator=on(generator, lease.device),
             perceptual=on(perceptual, lease.device),
+            networks={kind: on(network, lease.device) for kind, network in networks.items()},
             device=lease.device,
             batch_size=lease.batch_size,
         )
 
     rows = latent_rows(method, generator)
     return line.making(
-        schemas.latents(rows, generator.w_dim, method.terms),
+        schemas.latents(
+            rows,
+            generator.w_dim,
+            method.terms,
+            perceptual.name,
+            has_state=has_state(method),
+        ),
         build,
         lambda: store.read("aligned", shard, ["crop_id", "image_id", "crop"], batch_rows=64),
         store.num_rows("aligned", shard),

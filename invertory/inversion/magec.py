@@ -21,6 +21,7 @@ from invertory.inversion import NO_NETWORKS
 from invertory.inversion.budget import Budget
 from invertory.inversion.objective import Start, Tensors
 from invertory.inversion.view import View, squared_error
+from invertory.linknet import Editor  # a field's type, which recipes are checked by
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from invertory.classifier import AttributeClassifier
     from invertory.generators import Generator
     from invertory.inversion import Inversion, Space
-    from invertory.linknet import Editor, LinkNet
+    from invertory.linknet import LinkNet
     from invertory.perceptual import Perceptual
 
 

@@ -39,7 +39,5 @@ def test_missing_and_unknown_names_are_told_and_nothing_is_copied():
     assert torch.equal(network.weight, before)
 
 
-def test_every_architecture_can_be_loaded_and_tells_its_configuration():
-    for kind in ARCHITECTURES.values():
-        assert callable(kind.load)
-        assert isinstance(kind.config, property)
+def test_every_architecture_can_be_loaded():
+    assert all(callable(kind.load) for kind in ARCHITECTURES.values())

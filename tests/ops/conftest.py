@@ -79,7 +79,8 @@ def latents() -> pa.RecordBatch:
     """30 W+ latents as inversion leaves them, the rest of the columns not needed."""
     w = G.w_avg + 0.4 * torch.randn(30, 4, 12, generator=torch.Generator().manual_seed(5))
     ids = [f"{i:02d}:0" for i in range(30)]
-    fields = [schemas.latents(4, 12, ()).field(n) for n in ("crop_id", "image_id", "latent")]
+    schema = schemas.latents(4, 12, (), "pixels")
+    fields = [schema.field(n) for n in ("crop_id", "image_id", "latent")]
     return pa.RecordBatch.from_arrays(
         [pa.array(ids), pa.array(ids), pa.array(w.tolist(), schemas.latent_type(4, 12))],
         schema=pa.schema(fields),

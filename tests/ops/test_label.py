@@ -63,3 +63,28 @@ def test_only_asked_scores_must_be_finite():
 def test_a_name_must_come_from_one_scorer(scorers):
     with pytest.raises(ValueError, match=f"'redness' is given by {len(scorers)} scorers"):
         Label(scorers, ["redness"])
+
+
+class Known:
+    """The labels of pictures whose address is not empty."""
+
+    names = ("age",)
+
+    def find(self, uri):
+        return {"age": 7.0} if uri else BadScore("it has no address")
+
+
+def test_labels_stand_beside_scores():
+    batch = crops(10, 20)
+    batch = batch.set_column(2, "uri", pa.array(["a.jpg", ""]))
+    done = Label([Brightness()], ["age", "redness"], [Known()])(batch)
+    assert done.rows.to_pylist() == [
+        {"crop_id": "0:0", "image_id": "0", "score_age": 7.0, "score_redness": 10.0}
+    ]
+    assert done.rejects["error"].to_pylist() == ["it has no address"]
+
+
+def test_many_crops_are_scored_as_one_alone_is():
+    levels = [5 + i for i in range(70)]
+    done = Label([Brightness()], ["brightness"])(crops(*levels))
+    assert done.rows["score_brightness"].to_pylist() == levels

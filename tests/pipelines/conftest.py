@@ -124,6 +124,9 @@ class Place:
     def store(self) -> Store:
         return Store(os.environ["INVERTORY_STORE"], "toy")
 
+    def tables(self, recipe: str) -> Store:
+        return Store(os.environ["INVERTORY_STORE"], recipe)
+
     def write(self, recipe: dict[str, Any]) -> None:
         (self.folder / "toy.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
 

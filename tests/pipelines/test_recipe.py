@@ -43,7 +43,7 @@ def test_three_keys_make_a_recipe(tmp_path: Path) -> None:
     assert recipe.schedule is None
 
 
-@pytest.mark.parametrize("name", ["faces", "toy", "your_images"])
+@pytest.mark.parametrize("name", ["faces", "portraits", "toy", "your_images"])
 def test_the_recipes_of_the_repository_are_valid(name: str) -> None:
     assert load_recipe(RECIPES / f"{name}.yaml").name == name
 
@@ -78,9 +78,10 @@ def test_a_recipe_cannot_be_changed(tmp_path: Path) -> None:
 
 
 def test_a_mistyped_key_is_named_with_its_line_and_the_near_match(tmp_path: Path) -> None:
-    text = "name: tiny\ncollection: {uri: x}\nmetods: {projector: }\n"
+    text = "name: tiny\ncollection: {uri: x}\nmetods: {projector: }\ngenerator: {name: toy}\n"
     assert complaints(tmp_path, text) == [
-        "1: the recipe needs 'methods'; add it",
+        "1: the recipe needs 'methods'; add it (no encoder is known that was made for the "
+        "generator 'toy')",
         "3: unknown key 'metods' in the recipe; did you mean 'methods'?",
     ]
 
@@ -133,6 +134,12 @@ resources: {batch_size: 0}
         ("attributes: {x: {scorer: mediapipe, score: yaw}}", "no score 'yaw'"),
         ("attributes: {x: {scorer: onnx, sha256: a}}", "attributes.x needs 'uri'; add it"),
         ("attributes: {x: {}}", "attributes.x needs 'scorer'; add it"),
+        ("attributes: {x: {scorer: labels}}", "the collection has no labels of its own; name the"),
+        ("attributes: {x: {scorer: labels, colum: y}}", "did you mean 'column'?"),
+        ("generator: {name: portrait}", "did you mean 'portraits'?"),
+        ("generator: {name: stylegan2}", "generator 'stylegan2' needs weights"),
+        ("generator: {options: {seed: 1}}", "has its options from its weights' card"),
+        ("perceptual: {name: portraits_classifer}", "did you mean 'portraits_classifier'?"),
         ("attributes: {Xy: {scorer: mediapipe, score: smile}}", "expected lower-case letters"),
         ("boundaries: {smile: }", "boundary 'smile' has no scorer in attributes; add it there"),
         ("boundaries: {age: {import: x, fit: samples}}", "unknown key 'fit' in boundaries.age"),
@@ -209,6 +216,49 @@ def test_an_imported_target_needs_a_plane(tmp_path: Path) -> None:
     text += "augmentation: {method: projector, target: yaw_deg, protected: smile}\n"
     assert "is a bare direction; give its boundary" in complaints(tmp_path, text % "")[0]
     assert loaded(tmp_path, text % ", calibrate: samples").augmentation
+
+
+LABELLED = """\
+attributes:
+  smile: {scorer: mediapipe}
+  male: {scorer: labels, uri: ./labels.csv}
+boundaries: {smile: , male: {fit: %s}}
+"""
+
+
+def test_labels_say_nothing_of_draws(tmp_path: Path) -> None:
+    assert loaded(tmp_path, LEAST + LABELLED % "collection").scored == ["smile"]
+    (problem,) = complaints(tmp_path, LEAST + LABELLED % "samples")
+    assert "use fit: collection, or another scorer" in problem
+
+
+def test_a_partner_is_not_judged_by_labels(tmp_path: Path) -> None:
+    text = LEAST + LABELLED % "collection"
+    text += "augmentation: {method: projector, target: smile, protected: male}\n"
+    assert "protected 'male' has labels only" in complaints(tmp_path, text)[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("num=0", "expected num from 1"),
+        ("glases=1", "did you mean 'glasses'?"),
+        ("size_px=3", "expected size_px from 16 to 2048 px, got 3"),
+    ],
+)
+def test_portraits_that_cannot_be_drawn_are_refused(
+    tmp_path: Path, query: str, expected: str
+) -> None:
+    text = LEAST.replace("./pictures", f'"portraits://?{query}"')
+    (problem,) = complaints(tmp_path, text)
+    assert problem.startswith("2: collection.uri: ") and expected in problem
+
+
+def test_a_label_of_portraits_is_one_that_they_have(tmp_path: Path) -> None:
+    text = LEAST.replace("./pictures", '"portraits://?num=1"')
+    text += "attributes: {x: {scorer: labels, column: glases}}\n"
+    (problem,) = complaints(tmp_path, text)
+    assert "portraits:// has no column 'glases'; did you mean 'glasses'?" in problem
 
 
 def test_counts_of_the_export_come_in_pairs(tmp_path: Path) -> None:

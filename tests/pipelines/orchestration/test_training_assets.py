@@ -137,12 +137,11 @@ def test_every_training_is_an_asset_that_says_who_what_and_how(folder, tmp_path,
         assert len(spec.description or "") > 20
         assert "pytorch" in spec.kinds
         assert spec.code_version
-    deps = {dep.asset_key.to_user_string() for dep in served["models/portraits_generator"].deps}
-    assert deps == {"models/portraits_classifier"}
+    deps = {dep.asset_key.to_user_string() for dep in served["models/portraits_linknet"].deps}
+    assert deps == {"models/portraits_classifier", "models/portraits_generator"}
     guided = served["models/portraits_domain_guided_encoder"].deps
     assert {dep.asset_key.path[1] for dep in guided} == {
         "portraits_generator",
-        "portraits_conventional_encoder",
         "portraits_classifier",
     }
 

@@ -104,7 +104,7 @@ def page(server: Server) -> Iterator[Any]:
 
 
 def test_the_lineage_shows_every_table_by_its_name(page, server):
-    page.goto("/asset-groups")
+    page.goto("/locations/__repository__@invertory/asset-groups/toy/lineage")
     nodes = page.locator("[class*='AssetNode']")
     nodes.first.wait_for()
     for stage in server.world.chain.stages:
@@ -113,7 +113,7 @@ def test_the_lineage_shows_every_table_by_its_name(page, server):
 
 def test_no_window_hides_the_page(page):
     page.goto("/asset-groups")
-    page.get_by_text("aligned", exact=True).first.wait_for()
+    page.get_by_text("toy", exact=True).first.wait_for()
     assert page.get_by_text("Join the Dagster community").count() == 0
 
 

@@ -1,0 +1,60 @@
+"""Labels by the names of the files."""
+
+import pyarrow as pa
+import pytest
+
+from invertory.scoring import BadScore
+from ops.labels import LabelTable
+
+TABLE = pa.table({
+    "file": ["a.jpg", "sub/a.jpg", "b.jpg", "c.jpg"],
+    "old": [1, -1, None, 1],
+    "glasses": [True, False, True, False],
+    "word": ["x", "y", "z", "w"],
+})  # fmt: skip
+
+
+def labels(**options):
+    return LabelTable(TABLE, {"age": "old", "glasses": "glasses"}, **options)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("a.jpg", {"age": 1.0, "glasses": 1.0}),
+        ("s3://bucket/deep/sub/a.jpg", {"age": -1.0, "glasses": 0.0}),  # the longest end counts
+        ("/other/a.jpg", {"age": 1.0, "glasses": 1.0}),
+        ("pictures.tar::sub/a.jpg", {"age": -1.0, "glasses": 0.0}),
+        ("pictures.tar::a.jpg", {"age": 1.0, "glasses": 1.0}),
+    ],
+)
+def test_a_picture_is_found_by_the_end_of_its_path(uri, expected):
+    assert labels().find(uri) == expected
+
+
+def test_the_path_is_made_plain_first():
+    assert labels(plain=lambda uri: uri.replace("%2E", ".")).find("c%2Ejpg")["age"] == 1.0
+
+
+def test_a_missing_row_and_a_missing_label_are_reasons():
+    assert labels(source="mine.csv").find("bca.jpg") == BadScore("mine.csv has no row for it")
+    assert labels(source="mine.csv").find("b.jpg") == BadScore("mine.csv has no age for it")
+
+
+@pytest.mark.parametrize(
+    ("columns", "key", "expected"),
+    [
+        ({"age": "odl"}, None, "expected a column 'odl' in the table"),
+        ({"age": "old"}, "name", "expected a column 'name' in the table"),
+        ({"age": "old"}, "glasses", "expected a file name of its own in each row"),
+        ({"age": "word"}, None, "expected numbers or true and false in column 'word'"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(columns, key, expected):
+    with pytest.raises(ValueError, match=expected):
+        LabelTable(TABLE, columns, key=key)
+
+
+def test_without_a_known_key_the_first_column_is_taken():
+    found = LabelTable(TABLE.rename_columns(["who", "old", "glasses", "word"]), {"age": "old"})
+    assert found.find("a.jpg") == {"age": 1.0}
