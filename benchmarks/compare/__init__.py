@@ -1,0 +1,1 @@
+"""`make compare`: every method of inversion on the same held-out pictures, and what it claims."""

@@ -1,0 +1,95 @@
+"""Two analyses that need inversions of their own: the meaning of codes, and the time to quality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from benchmarks.compare.budgets import Arm, Budget
+from benchmarks.compare.domains import Domain, PictureSet
+from benchmarks.compare.reconstruction import SECONDS, invert, measured, rendered
+from benchmarks.compare.results import Results, Values
+from invertory.boundaries import Boundary
+from invertory.metrics.semantics import average_precision, judged
+from invertory.portraits.world import DECIDED
+
+PRECISION, NATIVE = "average precision", "average precision, native boundary"
+CODES, CLIMB = ("in_domain", "image2stylegan"), "to quality"
+
+
+def codes(
+    domain: Domain,
+    budget: Budget,
+    boundaries: Mapping[str, Boundary],
+    results: Results,
+    *,
+    batch: int,
+) -> None:
+    """In-Domain section 3.2: both methods' codes at equal, short budgets, as classifiers.
+
+    Over attributes: boundaries fitted on one half of the codes by the truth and judged on the
+    other; and the generator's own boundaries, judged on all. The row "chance" is the share of the
+    portraits that have the attribute.
+    """
+    chosen = domain.codes
+    if chosen is None or not len(chosen):
+        return
+    truth = chosen.truth(DECIDED)
+    results.put("codes", "chance", {PRECISION: truth.mean(0).double().numpy()})
+    for method in CODES:
+        arm = budget.arm(method, steps=budget.code_steps)
+        if domain.networks(arm) is None:
+            continue
+        found = invert(domain, arm, chosen.targets, batch=batch)
+        kept, told = found.w_plus[found.is_finite], truth[found.is_finite]
+        own = [average_precision(kept, told[:, i]) for i in range(len(DECIDED))]
+        native = [
+            judged(boundaries[name], kept, told[:, i]) if name in boundaries else float("nan")
+            for i, name in enumerate(DECIDED)
+        ]
+        results.put("codes", method, {PRECISION: np.array(own), NATIVE: np.array(native)})
+
+
+def to_quality(domain: Domain, budget: Budget, results: Results, *, num: int, batch: int) -> None:
+    """How long Image2StyleGAN takes to have In-Domain's loss of the same picture.
+
+    It gets the budgets of `climb`, each a run of its own as the schedule depends on it; a picture
+    needs the shortest that reaches the loss. One that none reaches counts with the longest, so the
+    factor is then too small.
+    """
+    arms = [budget.arm("in_domain")]
+    arms += [budget.arm("image2stylegan", steps=steps) for steps in budget.climb]
+    whole = domain.sets[0]
+    chosen = replace(whole, targets=whole.targets[:num], portraits=whole.portraits[:num])
+    if not budget.climb or any(domain.networks(arm) is None for arm in arms):
+        return
+    runs = [_loss_and_seconds(domain, arm, chosen, batch) for arm in arms]
+    (goal, spent), climbed = runs[0], runs[1:]
+    results.put(CLIMB, "in_domain", {SECONDS: np.full(len(goal), spent), "loss": goal})
+    results.put(CLIMB, "image2stylegan", seconds_to(goal, climbed))
+
+
+def seconds_to(goal: Values, climbed: list[tuple[Values, float]]) -> dict[str, Values]:
+    """Losses [N] to reach; (losses [N], seconds) of ever longer budgets => what each row needed."""
+    needed = np.full(len(goal), climbed[-1][1])
+    reached = np.zeros(len(goal))
+    for losses, seconds in reversed(climbed):
+        is_there = losses <= goal
+        needed[is_there] = seconds
+        reached[is_there] = 1.0
+    return {SECONDS: needed, "reached": reached, "loss": climbed[-1][0]}
+
+
+@torch.no_grad()
+def _loss_and_seconds(
+    domain: Domain, arm: Arm, chosen: PictureSet, batch: int
+) -> tuple[Values, float]:
+    """Both methods' common loss [N]: the mean square and the perceptual distance, weighed 1 : 1."""
+    with torch.enable_grad():
+        found = invert(domain, arm, chosen.targets, batch=batch, is_timed=True)
+    made = rendered(domain, found.w_plus, found.state, chosen.targets.shape[-1])
+    columns = measured(domain, chosen, made)
+    return columns["MSE"] + columns[domain.loss.name], found.seconds

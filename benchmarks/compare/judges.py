@@ -1,0 +1,68 @@
+"""What judges pictures: distances by the words of a recipe, and classifiers by their cards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from pipelines.loading import load_perceptual, on
+from pipelines.networks import FEATURES, TRUNKS, perceptual_name, perceptual_networks
+from resources.checkpoints import fetch_network, load_network
+from resources.models import ModelStore
+from resources.pinned import PINNED
+
+if TYPE_CHECKING:
+    import torch
+
+    from invertory.classifier import AttributeClassifier
+    from invertory.perceptual import Perceptual
+    from pipelines.recipe import Recipe
+
+CANNOT = (OSError, ValueError, RuntimeError, ImportError)  # what a missing network raises
+
+
+def distances(
+    recipe: Recipe, absent: dict[str, str], device: torch.device
+) -> tuple[Perceptual, list[Perceptual]]:
+    """(what is minimised, all that is measured in, the first of which it is).
+
+    LPIPS is fetched where it is what is minimised, and measured besides where it is at hand.
+    """
+    chosen = perceptual_name(recipe)
+    found: dict[str, Perceptual] = {}
+    own = FEATURES if recipe.generator.name == "portraits" else ()  # they know no photographs
+    for word in dict.fromkeys((chosen, *own, "lpips_alex")):
+        try:
+            found[word] = on(_distance(recipe, word, may_fetch=word == chosen), device)
+        except CANNOT as error:
+            absent[f"distance {word}"] = str(error)
+    if chosen not in found:
+        way = f"; `--perceptual {FEATURES[0]}` needs no download" if chosen in TRUNKS else ""
+        raise SystemExit(f"{chosen} is not at hand: {absent[f'distance {chosen}']}{way}")
+    return found[chosen], list(found.values())
+
+
+def classifier_at(
+    name: str, absent: dict[str, str], device: torch.device
+) -> AttributeClassifier | None:
+    """A classifier by its address or the name on its card; else None, and why in `absent`."""
+    models = ModelStore()
+    try:
+        uri = name if "://" in name or Path(name).is_file() else models.card(name).source
+        weights, card = fetch_network(uri, models)
+        return cast("AttributeClassifier", load_network(weights, card=card).to(device))
+    except CANNOT as error:
+        absent[name] = f"{error}; `invertory train` makes a classifier"
+        return None
+
+
+def _distance(recipe: Recipe, word: str, *, may_fetch: bool) -> Perceptual:
+    models = ModelStore()
+    named = recipe.perceptual.model_copy(update={"name": word})
+    named_recipe = recipe.model_copy(update={"perceptual": named})
+    missing = [n.missing for n in perceptual_networks(named_recipe).values() if n.missing]
+    if missing:
+        raise FileNotFoundError(missing[0])
+    if word in TRUNKS and not may_fetch and not models.is_at_hand(PINNED[TRUNKS[word]]):
+        raise FileNotFoundError(f"it was not fetched; `--perceptual {word}` fetches it")
+    return cast("Perceptual", load_perceptual(named_recipe, models))

@@ -1,0 +1,175 @@
+"""Pictures inverted by one arm, timed, and what is left of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, interpolate
+
+from benchmarks.compare.budgets import Arm
+from benchmarks.compare.domains import Domain, PictureSet
+from benchmarks.compare.results import Values
+from invertory.generators.state import synthesised
+from invertory.metrics.pixel import mse, psnr_db
+from invertory.metrics.ssim import ssim
+from invertory.portraits.world import DECIDED
+
+if TYPE_CHECKING:
+    from invertory.classifier import AttributeClassifier
+    from invertory.generators import Generator
+    from invertory.perceptual import Perceptual
+
+IDENTITY = "identity (cosine, classifier embedding)"
+AGREEMENT = "attribute agreement"
+SECONDS = "seconds a picture"
+RENDER_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Inverted:
+    """On the CPU, rows in the order of the pictures."""
+
+    w_plus: Tensor  # [N, num_ws, w_dim]
+    state: Mapping[str, Tensor]
+    is_finite: Tensor  # [N]
+    seconds: float  # a picture, of the warm batched run
+
+    def rows(self, index: Tensor) -> Inverted:
+        state = {name: tensor[index] for name, tensor in self.state.items()}
+        return Inverted(self.w_plus[index], state, self.is_finite[index], self.seconds)
+
+
+def invert(
+    domain: Domain, arm: Arm, targets: Tensor, *, batch: int, is_timed: bool = False
+) -> Inverted:
+    """`is_timed`: after a short run that loads kernels and lays weights out."""
+    networks = domain.networks(arm)
+    if networks is None:
+        raise FileNotFoundError(domain.absent[arm.name])
+    G, pictures = domain.generator, targets.to(domain.device)
+
+    def run(method_arm: Arm, some: Tensor) -> Inverted:
+        start = _now(domain.device)
+        found = method_arm.build().invert(
+            G,
+            some,
+            seeds=range(len(some)),
+            perceptual=domain.loss,
+            batch_size=batch,
+            networks=networks,
+        )
+        seconds = (_now(domain.device) - start) / len(some)
+        w_plus = found.latents.expand(-1, G.num_ws, -1).cpu()
+        state = {name: tensor.cpu() for name, tensor in found.state.items()}
+        return Inverted(w_plus, state, found.is_finite.cpu(), seconds)
+
+    if is_timed:
+        run(_short(arm), pictures[:batch])
+    return run(arm, pictures)
+
+
+@torch.no_grad()
+def rendered(domain: Domain, w_plus: Tensor, state: Mapping[str, Tensor], px: int) -> Tensor:
+    """[N, 3, px, px] in [-1, 1], on the CPU."""
+    found = []
+    for start in range(0, len(w_plus), RENDER_BATCH):
+        rows = slice(start, start + RENDER_BATCH)
+        some = {name: tensor[rows].to(domain.device) for name, tensor in state.items()}
+        made = _synthesis(domain.generator, w_plus[rows].to(domain.device), some, px)
+        made = made if made.shape[-1] == px else interpolate(made, (px, px), mode="area")
+        found.append(made.clamp(-1, 1).float().cpu())
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def measured(domain: Domain, chosen: PictureSet, made: Tensor) -> dict[str, Values]:
+    """Pictures [N, 3, H, H] against those of the set: every measure of a reconstruction."""
+    targets = chosen.targets
+    found = {
+        "MSE": mse(made, targets),
+        "PSNR (dB)": psnr_db(made, targets),
+        "SSIM": ssim(made, targets),
+    }
+    for perceptual in domain.measures:
+        found[perceptual.name] = _distance(domain, perceptual, made, targets)
+    if domain.classifier is not None:
+        found[IDENTITY] = cosine_similarity(embedding(domain, made), embedding(domain, targets))
+    if domain.referee is not None and chosen.portraits:
+        found |= agreement(scores_of(domain, domain.referee, made), chosen, domain.referee)
+    return {name: values.double().numpy() for name, values in found.items()}
+
+
+def agreement(
+    scores: Tensor, chosen: PictureSet, referee: AttributeClassifier
+) -> dict[str, Tensor]:
+    """Scores [N, A] of all that the referee knows, against the truth of the portraits.
+
+    Per picture the share of attributes that are told right, and each attribute by itself, 0 or 1.
+    """
+    names = [name for name in DECIDED if name in referee.attributes]
+    told = scores[:, [referee.attributes.index(name) for name in names]] > 0.5
+    is_right = (told == (chosen.truth(names) > 0.5)).float()
+    each = {f"{AGREEMENT}/{name}": is_right[:, i] for i, name in enumerate(names)}
+    return {AGREEMENT: is_right.mean(1)} | each
+
+
+@torch.no_grad()
+def scores_of(domain: Domain, judge: AttributeClassifier, pictures: Tensor) -> Tensor:
+    """[N, A] probabilities, on the CPU."""
+    parts = torch.split(pictures, RENDER_BATCH)
+    return torch.cat([judge.scores(part.to(domain.device)).float().cpu() for part in parts])
+
+
+def without_rejects(columns: dict[str, Values], is_finite: Tensor) -> dict[str, Values]:
+    """The same, with NaN in the rows that were rejected."""
+    keep = is_finite.numpy()
+    return {name: np.where(keep, values, np.nan) for name, values in columns.items()}
+
+
+def embedding(domain: Domain, pictures: Tensor) -> Tensor:
+    """[N, D] of the classifier, on the CPU."""
+    if domain.classifier is None:
+        raise ValueError("expected a classifier for its embedding, got none; pass one")
+    parts = torch.split(pictures, RENDER_BATCH)
+    with torch.no_grad():
+        return torch.cat([domain.classifier.embedding(p.to(domain.device)).cpu() for p in parts])
+
+
+def _distance(domain: Domain, perceptual: Perceptual, made: Tensor, targets: Tensor) -> Tensor:
+    found = []
+    for start in range(0, len(made), RENDER_BATCH):
+        rows = slice(start, start + RENDER_BATCH)
+        fa, fb = (perceptual.features(x[rows].to(domain.device)) for x in (made, targets))
+        found.append(perceptual.distance(fa, fb).float().cpu())
+    return torch.cat(found)
+
+
+def _synthesis(
+    generator: Generator, w_plus: Tensor, state: Mapping[str, Tensor], px: int
+) -> Tensor:
+    """Through the cheapest head that has `px`, unless a state belongs to the whole picture."""
+    if state or px > generator.preview_resolution:
+        return synthesised(generator, w_plus, state)
+    return generator.preview(w_plus, px)
+
+
+def _short(arm: Arm) -> Arm:
+    """The arm with a step of each kind that it has."""
+    method = arm.build()
+    steps = [name for name in arm.fields if name == "steps" or name.endswith("_steps")]
+    fewer = {name: min(int(getattr(method, name)), 2) for name in steps}
+    return Arm(arm.name, arm.method, {**arm.parameters, **fewer}, arm.is_ablation)
+
+
+def _now(device: torch.device) -> float:
+    """CPU time on one thread, as the machine may be shared; else the wall's."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    is_alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time() if is_alone else time.perf_counter()

@@ -1,0 +1,186 @@
+"""How near a generator of portraits is to the portraits: FID, KID, precision, recall, and a sheet.
+
+Every figure is beside that of portraits against other portraits, the best that can be had at this
+n. FID is biased by n, so compare it at equal n only; KID, times 1000 here, is not.
+
+    python benchmarks/generator_quality.py --generator bundled://portraits_generator --num 2000
+
+The classifier's features see what is told of a face; Inception's, which know photographs, the
+texture. Pictures are rounded to 8 bits, z is drawn at truncation psi 1, noise is the generator's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from invertory.images import to_tensor, to_uint8
+from invertory.metrics.inception import InceptionFeatures
+from invertory.metrics.quality import Embedding, SetComparison, compare_embedded, embed_set
+from invertory.portraits.dataset import prepare
+from resources.checkpoints import fetch_network, load_network
+from resources.models import ModelStore
+from resources.pinned import PINNED
+
+if TYPE_CHECKING:
+    from invertory.classifier import AttributeClassifier
+    from invertory.generators import Generator
+
+MODELS = ModelStore()
+GAP_PX = 12  # on the sheet, between the real ones above and the generated ones below
+
+
+def network(uri: str) -> nn.Module:
+    weights, card = fetch_network(uri, MODELS)
+    return load_network(weights, card=card)
+
+
+def made_pictures(
+    generator: Generator, num: int, *, seed: int, batch: int, psi: float, device: str
+) -> Iterator[Tensor]:
+    """Batches [N, 3, R, R] in [-1, 1], of 8 bits; picture i depends on the seed and i alone."""
+    for start in range(0, num, batch):
+        rows = range(start, min(start + batch, num))
+        draws = [torch.Generator().manual_seed(seed * 1_000_003 + row) for row in rows]
+        z = torch.stack([torch.randn(generator.z_dim, generator=rng) for rng in draws])
+        with torch.no_grad():
+            w = generator.w_avg.lerp(generator.mapping(z.to(device)), psi)
+            made = generator.synthesis(w[:, None].expand(-1, generator.num_ws, -1))
+        yield to_tensor(list(to_uint8(made)))
+
+
+def real_pictures(pictures: np.ndarray, batch: int) -> Iterator[Tensor]:
+    """Batches of uint8 [N, H, W, 3] => [N, 3, H, W] in [-1, 1]."""
+    for start in range(0, len(pictures), batch):
+        yield to_tensor(list(pictures[start : start + batch]))
+
+
+def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
+    """By name; on the device, under bf16 where it was asked for."""
+    found: dict[str, Embedding] = {}
+    if asked.classifier:
+        classifier = cast("AttributeClassifier", network(asked.classifier))
+        found["classifier"] = classifier.to(asked.device).embedding
+    if asked.inception:
+        path = MODELS.fetch(PINNED["inception-2015"].source)
+        found["inception"] = InceptionFeatures.read(path).to(asked.device)
+
+    def placed(embedding: Embedding) -> Embedding:
+        def embed(x: Tensor) -> Tensor:
+            kind = asked.device.partition(":")[0]
+            with torch.autocast(kind, torch.bfloat16, enabled=asked.bf16):
+                return embedding(x.to(asked.device))
+
+        return embed
+
+    return {name: placed(embedding) for name, embedding in found.items()}
+
+
+def sheet(real: np.ndarray, made: np.ndarray, columns: int) -> np.ndarray:
+    """uint8 [N, H, W, 3] each, N a multiple of `columns` => one picture, real above."""
+
+    def grid(pictures: np.ndarray) -> np.ndarray:
+        n, h, w, _ = pictures.shape
+        rows = pictures.reshape(n // columns, columns, h, w, 3).swapaxes(1, 2)
+        return rows.reshape(n // columns * h, columns * w, 3)
+
+    above, below = grid(real), grid(made)
+    gap = np.full((GAP_PX, above.shape[1], 3), 255, np.uint8)
+    return np.concatenate([above, gap, below])
+
+
+def write_sheet(path: Path, real: np.ndarray, made: Iterator[Tensor], columns: int) -> None:
+    drawn = np.concatenate([to_uint8(batch) for batch in made])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    both = sheet(np.asarray(real[: len(drawn)]), drawn, columns)
+    Image.fromarray(both).save(path, quality=92, subsampling=0)
+
+
+def print_table(rows: list[dict]) -> None:
+    print("| features | portraits against | n each | FID | KID x 1000 | precision | recall |")
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            "| {features} | {against} | {n_made} | {fid:.2f} | {k:.2f} ± {s:.2f} | {precision:.3f} "
+            "| {recall:.3f} |".format(k=1000 * row["kid"], s=1000 * row["kid_std"], **row)
+        )
+
+
+def row(features: str, against: str, found: SetComparison) -> dict:
+    return {"features": features, "against": against} | asdict(found)
+
+
+def judged(asked: argparse.Namespace, generator: Generator, folder: Path) -> list[dict]:
+    """A row per embedding and set; writes the sheet on its way."""
+    options = {"size_px": generator.resolution, "processes": asked.processes}
+    real = prepare(folder / "real", asked.num, seed=asked.seed, **options).pictures
+    other = prepare(folder / "other", asked.num, seed=asked.seed + 1, **options).pictures
+    draw = {"seed": asked.seed, "batch": asked.batch, "psi": asked.psi, "device": asked.device}
+    if asked.sheet:
+        columns = asked.sheet_columns
+        num = min(asked.sheet_rows, asked.num // columns) * columns
+        write_sheet(asked.sheet, real, made_pictures(generator, num, **draw), columns)
+    rows = []
+    for name, embedding in embeddings(asked).items():
+        reference = embed_set(real_pictures(real, asked.batch), embedding)
+        baseline = embed_set(real_pictures(other, asked.batch), embedding)
+        made = embed_set(made_pictures(generator, asked.num, **draw), embedding)
+        rows.append(row(name, "generated", compare_embedded(reference, made)))
+        rows.append(row(name, "other portraits", compare_embedded(reference, baseline)))
+    return rows
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--generator", default="bundled://portraits_generator")
+    parser.add_argument("--classifier", default="bundled://portraits_classifier", help="'': none")
+    parser.add_argument("--inception", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--num", type=int, default=2000, help="pictures of each set")
+    parser.add_argument("--seed", type=int, default=700_001, help="of portraits no training saw")
+    parser.add_argument("--psi", type=float, default=1.0)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="embed in bf16: faster, less exact")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1, help="of the renderer")
+    parser.add_argument("--folder", type=Path, help="keep the portraits here (default: nowhere)")
+    parser.add_argument("--sheet", type=Path, help="such as docs/portraits_generator.jpg")
+    parser.add_argument("--sheet-columns", type=int, default=12)
+    parser.add_argument("--sheet-rows", type=int, default=4, help="of each kind")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = arguments()
+    torch.set_num_threads(asked.threads)
+    start = time.perf_counter()
+    generator = cast("Generator", network(asked.generator).to(asked.device))
+    with contextlib.ExitStack() as stack:
+        folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        rows = judged(asked, generator, folder)
+    settings = {name: str(v) if isinstance(v, Path) else v for name, v in vars(asked).items()}
+    told = {"settings": settings, "rows": rows, "took_s": round(time.perf_counter() - start, 1)}
+    if asked.json:
+        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+    print(json.dumps(told))
+    print()
+    print_table(rows)
+
+
+if __name__ == "__main__":
+    main()

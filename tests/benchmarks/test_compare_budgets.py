@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import pytest
+
+from benchmarks.compare.budgets import BUDGETS, FACES, PORTRAITS, Budget
+from benchmarks.compare.reconstruction import _short
+from invertory.inversion import METHODS
+
+
+@pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
+def test_every_method_is_compared_and_can_be_built(budget: Budget) -> None:
+    arms = list(budget.arms())
+    assert [arm.name for arm in arms if not arm.is_ablation] == list(METHODS)
+    assert len({arm.name for arm in arms}) == len(arms)
+    for arm in arms:
+        assert isinstance(arm.build(), METHODS[arm.method])
+
+
+def test_a_new_method_gets_what_the_common_budget_says_of_its_fields(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @dataclass(frozen=True)
+    class New:
+        steps: int = 900
+        strength: float = 1.0
+
+    monkeypatch.setitem(METHODS, "new", New)
+    arm = next(arm for arm in PORTRAITS.arms() if arm.name == "new")
+    built = asdict(arm.build())  # type: ignore[call-overload]
+    assert built == {"steps": PORTRAITS.common["steps"], "strength": 1.0}
+
+
+def test_ablations_differ_from_their_method_by_what_they_name() -> None:
+    arms = {arm.name: arm for arm in PORTRAITS.arms()}
+    plain, ablated = arms["magec"].build(), arms["magec, without its term"].build()
+    assert ablated.magec_weight == 0  # type: ignore[attr-defined]
+    assert ablated.steps == plain.steps  # type: ignore[attr-defined]
+
+
+def test_a_warm_up_has_few_steps_of_each_kind() -> None:
+    arm = PORTRAITS.arm("image2stylegan_plus", noise_steps=9)
+    short = _short(arm).build()
+    assert (short.steps, short.noise_steps) == (2, 2)  # type: ignore[attr-defined]
+
+
+def test_budgets_are_stated_for_both_domains() -> None:
+    assert FACES.common["preview"] is True
+    assert PORTRAITS.climb == tuple(sorted(PORTRAITS.climb))
