@@ -45,19 +45,32 @@ def wholes(state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[s
 
 def truncated(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """delta [N, first, ...] => the nearest product of that rank (Eckart and Young): up, down."""
-    matrix = delta.flatten(2)
+    matrix = delta.float().flatten(2)
     u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
     root = s[:, :rank].sqrt()  # to both, so that half precision suits both
     return u[:, :, :rank] * root[:, None], root[:, :, None] * vt[:, :rank]
 
 
+def cut(state: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
+    """Whole changes of matrices and kernels to that rank, where this is smaller."""
+    found: dict[str, Tensor] = {}
+    for name, change in state.items():
+        first, rest = change.shape[1:2].numel(), change.shape[2:].numel()
+        if change.ndim < 3 or rank * (first + rest) >= first * rest:
+            found[name] = change
+            continue
+        weight = name.removesuffix(DELTA)
+        found[weight + UP], found[weight + DOWN] = truncated(change, rank)
+    return found
+
+
 def coded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Every entry in 8 bits, but those with few values to a channel."""
+    """Every entry in 8 bits; in float16 those with few values to a channel."""
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
         axes = [axis for axis in range(1, tensor.ndim) if axis != _channel(name, tensor)]
         if not axes or tensor[0].numel() < FEW * tensor.shape[_channel(name, tensor)]:
-            found[name] = tensor
+            found[name] = tensor.to(torch.float16)
             continue
         peak = tensor.abs().amax(axes, keepdim=True).to(torch.float16)
         step = peak.float().clamp_min(torch.finfo(torch.float16).tiny) / LEVELS

@@ -47,8 +47,12 @@ class Inversion:
 class Method(Protocol):
     """A method of inversion with its hyper-parameters."""
 
-    space: ClassVar[Space]
     kind: ClassVar[Literal["optimisation", "feed_forward"]]
+
+    @property
+    def space(self) -> Space:
+        """Of the latents."""
+        ...
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -88,6 +92,7 @@ from invertory.inversion.image2stylegan_plus import Image2StyleGANPlus  # noqa: 
 from invertory.inversion.in_domain import InDomain  # noqa: E402
 from invertory.inversion.magec import Magec  # noqa: E402
 from invertory.inversion.projector import Projector  # noqa: E402
+from invertory.inversion.pti import PivotalTuning  # noqa: E402
 
 METHODS: dict[str, type[Method]] = {
     "conventional_encoder": ConventionalEncoder,
@@ -99,4 +104,5 @@ METHODS: dict[str, type[Method]] = {
     "in_domain": InDomain,
     "magec": Magec,
     "projector": Projector,
+    "pti": PivotalTuning,
 }

@@ -64,6 +64,7 @@ class Engine:
 
     steps: int
     target_loss: float | None = None  # a row whose weighted total is at or below it has finished
+    target_term: tuple[str, float] | None = None  # the same of one term, unweighted
     adam: RowAdam = field(default_factory=RowAdam)
     precision: Precision = "float32"  # bf16: networks under autocast, variables stay float32
     execution: Execution = "eager"  # the other two keep a batch's size to its end
@@ -164,6 +165,9 @@ class Engine:
         is_done = row["step"] >= self.steps
         if self.target_loss is not None:
             is_done = is_done | (totals <= self.target_loss)
+        if self.target_term is not None:
+            name, limit = self.target_term
+            is_done = is_done | (terms[:, list(objective.weights).index(name)] <= limit)
         is_sound = is_known & (is_done | _rows_finite(gradients, is_known))
         row["is_finite"] = row["is_finite"] & (is_sound | ~row["is_active"])
         is_moving = row["is_active"] & is_sound & ~is_done
@@ -233,7 +237,7 @@ def _rows_finite(gradients: Mapping[str, Tensor], like: Tensor) -> Tensor:
     """=> [B] bool: every gradient of the row is finite."""
     is_finite = torch.ones_like(like)
     for gradient in gradients.values():
-        is_finite = is_finite & torch.isfinite(gradient).flatten(1).all(1)
+        is_finite = is_finite & torch.isfinite(gradient).reshape(len(like), -1).all(1)
     return is_finite
 
 
