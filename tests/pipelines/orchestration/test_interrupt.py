@@ -39,6 +39,16 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
         time.sleep(0.1)
 
 
+def ended(process: subprocess.Popen, timeout_s: float) -> tuple[str, str]:
+    """What it said; one that does not end is killed, for it would hold the device for ever."""
+    try:
+        return process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+
+
 def test_one_interrupt_ends_a_run_of_several_shards(make_world):
     world = make_world("abcdef", **LONG)
     process = start(world, "run", str(world.folder / "recipes" / "toy.yaml"))
@@ -46,13 +56,13 @@ def test_one_interrupt_ends_a_run_of_several_shards(make_world):
     wait_for(lock, process)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=30)
+    out, errors = ended(process, 90)
     assert process.returncode == 130, out + errors
     assert "the same command goes on where this one stopped" in errors
     assert world.store.shards("images") == ["shard-000001"]
 
     world.change(**SHORT)
     process = start(world, "run", str(world.folder / "recipes" / "toy.yaml"))
-    out, errors = process.communicate(timeout=60)
+    out, errors = ended(process, 180)
     assert process.returncode == 0, out + errors
     assert not list(world.chain.pending(world.store))
