@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.recipe_words import field_types
@@ -112,22 +113,10 @@ def _stylegan2(work: Work) -> Training:
     )
 
 
-def _classifier(work: Work) -> Training:
-    from invertory.training.classifier import ClassifierTraining
-
-    return ClassifierTraining(work.settings, work.portraits, work.compute)
-
-
-def _parser(work: Work) -> Training:
-    from invertory.training.parsing import ParserTraining
-
-    return ParserTraining(work.settings, work.portraits, work.compute)
-
-
-def _landmarks(work: Work) -> Training:
-    from invertory.training.landmarks import RegressorTraining
-
-    return RegressorTraining(work.settings, work.portraits, work.compute)
+def _labelled(address: str, work: Work) -> Training:
+    """The trainer on labelled portraits at module:class."""
+    training: Training = imported(address)(work.settings, work.portraits, work.compute)
+    return training
 
 
 def _conventional_encoder(work: Work) -> Training:
@@ -178,21 +167,21 @@ TRAINERS = {
     ),
     "classifier": Trainer(
         settings="invertory.training.classifier:ClassifierSettings",
-        build=_classifier,
+        build=partial(_labelled, "invertory.training.classifier:ClassifierTraining"),
         gives=("classifier",),
         takes=("portraits",),
         mixes=True,
     ),
     "parser": Trainer(
         settings="invertory.training.parsing:ParserSettings",
-        build=_parser,
+        build=partial(_labelled, "invertory.training.parsing:ParserTraining"),
         gives=("parser",),
         takes=("portraits",),
         mixes=True,
     ),
     "landmarks": Trainer(
         settings="invertory.training.landmarks:RegressorSettings",
-        build=_landmarks,
+        build=partial(_labelled, "invertory.training.landmarks:RegressorTraining"),
         gives=("landmarks",),
         takes=("portraits",),
         mixes=True,

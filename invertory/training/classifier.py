@@ -29,9 +29,8 @@ from invertory.portraits.attributes import (
 )
 from invertory.portraits.counterfactual import RANGES
 from invertory.training.compute import Compute
+from invertory.training.labelled import Labelled
 from invertory.training.portrait_augmentation import Augmentation
-from invertory.training.portrait_batches import PortraitMix
-from invertory.training.supervised import Supervised, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +46,6 @@ THRESHOLDS: Final = {
         ("mouth_open", "mouth_open_amount", MOUTH_OPEN_FROM),
     )
 }
-_AUGMENT = 1  # stream of a step's draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +67,7 @@ class ClassifierSettings:
     seed: int = 0
 
 
-class ClassifierTraining:
+class ClassifierTraining(Labelled[AttributeClassifier]):
     """See `invertory.training.loop.Training`. `sets` by name, shares in the order of the sets."""
 
     name = "attribute_classifier"
@@ -77,10 +75,8 @@ class ClassifierTraining:
     def __init__(
         self, settings: ClassifierSettings, sets: Mapping[str, PortraitSet], compute: Compute
     ) -> None:
-        self.config, self._compute = settings, compute
-        self.mix = PortraitMix(sets, settings.shares, held_out=settings.held_out, compute=compute)
-        network = seeded(self._fresh, settings.seed)
-        self._supervised = Supervised(network, settings, compute)
+        self.config = settings
+        super().__init__(settings, sets, compute)
 
     def _fresh(self) -> AttributeClassifier:
         """Untrained, its continuous attributes standardised over held-out rows of all sets."""
@@ -97,19 +93,10 @@ class ClassifierTraining:
         network.spread.copy_(labels[:, len(BINARY) :].std(0).clamp_min(1e-3))
         return network
 
-    @property
-    def average(self) -> AttributeClassifier:
-        return self._supervised.average
-
-    @property
-    def batch_size(self) -> int:
-        return self.config.batch_size
-
     def step(self, step: int) -> dict[str, Tensor]:
         """One step on one batch; the losses are means over pictures and attributes."""
         settings = self.config
-        rows = self.mix.batch(self.batch_size, seed=settings.seed, step=step)
-        rng = self._compute.rng(settings.seed, step, _AUGMENT)
+        rows, rng = self._drawn(step)
         changes = settings.augmentation.draw(self.batch_size, rng)
         pictures = changes.pictures(self.mix.pictures(rows), rng)
         labels = changes.attributes(self.mix.labels(rows, "attributes"), ATTRIBUTES)
@@ -164,15 +151,5 @@ class ClassifierTraining:
             ]
         return torch.cat(raw), self.mix.labels({name: rows}, "attributes")
 
-    def sheet(self) -> Tensor | None:
-        """None: a classifier makes no pictures."""
-        return None
-
     def networks(self) -> dict[str, nn.Module]:
         return {"classifier": self.average}
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._supervised.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._supervised.load_state_dict(state)

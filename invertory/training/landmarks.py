@@ -6,7 +6,7 @@ L1 distance of shares of the side; AdamW with a cosine schedule; an average of t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,8 @@ from torch.nn import functional
 
 from invertory.landmark_regression import LandmarkRegressor
 from invertory.training.compute import Compute
+from invertory.training.labelled import Labelled
 from invertory.training.portrait_augmentation import Augmentation
-from invertory.training.portrait_batches import PortraitMix
-from invertory.training.supervised import Supervised, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 MOVED_ABOUT: Final = Augmentation(
     moved=0.9, shift=0.16, turn_deg=20.0, scale=0.4, colour=0.06, padding="border"
 )
-_AUGMENT, _MOVED = 1, 2  # streams of a step's draws; of the held-out rows that are moved
+_MOVED = 2  # stream of the held-out rows that are moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,7 @@ class RegressorSettings:
     seed: int = 0
 
 
-class RegressorTraining:
+class RegressorTraining(Labelled[LandmarkRegressor]):
     """See `invertory.training.loop.Training`. `sets` by name, shares in the order of the sets."""
 
     name = "landmark_regressor"
@@ -54,9 +53,8 @@ class RegressorTraining:
     def __init__(
         self, settings: RegressorSettings, sets: Mapping[str, PortraitSet], compute: Compute
     ) -> None:
-        self.config, self._compute = settings, compute
-        self.mix = PortraitMix(sets, settings.shares, held_out=settings.held_out, compute=compute)
-        self._supervised = Supervised(seeded(self._fresh, settings.seed), settings, compute)
+        self.config = settings
+        super().__init__(settings, sets, compute)
 
     def _fresh(self) -> LandmarkRegressor:
         """Untrained: the mean shape of held-out rows, whatever it is shown."""
@@ -68,19 +66,9 @@ class RegressorTraining:
         network.mean_shape.copy_((points.mean(0) + 0.5) / self.mix.size_px)
         return network
 
-    @property
-    def average(self) -> LandmarkRegressor:
-        return self._supervised.average
-
-    @property
-    def batch_size(self) -> int:
-        return self.config.batch_size
-
     def step(self, step: int) -> dict[str, Tensor]:
         """One step on one batch."""
-        settings = self.config
-        rows = self.mix.batch(self.batch_size, seed=settings.seed, step=step)
-        rng = self._compute.rng(settings.seed, step, _AUGMENT)
+        rows, rng = self._drawn(step)
         pictures, points = self._moved(rows, rng)
         with self._compute.autocast():
             told = self._supervised.network.shares(pictures)
@@ -125,18 +113,8 @@ class RegressorTraining:
             errors.append(normalised_error(told, points))
         return torch.cat(errors)
 
-    def sheet(self) -> Tensor | None:
-        """None: there are no pictures made."""
-        return None
-
     def networks(self) -> dict[str, nn.Module]:
         return {"landmarks": self.average}
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._supervised.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._supervised.load_state_dict(state)
 
 
 def normalised_error(told: Tensor, points: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ of the weights is kept.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,8 @@ from invertory.metrics.segments import confusion_of, intersection_over_union
 from invertory.parsing import FaceParser
 from invertory.portraits.attributes import SEGMENTS
 from invertory.training.compute import Compute
+from invertory.training.labelled import Labelled
 from invertory.training.portrait_augmentation import Augmentation
-from invertory.training.portrait_batches import PortraitMix
-from invertory.training.supervised import Supervised, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +38,6 @@ COLOURS: Final = (  # of the segments on sheets, RGB in [-1, 1]
     (0.6, -0.8, 0.9),
 )
 SHEET_COLUMNS: Final = 12
-_AUGMENT = 1  # stream of a step's draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +58,7 @@ class ParserSettings:
     seed: int = 0
 
 
-class ParserTraining:
+class ParserTraining(Labelled[FaceParser]):
     """See `invertory.training.loop.Training`. `sets` by name, shares in the order of the sets."""
 
     name = "face_parser"
@@ -68,25 +66,17 @@ class ParserTraining:
     def __init__(
         self, settings: ParserSettings, sets: Mapping[str, PortraitSet], compute: Compute
     ) -> None:
-        self.config, self._compute = settings, compute
-        self.mix = PortraitMix(sets, settings.shares, held_out=settings.held_out, compute=compute)
-        sizes = {"size_px": self.mix.size_px, "widths": settings.widths}
-        network = seeded(lambda: FaceParser(segments=SEGMENTS, **sizes), settings.seed)
-        self._supervised = Supervised(network, settings, compute)
+        self.config = settings
+        super().__init__(settings, sets, compute)
 
-    @property
-    def average(self) -> FaceParser:
-        return self._supervised.average
-
-    @property
-    def batch_size(self) -> int:
-        return self.config.batch_size
+    def _fresh(self) -> FaceParser:
+        sizes = {"size_px": self.mix.size_px, "widths": self.config.widths}
+        return FaceParser(segments=SEGMENTS, **sizes)
 
     def step(self, step: int) -> dict[str, Tensor]:
         """One step on one batch."""
         settings = self.config
-        rows = self.mix.batch(self.batch_size, seed=settings.seed, step=step)
-        rng = self._compute.rng(settings.seed, step, _AUGMENT)
+        rows, rng = self._drawn(step)
         changes = settings.augmentation.draw(self.batch_size, rng)
         pictures = changes.pictures(self.mix.pictures(rows), rng)
         labels = changes.segmentations(self.mix.labels(rows, "segmentations"))
@@ -140,12 +130,6 @@ class ParserTraining:
 
     def networks(self) -> dict[str, nn.Module]:
         return {"parser": self.average}
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._supervised.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._supervised.load_state_dict(state)
 
 
 def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,75 @@
+"""What the trainers on labelled portraits have in common: sets, batches, optimisation, state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol
+
+import torch
+from torch import Tensor
+
+from invertory.training.compute import Compute
+from invertory.training.portrait_batches import PortraitMix, Rows
+from invertory.training.supervised import Network, Schedule, Supervised, seeded
+
+if TYPE_CHECKING:
+    from invertory.portraits.dataset import PortraitSet
+
+_STEPS = 1  # stream of a step's draws
+
+
+class LabelledSettings(Schedule, Protocol):
+    """Settings of the optimisation and of the data."""
+
+    @property
+    def shares(self) -> Sequence[float]:
+        """Of the sets in a batch."""
+        ...
+
+    @property
+    def held_out(self) -> int:
+        """Rows of each set, twice."""
+        ...
+
+    @property
+    def seed(self) -> int: ...
+
+
+class Labelled(Generic[Network]):
+    """A `Training` less what is its own: a fresh network, a step, metrics, networks' names."""
+
+    def __init__(
+        self, settings: LabelledSettings, sets: Mapping[str, PortraitSet], compute: Compute
+    ) -> None:
+        self._settings, self._compute = settings, compute
+        self.mix = PortraitMix(sets, settings.shares, held_out=settings.held_out, compute=compute)
+        self._supervised = Supervised(seeded(self._fresh, settings.seed), settings, compute)
+
+    def _fresh(self) -> Network:
+        """The network, untrained; of `mix` it may look at held-out rows."""
+        raise NotImplementedError
+
+    @property
+    def average(self) -> Network:
+        """What is kept."""
+        return self._supervised.average
+
+    @property
+    def batch_size(self) -> int:
+        return self._settings.batch_size
+
+    def _drawn(self, step: int) -> tuple[Rows, torch.Generator]:
+        """The rows of a step, and where its augmentation is drawn from."""
+        seed = self._settings.seed
+        rows = self.mix.batch(self.batch_size, seed=seed, step=step)
+        return rows, self._compute.rng(seed, step, _STEPS)
+
+    def sheet(self) -> Tensor | None:
+        """None: no pictures are made."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._supervised.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._supervised.load_state_dict(state)
