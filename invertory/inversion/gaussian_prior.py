@@ -19,9 +19,7 @@ import torch
 
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.budget import Budget, Schedule
-from invertory.inversion.image2stylegan import mean_start
-from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.view import View, squared_error
+from invertory.inversion.image2stylegan import Embedding, mean_start
 from invertory.inversion.w_space import Whitening
 
 if TYPE_CHECKING:
@@ -29,44 +27,29 @@ if TYPE_CHECKING:
 
     from invertory.generators import Generator
     from invertory.inversion import Inversion, Space
-    from invertory.inversion.image2stylegan import Begin
+    from invertory.inversion.objective import Tensors
     from invertory.perceptual import Perceptual
 
 
 @dataclass(frozen=True, slots=True)
-class _Likely:
+class _Likely(Embedding):
     """Image2StyleGAN's losses and the prior's."""
 
-    method: GaussianPrior
-    view: View
-    begin: Begin
+    prior_weight: float
     whitening: Whitening
-    results: ClassVar[tuple[str, ...]] = ("w_plus",)
-    iterate: ClassVar[Literal["best", "last"]] = "best"
 
     @property
     def weights(self) -> Mapping[str, float]:
         method = self.method
-        weights = (method.mse_weight, method.perceptual_weight, method.prior_weight)
-        return dict(zip(method.terms, weights, strict=True))
-
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        return Start({"w_plus": self.begin(targets)}, self.view.constants(targets))
-
-    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        w_plus = variables["w_plus"]
-        synth = self.view.render(w_plus)
         return {
-            "mse": squared_error(synth, constants),
-            "perceptual": self.view.distance(synth, constants),
-            "prior": prior(w_plus, self.whitening),
+            "mse": method.mse_weight,
+            "perceptual": method.perceptual_weight,
+            "prior": self.prior_weight,
         }
 
-    def learning_rate(self, step: Tensor) -> Tensor:
-        return self.method.rate(step)
-
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        terms = Embedding.losses(self, variables, constants, step)
+        return terms | {"prior": prior(variables["w_plus"], self.whitening)}
 
 
 def prior(w_plus: Tensor, whitening: Whitening) -> Tensor:
@@ -116,6 +99,7 @@ class GaussianPrior(Budget):
             self,
             self.view(generator, perceptual, targets),
             partial(mean_start, generator, generator.num_ws),
+            self.prior_weight,
             Whitening.of(generator, self.w_samples),
         )
         outcome = self.engine().run(objective, targets, seeds=seeds, batch_size=batch_size)
