@@ -142,14 +142,13 @@ def test_pip_options_environment_over_files(
 ) -> None:
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
+    a, b, c, d = ((tmp_path / name).as_uri() for name in "abcd")
     config = tmp_path / "pip.conf"
-    config.write_text(
-        "[global]\nindex-url = file:///a\nextra-index-url =\n  file:///b\n  file:///c\n"
-    )
+    config.write_text(f"[global]\nindex-url = {a}\nextra-index-url =\n  {b}\n  {c}\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
-    assert sources(pip_options())[:3] == [("index_urls", f"file:///{x}") for x in "abc"]
-    monkeypatch.setenv("PIP_INDEX_URL", "file:///d")
-    assert sources(pip_options())[0] == ("index_urls", "file:///d")
+    assert sources(pip_options())[:3] == [("index_urls", x) for x in (a, b, c)]
+    monkeypatch.setenv("PIP_INDEX_URL", d)
+    assert sources(pip_options())[0] == ("index_urls", d)
 
 
 @pytest.mark.parametrize("uri", ["pypi://toy#a", "pypi://toy==1.0", "pypi://==1#a", "toy==1#a"])
