@@ -19,9 +19,11 @@ class _Kept:
 class Frozen:
     """A module's derived tensors, by name and dtype; computed anew when their parameter changes.
 
-    Nothing is kept of a parameter that is trained, nor under `torch.compile`, in inference mode or
-    while a CUDA graph is captured, where a kept tensor would outlive its meaning. Copies of the
-    module begin empty.
+    A change is seen by the parameter's address and version. A fused optimiser raises no version, so
+    nothing is kept of a parameter that has a gradient, though it be held still for a while: a
+    discriminator in its generator's step. Nothing is kept of one that is trained, nor under
+    `torch.compile`, in inference mode or while a CUDA graph is captured, where a kept tensor would
+    outlive its meaning. Copies of the module begin empty.
     """
 
     def __init__(self) -> None:
@@ -49,6 +51,7 @@ def _is_still(parameter: Tensor) -> bool:
         not torch.compiler.is_compiling()
         and type(parameter) is nn.Parameter
         and not parameter.requires_grad
+        and parameter.grad is None
         and not torch.is_inference_mode_enabled()
     )
 

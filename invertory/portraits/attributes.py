@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 SEGMENTS: Final = ("background", "skin", "hair", "eyes", "mouth", "clothes", "accessory", "ood")
 OOD_KINDS: Final = ("hat", "mask", "hand", "microphone", "text")
-BINARY: Final = (
+# Of the face itself, in the order in which they are decided: a group comes before what hangs on it.
+DECIDED: Final = (
     "male",
     "old",
     "light_skin",
@@ -28,9 +29,8 @@ BINARY: Final = (
     "glasses",
     "sunglasses",
     "earrings",
-    *OOD_KINDS,
-    "busy_background",
 )
+BINARY: Final = (*DECIDED, *OOD_KINDS, "busy_background")
 CONTINUOUS: Final = (
     "age_years",
     "yaw_deg",

@@ -12,13 +12,19 @@ from typing import Any, Final
 import numpy as np
 
 from invertory.portraits import palette
-from invertory.portraits.attributes import BINARY, LIGHT_SKIN_MONK, OLD_YEARS, OOD_KINDS
+from invertory.portraits.attributes import (
+    BINARY,
+    DECIDED,
+    LIGHT_SKIN_MONK,
+    OLD_YEARS,
+    OOD_KINDS,
+)
 from invertory.portraits.counterfactual import with_attribute
 from invertory.portraits.ood import draw_object
 from invertory.portraits.palette import Colour, jitter, mix
 from invertory.portraits.portrait import Portrait
 from invertory.portraits.streams import MAX_SEED, Stream, check_seed, normals, uniforms
-from invertory.portraits.world import DECIDED, World
+from invertory.portraits.world import World
 
 NUM_EVEN: Final = 96  # numbers a portrait may use of each kind; 57 even and 35 normal are in use
 TRAITS: Final = (

@@ -7,8 +7,14 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from invertory.portraits.attributes import BINARY, CONTINUOUS, OOD_KINDS, check_attribute
-from invertory.portraits.world import DECIDED, World
+from invertory.portraits.attributes import (
+    BINARY,
+    CONTINUOUS,
+    DECIDED,
+    OOD_KINDS,
+    check_attribute,
+)
+from invertory.portraits.world import World
 
 OTHERS: Final = ("ood", "ood_kinds", "background")
 

@@ -7,29 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from invertory.portraits.attributes import ATTRIBUTES, BINARY, OOD_KINDS, check_attribute
+from invertory.portraits.attributes import (
+    ATTRIBUTES,
+    BINARY,
+    DECIDED,
+    OOD_KINDS,
+    check_attribute,
+)
 from invertory.portraits.counterfactual import check_range
 
-# The order in which binary attributes are decided; a group must come before what hangs on it.
-DECIDED: Final = (
-    "male",
-    "old",
-    "light_skin",
-    "smile",
-    "mouth_open",
-    "bald",
-    "long_hair",
-    "curly_hair",
-    "bangs",
-    "blond_hair",
-    "grey_hair",
-    "beard",
-    "moustache",
-    "makeup",
-    "glasses",
-    "sunglasses",
-    "earrings",
-)
 _CONDITION: Final = re.compile(r"\s*(\w+)\s*\|\s*(not\s+)?(\w+)\s*")
 
 

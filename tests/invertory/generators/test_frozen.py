@@ -93,3 +93,16 @@ def test_a_generator_follows_its_weights() -> None:
     assert torch.equal(generator.synthesis(w_plus), fresh.synthesis(w_plus))
     assert not torch.allclose(generator.synthesis(w_plus), first)
     assert not [name for name in generator.state_dict() if "frozen" in name]
+
+
+def test_a_fused_step_is_seen_though_it_raises_no_version() -> None:
+    """As a discriminator: trained in its own step, held still in its generator's."""
+    counted = still()
+    parameter = counted.parameter
+    optimiser = torch.optim.Adam([parameter], lr=0.1, fused=True)
+    for _ in range(3):
+        parameter.requires_grad_(True)
+        counted.get().sum().backward()
+        optimiser.step()
+        parameter.requires_grad_(False)
+        assert torch.equal(counted.get(), 2 * parameter)
