@@ -4,7 +4,7 @@ The partner's latent has a closed form (`invertory.debias`); a linear plane is o
 picture is scored anew, and what did not come out as asked for is a reject.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,15 +70,12 @@ class Augment:
             for i, group in enumerate(groups)
             if (reason := self._why_not(group)) is not None
         ]
-        asked = [i for i, group in enumerate(groups) if group and self._why_not(group) is None]
+        asked = {i: g for i, g in enumerate(groups) if g and self._why_not(g) is None}
         if asked:
             images = batch.column("image_id").to_pylist()
-            latents = self._partners(batch, asked, groups)
-            known = read_states(batch)
-            pictures = self.renderer.render(latents, [known[i] for i in asked] if known else ())
-            for i, latent, found in zip(asked, latents, pictures, strict=True):
-                group = groups[i]
-                assert group is not None
+            for (i, group), (latent, found) in zip(
+                asked.items(), self._partners(batch, asked), strict=True
+            ):
                 reason = self._failure(group, found)
                 if isinstance(found, Failure) or reason is not None:
                     rejects.append(reject(ids[i], *(reason or ("failed", ""))))
@@ -109,19 +106,23 @@ class Augment:
         return None
 
     def _partners(
-        self, batch: pa.RecordBatch, asked: Sequence[int], groups: Sequence[Group | None]
-    ) -> Tensor:
-        """[len(asked), num_ws, w_dim] float32."""
-        latents = read_latents(batch.column("latent"))[list(asked)]
-        labels = torch.tensor([bool(group and group[1]) for group in (groups[i] for i in asked)])
-        return partner(
-            latents.expand(-1, self.renderer.generator.num_ws, -1),
+        self, batch: pa.RecordBatch, asked: Mapping[int, Group]
+    ) -> Iterator[tuple[Tensor, Rendered | Failure]]:
+        """Of the rows `asked`: the partner's latent [num_ws, w_dim] float32, and its picture."""
+        rows = list(asked)
+        origins = read_latents(batch.column("latent"))[rows]
+        origins = origins.expand(-1, self.renderer.generator.num_ws, -1)
+        latents = partner(
+            origins,
             self.target.boundary,
             self.protected.boundary,
             self.extra,
             min_distance=self.min_distance,
-            is_protected=labels,
+            is_protected=torch.tensor([group[1] for group in asked.values()]),
         )
+        known = read_states(batch)
+        states = [known[row] for row in rows] if known else ()
+        return zip(latents, self.renderer.render(latents, states, origins), strict=True)
 
     def _failure(self, group: Group, found: Rendered | Failure) -> tuple[str, str] | None:
         """(status, reason) why a picture is not the partner that was asked for."""

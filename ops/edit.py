@@ -70,7 +70,7 @@ class Edit:
         latents = torch.cat([self._move(w[None], spec) for w in w_plus for spec in self.specs])
         num_edits = len(names) // max(batch.num_rows, 1)
         states = [state for state in read_states(batch) for _ in range(num_edits)]
-        pictures = self.renderer.render(latents, states)
+        pictures = self.renderer.render(latents, states, w_plus.repeat_interleave(num_edits, 0))
         rows, rejects = [], []
         for name, latent, found in zip(names, latents, pictures, strict=True):
             if isinstance(found, Failure):

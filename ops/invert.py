@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from invertory.generators import Generator
-from invertory.generators.state import NO_STATE, State, pack, synthesised
+from invertory.generators.state import pack
 from invertory.images import decode, encode, to_tensor, to_uint8
 from invertory.inversion import Inversion, Method
+from invertory.inversion.drawing import drawn, has_state, maps_of
 from invertory.metrics.pixel import mse, psnr_db
 from invertory.metrics.ssim import ssim
 from invertory.perceptual import Perceptual
@@ -31,9 +32,16 @@ def latent_rows(method: Method, generator: Generator) -> int:
     return 1 if method.space == "w" else generator.num_ws
 
 
-def has_state(method: Method) -> bool:
-    """Whether its pictures need more than a latent: a column `state` then holds it."""
-    return bool(getattr(method, "has_state", False))
+def schema_of(method: Method, generator: Generator, perceptual: Perceptual) -> pa.Schema:
+    """Of the rows that `Invert` gives."""
+    return schemas.latents(
+        latent_rows(method, generator),
+        generator.w_dim,
+        method.terms,
+        perceptual.name,
+        has_state=has_state(method),
+        maps=maps_of(method),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +58,7 @@ class Invert:
 
     @property
     def schema(self) -> pa.Schema:
-        rows = latent_rows(self.method, self.generator)
-        return schemas.latents(
-            rows,
-            self.generator.w_dim,
-            self.method.terms,
-            self.perceptual.name,
-            has_state=has_state(self.method),
-        )
+        return schema_of(self.method, self.generator, self.perceptual)
 
     def __call__(self, batch: pa.RecordBatch) -> Chunk:
         ids = batch.column("crop_id").to_pylist()
@@ -84,14 +85,7 @@ class Invert:
     def _rows(
         self, batch: pa.RecordBatch, targets: Tensor, seeds: list[int], found: Inversion
     ) -> list[dict[str, Any]]:
-        synths = synthesise(
-            self.generator,
-            found.latents,
-            targets.shape[-1],
-            self.device,
-            self.batch_size,
-            found.state,
-        )
+        synths = self._synthesised(found, targets.shape[-1])
         scores = self._scores(synths, targets)
         return [
             {
@@ -103,6 +97,7 @@ class Invert:
                 "seed": seeds[i],
                 "loss": float(found.loss[i]),
                 "synth": self._picture(synths[i]),
+                **self._maps(found, i),
                 **{name: float(values[i]) for name, values in scores.items()},
                 **{f"loss_{term}": float(values[i]) for term, values in found.terms.items()},
                 **self._state(found, i),
@@ -114,6 +109,26 @@ class Invert:
         if not has_state(self.method):
             return {}
         return {"state": pack(found.state, row) if found.state else None}
+
+    def _maps(self, found: Inversion, row: int) -> dict[str, dict[str, bytes | None]]:
+        return {f"map_{name}": _grey(found.maps[name][row]) for name in maps_of(self.method)}
+
+    @torch.no_grad()
+    def _synthesised(self, found: Inversion, size_px: int) -> Tensor:
+        """What the latents and their state give: [N, 3, size_px, size_px] on the CPU."""
+        pictures = []
+        for i in range(0, len(found.latents), self.batch_size):
+            part = slice(i, i + self.batch_size)
+            latents = found.latents[part].to(self.device)
+            picture = drawn(
+                self.method,
+                self.generator,
+                latents.expand(-1, self.generator.num_ws, -1),
+                {name: tensor[part].to(self.device) for name, tensor in found.state.items()},
+                networks=self.networks,
+            )
+            pictures.append(resize(picture.clamp(-1, 1).float(), size_px).cpu())
+        return torch.cat(pictures)
 
     @torch.no_grad()
     def _scores(self, synths: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -140,27 +155,10 @@ class Invert:
         return {"bytes": data, "path": None}
 
 
-@torch.no_grad()
-def synthesise(
-    generator: Generator,
-    latents: Tensor,
-    size_px: int,
-    device: torch.device,
-    batch_size: int,
-    state: State = NO_STATE,
-) -> Tensor:
-    """latents [N, 1 or num_ws, w_dim] => pictures [N, 3, size_px, size_px] in [-1, 1], on the CPU.
-
-    The full synthesis is reduced by area averaging; where it is smaller it is enlarged bilinearly.
-    """
-    pictures = []
-    for i in range(0, len(latents), batch_size):
-        part = slice(i, i + batch_size)
-        w_plus = latents[part].to(device).expand(-1, generator.num_ws, -1)
-        beside = {name: tensor[part] for name, tensor in state.items()}
-        picture = synthesised(generator, w_plus, beside).clamp(-1, 1).float()
-        pictures.append(resize(picture, size_px).cpu())
-    return torch.cat(pictures)
+def _grey(values: Tensor) -> dict[str, bytes | None]:
+    """[1, h, w] in [0, 1] => the cell of a small grey picture."""
+    picture = to_uint8(2 * values.float().clamp(0, 1).expand(3, -1, -1) - 1)
+    return {"bytes": encode(picture, "png"), "path": None}
 
 
 def resize(pictures: Tensor, size_px: int) -> Tensor:

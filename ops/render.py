@@ -1,16 +1,18 @@
 """Latents to pictures with their scores: what sampling, editing and augmentation share."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from invertory.generators import Generator
-from invertory.generators.state import NO_STATE, State, synthesised, unpack
+from invertory.generators.state import NO_STATE, State, unpack
 from invertory.images import Pixels, encode, to_uint8
+from invertory.inversion import Method
+from invertory.inversion.drawing import drawn
 from invertory.scoring import BadScore, Scorer, Scores
 from ops.invert import resize
 from ops.label import score_pictures
@@ -39,6 +41,7 @@ class Renderer:
     """Draws latents with the generator and scores what it drew, a batch in memory at a time.
 
     `preview` draws by the generator's cheaper head where it has one: good enough to score by.
+    `method` is the one that the latents are of, with its networks; none: they are draws.
     """
 
     generator: Generator
@@ -49,19 +52,26 @@ class Renderer:
     preview: bool = False
     picture_format: PictureFormat = "png"
     picture_quality: int = 95
+    method: Method | None = None
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)
 
     def render(
-        self, latents: Tensor, states: Sequence[bytes | None] = ()
+        self,
+        latents: Tensor,
+        states: Sequence[bytes | None] = (),
+        origins: Tensor | None = None,
     ) -> Iterator[Rendered | Failure]:
         """latents [N, 1 or num_ws, w_dim] => N results, in order.
 
-        `states`, if any, has what each latent's picture needs beside it; None: nothing.
+        `states`, if any, has what each latent's picture needs beside it; None: nothing. `origins`,
+        shaped as `latents`, are those that were inverted, where `latents` are edits of them.
         """
+        before = latents if origins is None else origins
         for i in range(0, len(latents), self.batch_size):
             part = slice(i, i + self.batch_size)
             packed = [state for state in states[part] if state is not None]
             state = unpack(packed) if packed else NO_STATE
-            yield from self._scored(self._draw(latents[part], state))
+            yield from self._scored(self._draw(latents[part], before[part], state))
 
     def stored(self, pixels: Pixels) -> dict[str, bytes | None]:
         """The cell of a PICTURE column."""
@@ -69,14 +79,24 @@ class Renderer:
         return {"bytes": data, "path": None}
 
     @torch.no_grad()
-    def _draw(self, latents: Tensor, state: State) -> Tensor:
-        """[n, 1 or num_ws, w_dim] => [n, 3, size_px, size_px] float32 on the CPU."""
-        w_plus = latents.to(self.device, torch.float32).expand(-1, self.generator.num_ws, -1)
+    def _draw(self, latents: Tensor, origins: Tensor, state: State) -> Tensor:
+        """[n, 1 or num_ws, w_dim], twice => [n, 3, size_px, size_px] float32 on the CPU."""
+        w_plus = self._w_plus(latents)
         if self.preview and not state:
-            drawn = self.generator.preview(w_plus)
+            picture = self.generator.preview(w_plus)
         else:
-            drawn = synthesised(self.generator, w_plus, state)
-        return resize(drawn.float().clamp(-1, 1), self.size_px).cpu()
+            picture = drawn(
+                self.method,
+                self.generator,
+                w_plus,
+                {name: tensor.to(self.device) for name, tensor in state.items()},
+                origin=self._w_plus(origins),
+                networks=self.networks,
+            )
+        return resize(picture.float().clamp(-1, 1), self.size_px).cpu()
+
+    def _w_plus(self, latents: Tensor) -> Tensor:
+        return latents.to(self.device, torch.float32).expand(-1, self.generator.num_ws, -1)
 
     def _scored(self, pictures: Tensor) -> Iterator[Rendered | Failure]:
         """[n, 3, size_px, size_px] => n results, in order; scored together."""

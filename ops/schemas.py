@@ -96,12 +96,15 @@ def latents(
     perceptual: str,
     *,
     has_state: bool = False,
+    maps: Sequence[str] = (),
 ) -> pa.Schema:
     """One row: an inverted crop. `loss_<term>` are the unweighted terms at the kept iterate.
 
     `perceptual` is the name of the distance; its column bears it, for two of them do not compare.
+    `map_<name>` are small grey pictures of the inversion: masks, where black is 0 and white is 1.
     """
     state = _table(("state", pa.binary(), "null")) if has_state else ()  # float16 safetensors
+    pictures = _table(*((f"map_{name}", PICTURE) for name in maps))
     fields = _table(
         ("crop_id", pa.string()),
         ("image_id", pa.string()),
@@ -117,7 +120,7 @@ def latents(
         ("synth", PICTURE),
     )
     losses = [pa.field(f"loss_{term}", pa.float32(), nullable=False) for term in terms]
-    return pa.schema([*fields, *losses, *state])
+    return pa.schema([*fields, *pictures, *losses, *state])
 
 
 def perceptual_column(name: str) -> str:

@@ -83,11 +83,7 @@ def _methods_of(row: GalleryRow) -> list[str]:
 def _strip(row: GalleryRow, method: str, name: str, size_px: int) -> str:
     """Everything of one method: inversion, edits, partner."""
     groups = [
-        [
-            _figure(s.picture, size_px, "Inverted", f"{name}, {method}", _quality(s.scores))
-            for s in row.inversions
-            if s.method == method
-        ],
+        [_inversion(s, name, size_px) for s in row.inversions if s.method == method],
         [_edit(s, row, name, size_px) for s in row.edits if s.method == method],
         [
             _figure(
@@ -100,6 +96,16 @@ def _strip(row: GalleryRow, method: str, name: str, size_px: int) -> str:
     ]  # fmt: skip
     figures = '<i class="sep"></i>'.join("".join(group) for group in groups if group)
     return f'<div class="strip"><b title="{text(method)}">{text(method)}</b>{figures}</div>'
+
+
+def _inversion(shot: InversionShot, name: str, size_px: int) -> str:
+    """The picture, and what the method gives to look at beside it."""
+    about = f"{name}, {shot.method}"
+    maps = "".join(
+        _figure(data, size_px, title.replace("_", " ").capitalize(), f"{about}, {title}")
+        for title, data in shot.maps.items()
+    )
+    return _figure(shot.picture, size_px, "Inverted", about, _quality(shot.scores)) + maps
 
 
 def _edit(shot: EditShot, row: GalleryRow, name: str, size_px: int) -> str:

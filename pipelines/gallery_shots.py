@@ -9,11 +9,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class InversionShot:
-    """A crop inverted by one method; `scores` by the names of the table (psnr_db, ssim, ...)."""
+    """A crop inverted by one method; `scores` by the names of the table (psnr_db, ssim, ...).
+
+    `maps` are its masks and the like, by name.
+    """
 
     method: str
     picture: bytes
     scores: Mapping[str, float] = field(default_factory=dict)
+    maps: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -162,6 +162,8 @@ def contact_sheet_of(stage: Stage, store: Store, shard: str) -> str | None:
 
 def _pictures(store: Store, table: str, shard: str, column: str) -> Iterator[tuple[bytes, str]]:
     columns = ["crop_id", column]
+    maps = [name for name in store.schema(table, shard).names if name.startswith("map_")]
+    columns += maps
     if table.startswith("edits"):
         columns += ["attribute", "step"]
     if table.startswith("latents"):
@@ -169,6 +171,8 @@ def _pictures(store: Store, table: str, shard: str, column: str) -> Iterator[tup
     for batch in store.read(table, shard, columns=columns):
         for row in batch.to_pylist():
             yield row[column]["bytes"], _label(row)
+            for name in maps:
+                yield row[name]["bytes"], name.removeprefix("map_")
 
 
 def _label(row: dict[str, Any]) -> str:

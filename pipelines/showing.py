@@ -97,7 +97,7 @@ def _of(store: Store, table: str, shard: str, wanted: pa.Array) -> dict[str, lis
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     if store.footer(table, shard) is None:
         return found
-    columns = [name for name in store.schema(table, shard).names if name != "latent"]
+    columns = [n for n in store.schema(table, shard).names if n not in {"latent", "state"}]
     for batch in store.read(table, shard, columns, batch_rows=64):
         for row in batch.filter(pc.is_in(batch.column("crop_id"), value_set=wanted)).to_pylist():
             found[row["crop_id"]].append(row)
@@ -119,6 +119,7 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
                 method=method,
                 picture=row["synth"]["bytes"],
                 scores=_quality(row),
+                maps=_maps(row),
             )
             for method, row in found.rows("latents", crop_id)
         ],
@@ -142,6 +143,15 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
             for method, row in found.rows("augmentation", crop_id)
         ],
     )
+
+
+def _maps(row: dict[str, Any]) -> dict[str, bytes]:
+    """Masks and the like that the inversion gave, by name."""
+    return {
+        name.removeprefix("map_"): cell["bytes"]
+        for name, cell in row.items()
+        if name.startswith("map_")
+    }
 
 
 def _caption(recipe: Recipe, row: dict[str, Any]) -> str:

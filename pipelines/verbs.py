@@ -109,7 +109,7 @@ def _attributes(line: Line, store: Store, shard: str) -> Making:
 
 
 def _latents(line: Line, store: Store, shard: str) -> Making:
-    from ops.invert import Invert, has_state, latent_rows
+    from ops.invert import Invert, latent_rows, schema_of
     from pipelines.loading import (
         load_generator,
         load_method,
@@ -135,13 +135,7 @@ def _latents(line: Line, store: Store, shard: str) -> Making:
 
     rows = latent_rows(method, generator)
     return line.making(
-        schemas.latents(
-            rows,
-            generator.w_dim,
-            method.terms,
-            perceptual.name,
-            has_state=has_state(method),
-        ),
+        schema_of(method, generator, perceptual),
         build,
         lambda: store.read("aligned", shard, ["crop_id", "image_id", "crop"], batch_rows=64),
         store.num_rows("aligned", shard),

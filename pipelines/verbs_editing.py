@@ -16,6 +16,8 @@ from pipelines.loading import on
 from pipelines.making import Making
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from invertory.boundaries import Boundary
     from invertory.generators import Generator
     from resources.gpu import Lease
@@ -73,7 +75,7 @@ def edits(line: Line, store: Store, shard: str) -> Making:
     ]
 
     def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
-        renderer = _renderer(line, generator, stack, lease)
+        renderer = _renderer(line, generator, stack, lease, method=line.stage.method)
         return Edit(renderer=renderer, boundaries=boundaries, specs=specs)
 
     return line.making(
@@ -95,7 +97,7 @@ def augmentation(line: Line, store: Store, shard: str) -> Making:
 
     def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
         return Augment(
-            renderer=_renderer(line, generator, stack, lease),
+            renderer=_renderer(line, generator, stack, lease, method=line.stage.method),
             target=_label(line, store, boundaries, how.target),
             protected=_label(line, store, boundaries, how.protected),
             extra=[boundaries[name] for name in how.keep],
@@ -167,12 +169,21 @@ def _renderer(
     lease: Lease | None,
     *,
     preview: bool = False,
+    method: str | None = None,
 ) -> Any:
-    """Draws on the leased device and scores as the recipe says; crops' size, or the preview's."""
+    """Draws on the leased device and scores as the recipe says; crops' size, or the preview's.
+
+    Latents are drawn as `method` draws them.
+    """
+    from invertory.inversion.drawing import Drawing
     from ops.render import Renderer
-    from pipelines.loading import load_scorer
+    from pipelines.loading import load_method, load_method_networks, load_scorer
 
     assert lease is not None
+    drawing = load_method(line.recipe, method) if method else None
+    networks: dict[str, nn.Module] = {}
+    if method and isinstance(drawing, Drawing):
+        networks = load_method_networks(line.recipe, method, line.models)
     size_px = line.recipe.alignment.size_px
     return Renderer(
         generator=on(generator, lease.device),
@@ -182,6 +193,8 @@ def _renderer(
         batch_size=lease.batch_size,
         preview=preview,
         picture_format="jpeg",
+        method=drawing,
+        networks={kind: on(network, lease.device) for kind, network in networks.items()},
     )
 
 

@@ -4,6 +4,9 @@ A method is a frozen dataclass of its hyper-parameters (defaults are the paper's
 attributes (`space`, `terms`, `kind`, `needs`) and one verb, `invert`. Adding one takes its file and
 a line in `METHODS`; the recipe's choices, the assets and the contract test follow.
 
+Three more are for those that need them: `has_state` where a picture takes more than its latent,
+`maps` with the names of small pictures given beside it, and a verb `draw` (see `drawing`).
+
 Networks that a method needs beside the generator (an encoder, say) are named by kind in `needs`. It
 has a field of that name for their address, and is handed them as `networks`.
 """
@@ -42,6 +45,9 @@ class Inversion:
     terms: dict[str, Tensor]  # term => [N], unweighted, at the kept iterate
     is_finite: Tensor  # [N] bool
     state: dict[str, Tensor] = field(default_factory=dict)  # see `invertory.generators.state`
+    maps: dict[str, Tensor] = field(
+        default_factory=dict
+    )  # name => [N, 1, h, w] in [0, 1], to look at
 
 
 class Method(Protocol):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from invertory.boundaries import Boundary, unit
-from invertory.generators.state import unpack
+from invertory.generators import Generator
+from invertory.generators.state import State, unpack
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.images import Pixels, decode, encode, to_uint8
+from invertory.inversion import Inversion
 from invertory.inversion.image2stylegan import Image2StyleGAN
 from invertory.inversion.image2stylegan_plus import Image2StyleGANPlus
 from invertory.perceptual import PixelPyramid
@@ -105,3 +109,54 @@ def test_an_edit_of_no_length_is_the_picture_with_its_noise() -> None:
         )
         assert np.abs(drawn - synth).mean() < 2, "JPEG alone stands between them"
         assert np.abs(plain - synth).mean() > np.abs(drawn - synth).mean() + 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framed(Image2StyleGAN):
+    """Paints its state over what the latent gives, and the length of an edit into a corner."""
+
+    has_state: ClassVar[bool] = True
+    maps: ClassVar[tuple[str, ...]] = ("mask",)
+
+    def invert(self, generator: Generator, targets: Tensor, **rest: Any) -> Inversion:
+        found = Image2StyleGAN.invert(self, generator, targets, **rest)
+        mask = torch.zeros(len(targets), 1, 8, 8)
+        mask[:, :, :4] = 1
+        return replace(found, state={"frame": torch.ones(len(targets), 1)}, maps={"mask": mask})
+
+    def draw(
+        self, generator: Generator, w_plus: Tensor, state: State, *, origin: Tensor, **rest: Any
+    ) -> Tensor:
+        picture = generator.synthesis(w_plus)
+        picture[:, :, :4] = state["frame"][:, :, None, None].float()
+        picture[:, :, -1, -1] = (w_plus - origin).flatten(1).norm(dim=1)[:, None] / 10 - 1
+        return picture
+
+
+def test_a_method_that_draws_is_asked_for_every_picture_and_gives_its_maps() -> None:
+    framed = verb(Framed(steps=1))
+    rows = framed(crops(3)).rows
+    assert rows.schema.names[-2:] == ["loss_perceptual", "state"]
+    synth, mask = (decode(rows.column(c)[2]["bytes"].as_py()).pixels for c in ("synth", "map_mask"))
+    assert (synth[:3] > 200).all()
+    assert mask.shape == (8, 8, 3)
+    assert (mask[:4] == 255).all() and (mask[4:] == 0).all()
+    renderer = Renderer(
+        generator=G,  # type: ignore[arg-type]
+        scorer=Brightness(),
+        device=CPU,
+        size_px=16,
+        batch_size=2,
+        method=framed.method,
+    )
+    normal = unit(torch.ones(1, 8))
+    edit = Edit(
+        renderer=renderer,
+        boundaries={"bright": Boundary(normal=normal)},
+        specs=[EditSpec(attribute="bright", steps=(0.0, 4.0))],
+    )
+    edited = edit(rows.select(["crop_id", "image_id", "latent", "state"])).rows
+    pictures = [decode(cell["bytes"].as_py()).pixels for cell in edited.column("picture")]
+    corners = [int(p[-1, -1, 0]) for p in pictures]
+    length = 4 * G.num_ws**0.5 / 10
+    assert corners == [0, round(127.5 * length)] * 3

@@ -3,6 +3,7 @@ import io
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -322,3 +323,11 @@ def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
         assert tab.locator("dialog p").text_content() == "b.png, aligned"
         browser.close()
     assert said == []
+
+
+def test_masks_of_an_inversion_stand_beside_it() -> None:
+    shown = replace(row(), inversions=[replace(row().inversions[0], maps={"ood_mask": picture()})])
+    html = page(shown)
+    assert html.count("<figcaption>") == page(row()).count("<figcaption>") + 1
+    assert "a.png, projector, ood_mask" in html
+    assert "<b>Ood mask</b>" in html
