@@ -20,8 +20,8 @@ class Writer:
     The footer is given last, when counts and times are known.
     """
 
-    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
-        self.schema = schema
+    def __init__(self, file: IO[bytes], schema: pa.Schema, group_rows: int) -> None:
+        self.schema, self._group_rows = schema, group_rows
         self.num_rows = 0
         self._held: list[pa.RecordBatch] = []
         self._num_held = 0
@@ -41,11 +41,11 @@ class Writer:
         check_rows(batch, self.schema)
         self.num_rows += batch.num_rows
         while batch.num_rows:
-            taken = batch.slice(0, ROW_GROUP_ROWS - self._num_held)
+            taken = batch.slice(0, self._group_rows - self._num_held)
             self._held.append(taken)
             self._num_held += taken.num_rows
             batch = batch.slice(taken.num_rows)
-            if self._num_held == ROW_GROUP_ROWS:
+            if self._num_held == self._group_rows:
                 self._flush()
 
     def close(self, footer: Mapping[str, str]) -> None:
@@ -62,15 +62,20 @@ class Writer:
     def _flush(self) -> None:
         if self._num_held:
             group = pa.Table.from_batches(self._held, schema=self.schema)
-            self._writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+            self._writer.write_table(group, row_group_size=self._group_rows)
         self._held, self._num_held = [], 0
 
 
 @contextlib.contextmanager
-def writing(fs: fsspec.AbstractFileSystem, path: str, schema: pa.Schema) -> Iterator[Writer]:
+def writing(
+    fs: fsspec.AbstractFileSystem,
+    path: str,
+    schema: pa.Schema,
+    group_rows: int = ROW_GROUP_ROWS,
+) -> Iterator[Writer]:
     """A `Writer`; `path` holds the file when the block ends well, and must have been closed."""
     with replacing(fs, path) as file:
-        writer = Writer(file, schema)
+        writer = Writer(file, schema, group_rows)
         try:
             yield writer
         except BaseException:

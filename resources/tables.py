@@ -1,8 +1,9 @@
 """The store: one Parquet file per table and shard, on any fsspec root.
 
 `<root>/<recipe>/<table>/<shard>.parquet`; what failed lies in `<table>/_rejects/<shard>.parquet`,
-the chunks of an unfinished shard in `<table>/_parts/`. A file whose footer bears the wanted key is
-done. All that a kill can cost is the chunk that was being made.
+the states of inversions in `<table>/_state/` (see `asides`), the chunks of an unfinished shard in
+`<table>/_parts/`. A file whose footer bears the wanted key is done. All that a kill can cost is the
+chunk that was being made.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import fsspec
 import pyarrow as pa
 from pydantic import Field
 
+from resources import asides
 from resources.atomic import is_local, sweep
 from resources.footers import Published, check_name, given, told
 from resources.parquet import (
@@ -50,7 +52,8 @@ class Store:
     ) -> Iterator[pa.RecordBatch]:
         """The rows in batches of at most `batch_rows`, a row group in memory at a time."""
         try:
-            yield from read_file(self.fs, self._path(table, shard), columns, batch_rows)
+            path, aside = self._path(table, shard), self._path(table, shard, asides.FOLDER)
+            yield from asides.read_whole(self.fs, path, aside, columns, batch_rows)
         except FileNotFoundError as error:
             raise self._absent(table, shard) from error
 
@@ -66,7 +69,7 @@ class Store:
     ) -> pa.Table:
         """A small table as a whole."""
         batches = list(self.read(table, shard, columns))
-        schema = read_schema(self.fs, self._path(table, shard))
+        schema = self.schema(table, shard)
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
         return pa.Table.from_batches(batches, schema=schema)
@@ -111,7 +114,8 @@ class Store:
     def schema(self, table: str, shard: str) -> pa.Schema:
         """The columns of a published shard."""
         try:
-            return read_schema(self.fs, self._path(table, shard))
+            path, aside = self._path(table, shard), self._path(table, shard, asides.FOLDER)
+            return asides.whole_schema(self.fs, path, aside)
         except FileNotFoundError as error:
             raise self._absent(table, shard) from error
 
@@ -130,9 +134,15 @@ class Store:
             rejects=json.loads(footer.get("rejects", "{}")),
             elapsed_s=float(footer.get("elapsed_s", 0)),
             reused=reused,
-            size_bytes=self.fs.size(path),
+            size_bytes=self.fs.size(path) + self._aside_bytes(table, shard),
             uri=self.uri(table, shard),
         )
+
+    def _aside_bytes(self, table: str, shard: str) -> int:
+        try:
+            return int(self.fs.size(self._path(table, shard, asides.FOLDER)))
+        except FileNotFoundError:
+            return 0
 
     def uri(self, table: str, shard: str) -> str:
         """Where the file lies: a path on this host, else a URL."""
@@ -232,18 +242,36 @@ class Store:
                 writer.write(batch)
             text = told(footer, table, shard, num_inputs(chain), counts, elapsed_s)
             writer.close(text)
-        with writing(self.fs, self._path(table, shard), parts.schema) as writer:
-            for batch in parts.rows(chain):
-                writer.write(batch)
-            writer.close(text)
+        self._merge_rows(table, shard, text, parts, chain)
         return self.summary(table, shard, reused=False)
+
+    def _merge_rows(
+        self, table: str, shard: str, text: Mapping[str, str], parts: Parts, chain: list[Part]
+    ) -> None:
+        """The table's own file, after the one that lies aside where there is such a column."""
+        aside = asides.aside_schema(parts.schema)
+        path = self._path(table, shard, asides.FOLDER)
+        if aside is None:
+            with contextlib.suppress(FileNotFoundError):
+                self.fs.rm_file(path)
+        else:
+            with writing(self.fs, path, aside, asides.ROW_GROUP_ROWS) as writer:
+                for batch in parts.rows(chain):
+                    writer.write(batch.select(aside.names))
+                writer.close(text)
+        main = asides.main_schema(parts.schema)
+        with writing(self.fs, self._path(table, shard), main) as writer:
+            for batch in parts.rows(chain):
+                writer.write(batch.select(main.names))
+            writer.close(text)
 
     def _done(self, table: str, shard: str, key: str) -> Published | None:
         return self.summary(table, shard) if self.key(table, shard) == key else None
 
     def _sweep(self, table: str) -> None:
         folder = self._folder(table)
-        for path in (folder, f"{folder}/_rejects", *list_folder(self.fs, f"{folder}/_parts")):
+        beside = (f"{folder}/_rejects", f"{folder}/{asides.FOLDER[:-1]}")
+        for path in (folder, *beside, *list_folder(self.fs, f"{folder}/_parts")):
             sweep(self.fs, path)
 
     def _drop_parts(self, table: str, shard: str) -> None:
