@@ -30,6 +30,7 @@ from invertory.generators.mobile_layers import (
     inverse_haar,
 )
 from invertory.generators.preview import PreviewHead, head_widths
+from invertory.generators.stylegan2_layers import Hooks
 
 CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)  # at 4, 8, ... 512 px
 W_AVG_SAMPLES, W_AVG_SEED = 10_000, 0
@@ -91,42 +92,58 @@ class MobileStyleGAN(nn.Module):
         """z [N, z_dim] => w [N, w_dim]."""
         return self.mapping_network(z)
 
-    def synthesis(self, w_plus: Tensor) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => pictures [N, 3, resolution, resolution], about [-1, 1]."""
+    @property
+    def feature_shapes(self) -> dict[str, tuple[int, int]]:
+        """(channels, px) of each feature; hooks can change them."""
+        sizes = {f"b{4 * 2**i}": 4 * 2**i for i in range(len(self.channels))}
+        return {name: (self.channels[i], px) for i, (name, px) in enumerate(sizes.items())}
+
+    def synthesis(self, w_plus: Tensor, *, hooks: Hooks | None = None) -> Tensor:
+        """w_plus [N, num_ws, w_dim] => pictures [N, 3, resolution, resolution], about [-1, 1].
+
+        Of the hooks there are `after_block`; there is no RGB but the last.
+        """
         last = self.feature_names[-1]
-        x = self.features(w_plus, (last,))[last] * self.to_img_modulation(w_plus[:, -1])
+        x = self.features(w_plus, (last,), hooks)[last] * self.to_img_modulation(w_plus[:, -1])
         return inverse_haar(self.to_img(x))
 
-    def preview(self, w_plus: Tensor, min_px: int | None = None) -> Tensor:
+    def preview(
+        self, w_plus: Tensor, min_px: int | None = None, *, hooks: Hooks | None = None
+    ) -> Tensor:
         """w_plus [N, num_ws, w_dim] => [N, 3, preview_resolution, preview_resolution]; or the
         smallest preview of at least `min_px`.
         """
         enough = [head.resolution for head in self._heads() if head.resolution >= (min_px or 0)]
         is_free = min_px is not None and enough
-        return self.preview_at(w_plus, min(enough) if is_free else self.preview_resolution)
+        return self.preview_at(w_plus, min(enough) if is_free else self.preview_resolution, hooks)
 
-    def preview_at(self, w_plus: Tensor, resolution: int) -> Tensor:
+    def preview_at(self, w_plus: Tensor, resolution: int, hooks: Hooks | None = None) -> Tensor:
         """The picture at the resolution of one of the heads, or the whole one, by px."""
         if resolution == self.resolution:
-            return self.synthesis(w_plus)
+            return self.synthesis(w_plus, hooks=hooks)
         if str(resolution) not in self.heads:
             raise ValueError(
                 f"expected a resolution among {', '.join(self.heads)} or {self.resolution} px, got "
                 f"{resolution}; attach a head for it with attach_preview"
             )
         name = f"b{resolution}"
-        x = self.features(w_plus, (name,))[name]
+        x = self.features(w_plus, (name,), hooks)[name]
         return self.heads[str(resolution)](x, w_plus, self)
 
-    def features(self, w_plus: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+    def features(
+        self, w_plus: Tensor, names: tuple[str, ...], hooks: Hooks | None = None
+    ) -> dict[str, Tensor]:
         """Feature maps [N, C, px, px] of the named sizes; stops after the last one named."""
         self._check(w_plus, names)
+        after_block = (hooks or Hooks()).after_block
         found: dict[str, Tensor] = {}
         w = w_plus[:, 0]
         x = self.stem(self.constant * self.stem.modulation(w))
         for i, name in enumerate(self.feature_names):
             if i > 0:
                 x = self.blocks[i - 1](x, w_plus[:, 3 * i - 2 : 3 * i + 1])
+            if name in after_block:
+                x = after_block[name](x)
             if name in names:
                 found[name] = x
             if len(found) == len(set(names)):

@@ -161,12 +161,15 @@ class SynthesisNetwork(nn.Module):
         run = Pass(noise_mode, rng, hooks or Hooks())
         return self._run(w_plus, run, self.sizes_px[-1])[1][self.sizes_px[-1]]
 
-    def features(self, w_plus: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+    def features(
+        self, w_plus: Tensor, names: tuple[str, ...], hooks: Hooks | None = None
+    ) -> dict[str, Tensor]:
         """Outputs [N, C, r, r] of the named blocks (b4, b8, ...), with constant noise."""
         known = {f"b{px}": px for px in self.sizes_px}
         if not names or not set(names) <= set(known):
             raise ValueError(f"expected feature names among {', '.join(known)}, got {names}")
-        maps, _ = self._run(w_plus, Pass(), max(known[name] for name in names))
+        run = Pass(hooks=hooks or Hooks())
+        maps, _ = self._run(w_plus, run, max(known[name] for name in names))
         return {name: maps[known[name]] for name in names}
 
     def _run(
@@ -203,7 +206,10 @@ class StyleGAN2(nn.Module):
         self.z_dim, self.w_dim = self._config.z_dim, self._config.w_dim
         self.num_ws = self.synthesis.num_ws
         self.resolution = self.preview_resolution = self._config.img_resolution
-        self.feature_names = tuple(f"b{px}" for px in self.synthesis.sizes_px)
+        sizes_px = self.synthesis.sizes_px
+        self.feature_names = tuple(f"b{px}" for px in sizes_px)
+        # (channels, px) of each; their outputs can be changed by hooks
+        self.feature_shapes = {f"b{px}": (self._config.channels(px), px) for px in sizes_px}
         self.eval().requires_grad_(False)
 
     @property
@@ -241,13 +247,17 @@ class StyleGAN2(nn.Module):
         ends = ("conv0.weight", "conv1.weight", "torgb.weight")
         return {name: tensor for name, tensor in self.weights().items() if name.endswith(ends)}
 
-    def preview(self, w_plus: Tensor, min_px: int | None = None) -> Tensor:
+    def preview(
+        self, w_plus: Tensor, min_px: int | None = None, *, hooks: Hooks | None = None
+    ) -> Tensor:
         """The same as `synthesis`: no cheaper head is known for these weights."""
-        return self.synthesis(w_plus)
+        return self.synthesis(w_plus, hooks=hooks)
 
-    def features(self, w_plus: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+    def features(
+        self, w_plus: Tensor, names: tuple[str, ...], hooks: Hooks | None = None
+    ) -> dict[str, Tensor]:
         """Outputs [N, C, r, r] of the named blocks, with constant noise."""
-        return self.synthesis.features(w_plus, names)
+        return self.synthesis.features(w_plus, names, hooks)
 
     def broadcast(
         self, w: Tensor, *, truncation_psi: float = 1.0, truncation_cutoff: int | None = None

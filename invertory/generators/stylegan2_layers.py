@@ -35,12 +35,14 @@ class Hooks:
 
     `after_conv["b32.conv0"]`: (x [N, C, H, W], w [N, w_dim]) => x, after the modulated convolution
     and before noise, bias and activation (SAMM). `after_block["b32"]`: x => x, after the block's
-    last convolution; the block's own RGB is made from what came in (SAM). `low_rank["b32.conv0"]`
+    last convolution; the block's own RGB is made from what came in (SAM). `after_rgb["b32"]`:
+    picture [N, 3, 32, 32] => picture, with that RGB in it (SAM's edits). `low_rank["b32.conv0"]`
     and `low_rank["b32.torgb"]`: a change of that kernel for each row of the batch (PTI).
     """
 
     after_conv: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
     after_block: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    after_rgb: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     low_rank: Mapping[str, LowRank] = field(default_factory=dict)
 
 
@@ -232,6 +234,8 @@ class SynthesisBlock(nn.Module):
             own = run.hooks.low_rank.get(f"{self.name}.torgb")
             rgb = self.torgb(x, w[:, self.num_convs], own)
             picture = rgb if picture is None else picture + rgb
+            if self.name in run.hooks.after_rgb:
+                picture = run.hooks.after_rgb[self.name](picture)
         if self.name in run.hooks.after_block:
             x = run.hooks.after_block[self.name](x)
         return x, picture

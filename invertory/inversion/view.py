@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 if TYPE_CHECKING:
     from invertory.generators import Generator
+    from invertory.generators.stylegan2_layers import Hooks
     from invertory.perceptual import Perceptual
 
 
@@ -44,11 +45,11 @@ class View:
         made = generator.preview_resolution if preview else generator.resolution
         return cls(generator, perceptual, preview, min(made, targets.shape[-1], max_px))
 
-    def render(self, w_plus: Tensor) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px]."""
+    def render(self, w_plus: Tensor, **hooks: Hooks) -> Tensor:
+        """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px]; hooks where they are taken."""
         if not self.is_preview:
-            return self.resize(self.generator.synthesis(w_plus))
-        return self.resize(self.generator.preview(w_plus, self.size_px))
+            return self.resize(self.generator.synthesis(w_plus, **hooks))
+        return self.resize(self.generator.preview(w_plus, self.size_px, **hooks))
 
     def resize(self, pictures: Tensor) -> Tensor:
         """Area means; pictures of `size_px` stay as they are."""
