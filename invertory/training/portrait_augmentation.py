@@ -98,6 +98,10 @@ class Changes:
         """Indices [N, H, W] => int64, moved as the pictures were."""
         return self._warped(labels[:, None].float(), "nearest")[:, 0].long()
 
+    def maps(self, values: Tensor) -> Tensor:
+        """Values [N, C, H, W] => the same, moved as the pictures were."""
+        return self._warped(values, "bilinear")
+
     def landmarks(self, points: Tensor, size_px: int) -> Tensor:
         """[N, 68, 2] px (x, y) in iBUG order => the same, moved as the pictures were."""
         places = 2 * (points + 0.5) / size_px - 1  # pixel centres, as grid_sample counts
