@@ -1,0 +1,72 @@
+"""Random maps of latent spaces over pictures, for SAM's encoders to be trained with.
+
+Parmar et al. 2022, https://arxiv.org/abs/2206.08357, train theirs with predicted maps. Ours are
+drawn, so that no predictor is needed and every threshold works afterwards: a row's map is one space
+everywhere, or a space for each of the picture's segments, or for each of a few cells around random
+points (what a map without refinement may look like). Spaces are disjoint, and equally likely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+NUM_CELLS = 6
+
+
+def checked_shares(shares: Sequence[float]) -> tuple[float, float, float]:
+    """Shares of the three kinds of maps, none below 0."""
+    if len(shares) != 3 or min(shares) < 0 or not sum(shares):
+        raise ValueError(
+            "expected shares of maps of one space, by segments and by cells, none below 0, got "
+            f"{list(shares)}"
+        )
+    one, segments, cells = shares
+    return one, segments, cells
+
+
+def space_maps(
+    segmentations: Tensor, num_spaces: int, shares: tuple[float, float, float], rng: torch.Generator
+) -> Tensor:
+    """segmentations [N, H, W] uint8 => choice [N, H, W] uint8 below `num_spaces`.
+
+    `shares`: of maps of one space, by segments, and by cells.
+    """
+    device = segmentations.device
+    kinds = torch.multinomial(
+        torch.tensor(shares, dtype=torch.float32, device=device),
+        len(segmentations),
+        replacement=True,
+        generator=rng,
+    )[:, None, None]
+    segments = _assigned(segmentations.long(), num_spaces, rng)
+    cells = _assigned(_cells(segmentations.shape, rng), num_spaces, rng)
+    single = _assigned(torch.zeros_like(segmentations, dtype=torch.long), num_spaces, rng)
+    found = torch.where(kinds == 0, single, torch.where(kinds == 1, segments, cells))
+    return found.to(torch.uint8)
+
+
+def _assigned(parts: Tensor, num_spaces: int, rng: torch.Generator) -> Tensor:
+    """A space for each part of each row: parts [N, H, W] int64 => like it."""
+    num_parts = int(parts.max()) + 1
+    shape = (len(parts), num_parts)
+    spaces = torch.randint(num_spaces, shape, generator=rng, device=parts.device)
+    return spaces.gather(1, parts.flatten(1)).view_as(parts)
+
+
+def _cells(shape: torch.Size, rng: torch.Generator) -> Tensor:
+    """[N, H, W] int64: which of a row's random points is nearest."""
+    num, height, width = shape
+    points = torch.rand(num, NUM_CELLS, 2, 1, generator=rng, device=rng.device)
+    y = (torch.arange(height, device=rng.device) + 0.5) / height
+    x = (torch.arange(width, device=rng.device) + 0.5) / width
+    down, across = (points[:, :, 0] - y).square(), (points[:, :, 1] - x).square()  # [N, P, H or W]
+    nearest = torch.zeros(shape, dtype=torch.long, device=rng.device)
+    least = torch.full(shape, torch.inf, device=rng.device)
+    for i in range(NUM_CELLS):  # argmin takes ten times as long on a CPU
+        distance = down[:, i, :, None] + across[:, i, None]
+        nearest = torch.where(distance < least, i, nearest)
+        least = torch.minimum(distance, least)
+    return nearest
