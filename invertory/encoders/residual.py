@@ -71,11 +71,25 @@ class ResidualEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, 3, H, H] in [-1, 1] => w_plus [N, num_ws, w_dim], float32."""
-        x = self.blocks(self.stem(sized(x, self.resolution)))
-        x = leaky_relu(self.narrowing(x), SLOPE).flatten(1)
-        offsets = self.code(leaky_relu(self.fc(x), SLOPE)).float()
+        return self.tapped(x)[0]
+
+    def tapped(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """What `forward` gives, and the maps behind it: size r in px => [N, C, r, r], one for each
+        size from `resolution` down to 4 px, with the channels of `tap_channels`; in one pass.
+        """
+        maps = [self.stem(sized(x, self.resolution))]
+        for block in self.blocks:
+            maps.append(block(maps[-1]))
+        code = leaky_relu(self.narrowing(maps[-1]), SLOPE).flatten(1)
+        offsets = self.code(leaky_relu(self.fc(code), SLOPE)).float()
         offsets = offsets.view(-1, self.num_ws, self.w_dim)
-        return self.w_mean + self.truncation * self.w_scale * offsets
+        w_plus = self.w_mean + self.truncation * self.w_scale * offsets
+        return w_plus, {y.shape[-1]: y for y in maps}
+
+    @property
+    def tap_channels(self) -> dict[int, int]:
+        """Size in px => channels of the map that `tapped` gives of it."""
+        return {self.resolution >> i: channels for i, channels in enumerate(self.channels)}
 
     @torch.no_grad()
     def set_statistics(self, w_plus: Tensor) -> None:

@@ -1,0 +1,203 @@
+"""SAMM's table 3 on held-out portraits with foreign objects, whose true masks are known.
+
+    MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
+        python benchmarks/samm_ablations.py --num 128
+
+Without alignment, trained so (`invertory train portraits_samm_unaligned`); trained with it but
+skipped; and with 1, 2 and 3 cycles of the one network. Then the masks by kind of object. Pictures
+are as the method draws them from its store; means over pictures, +- the standard deviation.
+`chance` is the IoU of as many pixels thrown at random. Times are CPU seconds a picture of `invert`,
+which with `draw` is the whole work; one thread, or wall time with several.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from invertory.images import to_tensor
+from invertory.inversion.domain_guided_encoder import DomainGuidedEncoder
+from invertory.inversion.drawing import drawn
+from invertory.inversion.samm import SAMM
+from invertory.metrics.ood_masks import (
+    by_kind,
+    chance_iou,
+    mask_iou,
+    ood_area,
+    pooled_iou,
+    soft_iou,
+)
+from invertory.metrics.pixel import psnr_db
+from invertory.metrics.ssim import ssim
+from invertory.perceptual import FeatureDistance
+from invertory.portraits import SEGMENTS, World, draw, render, row_seed
+from invertory.portraits.attributes import OOD_KINDS
+from resources.checkpoints import fetch_network, load_network
+from resources.models import ModelStore
+
+if TYPE_CHECKING:
+    from invertory.generators import Generator
+    from invertory.inversion import Inversion, Method
+
+HELD_OUT_SEED = 90_002  # of collections that no training has
+HEADER = """\
+| method | PSNR dB | SSIM | perceptual | OOD area % | IoU | soft IoU | pooled | chance | s |
+|---|---|---|---|---|---|---|---|---|---|"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    generator: Generator
+    perceptual: FeatureDistance
+    networks: dict[str, nn.Module]
+    targets: Tensor  # [N, 3, R, R]
+    truth: Tensor  # [N, 1, R, R], 1: foreign
+    kinds: dict[str, Tensor]  # [N] bool
+    batch_size: int
+    is_cpu_time: bool
+
+    def invert(self, method: Method, networks: dict[str, nn.Module]) -> tuple[Inversion, float]:
+        """And the seconds a picture."""
+        clock = time.process_time if self.is_cpu_time else time.perf_counter
+        start = clock()
+        found = method.invert(
+            self.generator,
+            self.targets,
+            seeds=range(len(self.targets)),
+            perceptual=self.perceptual,
+            batch_size=self.batch_size,
+            networks={kind: networks[kind] for kind in method.needs},
+        )
+        return found, (clock() - start) / len(self.targets)
+
+    @torch.no_grad()
+    def row(self, name: str, method: Method, **networks: nn.Module) -> Tensor | None:
+        """Prints a line of the table => the masks, where the method gives any."""
+        nets = self.networks | networks
+        found, seconds = self.invert(method, nets)
+        synth = self._drawn(method, found, nets)
+        distance = torch.cat([self._distance(a, b) for a, b in self._pairs(synth)])
+        cells = [
+            _spread(psnr_db(synth, self.targets), 2),
+            _spread(ssim(synth, self.targets), 3),
+            _spread(distance, 3),
+            *self._of_mask(found.maps.get("mask")),
+            f"{seconds:.3f}",
+        ]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        return found.maps.get("mask")
+
+    def _drawn(self, method: Method, found: Inversion, nets: dict[str, nn.Module]) -> Tensor:
+        made = []
+        for rows in torch.arange(len(self.targets)).split(self.batch_size):
+            state = {name: tensor[rows] for name, tensor in found.state.items()}
+            w_plus = found.latents[rows]
+            made.append(drawn(method, self.generator, w_plus, state, networks=nets))
+        return torch.cat(made).clamp(-1, 1)
+
+    def _pairs(self, synth: Tensor) -> list[tuple[Tensor, Tensor]]:
+        size = self.batch_size
+        return list(zip(synth.split(size), self.targets.split(size), strict=True))
+
+    def _distance(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.perceptual.distance(self.perceptual.features(a), self.perceptual.features(b))
+
+    def _of_mask(self, mask: Tensor | None) -> list[str]:
+        if mask is None:
+            return ["-"] * 5
+        area = ood_area(mask)
+        return [
+            _spread(100 * area, 1),
+            _spread(mask_iou(mask, self.truth), 3),
+            _spread(soft_iou(mask, self.truth), 3),
+            f"{pooled_iou(mask, self.truth):.3f}",
+            f"{chance_iou(float(area.mean()), float(self.truth.mean())):.3f}",
+        ]
+
+    def print_kinds(self, mask: Tensor) -> None:
+        """The masks by kind of object."""
+        shares = {
+            "OOD area %": by_kind(100 * ood_area(mask), self.kinds),
+            "true area %": by_kind(100 * ood_area(self.truth), self.kinds),
+            "IoU": by_kind(mask_iou(mask, self.truth), self.kinds),
+            "soft IoU": by_kind(soft_iou(mask, self.truth), self.kinds),
+        }
+        print("\n| object | n | " + " | ".join(shares) + " |\n|---|---|" + "---|" * len(shares))
+        for kind in self.kinds:
+            cells = " | ".join(f"{share[kind].mean:.3f}" for share in shares.values())
+            print(f"| {kind} | {shares['IoU'][kind].num} | {cells} |")
+
+
+def _spread(values: Tensor, digits: int) -> str:
+    kept = values.double()[~values.isnan()]
+    return f"{float(kept.mean()):.{digits}f} +- {float(kept.std()):.{digits}f}"
+
+
+def portraits(num: int, size_px: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Pictures, true masks, and which kinds of objects each shows; none was trained on."""
+    drawings = [draw(row_seed(HELD_OUT_SEED, i), World(ood=1.0)) for i in range(num)]
+    rendered = [render(portrait, size_px) for portrait in drawings]
+    segments = torch.from_numpy(np.stack([one.segmentation for one in rendered]))
+    truth = (segments == SEGMENTS.index("ood"))[:, None].float()
+    kinds = {k: torch.tensor([bool(one.attributes[k]) for one in drawings]) for k in OOD_KINDS}
+    return to_tensor([one.picture for one in rendered]), truth, kinds
+
+
+def measure(bench: Bench, unaligned: nn.Module | None) -> None:
+    samm = SAMM()
+    print(HEADER)
+    bench.row("encoder alone", cast("Method", DomainGuidedEncoder()))
+    if unaligned is None:
+        print("| without alignment | train it: invertory train portraits_samm_unaligned |")
+    else:
+        bench.row("without alignment, N = 2", replace(samm, cycles=2), samm=unaligned)
+    bench.row("alignment skipped, N = 2", replace(samm, cycles=2, alignment="skipped"))
+    masks = {n: bench.row(f"SAMM, N = {n}", replace(samm, cycles=n)) for n in (1, 2, 3)}
+    if (mask := masks[2]) is not None:
+        bench.print_kinds(mask)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--generator", default="bundled://portraits_generator")
+    parser.add_argument("--encoder", default="bundled://portraits_domain_guided_encoder")
+    parser.add_argument("--samm", default="bundled://portraits_samm")
+    parser.add_argument("--unaligned", default="trained://portraits_samm_unaligned")
+    parser.add_argument("--features", default="bundled://portraits_classifier")
+    parser.add_argument("--num", type=int, default=128, help="pictures")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    nets = {name: _network(getattr(asked, name)) for name in ("generator", "encoder", "samm")}
+    generator: Any = nets.pop("generator")
+    judge: Any = _network(asked.features)
+    bench = Bench(
+        generator,
+        FeatureDistance(judge, "features", size_px=judge.size_px),
+        nets,
+        *portraits(asked.num, generator.resolution),
+        batch_size=asked.batch,
+        is_cpu_time=asked.threads == 1,
+    )
+    try:
+        unaligned = _network(asked.unaligned)
+    except (OSError, ValueError):
+        unaligned = None
+    with torch.no_grad():
+        measure(bench, unaligned)
+
+
+def _network(uri: str) -> nn.Module:
+    weights, card = fetch_network(uri, ModelStore())
+    return load_network(weights, card=card)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""How much a method calls out of domain, and how well that is what truly is.
+
+The average out-of-domain area is that of SAMM (Yang et al. 2023, https://arxiv.org/abs/2212.09262,
+table 3): the mean intensity of its masks. Intersection over union: Everingham et al. 2015,
+https://doi.org/10.1007/s11263-014-0733-5; the soft form has minima and maxima for the two (Ruzicka
+1958), so that a mask need not be cut at a threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Share(NamedTuple):
+    """A mean over the pictures that show something, and how many these are."""
+
+    mean: float  # nan where there are none
+    num: int
+
+
+def ood_area(mask: Tensor) -> Tensor:
+    """mask [N, 1, H, W] in [0, 1] => its mean [N]: the share of the picture."""
+    return _checked(mask).mean((1, 2, 3))
+
+
+def soft_iou(mask: Tensor, truth: Tensor) -> Tensor:
+    """mask in [0, 1], truth 0 or 1, both [N, 1, H, W] => [N]; nan where both are empty."""
+    told, true = _pair(mask, truth)
+    return torch.minimum(told, true).sum((1, 2, 3)) / torch.maximum(told, true).sum((1, 2, 3))
+
+
+def mask_iou(mask: Tensor, truth: Tensor, threshold: float = 0.5) -> Tensor:
+    """The same of the pixels whose mask is above `threshold`."""
+    told, true = _pair(mask, truth)
+    return soft_iou((told > threshold).double(), true)
+
+
+def pooled_iou(mask: Tensor, truth: Tensor, threshold: float = 0.5) -> float:
+    """Counted over all pixels of all pictures, then divided, as for segmentations."""
+    told, true = _pair(mask, truth)
+    told = (told > threshold).double()
+    union = torch.maximum(told, true).sum()
+    return float(torch.minimum(told, true).sum() / union) if union else float("nan")
+
+
+def chance_iou(area: float, true_area: float) -> float:
+    """What pixels thrown at random come to: with areas p and q, p q / (p + q - p q)."""
+    both = area * true_area
+    union = area + true_area - both
+    return both / union if union else float("nan")
+
+
+def by_kind(values: Tensor, is_shown: Mapping[str, Tensor]) -> dict[str, Share]:
+    """values [N], and for each kind of object which pictures show it [N] => its mean.
+
+    Values that are nan are left out.
+    """
+    found = {}
+    for kind, shown in is_shown.items():
+        if shown.shape != values.shape:
+            raise ValueError(
+                f"expected for {kind!r} one truth for each of {len(values)} values, got "
+                f"{list(shown.shape)}"
+            )
+        own = values[shown.bool() & ~values.isnan()]
+        found[kind] = Share(float(own.mean()), len(own))
+    return found
+
+
+def _pair(mask: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    if mask.shape != truth.shape:
+        raise ValueError(
+            f"expected a mask and a truth of one shape, got {list(mask.shape)} and "
+            f"{list(truth.shape)}: resize the mask to the truth"
+        )
+    return _checked(mask), _checked(truth.to(mask.device))
+
+
+def _checked(mask: Tensor) -> Tensor:
+    """Float64."""
+    if mask.dim() != 4 or mask.shape[1] != 1 or not len(mask):
+        raise ValueError(
+            f"expected masks [N, 1, H, W] of a picture or more, got {list(mask.shape)}"
+        )
+    wide = mask.double()
+    if not bool(((wide >= 0) & (wide <= 1)).all()):
+        raise ValueError("expected masks from 0 to 1, got other values: scale them")
+    return wide
