@@ -58,11 +58,13 @@ def norm(channels: int, use_bn: bool) -> nn.Module:
 
 
 class Stem(nn.Module):
-    """3x3 convolution of the picture."""
+    """3x3 convolution of the picture; of `inputs` channels where something is shown beside it."""
 
-    def __init__(self, outputs: int, *, use_bn: bool = True, equalised: bool = False) -> None:
+    def __init__(
+        self, outputs: int, *, inputs: int = 3, use_bn: bool = True, equalised: bool = False
+    ) -> None:
         super().__init__()
-        self.conv = Convolution(3, outputs, 3, equalised=equalised)
+        self.conv = Convolution(inputs, outputs, 3, equalised=equalised)
         self.bn = norm(outputs, use_bn)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """What every method that has an encoder shares: the check that it fits, and its one pass.
 
-A feed-forward method is a frozen dataclass on top of `FeedForward`. The engine runs it with no
-steps, so that batches, memory and bad rows are treated as everywhere.
+A feed-forward method is a frozen dataclass on top of `FeedForward`, or of `OnePass` where its
+network is of a kind of its own. The engine runs it with no steps, so that batches, memory and bad
+rows are treated as everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import torch
@@ -15,7 +16,7 @@ import torch
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine import Engine, Precision
 from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.view import View, squared_error
+from invertory.inversion.view import View, channels_last, squared_error
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
 
 
-def encoder_of(networks: Mapping[str, nn.Module], generator: Generator) -> Encoder:
-    """The network `encoder`, if it speaks the generator's latents."""
-    if "encoder" not in networks:
+def encoder_of(
+    networks: Mapping[str, nn.Module], generator: Generator, kind: str = "encoder"
+) -> Encoder:
+    """The network of `kind`, if it speaks the generator's latents."""
+    if kind not in networks:
         raise ValueError(
-            f"expected a network 'encoder', got {sorted(networks) or 'none'}: pass "
-            "networks={'encoder': ...}, trained for this generator"
+            f"expected a network {kind!r}, got {sorted(networks) or 'none'}: pass "
+            f"networks={{{kind!r}: ...}}, trained for this generator"
         )
-    encoder = cast("Encoder", networks["encoder"])
+    encoder = cast("Encoder", networks[kind])
     is_fitting = encoder.w_dim == generator.w_dim and encoder.num_ws in (1, generator.num_ws)
     if not is_fitting:
         raise ValueError(
@@ -55,10 +58,10 @@ def encoded(encoder: Encoder, pictures: Tensor, generator: Generator) -> Tensor:
 class _Encoded:
     """The objective of no steps: the code, and how alike its picture is."""
 
-    method: FeedForward
+    method: OnePass
     view: View
     encoder: Encoder
-    results: ClassVar[tuple[str, ...]] = ("w_plus",)
+    results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
     iterate: ClassVar[Literal["best", "last"]] = "last"
 
     @property
@@ -67,10 +70,11 @@ class _Encoded:
 
     def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
         w_plus = encoded(self.encoder, targets, self.view.generator)
-        return Start({"w_plus": w_plus}, self.view.constants(targets))
+        synth = self.view.render(w_plus).clamp(-1, 1)
+        return Start({"w_plus": w_plus, "synth": synth}, self.view.constants(targets))
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        synth = self.view.render(variables["w_plus"])
+        synth = variables["synth"]
         return {
             "mse": squared_error(synth, constants),
             "perceptual": self.view.distance(synth, constants),
@@ -84,18 +88,13 @@ class _Encoded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedForward:
-    """One pass of an encoder; the losses are measured, and move nothing."""
+class OnePass:
+    """One pass of the network in `needs`; the losses are measured, and move nothing."""
 
     space: ClassVar[Space] = "w_plus"
     terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
     kind: ClassVar[Literal["optimisation", "feed_forward"]] = "feed_forward"
-    needs: ClassVar[tuple[str, ...]] = ("encoder",)
 
-    encoder: str = field(
-        default="auto",
-        metadata={"description": "address of the encoder; auto: the one for this generator"},
-    )
     mse_weight: float = field(
         default=1.0, metadata={"description": "of the mean square on [-1, 1], in the loss told"}
     )
@@ -112,6 +111,11 @@ class FeedForward:
         default="float32", metadata={"description": "bf16: autocast networks"}
     )
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The one kind of network."""
+        raise NotImplementedError
+
     def invert(
         self,
         generator: Generator,
@@ -124,7 +128,25 @@ class FeedForward:
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`."""
         view = View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
-        objective = _Encoded(self, view, encoder_of(networks, generator))
+        encoder = encoder_of(networks, generator, self.needs[0])
+        if self.precision == "bf16":
+            channels_last(generator, perceptual, encoder)
+        is_whole = not self.preview and view.size_px == generator.resolution == targets.shape[-1]
+        results = ("w_plus", "synth") if is_whole else ("w_plus",)
         engine = Engine(steps=0, precision=self.precision)
+        objective = _Encoded(self, view, encoder, results)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
-        return outcome.inversion(self.space, outcome.variables["w_plus"])
+        found = outcome.inversion(self.space, outcome.variables["w_plus"])
+        return replace(found, synths=outcome.variables.get("synth"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedForward(OnePass):
+    """One pass of an encoder."""
+
+    needs: ClassVar[tuple[str, ...]] = ("encoder",)
+
+    encoder: str = field(
+        default="auto",
+        metadata={"description": "address of the encoder; auto: the one for this generator"},
+    )

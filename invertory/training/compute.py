@@ -80,7 +80,10 @@ class Pictures:
 
     def __init__(self, pictures: Pixels, compute: Compute) -> None:
         if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.dtype != np.uint8:
-            raise ValueError(f"expected uint8 [N, H, W, 3], got {pictures.dtype} {pictures.shape}")
+            raise ValueError(
+                f"expected uint8 [N, H, W, 3], got {pictures.dtype} {pictures.shape}: bring "
+                "pictures of several sizes to one first"
+            )
         self._array = pictures
         self._device = torch.device(compute.device)
         on_device = self._device.type != "cpu"

@@ -43,6 +43,7 @@ class Labelled(Generic[Network]):
     ) -> None:
         self._settings, self._compute = settings, compute
         self.mix = PortraitMix(sets, settings.shares, held_out=settings.held_out, compute=compute)
+        self.mix.batch(settings.batch_size, seed=settings.seed, step=0)  # too few are told now
         self._supervised = Supervised(seeded(self._fresh, settings.seed), settings, compute)
 
     def _fresh(self) -> Network:

@@ -176,6 +176,8 @@ def _log_losses(run: _Run) -> None:
 
 
 def _measure(run: _Run) -> None:
+    for name, network in run.training.networks().items():
+        _check_finite(run, {name: network.state_dict()})  # before a good file is replaced
     run.metrics = run.training.evaluate()
     _write_line(run, {"images": run.seen, "metrics": run.metrics})
     run.progress(run.seen, run.images, run.metrics)
@@ -204,9 +206,7 @@ def _write_line(run: _Run, line: Mapping[str, Any]) -> None:
 
 def _save(run: _Run) -> None:
     state = run.training.state_dict()
-    bad = [name for name, tensor in _floats(state, "") if not torch.isfinite(tensor).all()]
-    if bad:
-        raise _non_finite(run, f"no finite {bad[0]}")
+    _check_finite(run, state)
     stored = {
         "name": run.training.name,
         "config": plain(run.training.config),
@@ -221,6 +221,12 @@ def _save(run: _Run) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(run.folder / "state.pt")
+
+
+def _check_finite(run: _Run, state: Mapping[str, Any]) -> None:
+    bad = [name for name, tensor in _floats(state, "") if not torch.isfinite(tensor).all()]
+    if bad:
+        raise _non_finite(run, f"no finite {bad[0]}")
 
 
 def _floats(value: Any, name: str) -> list[tuple[str, Tensor]]:

@@ -73,6 +73,12 @@ class PortraitMix:
             left, left_share = left - num, left_share - found.share
             if num:
                 trained = len(found.pictures) - 2 * self.held_out
+                if trained < num:
+                    raise ValueError(
+                        f"expected at least {num} portraits in {name!r} beside {2 * self.held_out} "
+                        f"held out, as many as a batch has of it, got {trained}: prepare more, or "
+                        "lower batch_size or held_out"
+                    )
                 rows[name] = batch_rows(trained, num, seed=seed, step=step)
         return rows
 

@@ -66,10 +66,11 @@ class StyleGAN2Training:
         classifier: AttributeClassifier | None = None,
     ) -> None:
         self.config, self.compute, self.batch_size = config, compute, config.batch_size
-        if len(pictures) <= config.held_out or config.held_out < 2:
+        if len(pictures) < config.held_out + config.batch_size or config.held_out < 2:
             raise ValueError(
-                f"expected more pictures than the {config.held_out} held out (2 or more), "
-                f"got {len(pictures)}"
+                f"expected at least a batch of {config.batch_size} more pictures than the "
+                f"{config.held_out} held out (2 or more), got {len(pictures)}: bring more, or "
+                "lower batch_size or held_out"
             )
         self.pictures = Pictures(pictures[: len(pictures) - config.held_out], compute)
         held_out = Pictures(pictures[len(pictures) - config.held_out :], compute)

@@ -62,12 +62,20 @@ class Supervised(Generic[Network]):
 
     def descend(self, loss: Tensor, step: int) -> None:
         """One step down the gradient of `loss`."""
+        self.clear()
+        torch.autograd.backward(loss)
+        self.advance(step)
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        self._optimiser.zero_grad()
+
+    def advance(self, step: int) -> None:
+        """One step down the gradients that `backward` has added up since `clear`."""
         schedule = self._schedule
         rate = cosine_rate(step * schedule.batch_size / schedule.images, schedule.warm_up)
         for group in self._optimiser.param_groups:
             group["lr"] = schedule.learning_rate * rate
-        self._optimiser.zero_grad()
-        torch.autograd.backward(loss)
         self._optimiser.step()
         # at first the average would be that of the random start
         decay = decay_of(schedule.half_life_images, schedule.batch_size)

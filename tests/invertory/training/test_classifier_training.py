@@ -132,6 +132,11 @@ def test_mixes_that_cannot_be_are_refused(sets, change, told):
         mix(sets, **change)
 
 
+def test_a_set_smaller_than_its_part_of_a_batch_is_refused(sets):
+    with pytest.raises(ValueError, match=r"at least \d+ portraits in 'ood' beside 46 held out"):
+        training(sets, held_out=23)
+
+
 def test_sets_of_two_sizes_are_refused(sets, tmp_path):
     other = prepare(tmp_path, 40, size_px=16)
     with pytest.raises(ValueError, match="sets of one picture size"):

@@ -54,6 +54,13 @@ def test_pictures_become_tensors_in_range() -> None:
         Pictures(array.astype(float), Compute())
 
 
+def test_pictures_of_mixed_size_are_refused() -> None:
+    mixed = np.empty(2, object)
+    mixed[:] = [np.zeros((8, 8, 3), np.uint8), np.zeros((9, 8, 3), np.uint8)]
+    with pytest.raises(ValueError, match="bring pictures of several sizes to one first"):
+        Pictures(mixed, Compute())
+
+
 def test_an_average_halves_the_distance_in_its_half_life() -> None:
     network = nn.BatchNorm1d(2)
     average = average_of(network)

@@ -170,6 +170,11 @@ def test_pictures_finer_than_the_generators_are_refused(pairs: Pairs) -> None:
         )
 
 
+def test_fewer_pictures_than_a_batch_are_refused(pairs: Pairs) -> None:
+    with pytest.raises(ValueError, match="expected at least 258 pictures"):
+        guided(pairs, held_out=250)
+
+
 @pytest.mark.parametrize("make", [conventional, guided], ids=["conventional", "guided"])
 def test_a_killed_training_goes_on_to_the_same_weights(
     make: Callable[[Pairs], Training], pairs: Pairs, tmp_path: Path

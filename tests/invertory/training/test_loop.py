@@ -161,6 +161,14 @@ def test_no_number_stops_and_keeps_the_last_state(tmp_path: Path, breaks: str) -
     assert torch.isfinite(state["training"]["matrix"]["weight"]).all()
 
 
+def test_no_number_replaces_no_network(tmp_path: Path) -> None:
+    config = MatrixConfig(breaks_at=11, breaks="weight")  # at 48 images a measurement is due
+    with pytest.raises(NonFiniteError, match="no finite /matrix/weight"):
+        train(MatrixTraining(config), tmp_path, images=64, **EVERY)
+    assert torch.isfinite(load_file(tmp_path / "matrix.safetensors")["weight"]).all()
+    assert json.loads((tmp_path / "matrix.json").read_text())["images_seen"] == 24
+
+
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     train(MatrixTraining(), tmp_path, images=16, **EVERY)
     with pytest.raises(ValueError, match=r"expected .* of the config .*'rate': 0\.2.*another fold"):

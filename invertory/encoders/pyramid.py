@@ -1,0 +1,281 @@
+"""The encoders of pSp, e4e and ReStyle: a backbone, a pyramid of its maps, a head for each style.
+
+pSp: Encoding in Style, Richardson et al. 2021, https://arxiv.org/abs/2008.00951. e4e: Designing an
+Encoder for StyleGAN Image Manipulation, Tov et al. 2021, https://arxiv.org/abs/2102.02766. ReStyle,
+Alaluf et al. 2021, https://arxiv.org/abs/2104.02699. Code of all three: MIT. They differ in three
+settings:
+
+            heads   taps       input_channels
+    pSp     psp     pyramid    3                each style by itself
+    e4e     e4e     pyramid    3                style 0 is w_0, style i > 0 an offset from it
+    ReStyle either  coarsest   6                the picture beside the reconstruction so far
+
+With the backbone `ir_se50` names and shapes are those of the published weights (`published`). The
+backbone `small` is the trunk of our `ResidualEncoder`, whose weights it can start from (`adopt`),
+with heads narrow enough for 64 px.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, linear
+
+from invertory.checkpoints.strict import load_strictly
+from invertory.encoders import ir_se
+from invertory.encoders.layers import Block, Stem, check_sizes, sized
+
+Backbone = Literal["ir_se50", "small"]
+Heads = Literal["psp", "e4e"]
+Taps = Literal["pyramid", "coarsest"]
+
+MIDDLE, FINE = 3, 7  # the first style that is read off the map of 1/8, of 1/4 of the side
+SLOPE = 0.01  # of the heads' LeakyReLU
+SMALL_WIDTHS = (32, 64, 96, 128, 128)  # at the picture's side, 1/2, 1/4, 1/8 and 1/16 of it
+SMALL_STYLE = 32
+
+
+class EqualLinear(nn.Module):
+    """A linear layer whose learning rate is equalised."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.1 * torch.randn(outputs, inputs))  # starts near the mean
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.scale = 1 / inputs**0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight * self.scale, self.bias)
+
+
+class Style(nn.Module):
+    """map2style: [N, inputs, size, size] => [N, w_dim], by halving down to one place."""
+
+    def __init__(self, inputs: int, width: int, w_dim: int, size_px: int) -> None:
+        super().__init__()
+        widths = [inputs, *[width] * max(size_px.bit_length() - 1, 1)]
+        layers: list[nn.Module] = []
+        for i, o in itertools.pairwise(widths):
+            convolution = nn.Conv2d(i, o, 3, 2, padding=1)
+            # torch's own start would halve the signal in each of up to six layers
+            nn.init.kaiming_normal_(convolution.weight, SLOPE)
+            layers += [convolution, nn.LeakyReLU(SLOPE)]
+        self.convs = nn.Sequential(*layers)
+        self.linear = EqualLinear(width, w_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        style: Tensor = self.linear(self.convs(x).flatten(1))
+        return style
+
+
+class PyramidEncoder(nn.Module):
+    """x [N, 3, H, H] => w_plus [N, num_ws, w_dim]; see `Encoder`. Defaults: e4e's for FFHQ.
+
+    An encoder of six channels says by `forward` what its first iteration says, which sees the
+    average picture; `residual` is any iteration.
+    """
+
+    w_mean: Tensor  # [num_ws, w_dim]
+    w_scale: Tensor  # [num_ws, w_dim], of the heads' outputs; 1 in published weights
+    average_picture: Tensor  # [3, resolution, resolution] in [-1, 1]; six channels only
+
+    def __init__(
+        self,
+        *,
+        resolution: int = 256,
+        num_ws: int = 18,
+        w_dim: int = 512,
+        backbone: Backbone = "ir_se50",
+        heads: Heads = "e4e",
+        taps: Taps = "pyramid",
+        input_channels: Literal[3, 6] = 3,
+        widths: Sequence[int] = (),
+        style_width: int = 0,
+        reduction: int = 16,
+    ) -> None:
+        """`widths`: of the backbone's stages; none: the usual ones. `style_width`: of the heads'
+        maps; 0: w_dim as published, for `small` 32. `reduction`: of IR-SE's excitations.
+        """
+        super().__init__()
+        check_sizes(resolution, num_ws, w_dim)
+        _check(resolution, backbone, heads, taps, input_channels, widths)
+        self.resolution, self.num_ws, self.w_dim = resolution, num_ws, w_dim
+        self.backbone, self.heads, self.taps = backbone, heads, taps
+        self.input_channels, self.reduction = input_channels, reduction
+        is_small = backbone == "small"
+        self.widths = tuple(widths) or (SMALL_WIDTHS if is_small else ir_se.WIDTHS)
+        self.style_width = style_width or (SMALL_STYLE if is_small else w_dim)
+        self._build_trunk()
+        top = self.widths[-1]
+        self.styles = nn.ModuleList(
+            Style(top, self.style_width, w_dim, self._style_px(i)) for i in range(num_ws)
+        )
+        if taps == "pyramid":
+            self.latlayer1 = nn.Conv2d(self.widths[-2], top, 1)
+            self.latlayer2 = nn.Conv2d(self.widths[-3], top, 1)
+        self.register_buffer("w_mean", torch.zeros(num_ws, w_dim))
+        self.register_buffer("w_scale", torch.ones(num_ws, w_dim))
+        if input_channels == 6:
+            self.register_buffer("average_picture", torch.zeros(3, resolution, resolution))
+
+    def _build_trunk(self) -> None:
+        if self.backbone == "small":
+            self.stem = Stem(self.widths[0], inputs=self.input_channels)
+            pairs = itertools.pairwise(self.widths)
+            self.blocks = nn.Sequential(*(Block(i, o) for i, o in pairs))
+        else:
+            self.input_layer = ir_se.input_layer(self.input_channels, self.widths[0])
+            self.body = ir_se.body(self.widths, self.reduction)
+
+    def _level(self, style: int) -> int:
+        """0: the map of 1/16 of the side, 1: of 1/8, 2: of 1/4."""
+        return 0 if self.taps == "coarsest" else (style >= MIDDLE) + (style >= FINE)
+
+    def _style_px(self, style: int) -> int:
+        return self.resolution // 16 << self._level(style)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of the constructor; JSON-able."""
+        names = ("resolution", "num_ws", "w_dim", "backbone", "heads", "taps", "input_channels")
+        told = {name: getattr(self, name) for name in (*names, "style_width", "reduction")}
+        return told | {"widths": list(self.widths)}
+
+    def forward(self, x: Tensor, *, num_deltas: int | None = None) -> Tensor:
+        """x [N, 3, H, H] in [-1, 1] => w_plus [N, num_ws, w_dim], float32.
+
+        `num_deltas`: with e4e's heads, how many rows after the first have an offset; None: all.
+        """
+        if self.input_channels == 6:
+            return self.w_mean + self.residual(x, self.average_picture.expand(len(x), -1, -1, -1))
+        return self.w_mean + self.w_scale * self._styles_of(sized(x, self.resolution), num_deltas)
+
+    def residual(self, x: Tensor, synth: Tensor, *, num_deltas: int | None = None) -> Tensor:
+        """Pictures and their reconstructions so far, [N, 3, H, H] each => what is to be added to
+        the latent, [N, num_ws, w_dim]; for encoders of six channels.
+        """
+        if self.input_channels != 6:
+            raise ValueError(
+                "expected an encoder of six input channels (ReStyle), got one of three: refine by "
+                "w + E(x) - E(G(w)) instead (`restyle` with `over`)"
+            )
+        seen = torch.cat([sized(x, self.resolution), sized(synth, self.resolution)], 1)
+        return self.w_scale * self._styles_of(seen, num_deltas)
+
+    def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x [N, input_channels, resolution, resolution] => maps of 1/4, 1/8, 1/16 of its side."""
+        if self.backbone == "small":
+            x = self.blocks[:2](self.stem(x))
+            middle = self.blocks[2](x)
+            return x, middle, self.blocks[3](middle)
+        fine, middle, last = (tap + 1 for tap in ir_se.TAPS)
+        x = self.body[:fine](self.input_layer(x))
+        y = self.body[fine:middle](x)
+        return x, y, self.body[middle:last](y)
+
+    def _styles_of(self, x: Tensor, num_deltas: int | None) -> Tensor:
+        """What the heads say, [N, num_ws, w_dim] float32."""
+        limit = self.num_ws if num_deltas is None or self.heads == "psp" else num_deltas + 1
+        fine, middle, coarse = self.maps(x)
+        levels = [coarse]
+        if self.taps == "pyramid" and limit > MIDDLE:
+            levels.append(upsampled_sum(coarse, self.latlayer1(middle)))
+        if self.taps == "pyramid" and limit > FINE:
+            levels.append(upsampled_sum(levels[1], self.latlayer2(fine)))
+        told = [style(levels[self._level(i)]) for i, style in enumerate(self.styles) if i < limit]
+        told += [torch.zeros_like(told[0])] * (self.num_ws - len(told))
+        styles = torch.stack(told, 1).float()
+        if self.heads == "psp":
+            return styles
+        return torch.cat([styles[:, :1], styles[:, :1] + styles[:, 1:]], 1)  # w_i = w_0 + delta_i
+
+    @torch.no_grad()
+    def set_statistics(self, mean: Tensor, scale: Tensor) -> None:
+        """Of the generator's w: mean [w_dim] or [num_ws, w_dim], and the unit of the heads."""
+        self.w_mean.copy_(mean.float().expand_as(self.w_mean))
+        self.w_scale.copy_(scale.float().clamp_min(1e-6).expand_as(self.w_scale))
+
+    @torch.no_grad()
+    def set_average(self, picture: Tensor) -> None:
+        """The picture [3, H, H] of the mean latent, which the first iteration sees."""
+        self.average_picture.copy_(sized(picture[None], self.resolution)[0])
+
+    @torch.no_grad()
+    def adopt(self, trunk: Mapping[str, Tensor]) -> int:
+        """Start from the tensors of another network where name and shape agree => how many.
+
+        Of a first convolution of three channels the picture's half is taken; the reconstruction's
+        starts with zeros. Buffers of the latents are not taken: they belong to its generator.
+        """
+        own, num = self.state_dict(), 0
+        for name, tensor in trunk.items():
+            if name not in own or name.startswith("w_"):
+                continue
+            if name == self._first and tensor.shape[1] == 3 and self.input_channels == 6:
+                tensor = torch.cat([tensor, torch.zeros_like(tensor)], 1)
+            if own[name].shape == tensor.shape:
+                own[name].copy_(tensor)
+                num += 1
+        if not num:
+            raise ValueError(
+                f"expected an encoder with maps like {self.backbone}'s ({list(self.widths)}), got "
+                "no tensor that fits: leave it out, or give these widths"
+            )
+        return num
+
+    @property
+    def _first(self) -> str:
+        return "stem.conv.weight" if self.backbone == "small" else "input_layer.0.weight"
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> PyramidEncoder:
+        """From `state_dict()` and `config`; frozen, in eval."""
+        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
+
+    @classmethod
+    def published(
+        cls,
+        tensors: Mapping[str, Tensor],
+        config: Mapping[str, Any],
+        *,
+        w_mean: Tensor,
+        average_picture: Tensor | None = None,
+    ) -> PyramidEncoder:
+        """From the published tensors of the encoder alone, without `encoder.` before their names.
+
+        `w_mean`: the checkpoint's `latent_avg`, [w_dim], [1, w_dim] or [num_ws, w_dim];
+        `average_picture`: for ReStyle, the generator's of it, [3, H, H].
+        """
+        encoder = cls(**config)
+        own = encoder.state_dict()
+        added = {"w_mean": w_mean.expand(encoder.num_ws, -1), "w_scale": own["w_scale"]}
+        if average_picture is not None:
+            added["average_picture"] = sized(average_picture[None], encoder.resolution)[0]
+        return cls.load({**tensors, **added}, config)
+
+
+def upsampled_sum(x: Tensor, y: Tensor) -> Tensor:
+    """x [N, C, h, w] brought to the size of y [N, C, H, W], and y: bilinear, corners aligned."""
+    return interpolate(x, size=y.shape[2:], mode="bilinear", align_corners=True) + y
+
+
+def _check(
+    resolution: int, backbone: str, heads: str, taps: str, channels: int, widths: Sequence[int]
+) -> None:
+    """The words, and sizes that give every head a map to halve."""
+    known = {"ir_se50": len(ir_se.WIDTHS), "small": len(SMALL_WIDTHS)}
+    is_known = backbone in known and heads in ("psp", "e4e") and taps in ("pyramid", "coarsest")
+    if not is_known or channels not in (3, 6) or resolution < 16:
+        raise ValueError(
+            "expected a backbone among ir_se50 and small, heads psp or e4e, taps pyramid or "
+            f"coarsest, 3 or 6 input channels and at least 16 px, got {backbone!r}, {heads!r}, "
+            f"{taps!r}, {channels} and {resolution} px"
+        )
+    if widths and len(widths) != known[backbone]:
+        raise ValueError(
+            f"expected {known[backbone]} widths for {backbone}, one a stage, got {list(widths)}"
+        )

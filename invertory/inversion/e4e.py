@@ -1,0 +1,24 @@
+"""e4e: latents in one pass, close enough to W to be edited.
+
+Designing an Encoder for StyleGAN Image Manipulation, Tov et al. 2021,
+https://arxiv.org/abs/2102.02766. `invertory/training/e4e.py` trains its encoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from invertory.inversion.encoded import OnePass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class E4E(OnePass):
+    """W+ in one pass of an encoder whose rows stay near their first."""
+
+    needs: ClassVar[tuple[str, ...]] = ("e4e",)
+
+    e4e: str = field(
+        default="auto",
+        metadata={"description": "address of e4e's encoder; auto: the one for this generator"},
+    )

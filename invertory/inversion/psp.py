@@ -1,0 +1,24 @@
+"""pSp: latents in one pass, every style by a head of its own.
+
+Encoding in Style: a StyleGAN Encoder for Image-to-Image Translation, Richardson et al. 2021,
+https://arxiv.org/abs/2008.00951. `invertory/training/pyramid_encoders.py` trains its encoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from invertory.inversion.encoded import OnePass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PSP(OnePass):
+    """W+ in one pass of an encoder with a pyramid of maps."""
+
+    needs: ClassVar[tuple[str, ...]] = ("psp",)
+
+    psp: str = field(
+        default="auto",
+        metadata={"description": "address of pSp's encoder; auto: the one for this generator"},
+    )

@@ -1,0 +1,89 @@
+"""e4e's judge of latents: an MLP that tells the generator's w from what an encoder says.
+
+Designing an Encoder for StyleGAN Image Manipulation, Tov et al. 2021,
+https://arxiv.org/abs/2102.02766. Four layers, and a pool of old codes (after Shrivastava et al.
+2017, https://arxiv.org/abs/1612.07828) as in the code. Ours sees w in deviations from the mean, so
+that its penalty means the same for every generator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from invertory.encoders.pyramid import EqualLinear
+
+SLOPE = 0.2
+
+
+class LatentDiscriminator(nn.Module):
+    """w [N, w_dim] => logits [N]."""
+
+    w_mean: Tensor
+    w_scale: Tensor
+
+    def __init__(self, w_mean: Tensor, w_scale: Tensor, *, num_layers: int = 4) -> None:
+        super().__init__()
+        w_dim = len(w_mean)
+        widths = [w_dim] * (num_layers - 1)
+        self.layers = nn.ModuleList(EqualLinear(width, w_dim) for width in widths)
+        self.told = EqualLinear(w_dim, 1)
+        for layer in (*self.layers, self.told):
+            nn.init.normal_(layer.weight)  # type: ignore[arg-type]
+        self.register_buffer("w_mean", w_mean.clone())
+        self.register_buffer("w_scale", w_scale.clone())
+
+    def forward(self, w: Tensor) -> Tensor:
+        x = self.standard(w)
+        return self.judged(x)
+
+    def standard(self, w: Tensor) -> Tensor:
+        """w in deviations from the mean."""
+        return (w - self.w_mean) / self.w_scale
+
+    def judged(self, x: Tensor) -> Tensor:
+        """Standard w [N, w_dim] => logits [N]."""
+        for layer in self.layers:
+            x = leaky_relu(layer(x), SLOPE)
+        told: Tensor = self.told(x)[:, 0]
+        return told
+
+    def r1_penalty(self, w: Tensor) -> Tensor:
+        """E |dD/dw|^2 at w [N, w_dim], in deviations (Mescheder et al. 2018, eq. 9)."""
+        x = self.standard(w).detach().requires_grad_()
+        (slopes,) = torch.autograd.grad(self.judged(x).sum(), x, create_graph=True)
+        return slopes.square().sum(1).mean()
+
+
+class CodePool:
+    """The last `size` codes or so: half of what is asked for comes from earlier steps."""
+
+    def __init__(self, size: int, w_dim: int, device: str) -> None:
+        self._codes = torch.zeros(size, w_dim, device=device)
+        self._num = 0
+
+    def exchange(self, codes: Tensor, rng: torch.Generator) -> Tensor:
+        """codes [N, w_dim] => [N, w_dim], each the code itself or, by a coin, one of the pool,
+        whose place it takes. Until the pool is full codes enter it and come back.
+        """
+        given = codes.clone()
+        draws = torch.rand(len(codes), 2, generator=rng, device=codes.device).tolist()
+        for i, (coin, place) in enumerate(draws):
+            if self._num < len(self._codes):
+                self._codes[self._num] = codes[i]
+                self._num += 1
+            elif coin < 0.5:
+                slot = int(place * len(self._codes))
+                given[i] = self._codes[slot].clone()
+                self._codes[slot] = codes[i]
+        return given
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"codes": self._codes, "num": self._num}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._codes.copy_(state["codes"])
+        self._num = state["num"]
