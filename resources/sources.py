@@ -1,8 +1,8 @@
 """Where pictures come from: a folder, a tar, a Parquet file, a list, a URL, a package, portraits.
 
 An entry's URI says where its bytes lie: a path or URL, `pictures.tar::member`,
-`pictures.parquet::row`, `pypi://package==version#member`, `portraits://...`; how names are encoded
-is told in `resources.entries`.
+`pictures.parquet::row`, `pypi://package==version#member`, `portraits://...`, `digits://...`; how
+names are encoded is told in `resources.entries`.
 """
 
 import errno
@@ -22,6 +22,7 @@ from resources.models import ModelStore
 
 __all__ = ["Entry", "ImageSource", "deal"]
 
+fsspec.register_implementation("digits", "resources.digits.DigitFiles")
 fsspec.register_implementation("portraits", "resources.portraits.PortraitFiles")
 
 

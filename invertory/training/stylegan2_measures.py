@@ -1,4 +1,4 @@
-"""What a StyleGAN2 training measures and shows on pictures held out."""
+"""What a training of a generator measures and shows on pictures held out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from invertory.classifier import AttributeClassifier
-from invertory.encoders.residual import ResidualEncoder
+from invertory.encoders import Encoder
+from invertory.generators.dcgan import OneW
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.metrics.frechet import Moments, frechet_distance
 from invertory.metrics.pixel import psnr_db
@@ -29,12 +30,17 @@ class Measures:
         self._real: Moments | None = None
 
     @torch.no_grad()
-    def metrics(self, generator: StyleGAN2, encoder: ResidualEncoder | None) -> dict[str, float]:
-        """`psnr_db` of reconstructions; `frechet` to as many draws as pictures are held out."""
+    def metrics(self, generator: StyleGAN2 | OneW, encoder: Encoder | None) -> dict[str, float]:
+        """`psnr_db` and `mae` (on [-1, 1]) of reconstructions; `frechet` to as many draws as
+        pictures are held out.
+        """
         found = {}
         if encoder is not None:
             pairs = [(x, self._reconstruct(generator, encoder, x)) for x in self._reals(200)]
             found["psnr_db"] = float(torch.cat([psnr_db(x, y) for x, y in pairs]).mean())
+            found["mae"] = float(
+                torch.cat([(x - y).abs().mean((1, 2, 3)) for x, y in pairs]).mean()
+            )
         if self._classifier is not None:
             num = len(self._held_out)
             self._real = self._real or Moments.of(map(self._embed, self._reals(num)))
@@ -43,7 +49,7 @@ class Measures:
         return found
 
     @torch.no_grad()
-    def sheet(self, generator: StyleGAN2, encoder: ResidualEncoder | None) -> Tensor:
+    def sheet(self, generator: StyleGAN2 | OneW, encoder: Encoder | None) -> Tensor:
         """[3, H, W]: rows of real pictures, reconstructions, and three of draws."""
         real = next(self._reals(COLUMNS))
         rows = [real]
@@ -60,21 +66,22 @@ class Measures:
         for first in range(0, min(num, len(self._held_out)), BATCH):
             yield self._held_out[slice(first, min(first + BATCH, num))]
 
-    def _draws(self, generator: StyleGAN2, num: int) -> Iterator[Tensor]:
+    def _draws(self, generator: StyleGAN2 | OneW, num: int) -> Iterator[Tensor]:
         for first in range(0, num, BATCH):
             rng = self._compute.rng(0, first, 7)
             shape = (min(BATCH, num - first), generator.z_dim)
             z = torch.randn(shape, generator=rng, device=self._compute.device)
             yield self._picture(generator, generator.mapping(z))
 
-    def _reconstruct(self, generator: StyleGAN2, encoder: ResidualEncoder, x: Tensor) -> Tensor:
+    def _reconstruct(self, generator: StyleGAN2 | OneW, encoder: Encoder, x: Tensor) -> Tensor:
         with self._compute.autocast():
             w = encoder(x)[:, 0]
         return self._picture(generator, w)
 
-    def _picture(self, generator: StyleGAN2, w: Tensor) -> Tensor:
+    def _picture(self, generator: StyleGAN2 | OneW, w: Tensor) -> Tensor:
         with self._compute.autocast():
-            return generator.synthesis(generator.broadcast(w)).float().clamp(-1, 1)
+            w_plus = w[:, None].expand(-1, generator.num_ws, -1)
+            return generator.synthesis(w_plus).float().clamp(-1, 1)
 
     def _embed(self, x: Tensor) -> Tensor:
         assert self._classifier is not None

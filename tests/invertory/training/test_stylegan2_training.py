@@ -165,7 +165,7 @@ def test_measures_take_a_classifier() -> None:
     classifier = AttributeClassifier(binary=("round",), size_px=16, widths=(4, 8))
     training = make(FROM_AUTOENCODER, classifier=classifier)
     metrics = training.evaluate()
-    assert set(metrics) == {"psnr_db", "frechet"}
+    assert set(metrics) == {"psnr_db", "mae", "frechet"}
     assert metrics == training.evaluate()
     assert training.sheet().shape == (3, 5 * 16, 12 * 16)
 
@@ -180,7 +180,7 @@ def test_rates_rise_in_each_phase_and_fall_at_the_end() -> None:
 
 
 def test_too_few_pictures_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected more pictures than the 8 held out"):
-        stylegan2(blobs(8), FROM_AUTOENCODER, Compute())
+    with pytest.raises(ValueError, match="a batch of 8 more pictures than the 8 held out"):
+        stylegan2(blobs(15), FROM_AUTOENCODER, Compute())
     with pytest.raises(ValueError, match="expected autoencoder_images before joint_images"):
         StyleGAN2TrainingConfig(autoencoder_images=0)

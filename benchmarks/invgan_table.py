@@ -1,0 +1,243 @@
+"""InvGAN's Table 1 on what Invertory trains: its three stages, and an encoder added afterwards.
+
+    python benchmarks/invgan_table.py --num 1000 --json invgan.json
+    python benchmarks/invgan_table.py --set digits
+
+Frechet distances are to as many training pictures, in the features of a classifier of portraits,
+and of Inception's where its file is at hand; of digits in their pixels at 8 x 8. They are biased by
+n: compare at equal n only. `test` is what other real pictures have, the best at this n. Pictures of
+the test set were seen by no training. Seconds are of the encoder's pass alone, in batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from invertory.images import to_tensor
+from invertory.metrics.inception import InceptionFeatures
+from invertory.metrics.invertible import (
+    SETS,
+    Invertible,
+    absolute_error,
+    frechet_to,
+    made_sets,
+    seconds_a_picture,
+)
+from invertory.metrics.quality import Embedding, embed_set
+from invertory.portraits.dataset import prepare
+from resources.checkpoints import fetch_network, load_network
+from resources.digits import digits
+from resources.models import ModelStore
+from resources.pinned import PINNED
+
+if TYPE_CHECKING:
+    from invertory.classifier import AttributeClassifier
+
+MODELS = ModelStore()
+TITLES = dict(zip(SETS, ("RandFID", "RandRecFID", "TsRecFID", "IntTsFID"), strict=True))
+HELD_OUT_DIGITS = 256  # of trainings/digits_invgan.yaml
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: a generator and an encoder by their names."""
+
+    title: str
+    generator: str
+    encoder: str
+
+    @classmethod
+    def parse(cls, text: str) -> Row:
+        """TITLE=GENERATOR,ENCODER"""
+        title, _, names = text.partition("=")
+        generator, _, encoder = names.partition(",")
+        if not (title and generator and encoder):
+            raise ValueError(f"expected TITLE=GENERATOR,ENCODER, got {text!r}")
+        return cls(title, generator, encoder)
+
+
+ROWS = {
+    "portraits": (
+        Row("naive", "portraits_invgan_naive_generator", "portraits_invgan_naive_encoder"),
+        Row(
+            "augmented",
+            "portraits_invgan_augmented_generator",
+            "portraits_invgan_augmented_encoder",
+        ),
+        Row("full", "portraits_invgan_generator", "portraits_invgan_encoder"),
+        Row("added afterwards", "portraits_generator", "portraits_domain_guided_encoder"),
+    ),
+    "digits": (
+        Row("naive", "digits_invgan_naive_generator", "digits_invgan_naive_encoder"),
+        Row("augmented", "digits_invgan_augmented_generator", "digits_invgan_augmented_encoder"),
+        Row("full", "digits_invgan_generator", "digits_invgan_encoder"),
+    ),
+}
+
+
+def network(name: str) -> Any:
+    """By its address; a name alone: the one that is bundled, else the one trained here."""
+    addresses = [name] if "://" in name else [f"bundled://{name}", f"trained://{name}"]
+    for address in addresses:
+        try:
+            weights, card = fetch_network(address, MODELS)
+        except (OSError, ValueError) as error:
+            problem = error
+            continue
+        return load_network(weights, card=card)
+    raise FileNotFoundError(f"{name} cannot be had ({problem}); train it, or give another --row")
+
+
+def pictures(asked: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 [N, R, R, 3] of training pictures, and as many of the test set."""
+    if asked.set == "portraits":
+        train, test = (
+            prepare(folder / name, asked.num, seed=seed, size_px=64, processes=1).pictures
+            for name, seed in (("train", asked.train_seed), ("test", asked.seed))
+        )
+        return train, test
+    from PIL import Image
+
+    grey = [Image.fromarray(one).resize((32, 32), Image.Resampling.BICUBIC) for one in digits()[0]]
+    rgb = np.repeat(np.stack([np.asarray(one) for one in grey])[..., None], 3, 3)
+    num = min(asked.num, HELD_OUT_DIGITS)
+    return rgb[:num], rgb[-HELD_OUT_DIGITS:][:num]
+
+
+def batches(found: np.ndarray, size: int) -> list[Tensor]:
+    return [to_tensor(list(found[i : i + size])) for i in range(0, len(found), size)]
+
+
+def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
+    """By the name of the features."""
+    if asked.set == "digits":
+        return {"pixels of 8 x 8": lambda x: adaptive_avg_pool2d(x[:, :1], 8).flatten(1)}
+    classifier = cast("AttributeClassifier", network(asked.classifier))
+    found: dict[str, Embedding] = {"classifier": classifier.to(asked.device).embedding}
+    card = PINNED["inception-2015"]
+    if asked.inception and (MODELS.is_at_hand(card) or not MODELS.is_offline()):
+        try:
+            inception = InceptionFeatures.read(MODELS.fetch(card.source)).to(asked.device)
+        except (OSError, ValueError, ImportError) as error:
+            print(f"without Inception's features: {error}", file=sys.stderr)
+        else:
+            found["inception"] = inception
+
+    def placed(embedding: Embedding) -> Embedding:
+        return lambda x: embedding(x.to(asked.device))
+
+    return {name: placed(embedding) for name, embedding in found.items()}
+
+
+def measured(row: Row, asked: argparse.Namespace, truth: Truth) -> dict[str, Any]:
+    """One line of the table; distances by the name of the features."""
+    generator, encoder = (network(name).to(asked.device) for name in (row.generator, row.encoder))
+    pair = Invertible(generator, encoder)
+    sets = made_sets(pair, truth.test, seed=asked.seed)
+    clock = _clock(asked.device)
+    x = truth.test[0].to(asked.device)
+    return {
+        "model": row.title,
+        "generator": row.generator,
+        "encoder": row.encoder,
+        "fid": {
+            name: frechet_to(truth.train[name], sets, embedding)
+            for name, embedding in truth.embeddings.items()
+        },
+        "mae": absolute_error(sets["test_reconstructed"], truth.test),
+        "s_a_picture": seconds_a_picture(pair.latents, x, clock),
+        "n": sum(map(len, truth.test)),
+    }
+
+
+class Truth:
+    """Real pictures, and what the embeddings say of them."""
+
+    def __init__(self, asked: argparse.Namespace, folder: Path) -> None:
+        train, test = pictures(asked, folder)
+        self.test = batches(test, asked.batch)
+        self.embeddings = embeddings(asked)
+        self.train = {
+            name: embed_set(batches(train, asked.batch), embedding).moments
+            for name, embedding in self.embeddings.items()
+        }
+
+    def line(self) -> dict[str, Any]:
+        """Of the test pictures themselves."""
+        fid = {
+            name: frechet_to(self.train[name], {"test_reconstructed": self.test}, embedding)
+            for name, embedding in self.embeddings.items()
+        }
+        return {"model": "test", "fid": fid, "mae": 0.0, "n": sum(map(len, self.test))}
+
+
+def _clock(device: str) -> Callable[[], float]:
+    """Seconds, once the device has done its work."""
+
+    def now() -> float:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return now
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    titles = " | ".join(TITLES.values())
+    print(f"| features | model | {titles} | MAE on [-1, 1] | ms a picture | n |")
+    print("|---" * (len(TITLES) + 5) + "|")
+    for features in rows[0]["fid"]:
+        for row in rows:
+            found = row["fid"][features]
+            cells = [f"{found[name]:.2f}" if name in found else "-" for name in SETS]
+            took = f"{1e3 * row['s_a_picture']:.2f}" if "s_a_picture" in row else "-"
+            line = [features, row["model"], *cells, f"{row['mae']:.3f}", took, str(row["n"])]
+            print(f"| {' | '.join(line)} |")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--set", choices=sorted(ROWS), default="portraits")
+    parser.add_argument("--row", action="append", help="TITLE=GENERATOR,ENCODER, instead of ours")
+    parser.add_argument("--num", type=int, default=500, help="of each set; the paper: 500, 50000")
+    parser.add_argument("--seed", type=int, default=700_001, help="of pictures no training saw")
+    parser.add_argument("--train-seed", type=int, default=0, help="of the trainings' portraits")
+    parser.add_argument("--classifier", default="portraits_classifier")
+    parser.add_argument("--inception", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="keep the portraits here (default: nowhere)")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = arguments()
+    torch.set_num_threads(asked.threads)
+    rows = tuple(map(Row.parse, asked.row)) if asked.row else ROWS[asked.set]
+    with tempfile.TemporaryDirectory() as scratch:
+        truth = Truth(asked, asked.folder or Path(scratch))
+        table = [truth.line(), *(measured(row, asked, truth) for row in rows)]
+    if asked.json:
+        asked.json.write_text(json.dumps(table, indent=2) + "\n")
+    print_table(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""InvGAN's encoder: the discriminator, with a second head that says the latent of a picture.
+
+InvGAN: Invertable GANs, Ghosh et al., section 3.1: w~, c = D(x). No code was published; the shape
+of the head is ours, that of `ResidualEncoder`'s last layers. It reads the discriminator's 4 px map,
+before the deviation over the batch that StyleGAN2's realness takes in: a picture's code is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from invertory.checkpoints.strict import load_strictly
+from invertory.encoders.layers import sized
+from invertory.generators.biggan import BigGANDiscriminator
+from invertory.generators.dcgan import DCGANDiscriminator
+from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
+
+SLOPE = 0.2
+BACKBONES: dict[str, type[nn.Module]] = {
+    "biggan": BigGANDiscriminator,
+    "dcgan": DCGANDiscriminator,
+    "stylegan2": StyleGAN2Discriminator,
+}
+
+
+class Backbone(Protocol):
+    """What the three discriminators share."""
+
+    @property
+    def config(self) -> dict[str, Any]: ...
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """x [N, 3, R, R] => maps, the last [N, C, 4, 4]."""
+        ...
+
+    def judge(self, x: Tensor) -> Tensor:
+        """The last map => logits [N]."""
+        ...
+
+
+class Look(NamedTuple):
+    """What D says of pictures: realness c [N], latents w~ [N, w_dim] (float32), its maps."""
+
+    logits: Tensor
+    w: Tensor
+    maps: list[Tensor]
+
+
+class LatentHead(nn.Module):
+    """[N, C, 4, 4] => w~ [N, w_dim], float32."""
+
+    def __init__(self, channels: int, w_dim: int, narrow: int, hidden: int) -> None:
+        super().__init__()
+        self.narrowing = nn.Conv2d(channels, narrow, 1)
+        self.fc = nn.Linear(16 * narrow, hidden)
+        self.code = nn.Linear(hidden, w_dim)
+        nn.init.zeros_(self.code.bias)
+        nn.init.normal_(self.code.weight, std=0.1 / hidden**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = leaky_relu(self.narrowing(x), SLOPE).flatten(1)
+        return self.code(leaky_relu(self.fc(x), SLOPE)).float()
+
+
+class InvGANEncoder(nn.Module):
+    """x [N, 3, H, H] => w_plus [N, 1, w_dim], one w for every row; see `Encoder`."""
+
+    num_ws = 1
+
+    def __init__(
+        self,
+        *,
+        backbone: str,
+        discriminator: Mapping[str, Any],
+        w_dim: int,
+        narrow: int = 32,
+        hidden: int = 256,
+    ) -> None:
+        """`discriminator`: the arguments of the backbone's discriminator."""
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ValueError(f"expected a backbone among {sorted(BACKBONES)}, got {backbone!r}")
+        self.backbone, self.w_dim, self.narrow, self.hidden = backbone, w_dim, narrow, hidden
+        self.discriminator = BACKBONES[backbone](**discriminator)
+        config = self._judge.config
+        self.resolution = int(config.get("resolution") or config["img_resolution"])
+        self.head = LatentHead(self._last_channels(), w_dim, narrow, hidden)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of the constructor; JSON-able."""
+        names = ("backbone", "w_dim", "narrow", "hidden")
+        own = {name: getattr(self, name) for name in names}
+        return own | {"discriminator": self._judge.config}
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> InvGANEncoder:
+        """From `state_dict()` and `config`; frozen, in eval."""
+        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, 3, H, H] in [-1, 1] => w_plus [N, 1, w_dim], float32."""
+        return self.head(self._judge.features(sized(x, self.resolution))[-1])[:, None]
+
+    def look(self, x: Tensor) -> Look:
+        """Both heads on pictures [N, 3, R, R]."""
+        maps = self._judge.features(x)
+        return Look(self._judge.judge(maps[-1]), self.head(maps[-1]), maps)
+
+    def realness(self, x: Tensor) -> Tensor:
+        """x [N, 3, R, R] => logits c [N], positive for real."""
+        return self._judge.judge(self._judge.features(x)[-1])
+
+    @property
+    def _judge(self) -> Backbone:
+        return cast("Backbone", self.discriminator)
+
+    @torch.no_grad()
+    def _last_channels(self) -> int:
+        """Of the last map."""
+        if isinstance(self.discriminator, StyleGAN2Discriminator):
+            return self.discriminator.b4.conv.bias.shape[0]
+        return int(self._judge.out_channels)  # type: ignore[attr-defined]

@@ -1,0 +1,163 @@
+"""A small generator after BigGAN, without classes, and its discriminator.
+
+Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019,
+https://arxiv.org/abs/1809.11096, appendix B: residual blocks, each batch norm's gain and bias from
+a chunk of the latent, spectral norm in both players. Written from the paper. Ours: no classes, no
+attention (pictures of 32 and 64 px), and w = M(z) before it (InvGAN, section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, relu
+
+from invertory.checkpoints.strict import load_strictly
+from invertory.generators.dcgan import OneW, check_pictures, check_table
+from invertory.generators.spectral import SpectralConv
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BigGANConfig:
+    """Sizes; the defaults are for 64 px on a processor."""
+
+    resolution: int = 64
+    img_channels: int = 3
+    z_dim: int = 128
+    w_dim: int = 128
+    channels: tuple[int, ...] = (96, 96, 64, 48, 32)  # at 4, 8, ... `resolution` px
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))  # JSON has lists
+        check_table(self.resolution, self.img_channels, self.channels, first_px=4, last=1)
+        if self.w_dim < len(self.channels):
+            raise ValueError(f"expected w_dim of {len(self.channels)} or more, got {self.w_dim}")
+
+
+class ConditionalNorm(nn.Module):
+    """Batch norm whose gain and bias follow from a chunk of w."""
+
+    def __init__(self, channels: int, chunk: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gain = SpectralConv(chunk, channels, 0)
+        self.bias = SpectralConv(chunk, channels, 0)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        gain, bias = 1 + self.gain(w), self.bias(w)
+        return self.norm(x) * gain[:, :, None, None].to(x) + bias[:, :, None, None].to(x)
+
+
+class UpBlock(nn.Module):
+    """[N, I, H, W] and a chunk of w => [N, O, 2H, 2W]."""
+
+    def __init__(self, inputs: int, outputs: int, chunk: int) -> None:
+        super().__init__()
+        self.norm0 = ConditionalNorm(inputs, chunk)
+        self.conv0 = SpectralConv(inputs, outputs)
+        self.norm1 = ConditionalNorm(outputs, chunk)
+        self.conv1 = SpectralConv(outputs, outputs)
+        self.skip = SpectralConv(inputs, outputs, 1)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        y = self.conv0(_doubled(relu(self.norm0(x, w))))
+        y = self.conv1(relu(self.norm1(y, w)))
+        return y + _doubled(self.skip(x))  # a 1x1 convolution and the doubling commute
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class BigGAN(OneW):
+    """w_plus [N, 1, w_dim] => pictures [N, 3, R, R]; see `Generator`. Frozen, in eval."""
+
+    def __init__(self, **config: Any) -> None:
+        self._config = cfg = BigGANConfig(**config)
+        super().__init__(cfg.z_dim, cfg.w_dim, cfg.resolution)
+        self.feature_names = tuple(f"b{4 << i}" for i in range(len(cfg.channels)))
+        rest = cfg.w_dim // len(cfg.channels)
+        self._chunks = [cfg.w_dim - rest * (len(cfg.channels) - 1)]
+        self._chunks += [rest] * (len(cfg.channels) - 1)
+        self.project = SpectralConv(self._chunks[0], 16 * cfg.channels[0], 0)
+        fans = pairwise(cfg.channels)
+        self.blocks = nn.ModuleList(UpBlock(i, o, rest) for i, o in fans)
+        self.norm = nn.BatchNorm2d(cfg.channels[-1])
+        self.torgb = SpectralConv(cfg.channels[-1], cfg.img_channels)
+        self.eval().requires_grad_(False)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of the constructor; JSON-able."""
+        return asdict(self._config) | {"channels": list(self._config.channels)}
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> BigGAN:
+        """From `state_dict()` and `config`."""
+        return load_strictly(cls(**config), tensors)
+
+    def _maps(self, w: Tensor) -> dict[str, Tensor]:
+        first, *chunks = torch.split(w, self._chunks, 1)
+        x = self.project(first).unflatten(1, (-1, 4, 4))
+        maps = {"b4": x}
+        for name, block, chunk in zip(self.feature_names[1:], self.blocks, chunks, strict=True):
+            maps[name] = x = block(x, chunk)
+        return maps | {"picture": torch.tanh(self.torgb(relu(self.norm(x))))}
+
+
+class DownBlock(nn.Module):
+    """[N, I, H, W] => [N, O, H/2, W/2]; the first has no activation before its convolution."""
+
+    def __init__(self, inputs: int, outputs: int, *, is_first: bool) -> None:
+        super().__init__()
+        self.is_first = is_first
+        self.conv0 = SpectralConv(inputs, outputs)
+        self.conv1 = SpectralConv(outputs, outputs)
+        self.skip = SpectralConv(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv0(x if self.is_first else relu(x))
+        return avg_pool2d(self.conv1(relu(y)), 2) + self.skip(avg_pool2d(x, 2))
+
+
+class BigGANDiscriminator(nn.Module):
+    """Pictures [N, 3, R, R] => maps of R/2 ... 4 px, and logits [N] of the last."""
+
+    def __init__(self, **config: Any) -> None:
+        """`channels`: of the outputs, at 4, 8, ... half of `resolution` px."""
+        super().__init__()
+        given: dict[str, Any] = {"resolution": 64, "img_channels": 3, "channels": (96, 96, 64, 32)}
+        given |= config
+        self.resolution, self.img_channels = given["resolution"], given["img_channels"]
+        self.channels: tuple[int, ...] = tuple(given["channels"])
+        check_table(self.resolution, self.img_channels, self.channels, first_px=4, last=2)
+        self.out_channels = self.channels[0]
+        fans = list(pairwise((self.img_channels, *self.channels[::-1])))
+        self.blocks = nn.ModuleList(
+            DownBlock(i, o, is_first=k == 0) for k, (i, o) in enumerate(fans)
+        )
+        self.out = SpectralConv(self.out_channels, 1, 0)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of the constructor; JSON-able."""
+        names = ("resolution", "img_channels")
+        return {n: getattr(self, n) for n in names} | {"channels": list(self.channels)}
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """x [N, 3, R, R] => [N, C, R/2, R/2] to [N, C, 4, 4]."""
+        maps, x = [], check_pictures(x, self.resolution)
+        x = x.mean(1, keepdim=True) if self.img_channels == 1 else x
+        for block in self.blocks:
+            x = block(x)
+            maps.append(x)
+        return maps
+
+    def judge(self, x: Tensor) -> Tensor:
+        """The last of `features` => logits [N]."""
+        return self.out(relu(x).sum((2, 3)))[:, 0]

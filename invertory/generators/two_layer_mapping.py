@@ -1,0 +1,39 @@
+"""The mapping network M of two layers, z to w, that generators without one of their own are given.
+
+InvGAN: Invertable GANs, Ghosh et al., section 3.1: two layers for DCGAN and BigGAN.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+CENTRE = 8.0  # deviations; see `follow`
+
+
+class TwoLayerMapping(nn.Module):
+    """z [N, z_dim] => w [N, w_dim]."""
+
+    w_avg: Tensor
+
+    def __init__(self, z_dim: int, w_dim: int) -> None:
+        super().__init__()
+        self.fc0 = nn.Linear(z_dim, z_dim)
+        self.fc1 = nn.Linear(z_dim, w_dim)
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.fc1(leaky_relu(self.fc0(z), 0.2))
+
+    @torch.no_grad()
+    def follow(self, mean: Tensor, root: Tensor) -> None:
+        """Draw from the Gaussian of mean [w_dim] and covariance root root^T.
+
+        A leaky ReLU is linear where its input is positive: hence CENTRE.
+        """
+        self.fc0.weight.copy_(torch.eye(len(self.fc0.weight)))
+        self.fc0.bias.fill_(CENTRE)
+        self.fc1.weight.copy_(root)
+        self.fc1.bias.copy_(mean - CENTRE * root.sum(1))
+        self.w_avg.copy_(mean)

@@ -1,0 +1,78 @@
+"""The terms of InvGAN's objective, on what one pass of its networks gave.
+
+InvGAN: Invertable GANs, Ghosh et al., eq. 1 to 3. Where the paper is silent the choice is ours:
+the non-saturating form of eq. 1; squares of latents as means over the latent; the wanted latent of
+a latent term is held (else M and D make it small by making latents small); D is held where it
+serves as the features f of eq. 2, and learns of L_fm through the codes that it infers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invertory.encoders.invgan import Look
+from invertory.training.adversarial import discriminator_loss, generator_loss
+from invertory.training.autoencoding import feature_distance, reconstruction_loss
+from invertory.training.invgan_config import InvGANConfig
+from invertory.training.mmd import mmd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One pass: latents w_total = w_R # w made into pictures, and what D says."""
+
+    real: Tensor  # x [B, 3, R, R]
+    num_inferred: int  # of the batch: w_R of the first `real`; the rest is M(z)
+    w: Tensor  # w_total [B, w_dim]
+    prior: Tensor  # M(z) [B, w_dim], those in w_total among them
+    synth: Tensor  # G(w_total) [B, 3, R, R]
+    on_real: Look  # of `real`
+    still: Look  # of `synth`, D held
+    judged: Look  # of `synth`, which is held
+
+
+def squared(latents: Tensor, wanted: Tensor) -> Tensor:
+    """|latents - wanted|^2 over the latents' length, a mean; `wanted` is held."""
+    return (latents - wanted.detach()).square().mean()
+
+
+def discriminator_terms(made: Pass, realness: Tensor, synthness: Tensor) -> dict[str, Tensor]:
+    """Of D: realness, and the latents of pictures whose latents are known, w # w_R."""
+    return {
+        "discriminator": discriminator_loss(realness, synthness),
+        "latent": squared(made.judged.w, made.w),
+    }
+
+
+def generator_terms(made: Pass, logits: Tensor, config: InvGANConfig) -> dict[str, Tensor]:
+    """Of G (and M, and, where the stage is full, of D by the codes it inferred)."""
+    losses = {"generator": generator_loss(logits)}
+    if not config.is_joint:
+        return losses
+    n = made.num_inferred
+    target = made.real[:n]
+    maps = [m[:n] for m in made.still.maps]
+    wanted = [m[:n].detach() for m in made.on_real.maps]
+    return losses | {
+        "latent_made": squared(made.still.w[n:], made.w[n:]),
+        "cycle": squared(made.still.w[:n], made.w[:n]),
+        "features": feature_distance(maps, wanted),
+        "pixels": reconstruction_loss(made.synth[:n], target),
+        "mmd": mmd(made.prior, made.on_real.w, config.mmd_scales),
+    }
+
+
+def start_terms(synth: Tensor, real: Tensor, codes: Tensor) -> dict[str, Tensor]:
+    """Of the start as an autoencoder; half the codes' mean square is their divergence."""
+    return {
+        "start_pixels": reconstruction_loss(synth, real),
+        "codes": codes.square().mean() / 2,
+    }
+
+
+def total(losses: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    """The weighted sum."""
+    return torch.stack([weights[name] * loss.float() for name, loss in losses.items()]).sum()

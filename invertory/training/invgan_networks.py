@@ -1,0 +1,180 @@
+"""The networks of an InvGAN training, for its three backbones, and their averages."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from invertory.encoders.invgan import InvGANEncoder, Look
+from invertory.generators.biggan import BigGAN
+from invertory.generators.dcgan import DCGAN, OneW
+from invertory.generators.stylegan2 import StyleGAN2
+from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
+from invertory.generators.stylegan2_layers import FullyConnected
+from invertory.training.compute import Compute, average_of, decay_of, update_average
+from invertory.training.invgan_config import InvGANConfig
+from invertory.training.latent_prior import LatentPrior
+from invertory.training.supervised import seeded
+
+CENTRE = 8.0  # deviations; see `follow_prior`
+
+
+class Networks:
+    """G, M and D with its two heads; their averages; the Gaussian of the start's codes."""
+
+    def __init__(self, config: InvGANConfig, compute: Compute, size_px: int) -> None:
+        self._config, self._compute = config, compute
+        rng = torch.Generator().manual_seed(config.seed)
+        self.generator = compute.place(_generator(config, size_px, rng)).requires_grad_(True)
+        self.generator.train()
+        for name, parameter in self.generator.named_parameters():
+            if name.endswith("noise_strength"):  # 0: a latent names one picture without noise
+                parameter.requires_grad_(False)
+        self.encoder = compute.place(_encoder(config, size_px, rng)).requires_grad_(True).train()
+        self.prior = compute.place(LatentPrior(config.w_dim))
+        self.average = average_of(self.generator)
+        self.encoder_average = average_of(self.encoder)
+        self._glance = _Glance(self.encoder)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameters of the one optimiser; `scale` is of the learning rate."""
+        config = self._config
+        mapping = list(self.generator.mapping.parameters())
+        is_mapping = {id(p) for p in mapping}
+        rest = [p for p in self.generator.parameters() if id(p) not in is_mapping]
+        return [
+            {"params": [p for p in rest if p.requires_grad], "scale": 1.0},
+            {"params": mapping, "scale": config.mapping_rate},
+            {
+                "params": list(self.encoder.discriminator.parameters()),
+                "scale": config.discriminator_rate,
+            },
+            {"params": list(self.encoder.head.parameters()), "scale": config.head_rate},
+        ]
+
+    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+        """w = M(z) [n, w_dim]; moves the mean w."""
+        z = torch.randn(n, self._config.w_dim, generator=rng, device=self._compute.device)
+        w = self.generator.mapping(z).float()
+        self.generator.w_avg.lerp_(w.detach().mean(0), 0.005)
+        return w
+
+    def synthesise(self, w: Tensor) -> Tensor:
+        """w [n, w_dim] => pictures [n, 3, R, R], float32."""
+        w_plus = w[:, None].expand(-1, self.generator.num_ws, -1)
+        return self.generator.synthesis(w_plus).float()
+
+    def look_still(self, x: Tensor) -> Look:
+        """D on pictures, its weights constants: gradients go to the pictures alone."""
+        held = {f"encoder.{name}": p.detach() for name, p in self.encoder.named_parameters()}
+        return cast("Look", functional_call(self._glance, held, (x,)))
+
+    def end_start(self) -> None:
+        """M, which nothing has trained, draws from the Gaussian of the codes."""
+        self.prior.factorise()
+        for generator, encoder in (
+            (self.generator, self.encoder),
+            (self.average, self.encoder_average),
+        ):
+            follow_prior(generator, encoder, self.prior)
+
+    def follow(self, step: int) -> None:
+        """Move the averages; their first pictures are forgotten sooner."""
+        decay = decay_of(self._config.average_images, self._config.batch_size)
+        decay = min(decay, (step + 1) / (step + 10))
+        update_average(self.average, self.generator, decay)
+        update_average(self.encoder_average, self.encoder, decay)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """By name, for a state."""
+        names = ("generator", "encoder", "prior", "average", "encoder_average")
+        return {name: getattr(self, name) for name in names}
+
+
+class _Glance(nn.Module):
+    """`look` as the forward pass, which is what `functional_call` calls."""
+
+    def __init__(self, encoder: InvGANEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor) -> Look:
+        return self.encoder.look(x)
+
+
+@torch.no_grad()
+def follow_prior(generator: StyleGAN2 | OneW, encoder: InvGANEncoder, prior: LatentPrior) -> None:
+    """Make the mapping draw from `prior`, exactly; its `root` is up to date.
+
+    StyleGAN2's mapping ends in a leaky ReLU, which is linear where its input is positive. So its w
+    is moved, by a constant, to where it is: the affine layers and the head take that back.
+    """
+    if isinstance(generator, OneW):
+        generator.mapping.follow(prior.mean, prior.root)
+        return
+    deviation = prior.covariance.diagonal().sqrt()
+    shift = CENTRE * deviation - prior.mean
+    encoder.head.code.bias.add_(shift)
+    for name, module in generator.synthesis.named_modules():
+        if name.endswith("affine") and isinstance(module, FullyConnected):
+            gain = module.weight_gain / module.bias_gain
+            module.bias.sub_(module.weight @ shift * gain)
+    mapping = generator.mapping
+    mapping.w_avg.copy_(prior.mean + shift)
+    last = mapping.num_layers - 1
+    eye = torch.eye(len(shift), device=shift.device)
+    for i in range(last):
+        _set(mapping.get_submodule(f"fc{i}"), eye, shift.new_full((1,), CENTRE if i == 0 else 0.0))
+    centre = CENTRE * prior.root.sum(1) if last else 0.0
+    _set(mapping.get_submodule(f"fc{last}"), prior.root, prior.mean + shift - centre)
+
+
+def _set(layer: nn.Module, weight: Tensor, bias: Tensor) -> None:
+    """So that layer and activation give weight x + bias where that is positive."""
+    assert isinstance(layer, FullyConnected)
+    layer.weight.copy_(weight / (layer.weight_gain * math.sqrt(2)))
+    layer.bias.copy_((bias / (layer.bias_gain * math.sqrt(2))).expand_as(layer.bias))
+
+
+def _generator(config: InvGANConfig, size_px: int, rng: torch.Generator) -> StyleGAN2 | OneW:
+    sizes: dict[str, Any] = {"z_dim": config.w_dim, "w_dim": config.w_dim}
+    if config.backbone == "stylegan2":
+        made = StyleGAN2(
+            **sizes,
+            img_resolution=size_px,
+            channel_table=config.channels,
+            num_layers=config.mapping_layers,
+            lr_multiplier=1.0,
+        )
+        return made.initialise(rng)
+    sizes |= {"img_channels": 1 if config.grey else 3, "channels": config.channels}
+    family = {"dcgan": DCGAN, "biggan": BigGAN}[config.backbone]
+    return seeded(lambda: family(resolution=size_px, **sizes), config.seed)
+
+
+def _encoder(config: InvGANConfig, size_px: int, rng: torch.Generator) -> InvGANEncoder:
+    channels = config.discriminator_channels
+    sizes: dict[str, Any]
+    if config.backbone == "stylegan2":
+        sizes = {"img_resolution": size_px, "channel_table": channels, "light": True}
+    else:
+        img_channels = 1 if config.grey else 3
+        sizes = {"resolution": size_px, "img_channels": img_channels, "channels": channels}
+
+    def made() -> InvGANEncoder:
+        return InvGANEncoder(
+            backbone=config.backbone,
+            discriminator=sizes,
+            w_dim=config.w_dim,
+            narrow=config.head_narrow,
+            hidden=config.head_hidden,
+        )
+
+    encoder = seeded(made, config.seed + 1)
+    if isinstance(encoder.discriminator, StyleGAN2Discriminator):
+        encoder.discriminator.initialise(rng)
+    return encoder

@@ -1,0 +1,34 @@
+"""Maximum mean discrepancy: how far apart two sets of latents lie, as a loss.
+
+Gretton et al., "A Kernel Two-Sample Test", 2012, https://jmlr.org/papers/v13/gretton12a.html,
+eq. 3: the unbiased estimate. InvGAN (Ghosh et al., section 3.2) asks for an RBF kernel and tells no
+bandwidth. Ours: the mean of five, at sigma^2 of 1/2, 1, 2, 4 and 8 times the median of the squared
+distances within both sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)  # of the median, sigma^2
+
+
+def mmd(x: Tensor, y: Tensor, scales: Sequence[float] = SCALES) -> Tensor:
+    """x [N, D], y [M, D], N and M of 2 or more => MMD^2, scalar; below 0 by chance where x ~ y."""
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
+        raise ValueError(
+            "expected two sets of 2 or more latents [N, D] of one length, got "
+            f"{list(x.shape)} and {list(y.shape)}"
+        )
+    both = torch.cat([x, y]).float()
+    squares = (both[:, None] - both[None]).square().sum(2)  # [N + M, N + M]
+    n, others = len(x), ~torch.eye(len(both), dtype=torch.bool, device=both.device)
+    median = squares.detach()[others].median().clamp_min(1e-12)
+    kernel = torch.stack([torch.exp(-squares / (2 * scale * median)) for scale in scales]).mean(0)
+    kernel = kernel * others
+    m = len(y)
+    within = kernel[:n, :n].sum() / (n * (n - 1)) + kernel[n:, n:].sum() / (m * (m - 1))
+    return within - 2 * kernel[:n, n:].mean()

@@ -1,0 +1,83 @@
+"""Scikit-learn's handwritten digits as a collection: `digits://`, 1,797 pictures of 8 x 8 px.
+
+They come with the package, which cites the UCI Machine Learning Repository (Alpaydin and Kaynak,
+"Optical Recognition of Handwritten Digits", 1998, https://doi.org/10.24432/C50P49, CC BY 4.0). A
+file of it, `digits://000012-7.png`, bears the picture's number and the digit that it shows.
+"""
+
+import errno
+from functools import cache
+from io import BytesIO
+from typing import Any, Final
+
+import fsspec
+import numpy as np
+
+from invertory.images import encode
+
+SCHEME: Final = "digits://"
+
+
+@cache
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """uint8 [1797, 8, 8] of 0 to 255, ink bright; int64 [1797] of 0 to 9."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    return np.rint(found.images * (255 / 16)).astype(np.uint8), found.target
+
+
+@cache
+def names() -> dict[str, int]:
+    """Name => row."""
+    return {f"{row:06d}-{label}.png": row for row, label in enumerate(digits()[1])}
+
+
+class DigitFiles(fsspec.AbstractFileSystem):
+    """The filesystem behind `digits://`; nothing can be written to it."""
+
+    protocol = "digits"
+    cachable = True
+
+    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
+        """One file, or all of them."""
+        path = self._strip_protocol(path)
+        found = [path] if path else list(names())
+        return [self.info(name) for name in found] if detail else found
+
+    def find(
+        self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
+    ) -> Any:
+        found = self.ls(path)
+        if kwargs.get("detail"):
+            return {info["name"]: info for info in found}
+        return [info["name"] for info in found]
+
+    def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        path = self._strip_protocol(path)
+        if not path:
+            return {"name": "", "size": 0, "type": "directory"}
+        _row(path)
+        return {"name": path, "size": None, "type": "file", "ETag": "digits-1"}
+
+    def isdir(self, path: str) -> bool:
+        return bool(self.info(path)["type"] == "directory")
+
+    def cat_file(
+        self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any
+    ) -> bytes:
+        picture = digits()[0][_row(self._strip_protocol(path))]
+        return encode(np.repeat(picture[:, :, None], 3, 2), "png")[start:end]
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> BytesIO:
+        if mode != "rb":
+            raise OSError(errno.EROFS, "digits are read, not written", path)
+        return BytesIO(self.cat_file(path))
+
+
+def _row(name: str) -> int:
+    if name not in names():
+        raise FileNotFoundError(
+            errno.ENOENT, "expected a digit such as digits://000012-2.png, got", f"{SCHEME}{name}"
+        )
+    return names()[name]
