@@ -1,0 +1,138 @@
+"""Deblurring by extrapolated codes, on portraits whose sharp selves are known.
+
+    python -m benchmarks.deblur --num 64 --blur 1.0
+
+Pictures are blurred by a Gaussian of `--blur` px, or reduced `--reduce` times as in InvGAN, section
+4.3; then codes go away from those of a blurred copy by each of `--amounts`. Beside them: the given
+picture, the same extrapolation of its pixels (unsharp masking), and the sharp picture inverted,
+which is what the pair can draw at all. Writes deblur.json and a strip, deblur.jpg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from benchmarks.compare.drawing import save, sheet
+from benchmarks.key_frames import as_told, table
+from benchmarks.tiled_pairs import add_arguments, chosen_pair, network
+from invertory.editing.deblur import deblurred, enlarged, extrapolated, gaussian_blur
+from invertory.images import to_tensor
+from invertory.metrics.pixel import psnr_db
+from invertory.metrics.seams import seams
+from invertory.metrics.spread import Spread, spread_of
+from invertory.metrics.ssim import ssim
+from invertory.perceptual import FeatureDistance
+from invertory.portraits import draw, render, row_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invertory.editing.tiling import TiledPair
+    from invertory.perceptual import Perceptual
+
+SEED = 90_022  # of people that no training saw
+UNSHARP, LIMIT = "unsharp", "sharp picture, inverted"
+COLUMNS = 8  # of the strip
+
+
+def unsharp(sharp: Tensor, blur_px: float, reduce: int) -> Tensor:
+    """[N, 3, H, H] => what deblurring is given: blurred, or smaller, or both."""
+    soft = gaussian_blur(sharp, blur_px)
+    px = sharp.shape[-1] // reduce
+    return soft if reduce == 1 else interpolate(soft, (px, px), mode="area")
+
+
+@torch.no_grad()
+def arms(
+    sharp: Tensor, given: Tensor, pair: TiledPair, amounts: Sequence[float], sigma_px: float
+) -> dict[str, Tensor]:
+    """Arm => pictures [N, 3, S, S]."""
+    whole = enlarged(given, pair.grid.size_px)
+    blurred = gaussian_blur(whole, sigma_px)
+    found = {UNSHARP: whole}
+    found |= {f"pixels, {a:g}": extrapolated(whole, blurred, a) for a in amounts if a}
+    made = deblurred(given, pair, amounts, sigma_px=sigma_px)
+    found |= {f"codes, {a:g}": pictures for a, pictures in zip(amounts, made, strict=True)}
+    found[LIMIT] = pair.pictures(pair.codes(sharp))
+    return {name: pictures.clamp(-1, 1) for name, pictures in found.items()}
+
+
+@torch.no_grad()
+def measured(
+    made: Tensor, sharp: Tensor, perceptual: Perceptual, borders: tuple[int, ...]
+) -> dict[str, Spread]:
+    """Against the sharp pictures; sharpness 1 is theirs."""
+    distance = perceptual.distance(perceptual.features(made), perceptual.features(sharp))
+    found = {
+        "PSNR (dB)": psnr_db(made, sharp),
+        "SSIM": ssim(made, sharp),
+        perceptual.name: distance,
+        "sharpness": slope(made) / slope(sharp),
+    }
+    if borders:
+        found["seams (ratio)"] = seams(made, borders).ratio
+    return {name: spread_of(values.double().numpy()) for name, values in found.items()}
+
+
+def slope(pictures: Tensor) -> Tensor:
+    """Root mean square of the differences of neighbouring pixels, [N]."""
+    across, down = pictures.diff(dim=-1), pictures.diff(dim=-2)
+    return (across.square().mean((1, 2, 3)) + down.square().mean((1, 2, 3))).sqrt()
+
+
+def run(asked: argparse.Namespace) -> dict:
+    chosen = chosen_pair(asked)
+    pair = chosen.pair
+    people = [draw(row_seed(SEED, row)) for row in range(asked.num)]
+    sharp = to_tensor([render(person, pair.grid.size_px).picture for person in people])
+    given = unsharp(sharp, asked.blur, asked.reduce)
+    sigma_px = asked.sigma or asked.blur or asked.reduce / 2
+    made = arms(sharp, given, pair, asked.amounts, sigma_px)
+    perceptual = FeatureDistance(network(asked.classifier), "portraits_classifier_features")
+    rows = {n: measured(p, sharp, perceptual, pair.grid.borders) for n, p in made.items()}
+    asked.out.mkdir(parents=True, exist_ok=True)
+    strip = [("sharp", sharp[:COLUMNS])] + [(n, p[:COLUMNS]) for n, p in made.items()]
+    save(sheet(strip), asked.out / "deblur.jpg")
+    print(table(rows))
+    return {"pair": chosen.told, "sigma_px": sigma_px, "rows": as_told(rows)}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add_arguments(parser)
+    parser.add_argument("--num", type=int, default=64, help="portraits (64)")
+    parser.add_argument("--blur", type=float, default=1.0, help="px of the Gaussian (1)")
+    parser.add_argument("--reduce", type=int, default=1, help="times smaller, besides (1)")
+    parser.add_argument("--sigma", type=float, default=0.0, help="px of the direction's (--blur)")
+    parser.add_argument("--amounts", type=float, nargs="+", default=[0.0, 0.5, 1.0, 2.0, 4.0])
+    parser.add_argument("--classifier", default="bundled://portraits_classifier")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("docs/compare"))
+    asked = parser.parse_args()
+    if asked.num < 1 or asked.blur < 0 or asked.reduce < 1 or asked.sigma < 0:
+        parser.error("expected num and reduce from 1, blur and sigma from 0")
+    return asked
+
+
+def main() -> None:
+    asked = arguments()
+    torch.set_num_threads(asked.threads)
+    start = time.perf_counter()
+    found = run(asked)
+    settings = {name: getattr(asked, name) for name in ("num", "blur", "reduce", "amounts")}
+    told = {"settings": settings, **found, "took_s": round(time.perf_counter() - start, 1)}
+    (asked.out / "deblur.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Whether reconstructions keep what attribute classifiers see: InvGAN's table 2."""

@@ -1,0 +1,74 @@
+"""The generator and encoder that the benchmarks of tiles take: by address, or the best at hand."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from invertory.editing.tiling import TiledPair
+from resources.checkpoints import fetch_network, load_network
+from resources.models import ModelStore
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from invertory.encoders import Encoder
+    from invertory.generators import Generator
+
+# (generator, encoder, tiles): patches as in the paper, then whole faces trained together, then ours
+KNOWN = (
+    ("portraits_patches_generator", "portraits_patches_encoder", 4),
+    ("portraits_invgan_generator", "portraits_invgan_encoder", 1),
+    ("portraits_generator", "portraits_domain_guided_encoder", 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A pair, and what is told of it."""
+
+    pair: TiledPair
+    told: dict[str, str | int]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--generator", default="", help="address (the best pair at hand)")
+    parser.add_argument("--encoder", default="", help="address of the encoder for it")
+    parser.add_argument("--tiles", type=int, default=0, help="a side (4 for patches, else 1)")
+    parser.add_argument("--overlap", type=int, default=0, help="px that neighbours share (0)")
+
+
+def chosen_pair(asked: argparse.Namespace) -> Chosen:
+    """What was asked for; else the first of `KNOWN` that is bundled or was trained here."""
+    generator, encoder, tiles = _addresses(asked)
+    networks = [network(address) for address in (generator, encoder)]
+    pair = TiledPair.of(
+        cast("Encoder", networks[1]),
+        cast("Generator", networks[0]),
+        tiles=asked.tiles or tiles,
+        overlap_px=asked.overlap,
+    )
+    grid = pair.grid
+    told: dict[str, str | int] = {"generator": generator, "encoder": encoder}
+    told |= {"tiles": grid.tiles, "tile_px": grid.tile_px, "overlap_px": grid.overlap_px}
+    return Chosen(pair, told)
+
+
+def network(address: str) -> nn.Module:
+    """Frozen, on the CPU; `address` is one of a card, or a file."""
+    weights, card = fetch_network(address, ModelStore())
+    return load_network(weights, card=card)
+
+
+def _addresses(asked: argparse.Namespace) -> tuple[str, str, int]:
+    if asked.generator and asked.encoder:
+        return asked.generator, asked.encoder, 1
+    if asked.generator or asked.encoder:
+        raise SystemExit("expected both --generator and --encoder, or neither")
+    sources = {card.name: card.source for card in ModelStore().cards()}
+    for generator, encoder, tiles in KNOWN:
+        if generator in sources and encoder in sources:
+            return sources[generator], sources[encoder], tiles
+    names = ", ".join(generator for generator, _, _ in KNOWN)
+    raise SystemExit(f"expected one of the generators {names} with its encoder, got none")

@@ -1,0 +1,178 @@
+"""InvGAN on tiles: n x n patches of a picture, each with a code of its own, in one pass.
+
+InvGAN: Invertable GANs, Ghosh, Zietlow, Black, Davis and Hu 2021, https://arxiv.org/abs/2112.04598,
+sections 3.3 and 4.3: an invertible GAN of patches reconstructs pictures n times larger. It takes
+the encoder of any generator of patches; of whole faces, too, though a quarter of a face is none.
+
+A latent has the rows of W+, which are layers; tiles are no layers. So the tiles' codes are the
+picture's state, `codes` [N, n * n, rows, w_dim], and the latent is their mean: what boundaries are
+fitted on, and what an edit moves. The move of the mean, layer by layer, is that of every tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isqrt
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch.nn.functional import interpolate
+
+from invertory.editing.tiling import Grid, TiledPair, tiled_pictures
+from invertory.inversion import NO_NETWORKS, Space
+from invertory.inversion.encoded import encoder_of
+from invertory.inversion.engine import Engine, Precision
+from invertory.inversion.objective import Start, Tensors
+from invertory.inversion.view import squared_error
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from invertory.generators import Generator
+    from invertory.generators.state import State
+    from invertory.inversion import Inversion
+    from invertory.perceptual import Perceptual
+
+CODES = "codes"  # in the state
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiled:
+    """The objective of no steps: a code a tile, and how alike the joined picture is."""
+
+    method: InvGANTiled
+    pair: TiledPair
+    perceptual: Perceptual
+    size_px: int  # at which the losses are told
+    results: ClassVar[tuple[str, ...]] = (CODES,)
+    iterate: ClassVar[Literal["best", "last"]] = "last"
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        return {"mse": self.method.mse_weight, "perceptual": self.method.perceptual_weight}
+
+    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+        target = self._seen(targets)
+        features = enumerate(self.perceptual.features(target))
+        constants = {"target": target} | {f"features.{i}": map_ for i, map_ in features}
+        return Start({CODES: self.pair.codes(targets)}, constants)
+
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        synth = self._seen(self.pair.pictures(variables[CODES]))
+        features = self.perceptual.features(synth)
+        cached = [constants[f"features.{i}"] for i in range(len(features))]
+        return {
+            "mse": squared_error(synth, constants),
+            "perceptual": self.perceptual.distance(features, cached),
+        }
+
+    def learning_rate(self, step: Tensor) -> Tensor:
+        return torch.zeros_like(step, dtype=torch.float64)
+
+    def settle(self, variables: Tensors) -> Tensors:
+        return {}
+
+    def _seen(self, pictures: Tensor) -> Tensor:
+        if pictures.shape[-1] == self.size_px:
+            return pictures
+        return interpolate(pictures, size=(self.size_px, self.size_px), mode="area")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvGANTiled:
+    """One pass of the encoder over every tile; the losses are measured, and move nothing."""
+
+    terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
+    kind: ClassVar[Literal["optimisation", "feed_forward"]] = "feed_forward"
+    needs: ClassVar[tuple[str, ...]] = ("invgan",)
+    has_state: ClassVar[bool] = True
+
+    invgan: str = field(
+        default="auto",
+        metadata={"description": "address of the encoder; auto: the one for this generator"},
+    )
+    tiles: int = field(
+        default=2,
+        metadata={"description": "a side; pictures are brought to as many generator's resolutions"},
+    )
+    overlap_px: int = field(
+        default=0, metadata={"description": "that neighbouring tiles share and are blended in"}
+    )
+    space: Space = field(
+        default="w", metadata={"description": "of a tile's code; w_plus: for an encoder into it"}
+    )
+    mse_weight: float = field(
+        default=1.0, metadata={"description": "of the mean square on [-1, 1], in the loss told"}
+    )
+    perceptual_weight: float = field(
+        default=1.0, metadata={"description": "of the perceptual distance, in the loss told"}
+    )
+    loss_px: int = field(
+        default=256, metadata={"description": "most pixels a side that the loss sees"}
+    )
+    precision: Precision = field(
+        default="float32", metadata={"description": "bf16: autocast networks"}
+    )
+
+    def invert(
+        self,
+        generator: Generator,
+        targets: Tensor,
+        *,
+        seeds: Sequence[int],
+        perceptual: Perceptual,
+        batch_size: int,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
+    ) -> Inversion:
+        """targets [N, 3, H, H] float32 in [-1, 1] => mean codes and, as state, all; see `Method`.
+
+        At most `batch_size` tiles are in a network at once.
+        """
+        pair = self._pair(generator, networks, batch_size)
+        if targets.shape[-2:] != (targets.shape[-1],) * 2:
+            raise ValueError(
+                f"expected square targets [N, 3, H, H], got {list(targets.shape)}: align them first"
+            )
+        size_px = min(pair.grid.size_px, targets.shape[-1], self.loss_px)
+        objective = _Tiled(self, pair, perceptual, size_px)
+        engine = Engine(steps=0, precision=self.precision)
+        outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
+        codes = outcome.variables[CODES]
+        found = outcome.inversion(self.space, codes.mean(1))
+        return replace(found, state={CODES: codes})
+
+    def draw(
+        self,
+        generator: Generator,
+        w_plus: Tensor,
+        state: State,
+        *,
+        origin: Tensor,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
+    ) -> Tensor:
+        """w_plus [N, num_ws, w_dim] and the tiles' codes => [N, 3, S, S]; see `Drawing`.
+
+        S is `tiles` times the generator's resolution, less what tiles share.
+        """
+        codes = state[CODES].to(w_plus)
+        grid = Grid(
+            tiles=isqrt(codes.shape[1]),
+            tile_px=generator.resolution,
+            overlap_px=self.overlap_px,
+        )
+        moved = codes + (w_plus - origin)[:, None]
+        return tiled_pictures(generator, grid, moved, batch_size=max(len(w_plus), 1))
+
+    def _pair(
+        self, generator: Generator, networks: Mapping[str, nn.Module], batch_size: int
+    ) -> TiledPair:
+        encoder = encoder_of(networks, generator, "invgan")
+        if self.space == "w" and encoder.num_ws > 1:
+            raise ValueError(
+                f"expected an encoder into W, got one into W+ of {encoder.num_ws} rows: say "
+                "`space: w_plus` of invgan_tiled"
+            )
+        grid = Grid(tiles=self.tiles, tile_px=generator.resolution, overlap_px=self.overlap_px)
+        rows = 1 if self.space == "w" else generator.num_ws
+        return TiledPair(encoder, generator, grid, rows, batch_size)

@@ -1,0 +1,20 @@
+"""Patches that a training of InvGAN is measured on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from invertory.training.invgan import spread_patches
+
+
+def test_patches_held_out_go_from_place_to_place() -> None:
+    pictures = np.zeros((5, 8, 8, 3), np.uint8)
+    pictures[:, :4, 4:], pictures[:, 4:, :4], pictures[:, 4:, 4:] = 1, 2, 3
+    found = spread_patches(pictures, 4)
+    assert found.shape == (5, 4, 4, 3)
+    assert [int(p.min()) for p in found] == [int(p.max()) for p in found] == [0, 1, 2, 3, 0]
+
+
+def test_whole_pictures_stay_as_they_are() -> None:
+    pictures = np.zeros((2, 8, 8, 3), np.uint8)
+    assert spread_patches(pictures, 8) is pictures
