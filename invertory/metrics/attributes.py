@@ -64,6 +64,20 @@ class Confusion:
         return (self.tp / (self.tp + self.fn) + self.tn / (self.tn + self.fp)) / 2
 
 
+def roc_auc(scores: Tensor, labels: Tensor) -> Tensor:
+    """Scores [N, A] and booleans [N, A] => [A]: the area under each ROC curve.
+
+    The chance that one with the attribute scores above one without, ties counting half (Fawcett
+    2006, "An introduction to ROC analysis", section 7); nan where a class lacks.
+    """
+    areas = []
+    for column, label in zip(scores.double().T, labels.bool().T, strict=True):
+        have, lack = column[label].contiguous(), column[~label].sort().values
+        below = torch.searchsorted(lack, have) + torch.searchsorted(lack, have, right=True)
+        areas.append(below.double().mean() / (2 * len(lack)))  # 0 / 0: nan
+    return torch.stack(areas)
+
+
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """A binary attribute is a continuous one's being beyond `at`."""

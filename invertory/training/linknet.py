@@ -5,6 +5,11 @@ binary cross-entropy with the thresholded labels that F gives G(w), Adam at its 
 the first author's thesis the rows of a latent are drawn independently. The paper goes ten times
 over 50,000 pairs; ours are drawn afresh at each step and seen once, so nothing need be stored.
 
+Ours besides: the map is trained on w - w_avg and told for w, which is the same map, but whose bias
+and weights then need not find each other; and part of a batch may be latents of one w (`single`) or
+of two that are exchanged at a row (`crossed`, the style mixing of StyleGAN), for latents of one w
+are what a generator was trained on, and an attribute is easier to tell of them.
+
 Before the first step, the editor is fitted: for each attribute an InterFaceGAN boundary on latents
 of one w, its normal scaled to one standard deviation of the distance.
 """
@@ -12,7 +17,7 @@ of one w, its normal scaled to one standard deviation of the distance.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +25,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from invertory.boundaries import fit_boundary
 from invertory.linknet import LinkNet
+from invertory.metrics.attributes import Confusion, roc_auc
 from invertory.training.compute import Compute
+from invertory.training.supervised import cosine_rate
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,20 +35,39 @@ if TYPE_CHECKING:
     from invertory.classifier import AttributeClassifier
     from invertory.generators import Generator
 
-HELD_OUT, FITTED = 1, 2  # streams of draws beside that of the steps, 0
+Kind = Literal["independent", "single", "crossed"]  # of a latent, by how its rows are drawn
+KINDS: Final[tuple[Kind, ...]] = ("independent", "single", "crossed")
+# Streams of draws beside those of the steps, which are the places of KINDS.
+HELD_OUT, FITTED = 10, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkNetConfig:
-    """Settings of the training."""
+    """Settings of the training. The defaults draw latents as the thesis says."""
 
     batch_size: int = 64
     learning_rate: float = 1e-3
+    images: int = 0  # over which the rate falls to 0; 0: it stays
+    single: float = 0.0  # share of a batch whose rows are one w
+    crossed: float = 0.0  # share whose first rows are one w and whose others are a second
     seed: int = 0
     min_share: float = 0.02  # attributes that the generator shows or hides more rarely are left out
     num_fitted: int = 2000  # samples that the editor's boundaries are fitted on
     ratio: float = 0.2  # of them, chosen at either end
-    num_held_out: int = 1024
+    num_held_out: int = 1024  # of each kind of latent
+
+    def __post_init__(self) -> None:
+        if min(self.single, self.crossed) < 0 or self.single + self.crossed > 1:
+            raise ValueError(
+                "expected shares of a batch for single and crossed, from 0 and together at most 1, "
+                f"got {self.single} and {self.crossed}; what is left has independent rows"
+            )
+
+    def numbers(self, num: int) -> dict[Kind, int]:
+        """How many of `num` latents are of each kind."""
+        single, crossed = round(self.single * num), round(self.crossed * num)
+        crossed = min(crossed, num - single)
+        return {"independent": num - single - crossed, "single": single, "crossed": crossed}
 
 
 @dataclass
@@ -56,6 +82,7 @@ class LinkNetTraining:
     linknet: LinkNet = field(init=False)
     optimiser: torch.optim.Adam = field(init=False)
     _columns: list[int] = field(init=False)  # of F's attributes, those that the LinkNet tells
+    _offset: Tensor = field(init=False)  # [A]: what the map says of w_avg
 
     def __post_init__(self) -> None:
         G, F = self.generator, self.classifier
@@ -73,7 +100,10 @@ class LinkNetTraining:
         names = [F.attributes[i] for i in shown]
         self.linknet = LinkNet(num_ws=G.num_ws, w_dim=G.w_dim, attributes=names).to(w.device)
         self.linknet.directions.copy_(self._fitted(w, scores[:, shown]))
-        self.optimiser = torch.optim.Adam(self.linknet.parameters(), lr=self.config.learning_rate)
+        self._offset = torch.zeros(len(names), device=w.device, requires_grad=True)
+        self.linknet.bias.requires_grad_(False)
+        moved = [self.linknet.weight, self._offset]
+        self.optimiser = torch.optim.Adam(moved, lr=self.config.learning_rate)
 
     @property
     def batch_size(self) -> int:
@@ -81,38 +111,58 @@ class LinkNetTraining:
 
     def step(self, step: int) -> dict[str, Tensor]:
         """One batch of fresh pairs."""
-        w_plus, labels = self._pairs(self.batch_size, 0, step)
-        logits = self.linknet(w_plus)
+        w_plus, labels = self._batch(step)
+        logits = (w_plus - self.generator.w_avg).flatten(1) @ self.linknet.weight.T + self._offset
         loss = binary_cross_entropy_with_logits(logits, labels)
+        if self.config.images:
+            rate = cosine_rate(step * self.batch_size / self.config.images, 0.0)
+            self.optimiser.param_groups[0]["lr"] = self.config.learning_rate * rate
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimiser.step()
+        self._tell_bias()
         agreement = ((logits > 0) == (labels > 0.5)).float().mean()
         return {"bce": loss.detach(), "agreement": agreement}
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Agreement with F's labels on held-out pairs, in all and by attribute."""
-        w_plus, labels = self._pairs(self.config.num_held_out, HELD_OUT)
-        logits = self.linknet(w_plus)
-        agreement = ((logits > 0) == (labels > 0.5)).float().mean(0)
-        majority = torch.maximum(labels.mean(0), 1 - labels.mean(0))
-        each = zip(self.linknet.attributes, agreement.tolist(), strict=True)
-        return {
-            "agreement": float(agreement.mean()),
-            "majority": float(majority.mean()),  # what always saying the commoner label gives
-            "bce": float(binary_cross_entropy_with_logits(logits, labels)),
-            **{f"agreement_{name}": value for name, value in each},
+        """On held-out pairs: of each kind as <kind>/<measure>, and plainly of all kinds.
+
+        Agreement with F's labels and what always saying the commoner label gives (`majority`);
+        balanced accuracy and ROC AUC, which it does not help, as means over the attributes that
+        some of the pictures have and some have not. Of all, also each attribute's own.
+        """
+        held = {kind: self._pairs(kind, self.config.num_held_out, HELD_OUT) for kind in KINDS}
+        told = {kind: (self.linknet(w_plus), labels) for kind, (w_plus, labels) in held.items()}
+        all_of = tuple(torch.cat(parts) for parts in zip(*told.values(), strict=True))
+        found = _quality(*all_of)
+        for kind, pairs in told.items():
+            found |= {f"{kind}/{name}": value for name, value in _quality(*pairs).items()}
+        logits, labels = all_of
+        each = {
+            "agreement": ((logits > 0) == (labels > 0.5)).float().mean(0),
+            "balanced_accuracy": Confusion.of(logits > 0, labels > 0.5).balanced_accuracy,
+            "roc_auc": roc_auc(logits, labels > 0.5),
         }
+        for measure, values in each.items():
+            named = zip(self.linknet.attributes, values.tolist(), strict=True)
+            found |= {f"{measure}_{name}": value for name, value in named if value == value}
+        return found
 
     def sheet(self) -> None:
         """Nothing to see."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"linknet": self.linknet.state_dict(), "optimiser": self.optimiser.state_dict()}
+        return {
+            "linknet": self.linknet.state_dict(),
+            "offset": self._offset.detach(),
+            "optimiser": self.optimiser.state_dict(),
+        }
 
+    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.linknet.load_state_dict(state["linknet"])
+        self._offset.copy_(state["offset"])
         self.optimiser.load_state_dict(state["optimiser"])
 
     def networks(self) -> dict[str, nn.Module]:
@@ -125,10 +175,43 @@ class LinkNetTraining:
         with torch.no_grad():
             return self.generator.mapping(z).view(num, rows, -1)
 
-    def _pairs(self, num: int, stream: int, step: int = 0) -> tuple[Tensor, Tensor]:
-        """=> w_plus [num, num_ws, w_dim] with independent rows, F's labels [num, A] of 0 and 1."""
-        w_plus = self._mapped(num, stream, step, self.generator.num_ws)
-        return w_plus, (self._scores(w_plus)[:, self._columns] > 0.5).float()
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """The pairs of a step: w_plus [N, num_ws, w_dim], labels [N, A]."""
+        numbers = self.config.numbers(self.batch_size)
+        parts = [
+            self._drawn(kind, num, stream, step)
+            for stream, (kind, num) in enumerate(numbers.items())
+            if num
+        ]
+        w_plus = torch.cat(parts)
+        return w_plus, self._labels(w_plus)
+
+    def _pairs(self, kind: Kind, num: int, stream: int) -> tuple[Tensor, Tensor]:
+        w_plus = self._drawn(kind, num, stream + KINDS.index(kind), 0)
+        return w_plus, self._labels(w_plus)
+
+    def _drawn(self, kind: Kind, num: int, stream: int, step: int) -> Tensor:
+        """w_plus [num, num_ws, w_dim] whose rows are drawn as `kind` says."""
+        num_ws = self.generator.num_ws
+        if kind == "independent":
+            return self._mapped(num, stream, step, num_ws)
+        if kind == "single":
+            return self._mapped(num, stream, step).expand(-1, num_ws, -1)
+        w = self._mapped(num, stream, step, 2)
+        rng = self.compute.rng(self.config.seed, step, stream + len(KINDS))
+        first = torch.randint(1, max(num_ws, 2), (num, 1), generator=rng, device=w.device)
+        is_first = torch.arange(num_ws, device=w.device) < first  # (num, num_ws)
+        return torch.where(is_first[..., None], w[:, :1], w[:, 1:])
+
+    def _labels(self, w_plus: Tensor) -> Tensor:
+        """F's labels of the pictures, [N, A] of 0 and 1."""
+        return (self._scores(w_plus)[:, self._columns] > 0.5).float()
+
+    @torch.no_grad()
+    def _tell_bias(self) -> None:
+        """The map of w - w_avg as one of w."""
+        mean = self.generator.w_avg.expand(self.generator.num_ws, -1).flatten()
+        self.linknet.bias.copy_(self._offset - self.linknet.weight @ mean)
 
     @torch.no_grad()
     def _scores(self, w_plus: Tensor) -> Tensor:
@@ -150,3 +233,15 @@ class LinkNetTraining:
             )
             directions.append(boundary.normal.float() * float(boundary.spread or 1.0))
         return torch.stack(directions).expand(-1, self.generator.num_ws, -1).to(w)
+
+
+def _quality(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Logits and labels of 0 and 1, both [N, A]."""
+    truth = labels > 0.5
+    return {
+        "agreement": float(((logits > 0) == truth).float().mean()),
+        "majority": float(torch.maximum(labels.mean(0), 1 - labels.mean(0)).mean()),
+        "balanced_accuracy": float(Confusion.of(logits > 0, truth).balanced_accuracy.nanmean()),
+        "roc_auc": float(roc_auc(logits, truth).nanmean()),
+        "bce": float(binary_cross_entropy_with_logits(logits, labels)),
+    }

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from invertory.metrics.attributes import Confusion, Threshold, report, unambiguous
+from invertory.metrics.attributes import Confusion, Threshold, report, roc_auc, unambiguous
 
 AGE = Threshold("age_years", 60.0, (20.0, 80.0))  # ambiguous: from 57 to 63
 
@@ -39,3 +39,22 @@ def test_what_never_occurs_has_no_balanced_accuracy_and_spoils_no_mean():
     assert "balanced_accuracy/hat" not in found
     assert found["accuracy/hat"] == 1
     assert (found["num_attributes"], found["accuracy"], found["balanced_accuracy"]) == (1, 1, 1)
+
+
+def test_the_roc_area_is_the_chance_of_the_right_order() -> None:
+    """By hand: of the four pairs of the first column three are in order; ties count half."""
+    scores = torch.tensor([[0.9, 1.0, 0.0], [0.2, 1.0, 0.5], [0.4, 1.0, 0.1], [0.1, 1.0, 0.2]])
+    labels = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 1], [0, 0, 1]]).bool()
+    found = roc_auc(scores, labels)
+    assert found[:2].tolist() == [0.75, 0.5]
+    assert found[2].isnan()
+
+
+def test_the_roc_area_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 20, (200, 3), generator=rng).float()
+    labels = torch.rand(200, 3, generator=rng) < scores / 20
+    expected = [roc_auc_score(labels[:, i], scores[:, i]) for i in range(3)]
+    assert roc_auc(scores, labels).tolist() == pytest.approx(expected)

@@ -67,3 +67,41 @@ def test_a_training_that_goes_on_from_its_state_reaches_the_same_weights(tmp_pat
 def test_a_generator_that_shows_none_of_the_attributes_is_refused() -> None:
     with pytest.raises(ValueError, match="use a classifier of what this generator draws"):
         training(LinkNetConfig(min_share=0.5, num_fitted=200))
+
+
+def test_a_batch_has_the_kinds_of_latents_that_were_asked_for() -> None:
+    config = LinkNetConfig(batch_size=32, single=0.25, crossed=0.5, num_fitted=200)
+    w_plus, labels = training(config)._batch(3)
+    assert config.numbers(32) == {"independent": 8, "single": 8, "crossed": 16}
+    assert w_plus.shape[:2] == (32, 4)
+    assert labels.shape == (32, 2)
+    distinct = [len(rows.unique(dim=0)) for rows in w_plus]
+    assert distinct == [*[4] * 8, *[1] * 8, *[2] * 16]
+    assert torch.equal(w_plus[20, 0], w_plus[20, 1]) or torch.equal(w_plus[20, 1], w_plus[20, 3])
+
+
+def test_the_map_is_told_for_w_though_it_is_trained_about_its_mean() -> None:
+    trained = training()
+    trained.generator.w_avg.add_(3)
+    run(trained, range(3))
+    w_plus = trained.generator.w_avg.expand(1, 4, -1)
+    torch.testing.assert_close(trained.linknet(w_plus)[0], trained._offset, rtol=1e-4, atol=1e-4)
+
+
+def test_each_kind_of_latent_has_a_quality_of_its_own() -> None:
+    found = run(training(), range(150)).evaluate()
+    for kind in ("independent", "single", "crossed"):
+        assert found[f"{kind}/roc_auc"] > 0.95
+        assert found[f"{kind}/balanced_accuracy"] > found[f"{kind}/majority"]
+    assert {"roc_auc_top", "balanced_accuracy_left", "agreement_top"} <= set(found)
+
+
+def test_the_rate_falls_over_the_images_that_are_asked_for() -> None:
+    trained = training(LinkNetConfig(batch_size=32, images=320, num_fitted=200))
+    run(trained, range(10))
+    assert trained.optimiser.param_groups[0]["lr"] < 0.03 * 1e-3
+
+
+def test_shares_beyond_a_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"together at most 1, got 0\.7 and 0\.5"):
+        LinkNetConfig(single=0.7, crossed=0.5)
