@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 COLLECTION ?=
-TRAININGS ?= classifier parser landmarks generator conventional_encoder domain_guided_encoder linknet
+TRAININGS ?= classifier parser landmarks generator conventional_encoder domain_guided_encoder linknet samm invgan invgan_augmented invgan_naive
 # Freed memory is kept, not handed back: large tensors are otherwise mapped anew at every operation.
 export MALLOC_MMAP_THRESHOLD_ ?= 34359738368
 export MALLOC_TRIM_THRESHOLD_ ?= 34359738368

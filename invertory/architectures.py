@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from invertory.classifier import AttributeClassifier
 from invertory.encoders.idinvert import IdinvertEncoder
+from invertory.encoders.invgan import InvGANEncoder
+from invertory.encoders.pyramid import PyramidEncoder
 from invertory.encoders.residual import ResidualEncoder
+from invertory.encoders.sam import SamEncoder
+from invertory.generators.biggan import BigGAN
+from invertory.generators.dcgan import DCGAN
 from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
+from invertory.invertibility import InvertibilityPredictor
 from invertory.landmark_regression import LandmarkRegressor
 from invertory.linknet import LinkNet
 from invertory.parsing import FaceParser
+from invertory.samm import Samm
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,12 +38,19 @@ class Architecture(Protocol):
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "attribute_classifier": AttributeClassifier,
+    "biggan": BigGAN,
+    "dcgan": DCGAN,
     "face_parser": FaceParser,
     "landmark_regressor": LandmarkRegressor,
     "idinvert_encoder": IdinvertEncoder,
+    "invgan_encoder": InvGANEncoder,
+    "invertibility_predictor": InvertibilityPredictor,
     "linknet": LinkNet,
     "mobile_stylegan": MobileStyleGAN,
+    "pyramid_encoder": PyramidEncoder,
     "residual_encoder": ResidualEncoder,
+    "sam_encoder": SamEncoder,
+    "samm": Samm,
     "stylegan2": StyleGAN2,
     "stylegan2_discriminator": StyleGAN2Discriminator,
 }

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 from pipelines.recipe_words import field_types
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from invertory.portraits.dataset import PortraitSet
     from invertory.training.compute import Compute
+    from invertory.training.errors import Shown
+    from invertory.training.invertibility import Inverted
     from invertory.training.loop import Training
     from invertory.training.pairs import Pairs
     from pipelines.trainings import TrainingSpec
@@ -31,6 +35,7 @@ class Work:
     portraits: Mapping[str, PortraitSet] = field(default_factory=dict)  # by the name of the set
     images: np.ndarray | None = None  # uint8 [N, H, W, 3]
     pairs: Pairs | None = None
+    inverted: Inverted | None = None  # what its networks made of the portraits before
 
     @property
     def pictures(self) -> np.ndarray:
@@ -53,6 +58,8 @@ class Trainer:
     needs: tuple[str, ...] = ()  # kinds of other networks
     may_use: tuple[str, ...] = ()  # kinds that it does without
     mixes: bool = False  # takes several sets of portraits at once
+    # What its networks make of its data before, in a folder that a later run goes on in.
+    prepare: Callable[[Work, Path, Shown], Work] | None = None
 
     @property
     def settings_class(self) -> type:
@@ -148,12 +155,103 @@ def _domain_guided_encoder(work: Work) -> Training:
     )
 
 
+def _invgan(work: Work) -> Training:
+    from invertory.training.invgan import InvGANTraining
+
+    return InvGANTraining(
+        work.pictures, work.settings, work.compute, work.networks.get("classifier")
+    )
+
+
+def _pyramid_encoder(address: str, work: Work) -> Training:
+    """The trainer of pSp's family at module:class."""
+    networks = work.networks
+    training: Training = imported(address)(
+        networks["generator"],
+        networks["perceptual"],
+        work.pictures,
+        work.settings,
+        work.compute,
+        classifier=networks.get("classifier"),
+        encoder=networks.get("encoder"),
+    )
+    return training
+
+
+def _of_pyramid(module: str, name: str, kind: str) -> Trainer:
+    """A trainer of pSp's family: classes <name>Config and <name>Training of its module."""
+    address = f"invertory.training.{module}:{name}"
+    return Trainer(
+        settings=f"{address}Config",
+        build=partial(_pyramid_encoder, f"{address}Training"),
+        gives=(kind,),
+        takes=("portraits", "images", "pairs"),
+        needs=("generator", "perceptual"),
+        may_use=("classifier", "encoder"),
+    )
+
+
+def _inverted(work: Work, folder: Path, shown: Shown) -> Work:
+    from invertory.generators.f_space import checked_spaces
+    from invertory.training.compute import Pictures
+    from invertory.training.errors import Inverter, prepare_errors
+    from invertory.training.invertibility import Inverted, picked
+
+    settings, networks = work.settings, work.networks
+    how = dataclasses.replace(settings.inverting, precision=work.compute.precision)
+    pictures, is_plain = picked(work.portraits, settings.shares, settings.num)
+    inverter = Inverter(networks["generator"], networks["encoder"], networks["perceptual"])
+    found = Pictures(pictures, work.compute)
+    errors = prepare_errors(inverter, found, folder, how, shown=shown)
+    spaces = checked_spaces(inverter.generator, how.spaces)
+    return dataclasses.replace(work, inverted=Inverted(pictures, errors, spaces, is_plain))
+
+
+def _invertibility(work: Work) -> Training:
+    from invertory.training.invertibility import InvertibilityTraining
+
+    assert work.inverted is not None  # prepared
+    return InvertibilityTraining(
+        work.inverted, work.settings, work.compute, work.networks.get("parser")
+    )
+
+
 def _linknet(work: Work) -> Training:
     from invertory.training.linknet import LinkNetTraining
 
     networks = work.networks
     return LinkNetTraining(
         networks["generator"], networks["classifier"], work.settings, work.compute
+    )
+
+
+def _sam_encoder(work: Work) -> Training:
+    from invertory.training.sam_encoder import SamEncoderTraining
+
+    networks = work.networks
+    return SamEncoderTraining(
+        networks["generator"],
+        networks["encoder"],
+        networks["perceptual"],
+        work.portraits,
+        work.settings,
+        work.compute,
+    )
+
+
+def _samm(work: Work) -> Training:
+    from invertory.training.samm import SammTraining
+
+    networks = work.networks
+    return SammTraining(
+        networks["generator"],
+        networks["encoder"],
+        networks["discriminator"],
+        networks["classifier"],
+        networks["perceptual"],
+        work.portraits,
+        work.settings,
+        work.compute,
     )
 
 
@@ -201,10 +299,46 @@ TRAINERS = {
         takes=("portraits", "images"),
         needs=("generator", "discriminator", "encoder", "perceptual"),
     ),
+    "invgan": Trainer(
+        settings="invertory.training.invgan_config:InvGANConfig",
+        build=_invgan,
+        gives=("generator", "invgan"),
+        takes=("portraits", "images"),
+        may_use=("classifier",),
+    ),
+    "invertibility": Trainer(
+        settings="invertory.training.invertibility:InvertibilitySettings",
+        build=_invertibility,
+        gives=("invertibility",),
+        takes=("portraits",),
+        needs=("generator", "encoder", "perceptual"),
+        may_use=("parser",),
+        mixes=True,
+        prepare=_inverted,
+    ),
     "linknet": Trainer(
         settings="invertory.training.linknet:LinkNetConfig",
         build=_linknet,
         gives=("linknet",),
         needs=("generator", "classifier"),
+    ),
+    "e4e": _of_pyramid("e4e", "E4E", "e4e"),
+    "psp": _of_pyramid("pyramid_encoders", "PyramidEncoder", "psp"),
+    "restyle": _of_pyramid("restyle", "ReStyle", "restyle"),
+    "sam_encoder": Trainer(
+        settings="invertory.training.sam_encoder:SamEncoderConfig",
+        build=_sam_encoder,
+        gives=("sam_encoder",),
+        takes=("portraits",),
+        needs=("generator", "encoder", "perceptual"),
+        mixes=True,
+    ),
+    "samm": Trainer(
+        settings="invertory.training.samm:SammConfig",
+        build=_samm,
+        gives=("samm",),
+        takes=("portraits",),
+        needs=("generator", "encoder", "discriminator", "classifier", "perceptual"),
+        mixes=True,
     ),
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from resources.cards import has_card, told_in
 from resources.checkpoints import load_network, write_network
@@ -114,6 +115,14 @@ def rounding(kind: str, network: nn.Module, work: Work) -> float:
         z = torch.randn(NUM_PROBES * generator.num_ws, generator.z_dim, generator=rng)
         w = generator.mapping(z.to(generator.w_avg)).cpu()
         return rounding_error(network, answers_to(w.view(NUM_PROBES, generator.num_ws, -1)))
+    if kind == "sam_encoder":  # all of it takes part where a whole picture is in the finest space
+        shown, generator = _pictures(work), copy.deepcopy(work.networks["generator"]).cpu()
+        choice = torch.full((len(shown), *shown.shape[2:]), len(cast("Any", network).spaces) - 1)
+        return rounding_error(network, lambda sam: sam.form(generator, shown, choice).pictures)
+    if kind == "samm":  # what it is asked about is a picture through these two
+        parts = [copy.deepcopy(work.networks[name]).cpu() for name in ("generator", "encoder")]
+        shown = _pictures(work)
+        return rounding_error(network, lambda samm: samm(*parts, shown))
     return rounding_error(network, answers_to(_pictures(work)))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.chain import digest
+from pipelines.trainers import TRAINERS, Work
 from resources.atomic import replacing
 
 if TYPE_CHECKING:
     from invertory.portraits.dataset import PortraitSet
     from invertory.training.pairs import Pairs
     from pipelines.progress import Bar, Progress
+    from pipelines.training_networks import Used
     from pipelines.training_parts import Images
     from pipelines.trainings import TrainingSpec
     from resources.models import ModelStore
@@ -67,6 +70,26 @@ def pairs(spec: TrainingSpec, generator: Any, models: ModelStore, progress: Prog
             draws=Draws(**how.draws),
             shown=following(bar),
         )
+
+
+def prepared(
+    spec: TrainingSpec,
+    work: Work,
+    used: Mapping[str, Used],
+    models: ModelStore,
+    progress: Progress,
+) -> Work:
+    """With what the trainer's networks make of its data before, shared by all that ask alike."""
+    trainer = TRAINERS[spec.trainer]
+    if trainer.prepare is None:
+        return work
+    how = dataclasses.asdict(work.settings.inverting)
+    data = spec.data.model_dump(mode="json", exclude_none=True) if spec.data else None
+    networks = {kind: used[kind].sha256 for kind in trainer.needs}
+    mark = digest(how, work.settings.num, data, networks, work.compute.precision)[:12]
+    folder = models.folder() / "data" / f"{spec.trainer}-{mark}"
+    with progress.stage("inverts in every space", work.settings.num) as bar:
+        return trainer.prepare(work, folder, following(bar))
 
 
 def images(how: Images, folder: Path, models: ModelStore, progress: Progress) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.chain import digest
 from pipelines.trainers import TRAINERS, Work, settings_of
 from pipelines.training_cards import kept, publish
-from pipelines.training_data import following, images, pairs, portraits
+from pipelines.training_data import following, images, pairs, portraits, prepared
 from pipelines.training_networks import Used, at_hand
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ class Run:
         work = Work(
             settings=settings_of(spec), compute=_compute(spec, lease), networks=networks, **data
         )
+        work = prepared(spec, work, self.used, self.models, self.progress)
         training = TRAINERS[spec.trainer].build(work)
         budget = spec.budget
         done = min(seen(self.place, training), budget.images)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from invertory.encoders.idinvert import IdinvertEncoder
+from invertory.encoders.invgan import InvGANEncoder
+from invertory.encoders.pyramid import PyramidEncoder
 from invertory.encoders.residual import ResidualEncoder
 
 if TYPE_CHECKING:
@@ -30,4 +32,6 @@ class Encoder(Protocol):
 ENCODERS = {
     "residual_encoder": ResidualEncoder,
     "idinvert_encoder": IdinvertEncoder,
+    "invgan_encoder": InvGANEncoder,
+    "pyramid_encoder": PyramidEncoder,
 }

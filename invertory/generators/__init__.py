@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from invertory.generators.biggan import BigGAN
+from invertory.generators.dcgan import DCGAN
 from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.toy import ToyGenerator
@@ -48,6 +50,8 @@ class Generator(Protocol):
 
 
 GENERATORS = {
+    "biggan": BigGAN,
+    "dcgan": DCGAN,
     "mobile_stylegan": MobileStyleGAN,
     "stylegan2": StyleGAN2,
     "toy": ToyGenerator,

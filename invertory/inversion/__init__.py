@@ -48,6 +48,9 @@ class Inversion:
     maps: dict[str, Tensor] = field(
         default_factory=dict
     )  # name => [N, 1, h, w] in [0, 1], to look at
+    # [N, 3, R, R] in [-1, 1], what the latents give, where the method has drawn it and measured
+    # `terms["perceptual"]` on it, with targets of that very size; None: it is still to be drawn
+    synths: Tensor | None = None
 
 
 class Method(Protocol):
@@ -91,24 +94,40 @@ class Method(Protocol):
 # Below the contracts, because the methods import them.
 from invertory.inversion.conventional_encoder import ConventionalEncoder  # noqa: E402
 from invertory.inversion.domain_guided_encoder import DomainGuidedEncoder  # noqa: E402
+from invertory.inversion.e4e import E4E  # noqa: E402
 from invertory.inversion.gaussian_prior import GaussianPrior  # noqa: E402
 from invertory.inversion.hybrid import Hybrid  # noqa: E402
 from invertory.inversion.image2stylegan import Image2StyleGAN  # noqa: E402
 from invertory.inversion.image2stylegan_plus import Image2StyleGANPlus  # noqa: E402
 from invertory.inversion.in_domain import InDomain  # noqa: E402
+from invertory.inversion.invgan import InvGAN  # noqa: E402
+from invertory.inversion.invgan_tiled import InvGANTiled  # noqa: E402
 from invertory.inversion.magec import Magec  # noqa: E402
 from invertory.inversion.projector import Projector  # noqa: E402
+from invertory.inversion.psp import PSP  # noqa: E402
 from invertory.inversion.pti import PivotalTuning  # noqa: E402
+from invertory.inversion.restyle import ReStyle  # noqa: E402
+from invertory.inversion.sam import SpatiallyAdaptive  # noqa: E402
+from invertory.inversion.sam_encoder import SamByEncoder  # noqa: E402
+from invertory.inversion.samm import SAMM  # noqa: E402
 
 METHODS: dict[str, type[Method]] = {
     "conventional_encoder": ConventionalEncoder,
     "domain_guided_encoder": DomainGuidedEncoder,
+    "e4e": E4E,
     "gaussian_prior": GaussianPrior,
     "hybrid": Hybrid,
     "image2stylegan": Image2StyleGAN,
     "image2stylegan_plus": Image2StyleGANPlus,
     "in_domain": InDomain,
+    "invgan": InvGAN,
+    "invgan_tiled": InvGANTiled,
     "magec": Magec,
     "projector": Projector,
+    "psp": PSP,
     "pti": PivotalTuning,
+    "restyle": ReStyle,
+    "sam": SpatiallyAdaptive,
+    "sam_encoder": SamByEncoder,
+    "samm": SAMM,
 }

@@ -257,6 +257,37 @@ CHAIN: dict[str, dict[str, Any]] = {
         },
         "settings": {"held_out": 8},
     },
+    "hardness": {
+        "trainer": "invertibility",
+        "uses": {
+            "generator": "trained://painter",
+            "encoder": "trained://guided",
+            "perceptual": "pixels",
+        },
+        "settings": {
+            "num": 12,
+            "held_out": 4,
+            "widths": [4, 8],
+            "inverting": {"steps": 1, "w_samples": 32},
+        },
+    },
+    "aligned": {
+        "trainer": "samm",
+        "uses": {
+            "generator": "trained://painter",
+            "encoder": "trained://guided",
+            "discriminator": "trained://critic",
+            "classifier": "trained://judge",
+            "perceptual": "pixels",
+        },
+        "settings": {"held_out": 8, "num_levels": 2},
+    },
+    "twins": {
+        "trainer": "invgan",
+        "uses": {"classifier": "trained://judge"},
+        "gives": {"generator": "twins", "invgan": "twins_encoder"},
+        "settings": SMALL | {"w_dim": 8, "held_out": 8, "start_images": 8},
+    },
     "link": {
         "trainer": "linknet",
         "data": None,
@@ -275,8 +306,10 @@ def test_every_trainer_makes_its_network_of_what_those_before_it_made(spec_of, r
         for made in found.cards.values():
             assert made["float16_error"] < 5e-3, made["name"]
             load_network(store.fetch(f"trained://{made['name']}"))
-            is_made_for_it = made["kind"] in ("discriminator", "encoder", "linknet")
-            assert made.get("generator") == ("painter" if is_made_for_it else None)
+            kinds = ("discriminator", "encoder", "invertibility", "linknet", "samm")
+            is_made_for_it = made["kind"] in kinds
+            wanted = "twins" if made["kind"] == "invgan" else "painter" if is_made_for_it else None
+            assert made.get("generator") == wanted
     assert {spec["trainer"] for spec in (TINY, *CHAIN.values())} == set(TRAINERS)
 
 

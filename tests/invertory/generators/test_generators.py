@@ -13,6 +13,8 @@ from invertory.generators import GENERATORS, Generator
 from invertory.generators.preview import untrained_head
 
 SMALL: dict[str, dict[str, Any]] = {
+    "biggan": {"resolution": 16, "z_dim": 6, "w_dim": 7, "channels": (8, 8, 6)},
+    "dcgan": {"resolution": 16, "z_dim": 6, "w_dim": 5, "channels": (8, 6)},
     "mobile_stylegan": {"channels": (16, 16, 8), "w_dim": 12, "mapping_layers": 2},
     "stylegan2": {
         "z_dim": 6,
@@ -32,7 +34,7 @@ def build(name: str) -> Any:
     rng = torch.Generator().manual_seed(7)
     if name != "toy":
         for key, tensor in generator.state_dict().items():
-            if not key.endswith("resample_filter"):
+            if not key.endswith(("resample_filter", "running_var", "num_batches_tracked")):
                 tensor.copy_(0.5 * torch.randn(tensor.shape, generator=rng))
     if name == "mobile_stylegan":
         generator.attach_preview(untrained_head(generator, 8))

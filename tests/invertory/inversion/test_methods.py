@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+from functools import partial
+from typing import Any, cast
 
 import pytest
 import torch
@@ -10,26 +12,57 @@ from torch import Tensor, nn
 
 from invertory.classifier import AttributeClassifier
 from invertory.encoders import ResidualEncoder
+from invertory.encoders.pyramid import PyramidEncoder
+from invertory.encoders.sam import SamEncoder
+from invertory.generators.f_space import default_spaces
+from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion import METHODS, Inversion, Method
+from invertory.invertibility import InvertibilityPredictor
 from invertory.linknet import LinkNet
+from invertory.parsing import FaceParser
 from invertory.perceptual import PixelPyramid
+from invertory.samm import Samm
 
 TOLERANCE = 1e-4  # latents, absolute, between batch sizes
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)
+# SAMM reaches into convolutions, which the toy has none of; latents are as many and as long.
+CONVOLVED = StyleGAN2(
+    z_dim=GENERATOR.z_dim,
+    w_dim=GENERATOR.w_dim,
+    img_resolution=8,
+    num_layers=1,
+    channel_table=(6, 6),
+).initialise(torch.Generator().manual_seed(0))
 
 
-def random_encoder() -> nn.Module:
+def random_encoder(num_ws: int = GENERATOR.num_ws) -> nn.Module:
     """An untrained encoder into the generator's latents."""
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(0)
         encoder = ResidualEncoder(
             resolution=16,
-            num_ws=GENERATOR.num_ws,
+            num_ws=num_ws,
             w_dim=GENERATOR.w_dim,
             channels=(4, 8, 8),
             narrow=4,
             hidden=16,
+        )
+    return encoder.eval().requires_grad_(False)
+
+
+def random_pyramid(**config: Any) -> nn.Module:
+    """An untrained encoder of pSp's family."""
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(0)
+        encoder = PyramidEncoder(
+            resolution=16,
+            num_ws=GENERATOR.num_ws,
+            w_dim=GENERATOR.w_dim,
+            backbone="small",
+            widths=(4, 4, 4, 8, 8),
+            style_width=4,
+            **config,
         )
     return encoder.eval().requires_grad_(False)
 
@@ -51,10 +84,50 @@ def random_linknet() -> nn.Module:
     return linknet.eval().requires_grad_(False)
 
 
+def random_parser() -> nn.Module:
+    """An untrained face parser."""
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(0)
+        parser = FaceParser(segments=("skin", "hair", "ood"), size_px=16, widths=(4, 8))
+    return parser.eval().requires_grad_(False)
+
+
+def random_predictor() -> nn.Module:
+    """An untrained invertibility predictor."""
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(0)
+        predictor = InvertibilityPredictor(
+            spaces=default_spaces(GENERATOR), size_px=16, widths=(4, 8), head_width=4
+        )
+    return predictor.eval().requires_grad_(False)
+
+
+def random_sam_encoder() -> nn.Module:
+    """Untrained encoders of SAM: the toy has no features, so there is W+ alone."""
+    encoder = SamEncoder.on(GENERATOR, random_encoder(), default_spaces(GENERATOR))
+    return encoder.eval().requires_grad_(False)
+
+
+def random_samm() -> nn.Module:
+    """Untrained modules of SAMM."""
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(0)
+        samm = Samm.between(cast("ResidualEncoder", random_encoder()), CONVOLVED)
+    return samm.eval().requires_grad_(False)
+
+
 MAKERS = {
     "classifier": random_classifier,
+    "e4e": random_pyramid,
     "encoder": random_encoder,
+    "invertibility": random_predictor,
+    "invgan": partial(random_encoder, num_ws=1),
     "linknet": random_linknet,
+    "parser": random_parser,
+    "psp": lambda: random_pyramid(heads="psp"),
+    "restyle": lambda: random_pyramid(heads="psp", taps="coarsest", input_channels=6),
+    "sam_encoder": random_sam_encoder,
+    "samm": random_samm,
 }
 NETWORKS = {kind: make() for kind, make in MAKERS.items()}
 OPTIMISING = [name for name, method in METHODS.items() if method.kind == "optimisation"]
@@ -75,7 +148,7 @@ def targets(n: int, px: int = 16) -> Tensor:
 
 def invert(method: Method, pictures: Tensor, seeds: list[int], batch_size: int = 4) -> Inversion:
     return method.invert(
-        GENERATOR,
+        CONVOLVED if "samm" in method.needs else GENERATOR,
         pictures,
         seeds=seeds,
         perceptual=PixelPyramid(),
@@ -158,10 +231,11 @@ def test_a_row_depends_on_its_picture_and_its_seed_alone(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_targets_finer_than_the_generator_are_reduced(name: str) -> None:
     method = small(name)
-    fine = targets(2, px=16).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    coarse = targets(2, px=16 * getattr(method, "tiles", 1))  # a method of tiles draws larger ones
+    fine = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(
         invert(method, fine, [1, 2]).latents,
-        invert(method, targets(2), [1, 2]).latents,
+        invert(method, coarse, [1, 2]).latents,
         rtol=0,
         atol=TOLERANCE,
     )
