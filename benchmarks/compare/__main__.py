@@ -4,150 +4,83 @@
     python -m benchmarks.compare --domain portraits faces --num 64 --out docs/compare
 
 It prints and writes, for each domain, <domain>.json (every figure with n and spread), <domain>.md,
-<domain>.png (a plot) and <domain>.jpg (a contact sheet). What each method may spend is in
-benchmarks/compare/budgets.py. A method whose networks are missing is listed with the remedy. With
-one CPU thread times are CPU time, as the machine may be shared; otherwise they are the wall's.
+<domain>.png (a plot), <domain>.jpg (a contact sheet) and <domain>_objects.jpg (one of pictures with
+objects). What each method may spend is in benchmarks/compare/budgets.py. A method whose networks
+are missing is listed with the remedy. With one CPU thread times are CPU time, as the machine may be
+shared; otherwise they are the wall's.
+
+Each method's figures are kept in a file as soon as they are measured, and read from there by a
+later run with the same networks and settings. So a stopped run goes on, and processes can share the
+work; `--only` measures what it names and writes no report:
+
+    python -m benchmarks.compare --threads 1 --only sam samm pti
+    python -m benchmarks.compare --threads 1
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.compare import budgets, editability, report
-from benchmarks.compare.analyses import codes, to_quality
-from benchmarks.compare.budgets import BUDGETS, Arm, Budget
-from benchmarks.compare.claims import CLAIMS, judge
-from benchmarks.compare.domains import DOMAINS, Asked, Domain, PictureSet
-from benchmarks.compare.drawing import Axis, Panel, Point, plot, save, sheet
-from benchmarks.compare.editability import COSINE
-from benchmarks.compare.reconstruction import (
-    SECONDS,
-    Inverted,
-    embedding,
-    invert,
-    measured,
-    rendered,
-    without_rejects,
+from benchmarks.compare import budgets, contact, report
+from benchmarks.compare.budgets import BUDGETS, Arm
+from benchmarks.compare.claims import CLAIMS as OF_THE_FIRST
+from benchmarks.compare.claims import Claim, judge
+from benchmarks.compare.claims_encoders import CLAIMS as OF_ENCODERS
+from benchmarks.compare.claims_sam import CLAIMS as OF_SAM
+from benchmarks.compare.claims_samm import CLAIMS as OF_SAMM
+from benchmarks.compare.domains import DOMAINS, Asked, Domain
+from benchmarks.compare.drawing import plot, save, sheet
+from benchmarks.compare.panels import panels
+from benchmarks.compare.results import Results
+from benchmarks.compare.rows import Bench, Work
+from benchmarks.compare.running import (
+    ANALYSES,
+    analysis_units,
+    arm_units,
+    at_hand,
+    progress,
+    results_of,
+    units_run,
 )
-from benchmarks.compare.results import Results, Values
-from invertory.metrics.spread import spread_of
+from benchmarks.compare.store import Kept, Store
+from invertory.inversion import METHODS
+from resources.models import ModelStore
 
-SHEET_COLUMNS, REJECTS = 8, "rejects"
-DEFAULTS = Asked()
-
-
-def progress(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-def reconstruct(
-    domain: Domain, arms: list[Arm], chosen: PictureSet, results: Results, batch: int
-) -> tuple[dict[str, Inverted], dict[str, Tensor]]:
-    """Every arm on one set => its latents and its first pictures."""
-    latents: dict[str, Inverted] = {}
-    shown = {report.ITSELF: chosen.targets[:SHEET_COLUMNS]}
-    results.put(chosen.name, report.ITSELF, measured(domain, chosen, chosen.targets))
-    for arm in arms:
-        if domain.networks(arm) is None:
-            progress(f"{arm.name}: not at hand")
-            continue
-        found = invert(domain, arm, chosen.targets, batch=batch, is_timed=True)
-        made = rendered(domain, found.w_plus, found.state, chosen.targets.shape[-1])
-        columns = without_rejects(measured(domain, chosen, made), found.is_finite)
-        rejects = float((~found.is_finite).sum())
-        own = {SECONDS: np.array([found.seconds]), REJECTS: np.array([rejects])}
-        results.put(chosen.name, arm.name, columns | own)
-        latents[arm.name], shown[arm.name] = found, made[:SHEET_COLUMNS]
-        told = f"MSE {np.nanmean(columns['MSE']):.4f}, {found.seconds:.3f} s a picture"
-        progress(f"{chosen.name}, {arm.name}: {told}")
-    return latents, shown
-
-
-def edit(
-    domain: Domain,
-    arms: list[Arm],
-    latents: dict[str, Inverted],
-    results: Results,
-    asked: argparse.Namespace,
-) -> editability.Editors:
-    """Every inversion through both editors."""
-    made = editability.editors(domain, asked.samples)
-    chosen = domain.sets[0]
-    assert domain.codes is not None
-    true = torch.cat([chosen.targets, domain.codes.targets])
-    real = embedding(domain, true)
-    edits = {name: editability.lacking(chosen, name) for name in made.boundaries}
-    for arm in (arm for arm in arms if arm.name in latents):
-        found = latents[arm.name]
-        for editor, moves in made.moves.items():
-            columns: dict[str, Values] = {}
-            for name, move in moves.items():
-                columns |= editability.scored_edit(domain, chosen, found, edits[name], move, real)
-                if name in budgets.CYCLES[editor] and arm.name not in budgets.NO_CYCLES:
-                    columns |= editability.cycled(
-                        domain, arm, found, edits[name], move, num=asked.cycles, batch=asked.batch
-                    )
-            results.put(f"edit/{editor}", arm.name, editability.joined(columns))
-        progress(f"edits of {arm.name}")
-    return made
-
-
-def edited_rows(domain: Domain, latents: dict[str, Inverted], made: editability.Editors) -> list[
-    tuple[str, Tensor]
-]:  # fmt: skip
-    """For the sheet: the first attribute's edit by the boundary, of every arm."""
-    attribute = next(iter(made.boundaries), None)
-    if attribute is None:
-        return []
-    move, px = made.moves["boundary"][attribute], domain.sets[0].targets.shape[-1]
-    edited = editability.lacking(domain.sets[0], attribute)
-    few = edited.rows[:SHEET_COLUMNS]
-    rows = [
-        (f"lacks {attribute}", domain.sets[0].targets[few]),
-        (f"true {attribute}", edited.changed[:SHEET_COLUMNS]),
-    ]
-    for name, found in latents.items():
-        some = found.rows(few)
-        w_plus = move(some.w_plus, budgets.EDIT_STEP)
-        rows.append((f"{name}: + {attribute}", rendered(domain, w_plus, some.state, px)))
-    return rows
-
-
-def panels(domain: Domain, results: Results) -> list[Panel]:
-    """Distortion against time, and edits against distortion."""
-    first = domain.sets[0].name
-    time_points, edit_points = [], []
-    for arm, columns in results.parts[first].items():
-        if SECONDS not in columns:
-            continue
-        error = spread_of(columns["MSE"])
-        time_points.append(Point(arm, spread_of(columns[SECONDS]), error))
-        edits = results.parts.get("edit/boundary", {}).get(arm, {})
-        if COSINE in edits:
-            edit_points.append(Point(arm, error, spread_of(edits[COSINE])))
-    found = [
-        Panel(
-            f"{first}: distortion and time",
-            Axis("seconds a picture", is_log=True),
-            Axis("MSE", is_log=True),
-            time_points,
-        )
-    ]
-    if edit_points:
-        x, y = Axis("MSE", is_log=True), Axis("cosine of the edit with the true change")
-        found.append(Panel(f"{first}: distortion and edits", x, y, edit_points))
-    return found
+CLAIMS: dict[str, Claim] = OF_THE_FIRST | OF_SAM | OF_SAMM | OF_ENCODERS
+DEFAULTS, AS_USUAL = Asked(), Work()
 
 
 def run(name: str, asked: argparse.Namespace) -> None:
     """One domain from pictures to files."""
+    domain, budget = domain_of(name, asked), BUDGETS[name]
+    work = Work(samples=asked.samples, cycles=asked.cycles, batch=asked.batch)
+    bench, store = Bench(domain, work), Store(asked.cache / name, asked.fresh)
+    arms = [arm for arm in budget.arms() if not asked.methods or arm.method in asked.methods]
+    mine = [arm for arm in arms if not asked.only or arm.method in asked.only]
+    there = at_hand(domain, mine)
+    found = units_run(bench, list(arm_units(bench, there)), store)
+    others: dict[str, Kept] = {}
+    if bench.has_edits:
+        names = [word for word in ANALYSES if not asked.only or word in asked.only]
+        units = analysis_units(bench, budget, at_hand(domain, arms), climb=asked.climb, names=names)
+        others = units_run(bench, list(units), store)
+    if asked.only:
+        progress(f"kept in {store.folder}; run without --only for the report")
+        return
+    notes = {"settings": report.settings(asked)}
+    if bench.has_edits:
+        notes["referee"] = report.referee(domain, asked.referee)
+        notes |= bench.editors(domain.family(budget.arm("image2stylegan"))).told
+    results = results_of(domain, found, others)
+    write(bench, arms, found, results, notes, asked.out)
+
+
+def domain_of(name: str, asked: argparse.Namespace) -> Domain:
     domain: Domain = DOMAINS[name](
         Asked(
             generator=asked.generator if name == "portraits" else "",
@@ -161,45 +94,32 @@ def run(name: str, asked: argparse.Namespace) -> None:
             device=asked.device,
         )
     )
-    budget, results = BUDGETS[name], Results()
-    told = f"samples {asked.samples}, cycles {asked.cycles}, batch {asked.batch}"
-    notes = {"settings": f"{told}, classifier {asked.classifier}, referee {asked.referee}"}
-    arms = [arm for arm in budget.arms() if not asked.methods or arm.method in asked.methods]
-    main = [arm for arm in arms if not arm.is_ablation]
-    rows: list[tuple[str, Tensor]] = []
-    latents: dict[str, Inverted] = {}
-    for i, chosen in enumerate(domain.sets):
-        if not len(chosen):
-            continue
-        found, shown = reconstruct(domain, main if i else arms, chosen, results, asked.batch)
-        latents = latents or found
-        rows += [(f"{chosen.name} {arm}", made) for arm, made in shown.items()]
-    if domain.classifier is not None and domain.codes is not None:
-        made = edit(domain, arms, latents, results, asked)
-        rows += edited_rows(domain, latents, made)
-        notes |= made.told
-        codes(domain, budget, made.boundaries, results, batch=asked.batch)
-        to_quality(domain, budget, results, num=asked.climb, batch=asked.batch)
-    write(domain, budget, arms, results, rows, notes, asked.out)
+    return domain
 
 
 def write(
-    domain: Domain,
-    budget: Budget,
+    bench: Bench,
     arms: list[Arm],
+    kept: dict[str, Kept],
     results: Results,
-    rows: list[tuple[str, Tensor]],
-    notes: dict[str, str],
+    notes: Mapping[str, str],
     folder: Path,
 ) -> None:
+    domain = bench.domain
     verdicts = judge(CLAIMS, results) if domain.name == "portraits" else {}
     folder.mkdir(parents=True, exist_ok=True)
     text = report.as_markdown(domain, results, verdicts, notes)
     (folder / f"{domain.name}.md").write_text(text)
     told = report.as_json(domain, arms, results, verdicts, notes)
     (folder / f"{domain.name}.json").write_text(told)
-    save(plot(panels(domain, results)), folder / f"{domain.name}.png")
-    save(sheet(rows), folder / f"{domain.name}.jpg")
+    main = [arm for arm in arms if not arm.is_ablation]
+    save(plot(panels(domain, main, results)), folder / f"{domain.name}.png")
+    sheets: dict[str, list[tuple[str, Tensor]]] = {"": contact.plain_rows(bench, main, kept)}
+    for chosen in domain.sets[1:]:
+        sheets["_objects"] = contact.object_rows(chosen, main, kept)
+    for suffix, made in sheets.items():
+        if made:
+            save(sheet(made), folder / f"{domain.name}{suffix}.jpg")
     print(text)
     progress(f"written to {folder}")
 
@@ -210,15 +130,22 @@ def arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
+    words = [*METHODS, *ANALYSES]
     parser.add_argument("--domain", nargs="+", choices=list(DOMAINS), default=["portraits"])
     parser.add_argument("--methods", nargs="+", default=[], help="words of METHODS (all)")
+    parser.add_argument(
+        "--only", nargs="+", default=[], choices=words, metavar="WORD",
+        help=f"measure these, write no report: words of METHODS, {', '.join(ANALYSES)}",
+    )  # fmt: skip
     parser.add_argument("--num", type=int, default=64, help="held-out pictures (64)")
     parser.add_argument("--ood", type=int, default=32, help="portraits with objects (32)")
     parser.add_argument("--codes", type=int, default=200, help="for the semantic analysis (200)")
-    parser.add_argument("--cycles", type=int, default=16, help="edits inverted for ECS (16)")
+    parser.add_argument(
+        "--cycles", type=int, default=AS_USUAL.cycles, help="edits inverted for ECS (12)"
+    )
     parser.add_argument("--climb", type=int, default=16, help="pictures of the time to quality")
     parser.add_argument("--samples", type=int, default=budgets.NUM_SAMPLES, help="of the generator")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=AS_USUAL.batch)
     parser.add_argument("--generator", default="", help="address (bundled://portraits_generator)")
     parser.add_argument("--classifier", default=DEFAULTS.classifier, help="F: address or card")
     parser.add_argument("--referee", default=DEFAULTS.referee, help="scores the edits: likewise")
@@ -226,6 +153,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--crops", type=Path, help="folder of aligned crops for --domain faces")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--cache", type=Path, default=ModelStore().folder() / "compare",
+        help="where what was measured is kept",
+    )  # fmt: skip
+    parser.add_argument("--fresh", action="store_true", help="measure anew what lies there")
     parser.add_argument("--out", type=Path, default=Path("docs/compare"))
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Two analyses that need inversions of their own: the meaning of codes, and the time to quality."""
+"""Analyses that need pictures of their own: what codes mean, time to quality, samples."""
 
 from __future__ import annotations
 
@@ -8,26 +8,35 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from benchmarks.compare import budgets
 from benchmarks.compare.budgets import Arm, Budget
-from benchmarks.compare.domains import Domain, PictureSet
-from benchmarks.compare.reconstruction import SECONDS, invert, measured, rendered
-from benchmarks.compare.results import Results, Values
+from benchmarks.compare.domains import Domain, PictureSet, drawn
+from benchmarks.compare.families import Family
+from benchmarks.compare.reconstruction import (
+    SECONDS,
+    embedding,
+    invert,
+    measured,
+    rendered,
+    synthesised,
+)
+from benchmarks.compare.results import Values
 from invertory.boundaries import Boundary
+from invertory.metrics.frechet import Moments, frechet_distance
 from invertory.metrics.semantics import average_precision, judged
-from invertory.portraits.world import DECIDED
+from invertory.portraits import World
+from invertory.portraits.attributes import DECIDED
 
 PRECISION, NATIVE = "average precision", "average precision, native boundary"
-CODES, CLIMB = ("in_domain", "image2stylegan"), "to quality"
+FID = "FID (classifier features)"
+CODES, CLIMB, SAMPLES = ("in_domain", "image2stylegan"), "to quality", "samples"
+NUMBERS = (budgets.SAMPLES_REAL, budgets.SAMPLES_MADE, budgets.SAMPLES_PARTS)
+Columns = dict[str, Values]
 
 
 def codes(
-    domain: Domain,
-    budget: Budget,
-    boundaries: Mapping[str, Boundary],
-    results: Results,
-    *,
-    batch: int,
-) -> None:
+    domain: Domain, budget: Budget, boundaries: Mapping[str, Boundary], *, batch: int
+) -> dict[str, Columns]:
     """In-Domain section 3.2: both methods' codes at equal, short budgets, as classifiers.
 
     Over attributes: boundaries fitted on one half of the codes by the truth and judged on the
@@ -36,24 +45,25 @@ def codes(
     """
     chosen = domain.codes
     if chosen is None or not len(chosen):
-        return
+        return {}
     truth = chosen.truth(DECIDED)
-    results.put("codes", "chance", {PRECISION: truth.mean(0).double().numpy()})
+    found: dict[str, Columns] = {"chance": {PRECISION: truth.mean(0).double().numpy()}}
     for method in CODES:
         arm = budget.arm(method, steps=budget.code_steps)
         if domain.networks(arm) is None:
             continue
-        found = invert(domain, arm, chosen.targets, batch=batch)
-        kept, told = found.w_plus[found.is_finite], truth[found.is_finite]
+        inverted = invert(domain, arm, chosen.targets, batch=batch)
+        kept, told = inverted.w_plus[inverted.is_finite], truth[inverted.is_finite]
         own = [average_precision(kept, told[:, i]) for i in range(len(DECIDED))]
         native = [
             judged(boundaries[name], kept, told[:, i]) if name in boundaries else float("nan")
             for i, name in enumerate(DECIDED)
         ]
-        results.put("codes", method, {PRECISION: np.array(own), NATIVE: np.array(native)})
+        found[method] = {PRECISION: np.array(own), NATIVE: np.array(native)}
+    return found
 
 
-def to_quality(domain: Domain, budget: Budget, results: Results, *, num: int, batch: int) -> None:
+def to_quality(domain: Domain, budget: Budget, *, num: int, batch: int) -> dict[str, Columns]:
     """How long Image2StyleGAN takes to have In-Domain's loss of the same picture.
 
     It gets the budgets of `climb`, each a run of its own as the schedule depends on it; a picture
@@ -65,11 +75,33 @@ def to_quality(domain: Domain, budget: Budget, results: Results, *, num: int, ba
     whole = domain.sets[0]
     chosen = replace(whole, targets=whole.targets[:num], portraits=whole.portraits[:num])
     if not budget.climb or any(domain.networks(arm) is None for arm in arms):
-        return
+        return {}
     runs = [_loss_and_seconds(domain, arm, chosen, batch) for arm in arms]
     (goal, spent), climbed = runs[0], runs[1:]
-    results.put(CLIMB, "in_domain", {SECONDS: np.full(len(goal), spent), "loss": goal})
-    results.put(CLIMB, "image2stylegan", seconds_to(goal, climbed))
+    return {
+        "in_domain": {SECONDS: np.full(len(goal), spent), "loss": goal},
+        "image2stylegan": seconds_to(goal, climbed),
+    }
+
+
+@torch.no_grad()
+def samples(domain: Domain, family: Family) -> Columns:
+    """How far a generator's samples are from portraits that no training saw; values are of parts.
+
+    The classifier's embedding stands in for Inception's, and sets are small, so figures compare
+    with each other alone.
+    """
+    px = domain.sets[0].targets.shape[-1]
+    real = drawn("real", budgets.SAMPLES_REAL, budgets.SAMPLES_SEED, World(), px)
+    truth = Moments.of([embedding(domain, real.targets)])
+    generator, found = family.generator, []
+    for part in range(budgets.SAMPLES_PARTS):
+        rng = torch.Generator().manual_seed(budgets.SAMPLES_SEED + 1 + part)
+        z = torch.randn(budgets.SAMPLES_MADE, generator.z_dim, generator=rng)
+        w = generator.mapping(z.to(domain.device))
+        pictures = synthesised(domain, generator, w[:, None].expand(-1, generator.num_ws, -1), px)
+        found.append(frechet_distance(truth, Moments.of([embedding(domain, pictures)])))
+    return {FID: np.array(found)}
 
 
 def seconds_to(goal: Values, climbed: list[tuple[Values, float]]) -> dict[str, Values]:
@@ -90,6 +122,6 @@ def _loss_and_seconds(
     """Both methods' common loss [N]: the mean square and the perceptual distance, weighed 1 : 1."""
     with torch.enable_grad():
         found = invert(domain, arm, chosen.targets, batch=batch, is_timed=True)
-    made = rendered(domain, found.w_plus, found.state, chosen.targets.shape[-1])
+    made = rendered(domain, arm, found, chosen.targets.shape[-1])
     columns = measured(domain, chosen, made)
     return columns["MSE"] + columns[domain.loss.name], found.seconds

@@ -6,8 +6,9 @@ or edits gives p < 0.05; where it speaks of a price, also where the price is wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -37,29 +38,38 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Of the means of a - b over the rows that both have."""
+    """Of the means of a - b over the rows that both have, each with its deviation."""
 
     a: float
     b: float
     p: float
     n: int
+    spreads: tuple[float, float] = (float("nan"), float("nan"))
 
     def is_sure(self, sign: int) -> bool:
         return self.p < SURE and (self.a - self.b) * sign > 0
 
     def __str__(self) -> str:
-        return f"{self.a:.4g} against {self.b:.4g} (n = {self.n}, p = {self.p:.2g})"
+        told = [
+            f"{mean:.4g} ± {spread:.2g}"
+            for mean, spread in zip((self.a, self.b), self.spreads, strict=True)
+        ]
+        return f"{' against '.join(told)} (n = {self.n}, p = {self.p:.2g})"
 
 
 Claim = Callable[[Results], Verdict]
 
 
 def difference(a: Values, b: Values) -> Difference:
+    if a.shape != b.shape:
+        raise NotMeasuredError(f"measured on {len(a)} and on {len(b)} pictures or edits")
     whole = np.isfinite(a) & np.isfinite(b)
     if whole.sum() < 2:
         raise NotMeasuredError("fewer than two pictures that both have")
     found = paired_test(a, b)
-    return Difference(float(a[whole].mean()), float(b[whole].mean()), found.p_value, found.n)
+    spreads = float(a[whole].std(ddof=1)), float(b[whole].std(ddof=1))
+    means = float(a[whole].mean()), float(b[whole].mean())
+    return Difference(*means, found.p_value, found.n, spreads)
 
 
 def judge(claims: Mapping[str, Claim], results: Results) -> dict[str, Verdict]:
@@ -71,6 +81,27 @@ def judge(claims: Mapping[str, Claim], results: Results) -> dict[str, Verdict]:
         except NotMeasuredError as error:
             found[text] = Verdict(None, str(error.args[0]))
     return found
+
+
+def pooled(results: Results, parts: Sequence[str], arm: str, measure: str) -> Values:
+    """The values of all parts, one after the other; parts that were not measured are left out."""
+    there = [part for part in parts if part in results.parts]
+    if not there:
+        raise NotMeasuredError(f"{arm}: no {measure} of {', '.join(parts)}")
+    return np.concatenate([results.get(part, arm, measure) for part in there])
+
+
+def each_better(parts: Sequence[str], measure: str, arms: Sequence[str], sign: int) -> Claim:
+    """Each arm's mean is above (sign 1) or below (-1) that of the one before it."""
+
+    def claim(results: Results) -> Verdict:
+        values = [pooled(results, parts, arm, measure) for arm in arms]
+        found = [difference(after, before) for before, after in pairwise(values)]
+        named = zip(pairwise(arms), found, strict=True)
+        told = "; ".join(f"{after} to {before}: {one}" for (before, after), one in named)
+        return Verdict(all(one.is_sure(sign) for one in found), f"{measure}: {told}")
+
+    return claim
 
 
 def better(part: str, measure: str, arms: tuple[str, str], sign: int) -> Claim:

@@ -7,22 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.compare.budgets import CODES_SEED, HELD_OUT_SEED, OOD_SEED, Arm
-from benchmarks.compare.judges import CANNOT, classifier_at, distances
+from benchmarks.compare.families import Family
+from benchmarks.compare.judges import CANNOT, REFEREE, classifier_at, distances, referee_at
 from invertory.alignment import align_face
 from invertory.images import BadPicture, decode, to_tensor
 from invertory.inversion import METHODS
 from invertory.landmarks import YuNetMediaPipe
-from invertory.portraits import Portrait, World, draw, render, row_seed
+from invertory.portraits import SEGMENTS, Portrait, World, draw, render, row_seed
 from pipelines.demo import photographs
-from pipelines.loading import load_generator, load_method_networks
-from pipelines.networks import (
-    generator_networks,
-    method_networks,
-)
+from pipelines.loading import load_generator
+from pipelines.networks import generator_networks
 from pipelines.recipe import Recipe
 from resources.models import ModelStore
 from resources.pinned import PINNED
@@ -42,6 +41,7 @@ class PictureSet:
     name: str
     targets: Tensor  # [N, 3, H, H] in [-1, 1]
     portraits: tuple[Portrait, ...] = ()
+    objects: Tensor | None = None  # [N, 1, H, H], 1 where the picture shows an object
 
     def truth(self, names: Iterable[str]) -> Tensor:
         """[N, A]: visible attributes."""
@@ -67,21 +67,26 @@ class Domain:
     codes: PictureSet | None = None  # for the semantic analysis
     absent: dict[str, str] = field(default_factory=dict)  # what is not at hand => the remedy
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    _networks: dict[str, dict[str, nn.Module]] = field(default_factory=dict)
+    _families: dict[str, Family] = field(default_factory=dict)
+
+    def family(self, arm: Arm) -> Family:
+        """The arm's generator with its networks; raises one of CANNOT where it is not at hand."""
+        name = arm.generator
+        if name not in self._families:
+            self._families[name] = (
+                Family.named(name, self.recipe, self.device)
+                if name
+                else Family("", self.generator, self.recipe, self.device)
+            )
+        return self._families[name]
 
     def networks(self, arm: Arm) -> dict[str, nn.Module] | None:
         """kind => network, on the device; None, and a line in `absent`, where one is missing."""
-        if arm.method not in self._networks:
-            missing = [n.missing for n in method_networks(self.recipe, arm.method).values()]
-            try:
-                if any(missing):
-                    raise FileNotFoundError("; ".join(filter(None, missing)))
-                found = load_method_networks(self.recipe, arm.method, ModelStore())
-            except CANNOT as error:
-                self.absent[arm.name] = str(error)
-                return None
-            self._networks[arm.method] = {k: n.to(self.device) for k, n in found.items()}
-        return self._networks[arm.method]
+        try:
+            return self.family(arm).networks(arm)
+        except CANNOT as error:
+            self.absent[arm.name] = str(error)
+            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +95,7 @@ class Asked:
 
     generator: str = ""  # address; empty: the recipe's own
     classifier: str = "portraits_classifier"
-    referee: str = "portraits_referee"
+    referee: str = REFEREE
     perceptual: str = "auto"
     num: int = 64
     num_ood: int = 32
@@ -111,9 +116,7 @@ def portraits(asked: Asked) -> Domain:
     ]
     domain.codes = drawn("codes", asked.num_codes, CODES_SEED, World(), px)
     domain.classifier = classifier_at(asked.classifier, absent, domain.device)
-    domain.referee = classifier_at(asked.referee, absent, domain.device) or domain.classifier
-    if domain.referee is domain.classifier and asked.referee in absent:
-        absent[asked.referee] += "; the classifier itself scores the edits in its place"
+    domain.referee = referee_at(asked.referee, domain.classifier, absent, domain.device)
     return domain
 
 
@@ -134,8 +137,14 @@ def faces(asked: Asked) -> Domain:
 
 
 def drawn(name: str, num: int, seed: int, world: World, px: int) -> PictureSet:
+    """Pictures in [-1, 1], who they show, and where objects are."""
     people = tuple(draw(row_seed(seed, i), world) for i in range(num))
-    return PictureSet(name, pictures_of(people, px), people)
+    renderings = [render(person, px) for person in people]
+    if not renderings:
+        return PictureSet(name, torch.zeros(0, 3, px, px))
+    shown = np.stack([r.segmentation for r in renderings]) == SEGMENTS.index("ood")
+    objects = torch.from_numpy(shown)[:, None].float()
+    return PictureSet(name, to_tensor([r.picture for r in renderings]), people, objects)
 
 
 def pictures_of(people: Iterable[Portrait], px: int) -> Tensor:
@@ -184,7 +193,7 @@ def _domain(name: str, generator: str, asked: Asked, absent: dict[str, str]) -> 
             "collection": {"uri": "portraits://?num=1"},
             "generator": choice,
             "perceptual": {"name": asked.perceptual},
-            "methods": {method: {} for method in METHODS},
+            "methods": {method: {} for method in METHODS},  # an arm brings its own parameters
         }
     )
     missing = [n.missing for n in generator_networks(recipe).values() if n.missing]

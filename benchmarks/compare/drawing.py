@@ -20,7 +20,8 @@ COLOURS = (
     (31, 119, 180), (214, 39, 40), (44, 160, 44), (148, 103, 189), (255, 127, 14),
     (23, 190, 207), (140, 86, 75), (227, 119, 194), (127, 127, 127), (188, 189, 34),
 )  # fmt: skip
-LABEL_PX, CELL_PX, NAME_PX = 13, 96, 190
+LABEL_PX, NAME_PX = 13, 190
+CELL_PX = 66  # of a sheet: a picture of 64 px as it is, and a line beside it
 
 
 class Point(NamedTuple):
@@ -58,13 +59,13 @@ def plot(panels: Sequence[Panel], size: tuple[int, int] = (560, 480)) -> Image.I
 
 
 def sheet(rows: Sequence[tuple[str, Tensor]]) -> Image.Image:
-    """(name, pictures [N, 3, H, W] in [-1, 1]) row by row, as many columns as the first has."""
+    """(name, pictures [n, 3, H, W] in [-1, 1]) row by row, as wide as the longest."""
     columns = max((len(pictures) for _, pictures in rows), default=0)
     image = Image.new("RGB", (NAME_PX + columns * CELL_PX, len(rows) * CELL_PX), PAPER)
     draw = ImageDraw.Draw(image)
     for i, (name, pictures) in enumerate(rows):
         for j, line in enumerate(_wrapped(name)):
-            draw.text((6, i * CELL_PX + 12 + j * (LABEL_PX + 3)), line, INK, _font())
+            draw.text((6, i * CELL_PX + 4 + j * (LABEL_PX + 2)), line, INK, _font())
         for j, pixels in enumerate(_pixels(pictures)):
             cell = Image.fromarray(pixels).resize((CELL_PX - 2, CELL_PX - 2), Image.Resampling.BOX)
             image.paste(cell, (NAME_PX + j * CELL_PX, i * CELL_PX))

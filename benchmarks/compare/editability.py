@@ -1,12 +1,14 @@
 """Edits of inverted portraits, scored by a referee, by the cycle of MAGEC, and by the truth.
 
-Two editors: boundaries fitted on samples of the generator (InterFaceGAN), which MAGEC was trained
-with, and the GANSpace component that goes with the attribute's score on the same samples, which no
-method was.
+Two editors. "boundary" moves along InterFaceGAN's normals: those of the generator's LinkNet where
+there is one, which MAGEC is trained with, else ones fitted on samples of the generator. "ganspace"
+moves along the component that goes with the attribute's score on the same samples; no method was
+trained with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,16 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.compare import budgets
+from benchmarks.compare import budgets, objects
 from benchmarks.compare.budgets import Arm
 from benchmarks.compare.domains import Domain, PictureSet, pictures_of
+from benchmarks.compare.families import Family
 from benchmarks.compare.reconstruction import (
-    RENDER_BATCH,
     Inverted,
     embedding,
     invert,
     rendered,
     scores_of,
+    synthesised,
 )
 from benchmarks.compare.results import Values
 from invertory.boundaries import Boundary, fit_boundary
@@ -46,9 +49,9 @@ ERROR, IDLE, REALISM = "counterfactual MSE", "counterfactual MSE of no edit", "r
 class Editors:
     """editor => attribute => how it moves; and why an attribute is not edited."""
 
-    moves: Mapping[str, Mapping[str, Move]]
-    boundaries: Mapping[str, Boundary]
-    told: Mapping[str, str]  # what was chosen or left out
+    moves: dict[str, dict[str, Move]]
+    boundaries: dict[str, Boundary]
+    told: dict[str, str]  # what was chosen or left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,63 +64,79 @@ class Edited:
 
 
 @torch.no_grad()
-def editors(domain: Domain, num_samples: int = budgets.NUM_SAMPLES) -> Editors:
+def editors(domain: Domain, family: Family, num_samples: int = budgets.NUM_SAMPLES) -> Editors:
     """Boundaries and components on samples of the generator, scored by the classifier."""
     assert domain.classifier is not None
-    w = _samples(domain.generator, num_samples).to(domain.device)
-    w_plus = w[:, None].expand(-1, domain.generator.num_ws, -1)
+    generator, linknet = family.generator, family.linknet()
+    w = _samples(generator, num_samples)
+    w_plus = w[:, None].expand(-1, generator.num_ws, -1)
     px = domain.sets[0].targets.shape[-1]
-    scores = torch.cat(
-        [
-            scores_of(domain, domain.classifier, rendered(domain, part.cpu(), {}, px))
-            for part in torch.split(w_plus, RENDER_BATCH)
-        ]
-    )
-    components = ganspace.components_of(domain.generator, num_samples=50 * num_samples)
-    boundaries: dict[str, Boundary] = {}
-    moves: dict[str, dict[str, Move]] = {"boundary": {}, "ganspace": {}}
-    told: dict[str, str] = {}
+    scores = scores_of(domain, domain.classifier, synthesised(domain, generator, w_plus, px))
+    components = ganspace.components_of(generator, num_samples=50 * num_samples)
+    found = Editors({"boundary": {}, "ganspace": {}}, {}, {})
     for name in budgets.ATTRIBUTES:
         column = scores[:, domain.classifier.attributes.index(name)]
         share = float((column > 0.5).float().mean())
         if not budgets.MIN_SHARE <= share <= 1 - budgets.MIN_SHARE:
-            told[name] = f"left out: on {share:.1%} of the generator's samples"
+            found.told[name] = f"left out: on {share:.1%} of the generator's samples"
             continue
         boundary = fit_boundary(
             w[:, None].cpu(), column, ratio=budgets.FIT_RATIO, solver="linear", threshold=0.5
         )
         number, correlation = components.matching(w.cpu(), column)
-        boundaries[name] = boundary
-        moves["boundary"][name] = _along(boundary)
-        moves["ganspace"][name] = _component(components.move(number), np.sign(correlation))
-        told[name] = (
+        found.boundaries[name] = boundary
+        found.moves["boundary"][name] = _along(boundary)
+        found.moves["ganspace"][name] = _component(components.move(number), np.sign(correlation))
+        found.told[name] = (
             f"on {share:.1%} of the samples; boundary accurate to "
             f"{boundary.accuracy_validation or float('nan'):.1%} of its validation rows; "
             f"component {number}, r = {correlation:+.2f}"
         )
-    return Editors(moves, boundaries, told)
+        if linknet is not None and name in linknet.attributes:
+            own = linknet.directions[linknet.attributes.index(name)].cpu()
+            found.moves["boundary"][name] = _by_rows(own)
+            found.told[name] += "; moved along LinkNet's own direction"
+    return found
 
 
 def lacking(chosen: PictureSet, attribute: str) -> Edited:
-    """The portraits without the attribute, and their true counterfactuals."""
+    """The portraits without the attribute, and their true counterfactuals.
+
+    Without those whose object would hide the change: they have no true picture of it.
+    """
     has = chosen.truth([attribute])[:, 0] > 0.5
-    rows = (~has).nonzero().flatten()
-    changed = [chosen.portraits[row].with_attribute(attribute, 1) for row in rows.tolist()]
-    return Edited(attribute, rows, pictures_of(changed, chosen.targets.shape[-1]))
+    rows, changed = [], []
+    for row in (~has).nonzero().flatten().tolist():
+        with contextlib.suppress(ValueError):  # hidden behind an object
+            changed.append(chosen.portraits[row].with_attribute(attribute, 1))
+            rows.append(row)
+    pictures = pictures_of(changed, chosen.targets.shape[-1])
+    return Edited(attribute, torch.tensor(rows, dtype=torch.int64), pictures)
 
 
 @torch.no_grad()
 def scored_edit(
-    domain: Domain, chosen: PictureSet, inverted: Inverted, edited: Edited, move: Move, real: Tensor
+    domain: Domain,
+    arm: Arm,
+    chosen: PictureSet,
+    inverted: Inverted,
+    made: Tensor,
+    edited: Edited,
+    move: Move,
+    real: Tensor,
 ) -> dict[str, Values]:
-    """Measures of one edit; `real` [M, D] are embeddings of true pictures, for the realism."""
+    """Measures of one edit: `made` [N, 3, H, H] are the unedited inversions of the set.
+
+    `real` [M, D] are embeddings of true pictures, for the realism.
+    """
     assert domain.referee is not None
     some, px = inverted.rows(edited.rows), chosen.targets.shape[-1]
-    before = rendered(domain, some.w_plus, some.state, px)
-    after = rendered(domain, move(some.w_plus, budgets.EDIT_STEP), some.state, px)
+    targets, before = chosen.targets[edited.rows], made[edited.rows]
+    w_plus = move(some.w_plus, budgets.EDIT_STEP)
+    after = rendered(domain, arm, some, px, w_plus=w_plus)
     column = domain.referee.attributes.index(edited.attribute)
     told = [scores_of(domain, domain.referee, x)[:, column] for x in (before, after)]
-    truth = compare_edit(before, after, chosen.targets[edited.rows], edited.changed)
+    truth = compare_edit(before, after, targets, edited.changed)
     found = {
         T: improved_target(*told),
         GAIN: worth(truth),
@@ -126,9 +145,12 @@ def scored_edit(
         IDLE: truth.idle_error,
         REALISM: realism(embedding(domain, after), real).float(),
     }
+    columns = {name: values.double().numpy() for name, values in found.items()}
+    if chosen.objects is not None and bool(chosen.objects.any()):
+        columns |= objects.edited(before, after, targets, chosen.objects[edited.rows])
     return {
-        f"{name}/{edited.attribute}": np.where(some.is_finite, values.double(), np.nan)
-        for name, values in found.items()
+        f"{name}/{edited.attribute}": np.where(some.is_finite, values, np.nan)
+        for name, values in columns.items()
     }
 
 
@@ -144,10 +166,12 @@ def cycled(
 ) -> dict[str, Values]:
     """ECS of the first `num` of them: the edit is inverted by the same arm, and taken back."""
     some, px = inverted.rows(edited.rows[:num]), domain.sets[0].targets.shape[-1]
-    pictures = rendered(domain, move(some.w_plus, budgets.EDIT_STEP), some.state, px)
+    w_plus = move(some.w_plus, budgets.EDIT_STEP)
+    pictures = rendered(domain, arm, some, px, w_plus=w_plus)
     again = invert(domain, arm, pictures, batch=batch)
-    back = rendered(domain, move(again.w_plus, -budgets.EDIT_STEP), again.state, px)
-    cycle = Cycle(rendered(domain, some.w_plus, some.state, px), pictures, back)
+    taken_back = move(again.w_plus, -budgets.EDIT_STEP)
+    back = rendered(domain, arm, again, px, w_plus=taken_back)
+    cycle = Cycle(rendered(domain, arm, some, px), pictures, back)
     measure = domain.measures[0]
     on_device = Cycle(*(x.to(domain.device) for x in cycle))
     scores = edit_consistency(on_device, measure).double().cpu()
@@ -180,5 +204,14 @@ def _along(boundary: Boundary) -> Move:
 def _component(component: Tensor, sign: float) -> Move:
     def move(w_plus: Tensor, deviations: float) -> Tensor:
         return ganspace.edit(w_plus, component, deviations * sign)
+
+    return move
+
+
+def _by_rows(direction: Tensor) -> Move:
+    """A deviation [num_ws, w_dim]."""
+
+    def move(w_plus: Tensor, deviations: float) -> Tensor:
+        return w_plus + deviations * direction
 
     return move

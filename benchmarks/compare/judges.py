@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipelines.recipe import Recipe
 
 CANNOT = (OSError, ValueError, RuntimeError, ImportError)  # what a missing network raises
+REFEREE = "trained://portraits_referee"
 
 
 def distances(
@@ -54,6 +55,16 @@ def classifier_at(
     except CANNOT as error:
         absent[name] = f"{error}; `invertory train` makes a classifier"
         return None
+
+
+def referee_at(
+    name: str, stand_in: AttributeClassifier | None, absent: dict[str, str], device: torch.device
+) -> AttributeClassifier | None:
+    """Who scores edits; the classifier itself where the one that is named is not at hand."""
+    referee = classifier_at(name, absent, device)
+    if referee is None:
+        absent[name] += "; the classifier itself scores the edits in its place"
+    return referee or stand_in
 
 
 def _distance(recipe: Recipe, word: str, *, may_fetch: bool) -> Perceptual:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate
@@ -15,10 +16,11 @@ from torch.nn.functional import cosine_similarity, interpolate
 from benchmarks.compare.budgets import Arm
 from benchmarks.compare.domains import Domain, PictureSet
 from benchmarks.compare.results import Values
-from invertory.generators.state import synthesised
+from invertory.generators.state import pack
+from invertory.inversion.drawing import drawn
 from invertory.metrics.pixel import mse, psnr_db
 from invertory.metrics.ssim import ssim
-from invertory.portraits.world import DECIDED
+from invertory.portraits.attributes import DECIDED
 
 if TYPE_CHECKING:
     from invertory.classifier import AttributeClassifier
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 IDENTITY = "identity (cosine, classifier embedding)"
 AGREEMENT = "attribute agreement"
-SECONDS = "seconds a picture"
+SECONDS, STATE = "seconds a picture", "state (bytes)"
 RENDER_BATCH = 32
 
 
@@ -39,10 +41,14 @@ class Inverted:
     state: Mapping[str, Tensor]
     is_finite: Tensor  # [N]
     seconds: float  # a picture, of the warm batched run
+    maps: Mapping[str, Tensor] = field(default_factory=dict)  # [N, 1, h, w] in [0, 1]
 
     def rows(self, index: Tensor) -> Inverted:
-        state = {name: tensor[index] for name, tensor in self.state.items()}
-        return Inverted(self.w_plus[index], state, self.is_finite[index], self.seconds)
+        state, maps = (
+            {name: tensor[index] for name, tensor in tensors.items()}
+            for tensors in (self.state, self.maps)
+        )
+        return Inverted(self.w_plus[index], state, self.is_finite[index], self.seconds, maps)
 
 
 def invert(
@@ -52,7 +58,7 @@ def invert(
     networks = domain.networks(arm)
     if networks is None:
         raise FileNotFoundError(domain.absent[arm.name])
-    G, pictures = domain.generator, targets.to(domain.device)
+    G, pictures = domain.family(arm).generator, targets.to(domain.device)
 
     def run(method_arm: Arm, some: Tensor) -> Inverted:
         start = _now(domain.device)
@@ -66,8 +72,11 @@ def invert(
         )
         seconds = (_now(domain.device) - start) / len(some)
         w_plus = found.latents.expand(-1, G.num_ws, -1).cpu()
-        state = {name: tensor.cpu() for name, tensor in found.state.items()}
-        return Inverted(w_plus, state, found.is_finite.cpu(), seconds)
+        state, maps = (
+            {name: tensor.cpu() for name, tensor in tensors.items()}
+            for tensors in (found.state, found.maps)
+        )
+        return Inverted(w_plus, state, found.is_finite.cpu(), seconds, maps)
 
     if is_timed:
         run(_short(arm), pictures[:batch])
@@ -75,16 +84,54 @@ def invert(
 
 
 @torch.no_grad()
-def rendered(domain: Domain, w_plus: Tensor, state: Mapping[str, Tensor], px: int) -> Tensor:
-    """[N, 3, px, px] in [-1, 1], on the CPU."""
-    found = []
-    for start in range(0, len(w_plus), RENDER_BATCH):
+def rendered(
+    domain: Domain, arm: Arm, inverted: Inverted, px: int, *, w_plus: Tensor | None = None
+) -> Tensor:
+    """[N, 3, px, px] in [-1, 1], on the CPU, as the method draws; `w_plus`: of an edit."""
+    method, generator = arm.build(), domain.family(arm).generator
+    networks = domain.networks(arm) or {}
+    is_small = not inverted.state and px <= generator.preview_resolution
+    latents, found = inverted.w_plus if w_plus is None else w_plus, []
+    for start in range(0, len(latents), RENDER_BATCH):
         rows = slice(start, start + RENDER_BATCH)
-        some = {name: tensor[rows].to(domain.device) for name, tensor in state.items()}
-        made = _synthesis(domain.generator, w_plus[rows].to(domain.device), some, px)
-        made = made if made.shape[-1] == px else interpolate(made, (px, px), mode="area")
-        found.append(made.clamp(-1, 1).float().cpu())
-    return torch.cat(found)
+        w, origin = (x[rows].to(domain.device) for x in (latents, inverted.w_plus))
+        state = {name: tensor[rows].to(domain.device) for name, tensor in inverted.state.items()}
+        if is_small:
+            made = generator.preview(w, px)
+        else:
+            made = drawn(method, generator, w, state, origin=origin, networks=networks)
+        found.append(fitted(made, px))
+    return torch.cat(found) if found else torch.zeros(0, 3, px, px)
+
+
+@torch.no_grad()
+def synthesised(domain: Domain, generator: Generator, w_plus: Tensor, px: int) -> Tensor:
+    """[N, 3, px, px]: latents of no inversion, in bf16, which is enough to score them by."""
+    made = []
+    for part in torch.split(w_plus, RENDER_BATCH):
+        with torch.autocast(domain.device.type, torch.bfloat16):
+            is_small = px <= generator.preview_resolution
+            w = part.to(domain.device)
+            made.append(
+                fitted(generator.preview(w, px) if is_small else generator.synthesis(w), px)
+            )
+    return torch.cat(made)
+
+
+def fitted(pictures: Tensor, px: int) -> Tensor:
+    """At `px`, in [-1, 1], float32, on the CPU."""
+    if pictures.shape[-1] != px:
+        pictures = interpolate(pictures.float(), (px, px), mode="area")
+    return pictures.float().clamp(-1, 1).cpu()
+
+
+def state_bytes(inverted: Inverted) -> Values:
+    """[N]: of each picture's state as the store keeps it, compressed; 0 without one."""
+    n = len(inverted.w_plus)
+    if not inverted.state:
+        return np.zeros(n)
+    rows = [pack(inverted.state, i) for i in range(n)]
+    return np.array([len(pa.compress(row, codec="zstd", asbytes=True)) for row in rows], float)
 
 
 @torch.no_grad()
@@ -150,21 +197,12 @@ def _distance(domain: Domain, perceptual: Perceptual, made: Tensor, targets: Ten
     return torch.cat(found)
 
 
-def _synthesis(
-    generator: Generator, w_plus: Tensor, state: Mapping[str, Tensor], px: int
-) -> Tensor:
-    """Through the cheapest head that has `px`, unless a state belongs to the whole picture."""
-    if state or px > generator.preview_resolution:
-        return synthesised(generator, w_plus, state)
-    return generator.preview(w_plus, px)
-
-
 def _short(arm: Arm) -> Arm:
     """The arm with a step of each kind that it has."""
     method = arm.build()
     steps = [name for name in arm.fields if name == "steps" or name.endswith("_steps")]
     fewer = {name: min(int(getattr(method, name)), 2) for name in steps}
-    return Arm(arm.name, arm.method, {**arm.parameters, **fewer}, arm.is_ablation)
+    return replace(arm, parameters={**arm.parameters, **fewer})
 
 
 def _now(device: torch.device) -> float:

@@ -37,7 +37,10 @@ def as_json(
         "loss": domain.loss.name,
         "environment": environment(domain),
         "pictures": {chosen.name: len(chosen) for chosen in domain.sets},
-        "budgets": {arm.name: {"method": arm.method, **arm.parameters} for arm in arms},
+        "budgets": {
+            arm.name: {"method": arm.method, "generator": arm.generator, **arm.parameters}
+            for arm in arms
+        },
         "edits": {"step_deviations": budgets.EDIT_STEP, "editors": list(budgets.CYCLES)},
         "notes": dict(notes),
         "not_at_hand": domain.absent,
@@ -50,6 +53,19 @@ def as_json(
     }
     text = json.dumps(told, indent=1, default=str)
     return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", _on_one_line, text) + "\n"
+
+
+def settings(asked: Any) -> str:
+    """What the command line said, for the notes."""
+    names = ("samples", "cycles", "batch", "classifier")
+    return ", ".join(f"{name} {getattr(asked, name)}" for name in names)
+
+
+def referee(domain: Domain, address: str) -> str:
+    """Who scores attributes and edits."""
+    if domain.referee is domain.classifier:
+        return f"{address} is not at hand: the classifier itself scores attributes and edits"
+    return f"{address}, which neither a boundary nor a method has seen"
 
 
 def environment(domain: Domain) -> dict[str, Any]:

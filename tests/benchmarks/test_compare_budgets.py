@@ -39,6 +39,26 @@ def test_ablations_differ_from_their_method_by_what_they_name() -> None:
     assert ablated.steps == plain.steps  # type: ignore[attr-defined]
 
 
+def test_every_optimisation_of_portraits_takes_the_same_number_of_steps() -> None:
+    for arm in PORTRAITS.arms():
+        method = arm.build()
+        if method.kind == "optimisation":
+            names = [n for n in arm.fields if n == "steps" or n.endswith("_steps")]
+            total = sum(int(getattr(method, name)) for name in names)
+            assert total == PORTRAITS.common["steps"], arm.name
+
+
+def test_a_method_with_a_generator_of_its_own_names_it() -> None:
+    arms = {arm.name: arm for arm in PORTRAITS.arms()}
+    assert arms["invgan"].generator == "portraits_invgan_generator"
+    assert arms["invgan, naive"].generator == "portraits_invgan_naive_generator"
+    assert arms["in_domain"].generator == ""
+
+
+def test_pti_is_not_stopped_at_its_pivot() -> None:
+    assert PORTRAITS.arm("pti").build().target_lpips is None  # type: ignore[attr-defined]
+
+
 def test_a_warm_up_has_few_steps_of_each_kind() -> None:
     arm = PORTRAITS.arm("image2stylegan_plus", noise_steps=9)
     short = _short(arm).build()

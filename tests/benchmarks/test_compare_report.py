@@ -5,7 +5,16 @@ import math
 import numpy as np
 import torch
 
-from benchmarks.compare.drawing import Axis, Panel, Point, plot, sheet, ticks
+from benchmarks.compare.drawing import (
+    CELL_PX,
+    NAME_PX,
+    Axis,
+    Panel,
+    Point,
+    plot,
+    sheet,
+    ticks,
+)
 from benchmarks.compare.report import _table, cell
 from benchmarks.compare.results import Results
 from invertory.metrics.spread import Spread, spread_of
@@ -51,6 +60,6 @@ def test_a_plot_of_nothing_says_so() -> None:
 def test_a_sheet_shows_each_row_at_its_place() -> None:
     white, black = torch.ones(2, 3, 8, 8), -torch.ones(2, 3, 8, 8)
     image = np.asarray(sheet([("white", white), ("black", black)]))
-    assert image.shape[0] == 2 * 96
-    assert (image[40, 190 + 40] == 255).all()
-    assert (image[96 + 40, 190 + 96 + 40] == 0).all()
+    assert image.shape[0] == 2 * CELL_PX
+    assert (image[40, NAME_PX + 40] == 255).all()
+    assert (image[CELL_PX + 40, NAME_PX + CELL_PX + 40] == 0).all()

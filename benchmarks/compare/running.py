@@ -1,0 +1,127 @@
+"""The units of a comparison, arms and analyses: measured, or read from where they are kept."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.compare import analyses, report, rows
+from benchmarks.compare.judges import CANNOT
+from benchmarks.compare.reconstruction import measured
+from benchmarks.compare.results import Results
+from benchmarks.compare.store import Kept
+
+if TYPE_CHECKING:
+    from benchmarks.compare.budgets import Arm, Budget
+    from benchmarks.compare.domains import Domain
+    from benchmarks.compare.rows import Bench
+    from benchmarks.compare.store import Store
+
+ANALYSES: Final = ("codes", "to_quality", "samples")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is measured at once and kept in a file of its own; `key` is all that decides it."""
+
+    name: str
+    key: dict[str, Any]
+    make: Callable[[], Kept]
+
+
+def progress(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def at_hand(domain: Domain, arms: Sequence[Arm]) -> list[Arm]:
+    """Those whose networks are; of the others there is then a line in `absent`."""
+    found = [arm for arm in arms if domain.networks(arm) is not None]
+    for name in (arm.name for arm in arms if arm not in found):
+        progress(f"{name}: not at hand")
+    return found
+
+
+def arm_units(bench: Bench, arms: Sequence[Arm]) -> Iterator[Unit]:
+    for arm in arms:
+        yield Unit(arm.name, bench.key_of(arm), lambda arm=arm: rows.measure(bench, arm))  # type: ignore[misc]
+
+
+def analysis_units(
+    bench: Bench,
+    budget: Budget,
+    arms: Sequence[Arm],
+    *,
+    climb: int,
+    names: Sequence[str] = ANALYSES,
+) -> Iterator[Unit]:
+    """Those of `names`; the arms say whose samples are looked at."""
+    domain, batch = bench.domain, bench.work.batch
+    own = domain.family(budget.arm("image2stylegan"))
+    key = bench.key(own)
+    if "codes" in names:
+
+        def codes() -> Kept:
+            boundaries = bench.editors(own).boundaries
+            return _of_part("codes", analyses.codes(domain, budget, boundaries, batch=batch))
+
+        yield Unit("codes", {**key, "steps": budget.code_steps}, codes)
+    if "to_quality" in names:
+
+        def to_quality() -> Kept:
+            found = analyses.to_quality(domain, budget, num=climb, batch=batch)
+            return _of_part(analyses.CLIMB, found)
+
+        yield Unit("to_quality", {**key, "climb": budget.climb, "num": climb}, to_quality)
+    if "samples" in names:
+        for family in {domain.family(arm).name: domain.family(arm) for arm in arms}.values():
+            name = family.name or f"{domain.name}_generator"
+            own_key = {**bench.key(family), "numbers": analyses.NUMBERS}
+            yield Unit(f"samples {name}", own_key, _samples(bench, name, family))
+
+
+def units_run(bench: Bench, units: Sequence[Unit], store: Store) -> dict[str, Kept]:
+    """name => what was measured; one that fails is told as absent, and hinders no other."""
+    found: dict[str, Kept] = {}
+    for i, unit in enumerate(units, 1):
+        start, how = time.perf_counter(), "kept" if store.has(unit.name, unit.key) else "measured"
+        try:
+            found[unit.name] = store.kept(unit.name, unit.key, unit.make)
+        except CANNOT as error:
+            bench.domain.absent[unit.name] = f"{type(error).__name__}: {error}"
+            how = f"failed: {error}"
+        spent = time.perf_counter() - start
+        progress(f"{i} of {len(units)}, {unit.name}: {how}, {spent:.0f} s")
+    return found
+
+
+def results_of(domain: Domain, arms: dict[str, Kept], others: dict[str, Kept]) -> Results:
+    """Parts in the order of the sets, the edits, the analyses; in each the arms in theirs."""
+    results = Results()
+    for chosen in domain.sets:
+        if len(chosen):
+            itself = measured(domain, chosen, chosen.targets)
+            results.put(chosen.name, report.ITSELF, itself)
+    for name, kept in arms.items():
+        for part, columns in kept.columns.items():
+            results.put(part, name, columns)
+    for kept in others.values():
+        for place, columns in kept.columns.items():
+            part, _, row = place.partition("|")
+            results.put(part, row, columns)
+    return results
+
+
+def _of_part(part: str, found: dict[str, analyses.Columns]) -> Kept:
+    """Several rows of one part."""
+    return Kept({f"{part}|{row}": columns for row, columns in found.items()})
+
+
+def _samples(bench: Bench, name: str, family: Any) -> Callable[[], Kept]:
+    def make() -> Kept:
+        found = analyses.samples(bench.domain, family)
+        return _of_part(analyses.SAMPLES, {name: found})
+
+    return make

@@ -1,0 +1,102 @@
+"""What was measured, in files: a stopped comparison goes on, and two processes share the work.
+
+A file holds one unit, an arm or an analysis, and is named by the digest of all that decides it: the
+networks' weights, the parameters, the numbers of pictures. The program's own code is not part of
+that; after a change of it ask for `--fresh`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.compare.results import Values
+
+FORM = 1  # raised when a file holds something else
+_JOIN = "\x1f"
+
+
+@dataclass(slots=True)
+class Kept:
+    """One unit's part of the comparison."""
+
+    columns: dict[str, dict[str, Values]] = field(default_factory=dict)  # part => measure => [N]
+    pictures: dict[str, Tensor] = field(default_factory=dict)  # [n, C, H, W] in [-1, 1]
+    told: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A folder of units; `is_fresh`: what lies there is not read, but replaced."""
+
+    folder: Path
+    is_fresh: bool = False
+
+    def path(self, name: str, key: Mapping[str, Any]) -> Path:
+        text = json.dumps({"form": FORM, "name": name, **key}, sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        word = "".join(c if c.isalnum() else "_" for c in name)
+        return self.folder / f"{word}-{digest}.npz"
+
+    def has(self, name: str, key: Mapping[str, Any]) -> bool:
+        return not self.is_fresh and self.path(name, key).is_file()
+
+    def kept(self, name: str, key: Mapping[str, Any], make: Callable[[], Kept]) -> Kept:
+        """The unit as it lies there, or else made, and kept."""
+        path = self.path(name, key)
+        if self.has(name, key):
+            return read(path)
+        found = make()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write(found, path)
+        return found
+
+
+def write(kept: Kept, path: Path) -> None:
+    """Replaces the file at once, so that a kill leaves none that is half written."""
+    arrays: dict[str, Any] = {
+        _JOIN.join(("column", part, name)): values
+        for part, columns in kept.columns.items()
+        for name, values in columns.items()
+    }
+    for name, pictures in kept.pictures.items():
+        levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        arrays[_JOIN.join(("pictures", name))] = levels.numpy()
+    arrays["told"] = np.array(json.dumps(kept.told))
+    half = path.with_suffix(f".{os.getpid()}.tmp")
+    with half.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    half.replace(path)
+
+
+def read(path: Path) -> Kept:
+    kept = Kept()
+    with np.load(path, allow_pickle=False) as arrays:
+        for key in arrays.files:
+            kind, *names = key.split(_JOIN)
+            if kind == "column":
+                kept.columns.setdefault(names[0], {})[names[1]] = arrays[key]
+            elif kind == "pictures":
+                kept.pictures[names[0]] = torch.from_numpy(arrays[key]).float() / 127.5 - 1
+            else:
+                kept.told = json.loads(str(arrays[key]))
+    return kept
+
+
+def digest_of(network: Any) -> str:
+    """Of a network's tensors; what has none is known by its name."""
+    told = hashlib.sha256(f"{type(network).__name__} {getattr(network, 'name', '')}".encode())
+    if isinstance(network, torch.nn.Module):
+        for name, tensor in sorted(network.state_dict().items()):
+            told.update(f"{name} {tuple(tensor.shape)}".encode())
+            told.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return told.hexdigest()
