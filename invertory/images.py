@@ -7,8 +7,10 @@ global settings are neither changed nor relied upon, and no warning reaches the 
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final, Literal
@@ -77,12 +79,12 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_px: int = 1) -> Pic
     """The first frame of a picture file, upright, in sRGB, on white; or `BadPicture`.
 
     `max_pixels` bounds width x height, `min_px` the shorter side; both are judged by the header.
-    Pillow's own hard limit (twice its MAX_IMAGE_PIXELS) holds besides.
+    Pillow's own hard limit (twice its MAX_IMAGE_PIXELS) holds besides. Threads may decode side by
+    side: Pillow works without Python's lock.
     """
     if not data:
         raise BadPicture("empty", "the file has no bytes")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # bombs, broken EXIF: judged here, not announced
+    with _silence():  # bombs, broken EXIF: judged here, not announced
         try:
             image = _open(data)
             _check_size(image.size, max_pixels, min_px)
@@ -100,7 +102,12 @@ def to_tensor(pictures: Pixels | Sequence[Pixels]) -> Tensor:
     batch = np.stack([pictures] if isinstance(pictures, np.ndarray) else list(pictures))
     if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
         raise ValueError(f"expected uint8 [H, W, 3] pictures, got {batch.dtype} {batch.shape[1:]}")
-    return torch.from_numpy(batch).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+    return from_levels(torch.from_numpy(batch))
+
+
+def from_levels(levels: Tensor) -> Tensor:
+    """uint8 [N, H, W, 3] => float32 [N, 3, H, W] in [-1, 1], on the same device."""
+    return levels.permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
 
 
 def to_uint8(pictures: Tensor) -> Pixels:
@@ -133,6 +140,30 @@ def resize(picture: Pixels, width: int, height: int) -> Pixels:
         return picture
     resized = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
     return np.array(resized)
+
+
+_silenced = threading.Lock()
+_silencing: list[warnings.catch_warnings[None]] = []  # one for each thread within
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No warnings. Filters belong to the process: the last thread to leave puts them back."""
+    with _silenced:
+        if not _silencing:
+            first = warnings.catch_warnings()
+            first.__enter__()
+            warnings.simplefilter("ignore")
+        else:
+            first = _silencing[0]
+        _silencing.append(first)
+    try:
+        yield
+    finally:
+        with _silenced:
+            _silencing.pop()
+            if not _silencing:
+                first.__exit__(None, None, None)
 
 
 def _open(data: bytes) -> Image.Image:

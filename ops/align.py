@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 from invertory.alignment import Crop, align_face, centre_crop, face_quad, outside_share
 from invertory.images import MAX_PIXELS, BadPicture, Pixels, decode, encode
 from invertory.landmarks import Face, FaceDetector
+from ops.ahead import ahead, on_all_cores
 from ops.ingest import Read, describe, unread_status
 from ops.schemas import ALIGNED
 from ops.streams import Chunk, chunk, reject
@@ -43,7 +45,8 @@ class Align:
     max_pixels: int = MAX_PIXELS
 
     def __call__(self, images: pa.RecordBatch) -> Chunk:
-        return _each_image(images, self.read, self.max_pixels, self._align)
+        pictures = _pictures(images, self.read, self.max_pixels)
+        return _each_image(images.num_rows, pictures, self._align, self.crop_format)
 
     def _align(self, image: Row, picture: Pixels) -> tuple[list[Row], list[Row]]:
         found = self.detector.detect(picture)
@@ -57,7 +60,7 @@ class Align:
             if isinstance(crop, tuple):
                 rejects.append(reject(f"{image['image_id']}:{index}", *crop, image["uri"]))
                 continue
-            row = _aligned_row(image, crop, index, len(found), self.crop_format)
+            row = _aligned_row(image, crop, index, len(found))
             row |= {"anchors": face.anchors.ravel().tolist(), "confidence": face.confidence}
             rows.append(row)
         if not rows:  # the largest face speaks for the picture
@@ -94,33 +97,45 @@ class CentreCrop:
     max_pixels: int = MAX_PIXELS
 
     def __call__(self, images: pa.RecordBatch) -> Chunk:
-        return _each_image(images, self.read, self.max_pixels, self._crop)
+        pictures = _pictures(images, self.read, self.max_pixels)
+        return _each_image(images.num_rows, pictures, self._crop, self.crop_format)
 
     def _crop(self, image: Row, picture: Pixels) -> tuple[list[Row], list[Row]]:
         crop = centre_crop(picture, size_px=self.size_px)
-        return [_aligned_row(image, crop, 0, 0, self.crop_format)], []
+        return [_aligned_row(image, crop, 0, 0)], []
 
 
 def _each_image(
-    images: pa.RecordBatch,
-    read: Read,
-    max_pixels: int,
+    num_inputs: int,
+    pictures: Iterator[tuple[Row, Pixels | None, tuple[str, str]]],
     make: Callable[[Row, Pixels], tuple[list[Row], list[Row]]],
+    crop_format: CropFormat,
 ) -> Chunk:
-    """Every picture read again, checked to be the one ingested, and cropped by `make`."""
+    """Every picture cropped by `make` while the next is decoded; then the crops as files."""
     rows: list[Row] = []
     rejects: list[Row] = []
+    with closing(ahead(pictures)) as ready:
+        for image, picture, fault in ready:
+            if picture is None:
+                rejects.append(reject(image["image_id"], *fault, image["uri"]))
+                continue
+            made, refused = make(image, picture)
+            rows += made
+            rejects += refused
+    files = on_all_cores(lambda row: encode(row["crop"], crop_format), rows)
+    for row, file in zip(rows, files, strict=True):
+        name = f"{row['image_id']}_{row['face_index']}.{crop_format}"
+        row["crop"] = {"bytes": file, "path": name}
+    return chunk(num_inputs, rows, rejects, ALIGNED)
+
+
+def _pictures(
+    images: pa.RecordBatch, read: Read, max_pixels: int
+) -> Iterator[tuple[Row, Pixels | None, tuple[str, str]]]:
+    """Every sound picture read again and checked to be the one ingested; see `_picture`."""
     for image in images.to_pylist():
-        if image["status"] != "ok":
-            continue
-        picture, fault = _picture(image, read, max_pixels)
-        if picture is None:
-            rejects.append(reject(image["image_id"], *fault, image["uri"]))
-            continue
-        made, refused = make(image, picture)
-        rows += made
-        rejects += refused
-    return chunk(images.num_rows, rows, rejects, ALIGNED)
+        if image["status"] == "ok":
+            yield image, *_picture(image, read, max_pixels)
 
 
 def _picture(image: Row, read: Read, max_pixels: int) -> tuple[Pixels | None, tuple[str, str]]:
@@ -137,19 +152,15 @@ def _picture(image: Row, read: Read, max_pixels: int) -> tuple[Pixels | None, tu
         return None, (error.status, error.reason)
 
 
-def _aligned_row(
-    image: Row, crop: Crop, index: int, num_faces: int, crop_format: CropFormat
-) -> Row:
+def _aligned_row(image: Row, crop: Crop, index: int, num_faces: int) -> Row:
+    """A row of ALIGNED whose crop is still pixels."""
     return {
         "crop_id": f"{image['image_id']}:{index}",
         "image_id": image["image_id"],
         "uri": image["uri"],
         "face_index": index,
         "num_faces": num_faces,
-        "crop": {
-            "bytes": encode(crop.pixels, crop_format),
-            "path": f"{image['image_id']}_{index}.{crop_format}",
-        },
+        "crop": crop.pixels,
         "size_px": crop.pixels.shape[0],
         "quad": crop.quad.ravel().tolist(),
         "crop_to_source": crop.crop_to_source.ravel().tolist(),

@@ -10,12 +10,14 @@ import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyarrow as pa
 
 from invertory.images import MAX_PIXELS, BadPicture, Picture, decode
+from ops.ahead import ahead, on_all_cores
 from ops.schemas import IMAGES
 from ops.streams import MAX_ERROR_CHARS, Chunk, chunk
 
@@ -44,17 +46,20 @@ class Ingest:
 
     def __call__(self, entries: pa.RecordBatch) -> Chunk:
         listed = entries.to_pylist()
-        rows = [self._row(entry, data) for entry, data in self._contents(listed)]
+        rows: list[dict[str, Any]] = []
+        with closing(ahead(self._contents(listed))) as groups:
+            for group in groups:
+                rows += on_all_cores(lambda given: self._row(*given), group)
         return chunk(len(listed), rows, [], IMAGES)
 
     def _contents(
         self, entries: list[dict[str, Any]]
-    ) -> Iterator[tuple[dict[str, Any], bytes | Exception]]:
-        """Files are read `num_readers` at a time, and no more than these are held."""
+    ) -> Iterator[list[tuple[dict[str, Any], bytes | Exception]]]:
+        """Files are read `num_readers` at a time; two such groups are held, and no more."""
         with ThreadPoolExecutor(self.num_readers) as pool:
             for start in range(0, len(entries), self.num_readers):
                 group = entries[start : start + self.num_readers]
-                yield from zip(group, pool.map(self._content, group), strict=True)
+                yield list(zip(group, pool.map(self._content, group), strict=True))
 
     def _content(self, entry: dict[str, Any]) -> bytes | Exception:
         if (entry["size_bytes"] or 0) > self.max_bytes:

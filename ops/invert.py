@@ -6,20 +6,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
 from invertory.generators import Generator
 from invertory.generators.state import pack
-from invertory.images import decode, encode, to_tensor, to_uint8
+from invertory.images import Pixels, decode, encode, from_levels, to_uint8
 from invertory.inversion import Inversion, Method
 from invertory.inversion.drawing import drawn, has_state, maps_of
 from invertory.metrics.pixel import mse, psnr_db
 from invertory.metrics.ssim import ssim
 from invertory.perceptual import Perceptual
 from ops import schemas
-from ops.streams import Chunk, chunk, reject
+from ops.ahead import on_all_cores
+from ops.streams import Chunk, reject
+
+Cell = dict[str, bytes | None]  # of a PICTURE column
 
 
 def seed_of(row_id: str) -> int:
@@ -30,6 +35,14 @@ def seed_of(row_id: str) -> int:
 def latent_rows(method: Method, generator: Generator) -> int:
     """Rows of the stored latent: 1 in W, `num_ws` in W+."""
     return 1 if method.space == "w" else generator.num_ws
+
+
+def latent_column(latents: npt.NDArray[np.float32]) -> pa.Array:
+    """[N, rows, w_dim] => a latent column; no number passes through Python."""
+    kind = schemas.latent_type(*latents.shape[1:])
+    flat = pa.array(np.ascontiguousarray(latents, np.float32).reshape(-1))
+    inner = pa.FixedSizeListArray.from_arrays(flat, type=kind.value_type)
+    return pa.FixedSizeListArray.from_arrays(inner, type=kind)
 
 
 def schema_of(method: Method, generator: Generator, perceptual: Perceptual) -> pa.Schema:
@@ -44,9 +57,31 @@ def schema_of(method: Method, generator: Generator, perceptual: Perceptual) -> p
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """Decoded rows of `aligned`."""
+
+    batch: pa.RecordBatch
+    levels: Tensor  # [N, H, W, 3] uint8, on the host
+    seeds: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Inverted:
+    """What the device made of `crops`, on the host."""
+
+    crops: Crops
+    found: Inversion
+    synths: Pixels  # [N, H, W, 3]
+    scores: dict[str, npt.NDArray[np.float32]]  # column => [N]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Invert:
-    """ALIGNED rows => rows of `schemas.latents`; a crop whose loss left the finite is a reject."""
+    """ALIGNED rows => rows of `schemas.latents`; a crop whose loss left the finite is a reject.
+
+    In three steps (`streams.Staged`): crops are decoded and synths encoded beside the networks.
+    """
 
     method: Method
     generator: Generator
@@ -61,101 +96,119 @@ class Invert:
         return schema_of(self.method, self.generator, self.perceptual)
 
     def __call__(self, batch: pa.RecordBatch) -> Chunk:
-        ids = batch.column("crop_id").to_pylist()
-        crops = [decode(cell["bytes"].as_py()).pixels for cell in batch.column("crop")]
-        targets = torch.cat([to_tensor(pixels) for pixels in crops])
-        seeds = [seed_of(crop_id) for crop_id in ids]
+        return self.finish(self.compute(self.prepare(batch)))
+
+    def prepare(self, batch: pa.RecordBatch) -> Crops:
+        """Files to levels, and seeds."""
+        files = pc.struct_field(batch.column("crop"), "bytes").to_pylist()
+        pixels = on_all_cores(lambda file: decode(file).pixels, files)
+        seeds = [seed_of(crop_id) for crop_id in batch.column("crop_id").to_pylist()]
+        levels = torch.from_numpy(np.stack(pixels))
+        # from pinned memory a copy to a GPU does not wait
+        return Crops(batch, levels.pin_memory() if self._is_gpu else levels, seeds)
+
+    def compute(self, crops: Crops) -> Inverted:
+        """All that takes the networks: latents, their pictures, how alike these are."""
+        targets = from_levels(crops.levels.to(self.device, non_blocking=True))
         found = self.method.invert(
             self.generator,
-            targets.to(self.device),
-            seeds=seeds,
+            targets,
+            seeds=crops.seeds,
             perceptual=self.perceptual,
             batch_size=self.batch_size,
             networks=self.networks,
         )
-        rows, rejects = [], []
-        for i, row in enumerate(self._rows(batch, targets, seeds, found)):
-            if found.is_finite[i] and np.isfinite(row["psnr_db"]):
-                rows.append(row)
-            else:
-                reason = f"the loss became non-finite at step {int(found.steps[i])}"
-                rejects.append(reject(ids[i], "non_finite", reason))
-        return chunk(batch.num_rows, rows, rejects, self.schema)
-
-    def _rows(
-        self, batch: pa.RecordBatch, targets: Tensor, seeds: list[int], found: Inversion
-    ) -> list[dict[str, Any]]:
-        synths = self._synthesised(found, targets.shape[-1])
-        scores = self._scores(synths, targets)
-        return [
-            {
-                "crop_id": batch.column("crop_id")[i].as_py(),
-                "image_id": batch.column("image_id")[i].as_py(),
-                "latent": found.latents[i].tolist(),
-                "steps": int(found.steps[i]),
-                "best_step": int(found.best_step[i]),
-                "seed": seeds[i],
-                "loss": float(found.loss[i]),
-                "synth": self._picture(synths[i]),
-                **self._maps(found, i),
-                **{name: float(values[i]) for name, values in scores.items()},
-                **{f"loss_{term}": float(values[i]) for term, values in found.terms.items()},
-                **self._state(found, i),
-            }
-            for i in range(batch.num_rows)
-        ]
-
-    def _state(self, found: Inversion, row: int) -> dict[str, bytes | None]:
-        if not has_state(self.method):
-            return {}
-        return {"state": pack(found.state, row) if found.state else None}
-
-    def _maps(self, found: Inversion, row: int) -> dict[str, dict[str, bytes | None]]:
-        return {f"map_{name}": _grey(found.maps[name][row]) for name in maps_of(self.method)}
-
-    @torch.no_grad()
-    def _synthesised(self, found: Inversion, size_px: int) -> Tensor:
-        """What the latents and their state give: [N, 3, size_px, size_px] on the CPU."""
-        pictures = []
-        for i in range(0, len(found.latents), self.batch_size):
+        synths, scores = [], []
+        for i in range(0, len(targets), self.batch_size):
             part = slice(i, i + self.batch_size)
-            latents = found.latents[part].to(self.device)
-            picture = drawn(
-                self.method,
-                self.generator,
-                latents.expand(-1, self.generator.num_ws, -1),
-                {name: tensor[part].to(self.device) for name, tensor in found.state.items()},
-                networks=self.networks,
-            )
-            pictures.append(resize(picture.clamp(-1, 1).float(), size_px).cpu())
-        return torch.cat(pictures)
+            synth, distance = self._synthesised(found, part, targets[part])
+            scores.append(self._scores(synth, targets[part], distance))
+            synths.append(to_uint8(synth))
+        joined = {name: np.concatenate([score[name] for score in scores]) for name in scores[0]}
+        return Inverted(crops, found, np.concatenate(synths), joined)
+
+    def finish(self, done: Inverted) -> Chunk:
+        """Rows of those that are sound, rejects of the others."""
+        batch, found = done.crops.batch, done.found
+        is_sound = found.is_finite.numpy() & np.isfinite(done.scores["psnr_db"])
+        rejects = []
+        for i in np.flatnonzero(~is_sound):
+            reason = f"the loss became non-finite at step {int(found.steps[i])}"
+            rejects.append(reject(batch.column("crop_id")[int(i)].as_py(), "non_finite", reason))
+        return Chunk(
+            batch.num_rows,
+            self._rows(done, np.flatnonzero(is_sound)),
+            pa.RecordBatch.from_pylist(rejects, schema=schemas.REJECTS),
+        )
+
+    def _rows(self, done: Inverted, chosen: npt.NDArray[np.intp]) -> pa.RecordBatch:
+        """The rows `chosen`, column by column."""
+        found, batch = done.found, done.crops.batch.take(pa.array(chosen))
+        columns: dict[str, Any] = {
+            "crop_id": batch.column("crop_id"),
+            "image_id": batch.column("image_id"),
+            "latent": latent_column(found.latents.numpy()[chosen]),
+            "steps": found.steps.numpy()[chosen],
+            "best_step": found.best_step.numpy()[chosen],
+            "seed": np.array(done.crops.seeds, np.int64)[chosen],
+            "loss": found.loss.numpy()[chosen],
+            "synth": on_all_cores(self._picture, list(done.synths[chosen])),
+            **{name: values[chosen] for name, values in done.scores.items()},
+            **{f"loss_{term}": values.numpy()[chosen] for term, values in found.terms.items()},
+            **{f"map_{name}": [_grey(m) for m in found.maps[name][chosen]]
+               for name in maps_of(self.method)},
+        }  # fmt: skip
+        if has_state(self.method):
+            columns["state"] = [pack(found.state, i) if found.state else None for i in chosen]
+        schema = self.schema
+        arrays = [_array(columns[column.name], column.type) for column in schema]
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    @property
+    def _is_gpu(self) -> bool:
+        return self.device.type == "cuda"
 
     @torch.no_grad()
-    def _scores(self, synths: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        distances = [
-            self.perceptual.distance(
-                self.perceptual.features(a.to(self.device)),
-                self.perceptual.features(b.to(self.device)),
-            ).cpu()
-            for a, b in zip(
-                torch.split(synths, self.batch_size),
-                torch.split(targets, self.batch_size),
-                strict=True,
-            )
-        ]
-        return {
-            "mse": mse(synths, targets),
-            "psnr_db": psnr_db(synths, targets),
-            "ssim": ssim(synths, targets),
-            schemas.perceptual_column(self.perceptual.name): torch.cat(distances),
+    def _synthesised(
+        self, found: Inversion, part: slice, targets: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """[n, 3, H, H] in [-1, 1] and its perceptual distance [n], where the method measured it."""
+        if found.synths is not None:
+            return found.synths[part].to(self.device), found.terms["perceptual"][part]
+        picture = drawn(
+            self.method,
+            self.generator,
+            found.latents[part].to(self.device).expand(-1, self.generator.num_ws, -1),
+            {name: tensor[part].to(self.device) for name, tensor in found.state.items()},
+            networks=self.networks,
+        )
+        return resize(picture.clamp(-1, 1).float(), targets.shape[-1]), None
+
+    @torch.no_grad()
+    def _scores(
+        self, synth: Tensor, targets: Tensor, distance: Tensor | None
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Column => [n]."""
+        if distance is None:
+            features = (self.perceptual.features(pictures) for pictures in (synth, targets))
+            distance = self.perceptual.distance(*features)
+        scores = {
+            "mse": mse(synth, targets),
+            "psnr_db": psnr_db(synth, targets),
+            "ssim": ssim(synth, targets),
+            schemas.perceptual_column(self.perceptual.name): distance,
         }
+        return {name: values.float().cpu().numpy() for name, values in scores.items()}
 
-    def _picture(self, synth: Tensor) -> dict[str, bytes | None]:
-        data = encode(to_uint8(synth), "jpeg", quality=self.picture_quality)
-        return {"bytes": data, "path": None}
+    def _picture(self, synth: Pixels) -> Cell:
+        return {"bytes": encode(synth, "jpeg", quality=self.picture_quality), "path": None}
 
 
-def _grey(values: Tensor) -> dict[str, bytes | None]:
+def _array(values: Any, kind: pa.DataType) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, kind)
+
+
+def _grey(values: Tensor) -> Cell:
     """[1, h, w] in [0, 1] => the cell of a small grey picture."""
     picture = to_uint8(2 * values.float().clamp(0, 1).expand(3, -1, -1) - 1)
     return {"bytes": encode(picture, "png"), "path": None}

@@ -4,14 +4,20 @@ A verb takes a batch of input rows and returns a `Chunk`: the rows it made, and 
 could make nothing of a reject with a status and a reason. Chunks always start at the same input
 rows, so a stage that was killed goes on where its last committed chunk ended and gives an equal
 table.
+
+Rows are read ahead. A verb in three steps is taken a step further: while one chunk is computed, the
+next is prepared and the one before is finished, each in a thread of its own.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from ops.ahead import ahead
 from ops.schemas import REJECTS, STATUSES
 
 MAX_ERROR_CHARS = 500
@@ -26,7 +32,36 @@ class Chunk:
     rejects: pa.RecordBatch
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A chunk that a thread is finishing: who asks for its rows waits for them."""
+
+    num_inputs: int
+    made: "Future[Chunk]"
+
+    @property
+    def rows(self) -> pa.RecordBatch:
+        return self.made.result().rows
+
+    @property
+    def rejects(self) -> pa.RecordBatch:
+        return self.made.result().rejects
+
+
 Verb = Callable[[pa.RecordBatch], Chunk]
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A verb in three steps, `finish(compute(prepare(batch)))`; only `compute` needs the device.
+
+    `prepare` and `finish` run beside `compute`, for other chunks, and must not depend on them.
+    """
+
+    def __call__(self, batch: pa.RecordBatch, /) -> Chunk: ...
+    def prepare(self, batch: pa.RecordBatch, /) -> Any: ...
+    def compute(self, prepared: Any, /) -> Any: ...
+    def finish(self, computed: Any, /) -> Chunk: ...
 
 
 def reject(row_id: str, status: str, error: object, uri: str | None = None) -> dict[str, Any]:
@@ -80,17 +115,47 @@ def run(
     commit_rows: int,
     start: int = 0,
     progress: Callable[[Chunk], None] = lambda _: None,
-) -> Iterator[Chunk]:
-    """Apply `verb` to the stream, skipping the first `start` input rows (already committed)."""
-    for batch in rechunk(batches, commit_rows, start):
-        done = verb(batch)
+) -> Iterator[Chunk | Later]:
+    """Apply `verb` to the stream, skipping the first `start` input rows (already committed).
+
+    `progress` is told of every chunk, in order, as soon as it is made; perhaps in another thread.
+    """
+
+    def accounted(batch: pa.RecordBatch, done: Chunk) -> Chunk:
         if done.num_inputs != batch.num_rows:
             raise ValueError(
                 f"{verb!r} accounts for {done.num_inputs} of {batch.num_rows} input rows; "
                 "every input must become rows or a reject"
             )
         progress(done)
-        yield done
+        return done
+
+    parts = rechunk(batches, commit_rows, start)
+    if isinstance(verb, Staged):
+        yield from _side_by_side(verb, parts, accounted)
+        return
+    with closing(ahead(parts)) as ready:
+        for batch in ready:
+            yield accounted(batch, verb(batch))
+
+
+def _side_by_side(
+    verb: Staged,
+    batches: Iterable[pa.RecordBatch],
+    accounted: Callable[[pa.RecordBatch, Chunk], Chunk],
+) -> Iterator[Later]:
+    """One chunk prepared, one computed (here), one finished at a time."""
+    prepared = ((batch, verb.prepare(batch)) for batch in batches)
+    with ThreadPoolExecutor(1, "finish") as pool, closing(ahead(prepared)) as ready:
+        before: Future[Chunk] | None = None
+        for batch, given in ready:
+            computed = verb.compute(given)
+            if before is not None:
+                before.result()  # or its error: no chunk comes after one that failed
+            before = pool.submit(lambda b, c: accounted(b, verb.finish(c)), batch, computed)
+            yield Later(batch.num_rows, before)
+        if before is not None:
+            before.result()
 
 
 def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:

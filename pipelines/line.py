@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from ops import streams
-from ops.streams import Chunk, Verb
+from ops.streams import Chunk, Later, Verb
 from pipelines.making import Making
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Line:
     ) -> Making:
         """Inputs through the verb that `build` gives, chunk by chunk."""
 
-        def chunks(start: int) -> Iterator[Chunk]:
+        def chunks(start: int) -> Iterator[Chunk | Later]:
             with contextlib.ExitStack() as stack:
                 if start >= num_inputs:
                     return

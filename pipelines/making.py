@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ops.streams import Chunk
+    from ops.streams import Chunk, Later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,6 @@ class Making:
     """How a shard is made: the schema of its rows and its chunks from an input row on."""
 
     schema: pa.Schema
-    chunks: Callable[[int], Iterable[Chunk]]
+    chunks: Callable[[int], Iterable[Chunk | Later]]
     num_inputs: int
     footer: Mapping[str, str] = field(default_factory=dict)

@@ -28,7 +28,7 @@ CODE_VERSIONS: Mapping[str, str] = {
     "aligned": "1",
     "attributes": "1",
     "samples": "1",
-    "latents": "2",
+    "latents": "3",
     "boundaries": "1",
     "edits": "1",
     "augmentation": "1",

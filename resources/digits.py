@@ -1,7 +1,7 @@
 """Scikit-learn's handwritten digits as a collection: `digits://`, 1,797 pictures of 8 x 8 px.
 
 They come with the package, which cites the UCI Machine Learning Repository (Alpaydin and Kaynak,
-"Optical Recognition of Handwritten Digits", 1998, https://doi.org/10.24432/C50P49, CC BY 4.0). A
+"Optical Recognition of Handwritten Digits", 1998, doi.org/10.24432/C50P49, CC BY 4.0). A
 file of it, `digits://000012-7.png`, bears the picture's number and the digit that it shows.
 """
 

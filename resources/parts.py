@@ -6,7 +6,8 @@ processes at the same shard, even with different chunk sizes, cannot mix their h
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,12 +75,22 @@ class Parts:
         return chain
 
     def commit_all(self, chunks: Callable[[int], Iterable[ChunkLike]]) -> list[Part] | None:
-        """All parts of the shard, the missing made; None where somebody removed some meanwhile."""
+        """All parts of the shard, the missing made; None where somebody removed some meanwhile.
+
+        One chunk is written while the next is made; they are committed in order.
+        """
         start = num_inputs(self.committed())
         began = time.monotonic()
-        for chunk in chunks(start):
-            start += self.commit(start, chunk, time.monotonic() - began).num_inputs
-            began = time.monotonic()
+        with ThreadPoolExecutor(1, "commit") as pool, _closing(chunks(start)) as made:
+            before: Future[Part] | None = None
+            for chunk in made:
+                if before is not None:
+                    before.result()
+                elapsed_s, began = time.monotonic() - began, time.monotonic()
+                before = pool.submit(self.commit, start, chunk, elapsed_s)
+                start += chunk.num_inputs
+            if before is not None:
+                before.result()
         chain = self.committed()
         return chain if num_inputs(chain) == start else None
 
@@ -137,6 +148,16 @@ class Parts:
             if not num_rejects or read_metadata(self._fs, path + REJECTS) is not None:
                 return Part(part.start, part.num_inputs, num_rejects, float(footer["elapsed_s"]))
         return None
+
+
+@contextlib.contextmanager
+def _closing(chunks: Iterable[ChunkLike]) -> Iterator[Iterable[ChunkLike]]:
+    """What makes the chunks, let go of also where they are not all taken."""
+    try:
+        yield chunks
+    finally:
+        if isinstance(chunks, Generator):
+            chunks.close()
 
 
 def num_inputs(parts: list[Part]) -> int:

@@ -3,7 +3,7 @@
 `<root>/<recipe>/<table>/<shard>.parquet`; what failed lies in `<table>/_rejects/<shard>.parquet`,
 the states of inversions in `<table>/_state/` (see `asides`), the chunks of an unfinished shard in
 `<table>/_parts/`. A file whose footer bears the wanted key is done. All that a kill can cost is the
-chunk that was being made.
+chunk that was being made and the one that was being written.
 """
 
 import contextlib

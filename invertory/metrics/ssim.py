@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 _WINDOW_PX, _SIGMA_PX = 11, 1.5
+_TILE = 32  # means that one product gives: short enough to waste little, long enough to be fast
 _RANGE = 2.0  # pictures in [-1, 1]
 _C1, _C2 = (0.01 * _RANGE) ** 2, (0.03 * _RANGE) ** 2
 
@@ -35,10 +35,30 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 def _window_mean(x: Tensor) -> Tensor:
     """Gaussian-weighted means of whole windows, one axis after the other."""
-    x_px = torch.arange(_WINDOW_PX, dtype=x.dtype, device=x.device) - _WINDOW_PX // 2
-    g = torch.exp(-x_px.square() / (2 * _SIGMA_PX**2))
-    g = (g / g.sum()).view(1, 1, 1, -1)
-    n, c, h, w = x.shape
-    across = conv2d(x.reshape(n * c, 1, h, w), g)
-    down = conv2d(across, g.transpose(2, 3))
-    return down.reshape(n, c, *down.shape[-2:])
+    return _means_along(_means_along(x).mT).mT
+
+
+def _means_along(x: Tensor) -> Tensor:
+    """[..., H, W] => [..., H, W - 10], by products with banded matrices.
+
+    Of 32 means at a time: three times as fast as a convolution in float64.
+    """
+    num = x.shape[-1] - _WINDOW_PX + 1
+    if num <= 2 * _TILE:
+        return x @ _band(num, x)
+    tiles = x.unfold(-1, _TILE + _WINDOW_PX - 1, _TILE) @ _band(_TILE, x)
+    means = tiles.flatten(-2)
+    rest = num - means.shape[-1]
+    if not rest:
+        return means
+    return torch.cat([means, x[..., -(rest + _WINDOW_PX - 1) :] @ _band(rest, x)], -1)
+
+
+def _band(num: int, like: Tensor) -> Tensor:
+    """[num + 10, num]: a window's weights in each column, one place further down each time."""
+    at_px = torch.arange(_WINDOW_PX, dtype=like.dtype, device=like.device) - _WINDOW_PX // 2
+    g = torch.exp(-at_px.square() / (2 * _SIGMA_PX**2))
+    band = like.new_zeros(num + _WINDOW_PX - 1, num)
+    for i in range(_WINDOW_PX):
+        band.diagonal(-i).fill_(g[i] / g.sum())
+    return band

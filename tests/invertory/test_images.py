@@ -3,6 +3,7 @@
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import numpy as np
@@ -214,6 +215,17 @@ def test_no_warning_surfaces_and_pillow_keeps_its_settings():
         status_of(_png_header(10_000, 10_000), max_pixels=10**9)
     assert caught == []
     assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+
+
+def test_threads_that_decode_side_by_side_leave_the_filters_of_warnings_alone():
+    data = file_of(Image.fromarray(COLOUR), "PNG")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        with ThreadPoolExecutor(8) as pool:
+            pictures = list(pool.map(lambda _: decode(data).pixels, range(200)))
+        assert list(warnings.filters) == before
+    assert all((pixels == COLOUR).all() for pixels in pictures)
 
 
 def test_random_bytes_behind_a_magic_never_raise_anything_else():

@@ -1,5 +1,7 @@
 """A stage keeps account of every input row, whatever the batches it came in."""
 
+import threading
+
 import pyarrow as pa
 import pytest
 
@@ -64,3 +66,70 @@ def test_a_reject_has_a_known_status_and_a_short_reason():
 
 def test_a_reason_that_is_no_utf8_is_escaped():
     assert reject("id", "failed", OSError("bad\udcff"))["error"] == "bad\\udcff"
+
+
+class Doubled:
+    """In three steps; notes which chunk each step has seen, and in which thread."""
+
+    def __init__(self, broken_at: int = -1) -> None:
+        self.steps: list[tuple[str, int]] = []
+        self.threads: dict[str, set[threading.Thread]] = {}
+        self.broken_at = broken_at
+
+    def __call__(self, batch: pa.RecordBatch) -> Chunk:
+        return self.finish(self.compute(self.prepare(batch)))
+
+    def prepare(self, batch: pa.RecordBatch) -> list[int]:
+        return self.note("prepare", batch.column("n").to_pylist())
+
+    def compute(self, values: list[int]) -> list[int]:
+        return [2 * value for value in self.note("compute", values)]
+
+    def finish(self, values: list[int]) -> Chunk:
+        if self.note("finish", values)[0] == self.broken_at:
+            raise ValueError("cannot be finished")
+        return chunk(len(values), [{"n": value} for value in values], [], NUMBERS)
+
+    def note(self, step: str, values: list[int]) -> list[int]:
+        self.steps.append((step, values[0]))
+        self.threads.setdefault(step, set()).add(threading.current_thread())
+        return values
+
+
+def test_a_verb_in_steps_gives_what_it_gives_as_a_whole():
+    verb, told = Doubled(), []
+    done = list(run(verb, batches(7, 6), commit_rows=4, progress=told.append))
+    assert [c.rows for c in done] == [Doubled()(b).rows for b in rechunk(batches(13), 4)]
+    assert [c.num_inputs for c in done] == [c.num_inputs for c in told] == [4, 4, 4, 1]
+    assert [c.rejects.num_rows for c in done] == [0, 0, 0, 0]
+
+
+def test_only_computing_is_done_by_the_caller():
+    verb = Doubled()
+    list(run(verb, batches(12), commit_rows=4))
+    here = threading.current_thread()
+    assert verb.threads["compute"] == {here}
+    assert here not in verb.threads["prepare"] | verb.threads["finish"]
+
+
+def test_a_chunk_is_finished_though_no_further_one_is_asked_for():
+    verb = Doubled()
+    done = run(verb, batches(12), commit_rows=4)
+    assert next(done).rows.column("n").to_pylist() == [0, 2, 4, 6]
+    done.close()
+    assert ("compute", 4) not in verb.steps
+
+
+def test_no_chunk_follows_one_that_could_not_be_finished():
+    taken = []
+    with pytest.raises(ValueError, match="cannot be finished"):
+        taken.extend(run(Doubled(broken_at=8), batches(12), commit_rows=4))
+    with pytest.raises(ValueError, match="cannot be finished"):
+        list(run(Doubled(broken_at=16), batches(12), commit_rows=4))  # the last
+
+
+def test_a_verb_in_steps_that_loses_a_row_is_an_error():
+    verb = Doubled()
+    verb.finish = lambda values: chunk(1, [], [], NUMBERS)
+    with pytest.raises(ValueError, match="accounts for 1 of 3 input rows"):
+        list(run(verb, batches(3), commit_rows=3))

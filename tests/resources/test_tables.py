@@ -8,10 +8,12 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +22,7 @@ import pytest
 
 from ops import schemas
 from ops.streams import Chunk, reject
-from resources.parts import Parts
+from resources.parts import Part, Parts
 from resources.tables import Published, Store, Tables
 
 ROWS, W = 3, 4
@@ -377,6 +379,53 @@ def test_two_processes_at_one_shard_do_not_mix(tmp_path: Path) -> None:
             process.join(60)
         assert [process.exitcode for process in processes] == [0, 0, 0]
         assert everything(Store(root, "faces")) == everything(straight)
+
+
+def test_a_chunk_is_written_while_the_next_is_made(local: Store, monkeypatch) -> None:
+    """Committing waits here until the next chunk has been begun: it can only be by then."""
+    begun = [threading.Event() for _ in range(4)]
+    commit = Parts.commit
+
+    def after_the_next(self: Parts, start: int, *rest: Any) -> Part:
+        if start < 20:
+            assert begun[start // 10 + 1].wait(10)
+        return commit(self, start, *rest)
+
+    def after(start: int) -> Iterator[Chunk]:
+        for first in range(start, 30, 10):
+            begun[first // 10].set()
+            yield chunk(first, 10)
+
+    monkeypatch.setattr(Parts, "commit", after_the_next)
+    assert publish(local, after).num_rows == 27
+
+
+def test_what_was_made_before_an_error_is_committed(local: Store) -> None:
+    def broken(start: int) -> Iterator[Chunk]:
+        yield chunk(0, 10)
+        yield chunk(10, 10)
+        raise RuntimeError("the third cannot be made")
+
+    with pytest.raises(RuntimeError, match="the third cannot be made"):
+        publish(local, broken)
+    starts: list[int] = []
+    publish(local, lambda start: starts.append(start) or chunks(30, 10)(start))
+    assert starts == [20]
+
+
+def test_a_chunk_that_cannot_be_written_ends_the_making(local: Store) -> None:
+    closed: list[bool] = []
+
+    def endless(start: int) -> Iterator[Chunk]:
+        try:
+            while True:
+                yield Chunk(10, chunk(0, 10).rejects, chunk(0, 10).rejects)  # no rows of the table
+        finally:
+            closed.append(True)
+
+    with pytest.raises(ValueError, match="rows do not fit their table"):
+        publish(local, endless)
+    assert closed == [True]
 
 
 def test_memory_does_not_grow_with_the_shard(tmp_path: Path) -> None:

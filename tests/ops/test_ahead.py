@@ -1,0 +1,70 @@
+"""Items made ahead come in order, bounded in number, with their errors, and leave no thread."""
+
+import threading
+import time
+
+import pytest
+
+from ops.ahead import ahead, on_all_cores
+
+
+def test_the_items_come_in_their_order():
+    assert list(ahead(range(50), depth=3)) == list(range(50))
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_no_more_are_made_than_asked_for(depth):
+    made = []
+    items = ahead((made.append(i) or i for i in range(20)), depth)
+    for taken in range(1, 6):
+        next(items)
+        until = time.monotonic() + 5
+        while len(made) < taken + depth and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(0.01)
+        assert len(made) == taken + depth  # the one in hand is made already
+    items.close()
+
+
+def test_an_error_comes_out_in_its_place():
+    def broken():
+        yield 1
+        raise ValueError("the second cannot be made")
+
+    items = ahead(broken())
+    assert next(items) == 1
+    with pytest.raises(ValueError, match="the second cannot be made"):
+        next(items)
+
+
+def test_closing_ends_the_thread_and_closes_what_it_read_there():
+    closed_in = []
+
+    def endless():
+        try:
+            while True:
+                yield threading.current_thread()
+        finally:
+            closed_in.append(threading.current_thread())
+
+    items = ahead(endless())
+    maker = next(items)
+    items.close()
+    assert closed_in == [maker] and not maker.is_alive()
+
+
+def test_nothing_starts_before_the_first_item_is_asked_for():
+    before = threading.active_count()
+    items = ahead(range(3))
+    assert threading.active_count() == before
+    items.close()
+
+
+def test_a_depth_below_one_is_refused():
+    with pytest.raises(ValueError, match="depth of 1 or more, got 0"):
+        next(ahead([], 0))
+
+
+def test_all_cores_keep_the_order():
+    assert on_all_cores(lambda i: i * i, list(range(30))) == [i * i for i in range(30)]
+    assert on_all_cores(str, []) == []
