@@ -157,9 +157,15 @@ def _domain_guided_encoder(work: Work) -> Training:
 
 def _invgan(work: Work) -> Training:
     from invertory.training.invgan import InvGANTraining
+    from invertory.training.invgan_warm_start import WarmStart
 
+    given = work.networks
     return InvGANTraining(
-        work.pictures, work.settings, work.compute, work.networks.get("classifier")
+        work.pictures,
+        work.settings,
+        work.compute,
+        given.get("classifier"),
+        WarmStart.of(given.get("generator"), given.get("discriminator")),
     )
 
 
@@ -304,7 +310,7 @@ TRAINERS = {
         build=_invgan,
         gives=("generator", "invgan"),
         takes=("portraits", "images"),
-        may_use=("classifier",),
+        may_use=("classifier", "discriminator", "generator"),
     ),
     "invertibility": Trainer(
         settings="invertory.training.invertibility:InvertibilitySettings",

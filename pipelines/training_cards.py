@@ -146,10 +146,10 @@ def _check_room(folder: Path, name: str, tensors: Mapping[str, torch.Tensor]) ->
 
 def _made_for(kind: str, spec: TrainingSpec, used: Mapping[str, Used]) -> dict[str, str]:
     """The generator that the network belongs to, where there is one."""
-    if "generator" in used:
-        return {"generator": used["generator"].name}
     of_its_own = spec.named.get("generator")
-    return {"generator": of_its_own} if of_its_own and kind != "generator" else {}
+    if of_its_own:  # even where it began as a copy of another
+        return {"generator": of_its_own} if kind != "generator" else {}
+    return {"generator": used["generator"].name} if "generator" in used else {}
 
 
 def _provenance(spec: TrainingSpec) -> str:

@@ -86,6 +86,7 @@ PORTRAITS: Final = Budget(
         "gaussian_prior": {"learning_rate": 0.1},
         "image2stylegan": {"learning_rate": 0.1},
         "image2stylegan_plus": {"learning_rate": 0.1, "steps": 30, "noise_steps": 10},
+        "invgan_tiled": {"tiles": 4},  # of 16 px
         # 200 steps with a decay every 25 in the paper: the same path in a fifth of the steps
         "magec": {"learning_rate": 0.07, "decay_every": 5},
         "projector": {"learning_rate": 0.1, "w_samples": 2000},
@@ -120,7 +121,7 @@ PORTRAITS: Final = Budget(
         "invgan, naive": Ablation("invgan", generator=INVGAN.format("_naive")),
         "invgan, BigGAN-style": Ablation("invgan", generator=INVGAN.format("_biggan")),
     },
-    generators={"invgan": INVGAN.format(""), "invgan_tiled": INVGAN.format("")},
+    generators={"invgan": INVGAN.format(""), "invgan_tiled": "portraits_patches_generator"},
     climb=(10, 20, 40, 80, 160),
 )
 

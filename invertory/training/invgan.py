@@ -11,7 +11,8 @@ we read it as the code of the picture that the code makes. `InvGANConfig.stage` 
 
 Ours: a start as an autoencoder (as in stylegan2.py: a plain start takes a processor far longer to
 faces), D's trunk and latent head being its encoder, alike in every stage. After it M is set to
-draw from the Gaussian of the codes.
+draw from the Gaussian of the codes. With a `WarmStart` G, M and D are those of a trained GAN, and
+the start is D's alone: the latents of M's draws, beside its realness (`_head_start`).
 
     training = InvGANTraining(pictures, InvGANConfig(), Compute.best())
     train(training, Path("out"), images=training.config.images)
@@ -30,17 +31,19 @@ from torch import Tensor, nn
 from invertory.classifier import AttributeClassifier
 from invertory.images import Pixels
 from invertory.training.adaptive_augmentation import adapt, augment
-from invertory.training.adversarial import r1_penalty
+from invertory.training.adversarial import discriminator_loss, r1_penalty
 from invertory.training.compute import Compute, Pictures, batch_rows, decay_of
 from invertory.training.invgan_config import InvGANConfig
 from invertory.training.invgan_losses import (
     Pass,
     discriminator_terms,
     generator_terms,
+    squared,
     start_terms,
     total,
 )
 from invertory.training.invgan_networks import Networks
+from invertory.training.invgan_warm_start import WarmStart
 from invertory.training.stylegan2_measures import Measures
 
 
@@ -55,6 +58,7 @@ class InvGANTraining:
         config: InvGANConfig,
         compute: Compute,
         classifier: AttributeClassifier | None = None,
+        warm_start: WarmStart | None = None,
     ) -> None:
         """Square uint8 [N, R, R, 3]; a `classifier` only measures (Frechet distance)."""
         self.config, self.compute, self.batch_size = config, compute, config.batch_size
@@ -73,7 +77,7 @@ class InvGANTraining:
             )
         held_out = Pictures(spread_patches(pictures[num:], self.size_px), compute)
         self.measures = Measures(held_out, compute, classifier)
-        self.nets = Networks(config, compute, self.size_px)
+        self.nets = Networks(config, compute, self.size_px, warm_start)
         self.optimiser = torch.optim.Adam(
             self.nets.groups(), lr=config.learning_rate, betas=(0.0, 0.99), eps=1e-8, fused=True
         )
@@ -87,7 +91,10 @@ class InvGANTraining:
         is_start = step < self.config.start_steps
         self._set_rates(step * self.batch_size, is_start)
         real, rng = self._real(step), self.compute.rng(self.config.seed, step, 1)
-        losses, told = self._start(real, rng) if is_start else self._play(real, step, rng)
+        if is_start and self.nets.is_warm:
+            losses, told = self._head_start(real, step, rng)
+        else:
+            losses, told = self._start(real, rng) if is_start else self._play(real, step, rng)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(total(losses, self.config.weights))
         self.optimiser.step()
@@ -97,7 +104,8 @@ class InvGANTraining:
     def _set_rates(self, images: int, is_start: bool) -> None:
         rate = self.config.learning_rate * self.config.rate(images)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["scale"]
+            slowed = is_start and self.nets.is_warm and group["is_trunk"]
+            group["lr"] = rate * group["scale"] * (self.config.trunk_rate if slowed else 1.0)
             group["betas"] = (0.9 if is_start else 0.0, 0.99)
 
     def _real(self, step: int) -> Tensor:
@@ -122,6 +130,29 @@ class InvGANTraining:
         nets.prior.update(codes, decay_of(2_000, len(real)))
         return start_terms(synth, real, codes), {}
 
+    def _head_start(
+        self, real: Tensor, step: int, rng: torch.Generator
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """D alone, G and M held: the latents of draws, and realness, so that it does not drift."""
+        nets, encoder = self.nets, self.nets.encoder
+        with self.compute.autocast():
+            with torch.no_grad():
+                w = nets.draw(len(real), rng)
+                synth = nets.synthesise(w)
+            realness, judged = encoder.realness(real), encoder.look(synth)
+            losses = {
+                "discriminator": discriminator_loss(realness, judged.logits),
+                "latent": squared(judged.w, w),
+            }
+        self._penalise(losses, real, step)
+        return losses, {"sign_real": realness.detach().float().sign().mean()}
+
+    def _penalise(self, losses: dict[str, Tensor], shown: Tensor, step: int) -> None:
+        """Add R1 where it is due."""
+        if step % self.config.r1_every == 0:
+            with self.compute.autocast(False):
+                losses["r1"] = r1_penalty(self.nets.encoder.realness, shown)
+
     def _play(
         self, real: Tensor, step: int, rng: torch.Generator
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -142,9 +173,7 @@ class InvGANTraining:
                 logits = self.nets.look_still(altered).logits
             losses = generator_terms(made, logits, config)
             losses |= discriminator_terms(made, realness, synthness)
-        if step % config.r1_every == 0:
-            with self.compute.autocast(False):
-                losses["r1"] = r1_penalty(encoder.realness, shown)
+        self._penalise(losses, shown, step)
         return losses, self._adapted(realness)
 
     def _pass(self, real: Tensor, rng: torch.Generator) -> Pass:

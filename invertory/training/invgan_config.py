@@ -28,7 +28,7 @@ class InvGANConfig:
     backbone: Literal["stylegan2", "biggan", "dcgan"] = "stylegan2"
     seed: int = 0
     images: int = 45_000  # of the whole training: the learning rate falls over its last fifth
-    start_images: int = 20_000  # of the start as an autoencoder, alike in all stages
+    start_images: int = 20_000  # of either start, alike in all stages
     batch_size: int = 16  # so small a budget is better spent on steps
     held_out: int = 1_000  # last rows of the data
     patch_px: int = 0  # train on random patches of this size (section 4.3); 0: on whole pictures
@@ -47,6 +47,7 @@ class InvGANConfig:
     discriminator_rate: float = 1.0  # times the learning rate
     mapping_rate: float = 1.0  # times the learning rate; it must follow the codes
     head_rate: float = 0.5  # times the learning rate
+    trunk_rate: float = 0.25  # warm start, until it is over: of D's trunk, times its rate
     r1_gamma: float = 0.5
     r1_every: int = 16
     adversarial_weight: float = 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
@@ -17,6 +18,7 @@ from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
 from invertory.generators.stylegan2_layers import FullyConnected
 from invertory.training.compute import Compute, average_of, decay_of, update_average
 from invertory.training.invgan_config import InvGANConfig
+from invertory.training.invgan_warm_start import WarmStart
 from invertory.training.latent_prior import LatentPrior
 from invertory.training.supervised import seeded
 
@@ -26,39 +28,43 @@ CENTRE = 8.0  # deviations; see `follow_prior`
 class Networks:
     """G, M and D with its two heads; their averages; the Gaussian of the start's codes."""
 
-    def __init__(self, config: InvGANConfig, compute: Compute, size_px: int) -> None:
+    def __init__(
+        self,
+        config: InvGANConfig,
+        compute: Compute,
+        size_px: int,
+        warm_start: WarmStart | None = None,
+    ) -> None:
         self._config, self._compute = config, compute
-        rng = torch.Generator().manual_seed(config.seed)
-        self.generator = compute.place(_generator(config, size_px, rng)).requires_grad_(True)
+        self.is_warm = warm_start is not None
+        generator, encoder = _networks(config, size_px, warm_start)
+        self.generator = compute.place(generator).requires_grad_(True)
         self.generator.train()
         for name, parameter in self.generator.named_parameters():
             if name.endswith("noise_strength"):  # 0: a latent names one picture without noise
                 parameter.requires_grad_(False)
-        self.encoder = compute.place(_encoder(config, size_px, rng)).requires_grad_(True).train()
-        self.prior = compute.place(LatentPrior(config.w_dim))
+        self.encoder = compute.place(encoder).requires_grad_(True).train()
+        self.prior = compute.place(LatentPrior(generator.w_dim))
         self.average = average_of(self.generator)
         self.encoder_average = average_of(self.encoder)
         self._glance = _Glance(self.encoder)
 
     def groups(self) -> list[dict[str, Any]]:
-        """Parameters of the one optimiser; `scale` is of the learning rate."""
+        """Parameters of the one optimiser; `scale` is of the learning rate, `is_trunk` of D."""
         config = self._config
         mapping = list(self.generator.mapping.parameters())
         is_mapping = {id(p) for p in mapping}
         rest = [p for p in self.generator.parameters() if id(p) not in is_mapping]
         return [
-            {"params": [p for p in rest if p.requires_grad], "scale": 1.0},
-            {"params": mapping, "scale": config.mapping_rate},
-            {
-                "params": list(self.encoder.discriminator.parameters()),
-                "scale": config.discriminator_rate,
-            },
-            {"params": list(self.encoder.head.parameters()), "scale": config.head_rate},
+            _group([p for p in rest if p.requires_grad], 1.0),
+            _group(mapping, config.mapping_rate),
+            _group(self.encoder.discriminator.parameters(), config.discriminator_rate, True),
+            _group(self.encoder.head.parameters(), config.head_rate),
         ]
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
         """w = M(z) [n, w_dim]; moves the mean w."""
-        z = torch.randn(n, self._config.w_dim, generator=rng, device=self._compute.device)
+        z = torch.randn(n, self.generator.z_dim, generator=rng, device=self._compute.device)
         w = self.generator.mapping(z).float()
         self.generator.w_avg.lerp_(w.detach().mean(0), 0.005)
         return w
@@ -74,7 +80,9 @@ class Networks:
         return cast("Look", functional_call(self._glance, held, (x,)))
 
     def end_start(self) -> None:
-        """M, which nothing has trained, draws from the Gaussian of the codes."""
+        """M draws from the Gaussian of the codes; a warm start's is trained and stays."""
+        if self.is_warm:
+            return
         self.prior.factorise()
         for generator, encoder in (
             (self.generator, self.encoder),
@@ -93,6 +101,10 @@ class Networks:
         """By name, for a state."""
         names = ("generator", "encoder", "prior", "average", "encoder_average")
         return {name: getattr(self, name) for name in names}
+
+
+def _group(parameters: Iterable[nn.Parameter], scale: float, is_trunk: bool = False) -> Any:
+    return {"params": list(parameters), "scale": scale, "is_trunk": is_trunk}
 
 
 class _Glance(nn.Module):
@@ -138,6 +150,17 @@ def _set(layer: nn.Module, weight: Tensor, bias: Tensor) -> None:
     assert isinstance(layer, FullyConnected)
     layer.weight.copy_(weight / (layer.weight_gain * math.sqrt(2)))
     layer.bias.copy_((bias / (layer.bias_gain * math.sqrt(2))).expand_as(layer.bias))
+
+
+def _networks(
+    config: InvGANConfig, size_px: int, warm_start: WarmStart | None
+) -> tuple[StyleGAN2 | OneW, InvGANEncoder]:
+    """G with M, and D with its heads: fresh, or of the warm start."""
+    if warm_start is not None:
+        warm_start.check(config, size_px)
+        return warm_start.generator_copy(), warm_start.encoder(config)
+    rng = torch.Generator().manual_seed(config.seed)
+    return _generator(config, size_px, rng), _encoder(config, size_px, rng)
 
 
 def _generator(config: InvGANConfig, size_px: int, rng: torch.Generator) -> StyleGAN2 | OneW:

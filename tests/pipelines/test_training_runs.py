@@ -282,11 +282,39 @@ CHAIN: dict[str, dict[str, Any]] = {
         },
         "settings": {"held_out": 8, "num_levels": 2},
     },
+    **{
+        family: {
+            "trainer": family,
+            "uses": {"generator": "trained://painter", "perceptual": "pixels"},
+            "settings": {
+                "held_out": 8,
+                "widths": [4, 8, 8, 8, 8],
+                "style_width": 8,
+                "w_samples": 64,
+            },
+        }
+        for family in ("psp", "e4e", "restyle")
+    },
+    "layered": {
+        "trainer": "sam_encoder",
+        "uses": {
+            "generator": "trained://painter",
+            "encoder": "trained://guided",
+            "perceptual": "pixels",
+        },
+        "settings": {"held_out": 4, "measured": 4, "hidden": 8, "depth": 1, "w_samples": 64},
+    },
     "twins": {
         "trainer": "invgan",
         "uses": {"classifier": "trained://judge"},
         "gives": {"generator": "twins", "invgan": "twins_encoder"},
         "settings": SMALL | {"w_dim": 8, "held_out": 8, "start_images": 8},
+    },
+    "warm_twins": {  # painter and critic, made invertible
+        "trainer": "invgan",
+        "uses": {"generator": "trained://painter", "discriminator": "trained://critic"},
+        "gives": {"generator": "warm_twins", "invgan": "warm_twins_encoder"},
+        "settings": {"held_out": 8, "start_images": 8},
     },
     "link": {
         "trainer": "linknet",
@@ -306,9 +334,9 @@ def test_every_trainer_makes_its_network_of_what_those_before_it_made(spec_of, r
         for made in found.cards.values():
             assert made["float16_error"] < 5e-3, made["name"]
             load_network(store.fetch(f"trained://{made['name']}"))
-            kinds = ("discriminator", "encoder", "invertibility", "linknet", "samm")
-            is_made_for_it = made["kind"] in kinds
-            wanted = "twins" if made["kind"] == "invgan" else "painter" if is_made_for_it else None
+            of_none = ("classifier", "generator", "landmarks", "parser")
+            is_of_none = made["kind"] in of_none
+            wanted = name if made["kind"] == "invgan" else None if is_of_none else "painter"
             assert made.get("generator") == wanted
     assert {spec["trainer"] for spec in (TINY, *CHAIN.values())} == set(TRAINERS)
 

@@ -19,10 +19,13 @@ from torch import Tensor
 from invertory.architectures import ARCHITECTURES
 from invertory.encoders import Encoder
 from invertory.generators import Generator
+from invertory.generators.stylegan2 import StyleGAN2
+from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
 from invertory.images import Pixels
 from invertory.training.compute import Compute
 from invertory.training.invgan import InvGANTraining, patches
 from invertory.training.invgan_config import InvGANConfig
+from invertory.training.invgan_warm_start import WarmStart
 from invertory.training.loop import NonFiniteError, train
 
 STYLE = InvGANConfig(
@@ -54,8 +57,30 @@ def blobs(num: int = 40, size_px: int = 16) -> Pixels:
     return pictures
 
 
-def make(config: InvGANConfig, precision: str = "float32") -> InvGANTraining:
-    return InvGANTraining(blobs(), config, Compute(precision=precision))  # type: ignore[arg-type]
+def make(
+    config: InvGANConfig, precision: str = "float32", warm_start: WarmStart | None = None
+) -> InvGANTraining:
+    compute = Compute(precision=precision)  # type: ignore[arg-type]
+    return InvGANTraining(blobs(), config, compute, warm_start=warm_start)
+
+
+def given(size_px: int = 16, **changes: Any) -> WarmStart:
+    """A GAN of other sizes than `STYLE`, with a mean w and noise of its own."""
+    rng = torch.Generator().manual_seed(3)
+    channels = [12, 8, 4, 4][: size_px.bit_length() - 2]
+    sizes: dict[str, Any] = {"img_resolution": size_px, "channel_table": channels}
+    small = {"z_dim": 6, "w_dim": 6, "num_layers": 1, "lr_multiplier": 1.0} | changes
+    generator = StyleGAN2(**sizes, **small).initialise(rng)
+    generator.mapping.w_avg.fill_(0.5)
+    for name, parameter in generator.named_parameters():
+        if name.endswith("noise_strength"):
+            parameter.fill_(0.3)
+    discriminator = StyleGAN2Discriminator(**sizes, light=True).initialise(rng)
+    return WarmStart(generator=generator, discriminator=discriminator)
+
+
+def begun(name: str) -> InvGANTraining:
+    return make(STYLE, "bf16", given()) if name == "warm" else make(CONFIGS[name], "bf16")
 
 
 def tensors(training: InvGANTraining) -> dict[str, Tensor]:
@@ -66,20 +91,20 @@ def tensors(training: InvGANTraining) -> dict[str, Tensor]:
     }
 
 
-@pytest.mark.parametrize("backbone", CONFIGS)
-def test_a_killed_training_reaches_the_same_weights(tmp_path: Path, backbone: str) -> None:
+@pytest.mark.parametrize("case", [*CONFIGS, "warm"])
+def test_a_killed_training_reaches_the_same_weights(tmp_path: Path, case: str) -> None:
     every = {"log_every": 24, "checkpoint_every": 24, "evaluate_every": 96}
-    undisturbed = make(CONFIGS[backbone], "bf16")
+    undisturbed = begun(case)
     train(undisturbed, tmp_path / "a", images=96, **every)
     program = (
         f"import os, signal, sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
         f"import torch; torch.set_num_threads({torch.get_num_threads()})\n"
         "from pathlib import Path\n"
-        "from test_invgan_training import CONFIGS, make\n"
+        "from test_invgan_training import begun\n"
         "from invertory.training.loop import train\n"
         "def kill(seen, total, values):\n"
         "    seen >= 72 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"train(make(CONFIGS[{backbone!r}], 'bf16'), Path({str(tmp_path / 'b')!r}), images=96,\n"
+        f"train(begun({case!r}), Path({str(tmp_path / 'b')!r}), images=96,\n"
         "      progress=kill, log_every=24, checkpoint_every=24, evaluate_every=96)"
     )
     root = Path(__file__).resolve().parents[3]
@@ -87,7 +112,7 @@ def test_a_killed_training_reaches_the_same_weights(tmp_path: Path, backbone: st
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}, cwd=root
     )
     assert killed.returncode == -signal.SIGKILL
-    resumed = make(CONFIGS[backbone], "bf16")
+    resumed = begun(case)
     train(resumed, tmp_path / "b", images=96, **every)
     got = tensors(resumed)
     assert all(torch.equal(got[name], tensor) for name, tensor in tensors(undisturbed).items())
@@ -186,6 +211,58 @@ def test_what_is_kept_loads_and_fits_together(tmp_path: Path, backbone: str) -> 
     assert w.shape == (8, 1, 8)
     assert generator.synthesis(w.expand(-1, generator.num_ws, -1)).shape == (8, 3, 16, 16)
     assert training.sheet().shape == (3, 5 * 16, 12 * 16)
+
+
+def test_a_warm_start_draws_and_judges_as_the_networks_given() -> None:
+    start = given()
+    nets = make(STYLE, warm_start=start).nets
+    z = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        w_plus = start.generator.mapping(z)[:, None].expand(-1, start.generator.num_ws, -1)
+        drawn = start.generator.synthesis(w_plus)
+        for generator in (nets.generator, nets.average):
+            assert torch.equal(generator.mapping(z), w_plus[:, 0])
+            torch.testing.assert_close(generator.synthesis(w_plus), drawn)  # another memory layout
+            kept = generator.state_dict()
+            assert all(torch.equal(kept[k], t) for k, t in start.generator.state_dict().items())
+        torch.testing.assert_close(nets.encoder.realness(drawn), start.discriminator(drawn))
+    assert torch.equal(nets.encoder.head.code.bias, start.generator.w_avg)
+
+
+def test_the_head_start_holds_the_generator_and_moves_the_head() -> None:
+    start = given()
+    before = {name: t.clone() for name, t in start.generator.state_dict().items()}
+    training = make(STYLE, warm_start=start)
+    head = {name: t.clone() for name, t in training.nets.encoder.head.named_parameters()}
+    losses = [training.step(step) for step in range(4)]
+    assert set(losses[1]) == {"discriminator", "latent", "sign_real"}
+    moved_head = dict(training.nets.encoder.head.named_parameters())
+    assert not any(torch.equal(tensor, moved_head[name]) for name, tensor in head.items())
+    held = dict(training.nets.generator.named_parameters())
+    assert all(torch.equal(parameter, before[name]) for name, parameter in held.items())
+    training.step(4)  # the joint game moves all of it but the noise
+    moved = {name for name, parameter in held.items() if not torch.equal(parameter, before[name])}
+    assert moved == {name for name in held if not name.endswith("noise_strength")}
+    for name, tensor in start.generator.state_dict().items():
+        assert torch.equal(tensor, before[name])  # what was given is left alone
+
+
+def test_a_warm_start_that_does_not_fit_is_refused() -> None:
+    start = given()
+    assert WarmStart.of(None, None) is None
+    assert WarmStart.of(start.generator, start.discriminator) == start
+    with pytest.raises(ValueError, match=r"StyleGAN2Discriminator as discriminator .* got none"):
+        WarmStart.of(start.generator, None)
+    with pytest.raises(ValueError, match=r"expected a StyleGAN2 as generator .* got Linear"):
+        WarmStart.of(torch.nn.Linear(1, 1), start.discriminator)
+    with pytest.raises(
+        ValueError, match="expected backbone stylegan2 with a warm start, got dcgan"
+    ):
+        make(DIGITS, warm_start=start)
+    with pytest.raises(ValueError, match="of 16 px, as the data, got 32 and 32 px"):
+        make(STYLE, warm_start=given(32))
+    with pytest.raises(ValueError, match="without labels"):
+        make(STYLE, warm_start=given(c_dim=2))
 
 
 def test_it_learns_to_invert() -> None:
