@@ -15,7 +15,7 @@ from torch import Tensor
 from invertory.generators.f_space import DELTA, MASK, Features, f_spaces, hooks_of, masks_of
 from invertory.inversion.encoded import encoded
 from invertory.inversion.gaussian_prior import prior
-from invertory.inversion.objective import Start, Tensors
+from invertory.inversion.objective import Free, Start, Tensors
 from invertory.inversion.tuning import Stored
 from invertory.inversion.view import View, squared_error
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Adaptive:
+class Adaptive(Free):
     """eq. 3.8. A fourth channel of the targets is the choice: an index into `spaces` per pixel."""
 
     method: SpatiallyAdaptive
@@ -88,9 +88,6 @@ class Adaptive:
     def learning_rate(self, step: Tensor) -> Tensor:
         return self.method.rate(step)
 
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
-
 
 class Kept(Stored):
     """The objective of no steps: how alike the picture is that the stored deltas give."""
@@ -98,10 +95,7 @@ class Kept(Stored):
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         deltas = {n.removeprefix(DELTA): d for n, d in variables.items() if n.startswith(DELTA)}
         synth = rendered(self.view, variables["w_plus"], deltas)
-        return {
-            "mse": squared_error(synth, constants),
-            "perceptual": self.view.distance(synth, constants),
-        }
+        return self.view.compare(synth, constants)
 
 
 def rendered(view: View, w_plus: Tensor, deltas: Mapping[str, Tensor]) -> Tensor:

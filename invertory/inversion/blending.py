@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import torch
 from torch.nn.functional import interpolate
 
-from invertory.inversion.encoded import encoded, encoder_of
+from invertory.inversion.encoded import Judging, encoded, encoder_of
 from invertory.inversion.objective import Start, Tensors
 from invertory.inversion.restyle import refined
-from invertory.inversion.view import View, squared_error
+from invertory.inversion.view import View
 from invertory.samm import Samm, TappedEncoder
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Blended:
+class Blended(Judging):
     """The objective of no steps: latent and mask, and how alike the blended picture is."""
 
     method: SAMM
@@ -61,11 +61,6 @@ class Blended:
     parts: Parts
     base: Encoder
     results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
-    iterate: ClassVar[Literal["best", "last"]] = "last"
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        return {"mse": self.method.mse_weight, "perceptual": self.method.perceptual_weight}
 
     def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
         stored = kept(targets, self.view.generator.resolution)
@@ -95,16 +90,7 @@ class Blended:
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         synth = self.view.resize(variables["synth"])
-        return {
-            "mse": squared_error(synth, constants),
-            "perceptual": self.view.distance(synth, constants),
-        }
-
-    def learning_rate(self, step: Tensor) -> Tensor:
-        return torch.zeros_like(step, dtype=torch.float64)
-
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
+        return self.view.compare(synth, constants)
 
 
 def kept(targets: Tensor, resolution: int) -> Tensor:

@@ -15,8 +15,8 @@ import torch
 
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine import Engine, Precision
-from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.view import View, channels_last, squared_error
+from invertory.inversion.objective import Start, Still, Tensors
+from invertory.inversion.view import View, channels_last
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,44 +54,10 @@ def encoded(encoder: Encoder, pictures: Tensor, generator: Generator) -> Tensor:
     return torch.where(is_finite, w_plus, generator.w_avg.to(w_plus))
 
 
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """The objective of no steps: the code, and how alike its picture is."""
-
-    method: OnePass
-    view: View
-    encoder: Encoder
-    results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
-    iterate: ClassVar[Literal["best", "last"]] = "last"
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        return {"mse": self.method.mse_weight, "perceptual": self.method.perceptual_weight}
-
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        w_plus = encoded(self.encoder, targets, self.view.generator)
-        synth = self.view.render(w_plus).clamp(-1, 1)
-        return Start({"w_plus": w_plus, "synth": synth}, self.view.constants(targets))
-
-    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        synth = variables["synth"]
-        return {
-            "mse": squared_error(synth, constants),
-            "perceptual": self.view.distance(synth, constants),
-        }
-
-    def learning_rate(self, step: Tensor) -> Tensor:
-        return torch.zeros_like(step, dtype=torch.float64)
-
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnePass:
-    """One pass of the network in `needs`; the losses are measured, and move nothing."""
+class Told:
+    """What methods of one pass let a recipe choose: the loss is measured, and moves nothing."""
 
-    space: ClassVar[Space] = "w_plus"
     terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
     kind: ClassVar[Literal["optimisation", "feed_forward"]] = "feed_forward"
 
@@ -101,14 +67,52 @@ class OnePass:
     perceptual_weight: float = field(
         default=1.0, metadata={"description": "of the perceptual distance, in the loss told"}
     )
-    preview: bool = field(
-        default=False, metadata={"description": "measure the preview, not the full picture"}
-    )
     loss_px: int = field(
         default=256, metadata={"description": "most pixels a side that the loss sees"}
     )
     precision: Precision = field(
         default="float32", metadata={"description": "bf16: autocast networks"}
+    )
+
+
+class Judging(Still):
+    """The objective of a method of one pass: its loss has the method's weights."""
+
+    __slots__ = ()
+    method: Told
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        return {"mse": self.method.mse_weight, "perceptual": self.method.perceptual_weight}
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded(Judging):
+    """The objective of no steps: the code, and how alike its picture is."""
+
+    method: OnePass
+    view: View
+    encoder: Encoder
+    results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
+
+    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+        w_plus = encoded(self.encoder, targets, self.view.generator)
+        synth = self.view.render(w_plus).clamp(-1, 1)
+        return Start({"w_plus": w_plus, "synth": synth}, self.view.constants(targets))
+
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        synth = variables["synth"]
+        return self.view.compare(synth, constants)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnePass(Told):
+    """One pass of the network in `needs`; the losses are measured, and move nothing."""
+
+    space: ClassVar[Space] = "w_plus"
+
+    preview: bool = field(
+        default=False, metadata={"description": "measure the preview, not the full picture"}
     )
 
     @property

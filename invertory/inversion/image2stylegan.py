@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.budget import Budget
-from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.view import View, squared_error
+from invertory.inversion.objective import Free, Start, Tensors
+from invertory.inversion.view import View
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,7 +45,7 @@ class Weighted(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding:
+class Embedding(Free):
     """The objective: eq. 1 of the paper, L = lambda_percept * L_percept + lambda_mse * L_mse."""
 
     method: Weighted
@@ -64,16 +64,10 @@ class Embedding:
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         w_plus = variables["w_plus"].expand(-1, self.view.generator.num_ws, -1)
         synth = self.view.render(w_plus)
-        return {
-            "mse": squared_error(synth, constants),
-            "perceptual": self.view.distance(synth, constants),
-        }
+        return self.view.compare(synth, constants)
 
     def learning_rate(self, step: Tensor) -> Tensor:
         return self.method.rate(step)
-
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from invertory.inversion import NO_NETWORKS
 from invertory.inversion.budget import Budget
 from invertory.inversion.image2stylegan import Embedding, mean_start
 from invertory.inversion.noise_maps import noise_buffers
-from invertory.inversion.objective import Start, Tensors
+from invertory.inversion.objective import Free, Start, Tensors
 from invertory.inversion.view import View, squared_error
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Noise:
+class _Noise(Free):
     """The second part: noise maps under the pixel loss; the perceptual distance is only told."""
 
     method: Image2StyleGANPlus
@@ -67,9 +67,6 @@ class _Noise:
 
     def learning_rate(self, step: Tensor) -> Tensor:
         return torch.full_like(step, self.method.noise_learning_rate, dtype=torch.float64)
-
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

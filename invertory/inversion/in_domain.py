@@ -28,8 +28,8 @@ from torch.nn.functional import interpolate
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.budget import Budget
 from invertory.inversion.encoded import encoded, encoder_of
-from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.view import View, squared_error
+from invertory.inversion.objective import Free, Start, Tensors
+from invertory.inversion.view import View
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Regularised:
+class _Regularised(Free):
     """Eq. 4. A fourth channel of the targets, if any, is their mask."""
 
     method: InDomain
@@ -75,10 +75,7 @@ class _Regularised:
         w_plus = variables["w_plus"]
         synth = self.view.render(w_plus)
         seen = synth * constants["mask"] if "mask" in constants else synth
-        terms = {
-            "mse": squared_error(seen, constants),
-            "perceptual": self.view.distance(seen, constants),
-        }
+        terms = self.view.compare(seen, constants)
         if self.method.domain_weight:
             told = self.encoder(synth)
             terms["domain"] = (w_plus - told).square().mean((1, 2))
@@ -86,9 +83,6 @@ class _Regularised:
 
     def learning_rate(self, step: Tensor) -> Tensor:
         return self.method.rate(step)
-
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,17 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isqrt
-from typing import TYPE_CHECKING, ClassVar, Literal
-
-import torch
-from torch.nn.functional import interpolate
+from typing import TYPE_CHECKING, ClassVar
 
 from invertory.editing.tiling import Grid, TiledPair, tiled_pictures
 from invertory.inversion import NO_NETWORKS, Space
-from invertory.inversion.encoded import encoder_of
-from invertory.inversion.engine import Engine, Precision
+from invertory.inversion.encoded import Judging, Told, encoder_of
+from invertory.inversion.engine import Engine
 from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.view import squared_error
+from invertory.inversion.view import View
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,53 +35,26 @@ CODES = "codes"  # in the state
 
 
 @dataclass(frozen=True, slots=True)
-class _Tiled:
+class _Tiled(Judging):
     """The objective of no steps: a code a tile, and how alike the joined picture is."""
 
     method: InvGANTiled
     pair: TiledPair
-    perceptual: Perceptual
-    size_px: int  # at which the losses are told
+    view: View  # of the joined pictures
     results: ClassVar[tuple[str, ...]] = (CODES,)
-    iterate: ClassVar[Literal["best", "last"]] = "last"
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        return {"mse": self.method.mse_weight, "perceptual": self.method.perceptual_weight}
 
     def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        target = self._seen(targets)
-        features = enumerate(self.perceptual.features(target))
-        constants = {"target": target} | {f"features.{i}": map_ for i, map_ in features}
-        return Start({CODES: self.pair.codes(targets)}, constants)
+        return Start({CODES: self.pair.codes(targets)}, self.view.constants(targets))
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        synth = self._seen(self.pair.pictures(variables[CODES]))
-        features = self.perceptual.features(synth)
-        cached = [constants[f"features.{i}"] for i in range(len(features))]
-        return {
-            "mse": squared_error(synth, constants),
-            "perceptual": self.perceptual.distance(features, cached),
-        }
-
-    def learning_rate(self, step: Tensor) -> Tensor:
-        return torch.zeros_like(step, dtype=torch.float64)
-
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
-
-    def _seen(self, pictures: Tensor) -> Tensor:
-        if pictures.shape[-1] == self.size_px:
-            return pictures
-        return interpolate(pictures, size=(self.size_px, self.size_px), mode="area")
+        synth = self.view.resize(self.pair.pictures(variables[CODES]))
+        return self.view.compare(synth, constants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InvGANTiled:
+class InvGANTiled(Told):
     """One pass of the encoder over every tile; the losses are measured, and move nothing."""
 
-    terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
-    kind: ClassVar[Literal["optimisation", "feed_forward"]] = "feed_forward"
     needs: ClassVar[tuple[str, ...]] = ("invgan",)
     has_state: ClassVar[bool] = True
 
@@ -101,18 +71,6 @@ class InvGANTiled:
     )
     space: Space = field(
         default="w", metadata={"description": "of a tile's code; w_plus: for an encoder into it"}
-    )
-    mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1], in the loss told"}
-    )
-    perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance, in the loss told"}
-    )
-    loss_px: int = field(
-        default=256, metadata={"description": "most pixels a side that the loss sees"}
-    )
-    precision: Precision = field(
-        default="float32", metadata={"description": "bf16: autocast networks"}
     )
 
     def invert(
@@ -135,7 +93,8 @@ class InvGANTiled:
                 f"expected square targets [N, 3, H, H], got {list(targets.shape)}: align them first"
             )
         size_px = min(pair.grid.size_px, targets.shape[-1], self.loss_px)
-        objective = _Tiled(self, pair, perceptual, size_px)
+        view = View(generator, perceptual, is_preview=False, size_px=size_px)
+        objective = _Tiled(self, pair, view)
         engine = Engine(steps=0, precision=self.precision)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
         codes = outcome.variables[CODES]

@@ -19,7 +19,7 @@ from torch.nn.functional import cosine_similarity
 
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.budget import Budget
-from invertory.inversion.objective import Start, Tensors
+from invertory.inversion.objective import Free, Start, Tensors
 from invertory.inversion.view import View, squared_error
 from invertory.linknet import Editor  # a field's type, which recipes are checked by
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Consistent:
+class _Consistent(Free):
     """The objective of one stage (Eq. 3)."""
 
     method: Magec
@@ -75,9 +75,6 @@ class _Consistent:
         method = self.method
         fallen = torch.div(step + self.first_step, method.decay_every, rounding_mode="floor")
         return method.learning_rate * method.decay ** fallen.double()
-
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
 
     def _labels(self, targets: Tensor) -> Tensor:
         """F's probabilities d = F(x) of the LinkNet's attributes, [n, A]."""

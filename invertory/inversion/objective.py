@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -54,3 +55,22 @@ class Objective(Protocol):
     def settle(self, variables: Tensors) -> Tensors:
         """The variables which a constraint changes after a step (none: an empty dict)."""
         ...
+
+
+class Free:
+    """An objective without constraints."""
+
+    __slots__ = ()
+
+    def settle(self, variables: Tensors) -> Tensors:
+        return {}
+
+
+class Still(Free):
+    """An objective of no steps: pictures are judged, and nothing moves."""
+
+    __slots__ = ()
+    iterate: ClassVar[Literal["best", "last"]] = "last"
+
+    def learning_rate(self, step: Tensor) -> Tensor:
+        return torch.zeros_like(step, dtype=torch.float64)

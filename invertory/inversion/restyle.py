@@ -18,7 +18,7 @@ import torch
 
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.adam import per_row
-from invertory.inversion.encoded import OnePass, encoder_of
+from invertory.inversion.encoded import Judging, OnePass, encoder_of
 from invertory.inversion.engine import Engine
 from invertory.inversion.objective import Start, Tensors
 from invertory.inversion.view import View, squared_error
@@ -53,18 +53,13 @@ def refined(added: Added, render: Render, w_plus: Tensor, iterations: int) -> It
 
 
 @dataclass(frozen=True, slots=True)
-class _Refinement:
+class _Refinement(Judging):
     """The objective of no steps: all iterations are its start."""
 
     method: ReStyle
     view: View
     encoder: Encoder
     results: ClassVar[tuple[str, ...]] = ("w_plus", "iteration")
-    iterate: ClassVar[Literal["best", "last"]] = "last"
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        return {"mse": self.method.mse_weight, "perceptual": self.method.perceptual_weight}
 
     def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
         G, constants = self.view.generator, self.view.constants(targets)
@@ -107,12 +102,6 @@ class _Refinement:
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         return {name: constants[name] for name in self.weights}
-
-    def learning_rate(self, step: Tensor) -> Tensor:
-        return torch.zeros_like(step, dtype=torch.float64)
-
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

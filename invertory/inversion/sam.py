@@ -36,77 +36,36 @@ from invertory.generators.f_space import (
     Features,
     checked_spaces,
     f_spaces,
-    features_of,
-    layer_aware,
     masks_of,
 )
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.adaptive import Adaptive, Kept
 from invertory.inversion.budget import Budget, Schedule
-from invertory.inversion.choosing import Choice, chosen, maps_for, networks_for
+from invertory.inversion.choosing import Choice, Choosing
 from invertory.inversion.encoded import encoder_of
 from invertory.inversion.engine import Engine
-from invertory.inversion.space_choice import FINEST
 from invertory.inversion.w_space import Whitening
 
 if TYPE_CHECKING:
     from torch import nn
 
     from invertory.generators import Generator
-    from invertory.generators.state import State
     from invertory.inversion import Inversion, Space
     from invertory.inversion.slots import Outcome
     from invertory.inversion.view import View
     from invertory.perceptual import Perceptual
 
-TAU = 1.0  # of the predictor's unit
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpatiallyAdaptive(Budget):
+class SpatiallyAdaptive(Choosing, Budget):
     """Choose a space for each segment, then optimise w_plus and features. Without draws."""
 
     space: ClassVar[Space] = "w_plus"
     kind: ClassVar[Literal["optimisation", "feed_forward"]] = "optimisation"
-    has_state: ClassVar[bool] = True
 
-    preset: Literal["paper", "code"] = field(
-        default="code", metadata={"description": "where print and code differ, which is followed"}
-    )
-    spaces: tuple[str, ...] = field(
-        default=(),
-        metadata={"description": "W+, F2, F4, F6, F8, F10; none: the generator's; one: no choice"},
-    )
-    choice: Literal["segments", "pixels", "classes"] = field(
-        default="segments",
-        metadata={"description": "a space for each segment; ablations: each pixel, each class"},
-    )
-    tau: float = field(
-        default=TAU,
-        metadata={
-            "description": "most predicted error of a segment in a space; 1: what plain pictures "
-            "rarely exceed in W+"
-        },
-    )
-    fused: tuple[str, ...] = field(
-        default=("skin", "eyes", "mouth"),
-        metadata={"description": "segments that count as one, so that an edit moves all or none"},
-    )
-    class_spaces: dict[str, str] = field(
-        default_factory=lambda: {"background": FINEST, "ood": FINEST},
-        metadata={"description": "choice classes: segment => space, or finest; others the first"},
-    )
     encoder: str = field(
         default="auto",
         metadata={"description": "address of the encoder; auto: the one for this generator"},
-    )
-    invertibility: str = field(
-        default="auto",
-        metadata={"description": "address of the predictor; auto: the one for this generator"},
-    )
-    parser: str = field(
-        default="auto",
-        metadata={"description": "address of the segmenter; auto: the one for this generator"},
     )
     steps: int = field(default=1000, metadata={"description": "Adam steps per picture"})
     learning_rate: float = field(default=0.05, metadata={"description": "Adam's rate at its peak"})
@@ -146,14 +105,7 @@ class SpatiallyAdaptive(Budget):
     @property
     def needs(self) -> tuple[str, ...]:
         """Beside an encoder, what the choice takes; nothing where there is none to make."""
-        return ("encoder", *networks_for(self))
-
-    @property
-    def maps(self) -> tuple[str, ...]:
-        """`invertibility`: 1 no error in the first space, 0.5 an error of tau, 0 twice that or
-        more; `spaces`: 0 the first to 1 the finest.
-        """
-        return maps_for(self)
+        return ("encoder", *self.choosers)
 
     def invert(
         self,
@@ -174,7 +126,7 @@ class SpatiallyAdaptive(Budget):
         spaces = checked_spaces(generator, self.spaces)
         view = self.view(generator, perceptual, targets)
         self._check(view, spaces)
-        found = chosen(self, view, targets, spaces, networks, segmentation)
+        found = self.chosen(view, targets, spaces, networks, segmentation)
         blocks = _used(generator, found.index, spaces)
         whitening = Whitening.of(generator, self.w_samples)
         objective = Adaptive(self, view, encoder, whitening, spaces, blocks)
@@ -182,21 +134,6 @@ class SpatiallyAdaptive(Budget):
         outcome = self.engine().run(objective, marked, seeds=seeds, batch_size=batch_size)
         masks = masks_of(generator, found.index.cpu(), spaces)
         return self._told(view, targets, outcome, masks, found, batch_size)
-
-    @torch.no_grad()
-    def draw(
-        self,
-        generator: Generator,
-        w_plus: Tensor,
-        state: State,
-        *,
-        origin: Tensor,
-        networks: Mapping[str, nn.Module] = NO_NETWORKS,
-    ) -> Tensor:
-        """w_plus [N, num_ws, w_dim], edited from `origin`, and the state => [N, 3, R, R]."""
-        features = features_of(generator, state, len(w_plus))
-        keep_rgb = self.preset == "paper"
-        return layer_aware(generator, w_plus, features, origin, keep_rgb=keep_rgb)
 
     def _check(self, view: View, spaces: tuple[str, ...]) -> None:
         """A preview does not show what lies in blocks above it."""

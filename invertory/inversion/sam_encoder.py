@@ -22,30 +22,27 @@ from invertory.generators.f_space import (
     DELTA,
     Features,
     default_spaces,
-    features_of,
-    layer_aware,
     masks_of,
 )
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.adaptive import rendered
-from invertory.inversion.choosing import Choice, chosen, maps_for, networks_for
-from invertory.inversion.engine import Engine, Precision
+from invertory.inversion.choosing import Choice, Choosing
+from invertory.inversion.encoded import Judging, Told
+from invertory.inversion.engine import Engine
 from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.sam import TAU
-from invertory.inversion.space_choice import FINEST, network_of
-from invertory.inversion.view import View, channels_last, squared_error
+from invertory.inversion.space_choice import network_of
+from invertory.inversion.view import View, channels_last
 
 if TYPE_CHECKING:
     from torch import nn
 
     from invertory.generators import Generator
-    from invertory.generators.state import State
     from invertory.inversion import Inversion, Space
     from invertory.perceptual import Perceptual
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded:
+class _Encoded(Judging):
     """The objective of no steps. A fourth channel of the targets has the index of each pixel's
     space among the encoder's; changes of features are as the store gives them back.
     """
@@ -54,11 +51,6 @@ class _Encoded:
     view: View
     encoder: SamEncoder
     results: tuple[str, ...]
-    iterate: ClassVar[Literal["best", "last"]] = "last"
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        return {"mse": self.method.mse_weight, "perceptual": self.method.perceptual_weight}
 
     def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
         G, pictures, choice = self.view.generator, targets[:, :3], targets[:, 3].long()
@@ -71,90 +63,28 @@ class _Encoded:
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         deltas = {n.removeprefix(DELTA): d for n, d in variables.items() if n.startswith(DELTA)}
         synth = rendered(self.view, variables["w_plus"], deltas)
-        return {
-            "mse": squared_error(synth, constants),
-            "perceptual": self.view.distance(synth, constants),
-        }
-
-    def learning_rate(self, step: Tensor) -> Tensor:
-        return torch.zeros_like(step, dtype=torch.float64)
-
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
+        return self.view.compare(synth, constants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SamByEncoder:
+class SamByEncoder(Choosing, Told):
     """Choose a space for each segment; then one pass. Without draws."""
 
     space: ClassVar[Space] = "w_plus"
-    terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
-    kind: ClassVar[Literal["optimisation", "feed_forward"]] = "feed_forward"
-    has_state: ClassVar[bool] = True
 
     preset: Literal["paper", "code"] = field(
         default="code",
         metadata={"description": "what an edit keeps inside masks; paper: skip connections too"},
     )
-    spaces: tuple[str, ...] = field(
-        default=(),
-        metadata={"description": "W+, F2, F4, F6, F8, F10; none: the generator's; one: no choice"},
-    )
-    choice: Literal["segments", "pixels", "classes"] = field(
-        default="segments",
-        metadata={"description": "a space for each segment; ablations: each pixel, each class"},
-    )
-    tau: float = field(
-        default=TAU,
-        metadata={
-            "description": "most predicted error of a segment in a space; 1: what plain pictures "
-            "rarely exceed in W+"
-        },
-    )
-    fused: tuple[str, ...] = field(
-        default=("skin", "eyes", "mouth"),
-        metadata={"description": "segments that count as one, so that an edit moves all or none"},
-    )
-    class_spaces: dict[str, str] = field(
-        default_factory=lambda: {"background": FINEST, "ood": FINEST},
-        metadata={"description": "choice classes: segment => space, or finest; others the first"},
-    )
     sam_encoder: str = field(
         default="auto",
         metadata={"description": "address of the encoders; auto: those for this generator"},
-    )
-    invertibility: str = field(
-        default="auto",
-        metadata={"description": "address of the predictor; auto: the one for this generator"},
-    )
-    parser: str = field(
-        default="auto",
-        metadata={"description": "address of the segmenter; auto: the one for this generator"},
-    )
-    mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1], in the loss told"}
-    )
-    perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance, in the loss told"}
-    )
-    loss_px: int = field(
-        default=256, metadata={"description": "most pixels a side that the loss sees"}
-    )
-    precision: Precision = field(
-        default="float32", metadata={"description": "bf16: autocast networks"}
     )
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Beside the encoders, what the choice takes; nothing where there is none to make."""
-        return ("sam_encoder", *networks_for(self))
-
-    @property
-    def maps(self) -> tuple[str, ...]:
-        """`invertibility`: 1 no error in the first space, 0.5 an error of tau, 0 twice that or
-        more; `spaces`: 0 the first to 1 the finest.
-        """
-        return maps_for(self)
+        return ("sam_encoder", *self.choosers)
 
     def invert(
         self,
@@ -174,7 +104,7 @@ class SamByEncoder:
         view = View.of(generator, perceptual, targets, preview=False, max_px=self.loss_px)
         encoder = _network(networks, generator)
         spaces = self._spaces(generator, encoder)
-        found = chosen(self, view, targets, spaces, networks, segmentation)
+        found = self.chosen(view, targets, spaces, networks, segmentation)
         own = _renumbered(found, spaces, encoder.spaces)
         masks = masks_of(generator, own.index.cpu(), encoder.spaces)
         if self.precision == "bf16":
@@ -189,21 +119,6 @@ class SamByEncoder:
             state=Features(deltas, masks).stored() if masks else {},
             maps=found.maps(self),
         )
-
-    @torch.no_grad()
-    def draw(
-        self,
-        generator: Generator,
-        w_plus: Tensor,
-        state: State,
-        *,
-        origin: Tensor,
-        networks: Mapping[str, nn.Module] = NO_NETWORKS,
-    ) -> Tensor:
-        """w_plus [N, num_ws, w_dim], edited from `origin`, and the state => [N, 3, R, R]."""
-        features = features_of(generator, state, len(w_plus))
-        keep_rgb = self.preset == "paper"
-        return layer_aware(generator, w_plus, features, origin, keep_rgb=keep_rgb)
 
     def _spaces(self, generator: Generator, encoder: SamEncoder) -> tuple[str, ...]:
         """Those wanted, the most editable first; none named: the usual ones that it encodes."""

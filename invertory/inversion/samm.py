@@ -22,8 +22,8 @@ import torch
 
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.blending import MASK, TARGET, Blended, Parts, input_of, shown
-from invertory.inversion.encoded import encoder_of
-from invertory.inversion.engine import Engine, Precision
+from invertory.inversion.encoded import Told, encoder_of
+from invertory.inversion.engine import Engine
 from invertory.inversion.view import View, channels_last
 
 if TYPE_CHECKING:
@@ -39,12 +39,10 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SAMM:
+class SAMM(Told):
     """Encode, align, mask, blend. Without draws: the seeds change nothing."""
 
     space: ClassVar[Space] = "w_plus"
-    terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
-    kind: ClassVar[Literal["optimisation", "feed_forward"]] = "feed_forward"
     has_state: ClassVar[bool] = True
     maps: ClassVar[tuple[str, ...]] = (MASK,)
 
@@ -80,18 +78,6 @@ class SAMM:
     psp: str = field(default="auto", metadata={"description": "address of pSp's, where it is base"})
     restyle: str = field(
         default="auto", metadata={"description": "address of ReStyle's, where it is base"}
-    )
-    mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1], in the loss told"}
-    )
-    perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance, in the loss told"}
-    )
-    loss_px: int = field(
-        default=256, metadata={"description": "most pixels a side that the loss sees"}
-    )
-    precision: Precision = field(
-        default="float32", metadata={"description": "bf16: autocast networks"}
     )
 
     def __post_init__(self) -> None:

@@ -14,8 +14,8 @@ import torch
 from invertory.generators.deltas import DELTA, DOWN, UP
 from invertory.generators.state import synthesised
 from invertory.inversion.locality import latent_draws, locality
-from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.view import View, squared_error
+from invertory.inversion.objective import Free, Start, Still, Tensors
+from invertory.inversion.view import View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,7 @@ _DRAWS = "locality.w"  # constant: a drawn w for each step
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(Free):
     """eq. 3, and eq. 7 with the regulariser: changes of weights as variables, the pivot held."""
 
     method: PivotalTuning
@@ -83,10 +83,7 @@ class Tuning:
         w_plus = variables["w_plus"].detach().expand(-1, self.view.generator.num_ws, -1)
         state = self.state(variables)
         synth = self.view.resize(synthesised(self.view.generator, w_plus, state))
-        terms = {
-            "mse": squared_error(synth, constants),
-            "perceptual": self.view.distance(synth, constants),
-        }
+        terms = self.view.compare(synth, constants)
         if _DRAWS in constants:
             row = torch.arange(len(step), device=step.device)
             drawn = constants[_DRAWS][row, step.clamp(max=self.method.steps - 1)]
@@ -96,17 +93,13 @@ class Tuning:
     def learning_rate(self, step: Tensor) -> Tensor:
         return self.method.rate(step)
 
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
-
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Still):
     """The objective of no steps: how alike the picture is that the store gives."""
 
     view: View
     results: ClassVar[tuple[str, ...]] = ("w_plus",)
-    iterate: ClassVar[Literal["best", "last"]] = "last"
     weights: ClassVar[Mapping[str, float]] = {"mse": 1.0, "perceptual": 1.0}
 
     def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
@@ -116,13 +109,4 @@ class Stored:
         w_plus = variables["w_plus"].expand(-1, self.view.generator.num_ws, -1)
         state = {name: values for name, values in variables.items() if name != "w_plus"}
         synth = self.view.resize(synthesised(self.view.generator, w_plus, state))
-        return {
-            "mse": squared_error(synth, constants),
-            "perceptual": self.view.distance(synth, constants),
-        }
-
-    def learning_rate(self, step: Tensor) -> Tensor:
-        return torch.zeros_like(step, dtype=torch.float64)
-
-    def settle(self, variables: Tensors) -> Tensors:
-        return {}
+        return self.view.compare(synth, constants)

@@ -63,6 +63,13 @@ class View:
         features = self.perceptual.features(target)
         return {"target": target} | {f"features.{i}": f for i, f in enumerate(features)}
 
+    def compare(self, synth: Tensor, constants: dict[str, Tensor]) -> dict[str, Tensor]:
+        """How far synth [n, 3, size_px, size_px] is from the targets: `mse`, `perceptual`, [n]."""
+        return {
+            "mse": squared_error(synth, constants),
+            "perceptual": self.distance(synth, constants),
+        }
+
     def distance(self, synth: Tensor, constants: dict[str, Tensor]) -> Tensor:
         """Perceptual distance of synth [n, 3, size_px, size_px] from the targets, [n]."""
         features = self.perceptual.features(synth)
