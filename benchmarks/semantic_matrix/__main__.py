@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.semantic_matrix.classifiers import (
+    MIN_POSITIVE,
     Effort,
     attributes_of,
     difference,
@@ -129,6 +130,12 @@ def group(kind: str, chosen: list[Inverter], asked: argparse.Namespace) -> dict[
     if not own or not num:
         return None
     people = Portraits.of(num, num_test, asked.size, asked.folder)
+    if not attributes_of(people.test):
+        raise SystemExit(
+            f"expected test people of whom at least {MIN_POSITIVE} have an attribute, and as many "
+            f"have not; of {len(people.test)} there is none such: raise --num-test, and "
+            "--num-optimised, half of which is tested on"
+        )
     made = [source(one, people, asked.folder, batch=asked.batch, shown=progress) for one in own]
     first = Source(ORIGINAL, people.train.pictures, people.test.pictures)
     return matrix(people, [first, *made], asked)
