@@ -46,7 +46,7 @@ format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install-dev  ## figures of the README, each by its own command
+bench: install-dev  ## figures of docs/measured.md, each by its own command
 	$(BIN)/python benchmarks/chain.py
 
 compare: install-dev  ## every method on the same held-out pictures, and which claims held here
