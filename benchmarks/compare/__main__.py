@@ -6,27 +6,31 @@
 It prints and writes, for each domain, <domain>.json (every figure with n and spread), <domain>.md,
 <domain>.png (a plot), <domain>.jpg (a contact sheet) and <domain>_objects.jpg (one of pictures with
 objects). What each method may spend is in benchmarks/compare/budgets.py. A method whose networks
-are missing is listed with the remedy. With one CPU thread times are CPU time, as the machine may be
-shared; otherwise they are the wall's.
+are missing is listed with the remedy; one that fails is listed with the reason, hinders no other,
+and makes the exit code 1. With one CPU thread times are CPU time, as the machine may be shared;
+otherwise they are the wall's.
 
 Each method's figures are kept in a file as soon as they are measured, and read from there by a
-later run with the same networks and settings. So a stopped run goes on, and processes can share the
-work; `--only` measures what it names and writes no report:
+later run with the same networks, settings and code. So a stopped run goes on, and processes can
+share the work; `--only` measures what it names and writes no report; `--readme` also fills the
+tables between a README's comments:
 
     python -m benchmarks.compare --threads 1 --only sam samm pti
-    python -m benchmarks.compare --threads 1
+    python -m benchmarks.compare --threads 1 --readme README.md
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.compare import budgets, contact, report
+from benchmarks.compare import budgets, contact, readme, report
+from benchmarks.compare.bench import Bench, Work
 from benchmarks.compare.budgets import BUDGETS, Arm
 from benchmarks.compare.claims import CLAIMS as OF_THE_FIRST
 from benchmarks.compare.claims import Claim, judge
@@ -37,7 +41,6 @@ from benchmarks.compare.domains import DOMAINS, Asked, Domain
 from benchmarks.compare.drawing import plot, save, sheet
 from benchmarks.compare.panels import panels
 from benchmarks.compare.results import Results
-from benchmarks.compare.rows import Bench, Work
 from benchmarks.compare.running import (
     ANALYSES,
     analysis_units,
@@ -55,8 +58,8 @@ CLAIMS: dict[str, Claim] = OF_THE_FIRST | OF_SAM | OF_SAMM | OF_ENCODERS
 DEFAULTS, AS_USUAL = Asked(), Work()
 
 
-def run(name: str, asked: argparse.Namespace) -> None:
-    """One domain from pictures to files."""
+def run(name: str, asked: argparse.Namespace) -> bool:
+    """One domain from pictures to files; whether nothing failed."""
     domain, budget = domain_of(name, asked), BUDGETS[name]
     work = Work(samples=asked.samples, cycles=asked.cycles, batch=asked.batch)
     bench, store = Bench(domain, work), Store(asked.cache / name, asked.fresh)
@@ -71,13 +74,14 @@ def run(name: str, asked: argparse.Namespace) -> None:
         others = units_run(bench, list(units), store)
     if asked.only:
         progress(f"kept in {store.folder}; run without --only for the report")
-        return
+        return not domain.failed
     notes = {"settings": report.settings(asked)}
     if bench.has_edits:
         notes["referee"] = report.referee(domain, asked.referee)
         notes |= bench.editors(domain.family(budget.arm("image2stylegan"))).told
     results = results_of(domain, found, others)
-    write(bench, arms, found, results, notes, asked.out)
+    write(bench, arms, found, results, notes, asked)
+    return not domain.failed
 
 
 def domain_of(name: str, asked: argparse.Namespace) -> Domain:
@@ -103,9 +107,9 @@ def write(
     kept: dict[str, Kept],
     results: Results,
     notes: Mapping[str, str],
-    folder: Path,
+    asked: argparse.Namespace,
 ) -> None:
-    domain = bench.domain
+    domain, folder = bench.domain, asked.out
     verdicts = judge(CLAIMS, results) if domain.name == "portraits" else {}
     folder.mkdir(parents=True, exist_ok=True)
     text = report.as_markdown(domain, results, verdicts, notes)
@@ -120,8 +124,12 @@ def write(
     for suffix, made in sheets.items():
         if made:
             save(sheet(made), folder / f"{domain.name}{suffix}.jpg")
+    if asked.readme and domain.name == readme.PLAIN:
+        readme.fill(asked.readme, [arm.name for arm in main], results, verdicts)
     print(text)
     progress(f"written to {folder}")
+    for broken, reason in domain.failed.items():
+        progress(f"{broken} failed: {reason}")
 
 
 def arguments() -> argparse.Namespace:
@@ -141,7 +149,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ood", type=int, default=32, help="portraits with objects (32)")
     parser.add_argument("--codes", type=int, default=200, help="for the semantic analysis (200)")
     parser.add_argument(
-        "--cycles", type=int, default=AS_USUAL.cycles, help="edits inverted for ECS (12)"
+        "--cycles",
+        type=int,
+        default=AS_USUAL.cycles,
+        help="edits of an attribute inverted again, by optimisation (12)",
     )
     parser.add_argument("--climb", type=int, default=16, help="pictures of the time to quality")
     parser.add_argument("--samples", type=int, default=budgets.NUM_SAMPLES, help="of the generator")
@@ -159,14 +170,15 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--fresh", action="store_true", help="measure anew what lies there")
     parser.add_argument("--out", type=Path, default=Path("docs/compare"))
+    parser.add_argument("--readme", type=Path, help="a file whose blocks are filled")
     return parser.parse_args()
 
 
 def main() -> None:
     asked = arguments()
     torch.set_num_threads(asked.threads)
-    for name in asked.domain:
-        run(name, asked)
+    is_whole = [run(name, asked) for name in asked.domain]
+    sys.exit(0 if all(is_whole) else 1)
 
 
 if __name__ == "__main__":

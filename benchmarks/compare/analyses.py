@@ -30,6 +30,8 @@ from invertory.portraits.attributes import DECIDED
 PRECISION, NATIVE = "average precision", "average precision, native boundary"
 FID = "FID (classifier features)"
 CODES, CLIMB, SAMPLES = ("in_domain", "image2stylegan"), "to quality", "samples"
+LOSS, REACHED = "loss", "reached"
+GOALS = {f"the loss of {method}": method for method in CODES}  # who sets what is to be reached
 NUMBERS = (budgets.SAMPLES_REAL, budgets.SAMPLES_MADE, budgets.SAMPLES_PARTS)
 Columns = dict[str, Values]
 
@@ -63,24 +65,28 @@ def codes(
     return found
 
 
-def to_quality(domain: Domain, budget: Budget, *, num: int, batch: int) -> dict[str, Columns]:
-    """How long Image2StyleGAN takes to have In-Domain's loss of the same picture.
+def to_quality(
+    domain: Domain, budget: Budget, *, num: int, batch: int
+) -> dict[str, dict[str, Columns]]:
+    """goal => method => how long it takes to a loss that one of the two has of the same picture.
 
-    It gets the budgets of `climb`, each a run of its own as the schedule depends on it; a picture
-    needs the shortest that reaches the loss. One that none reaches counts with the longest, so the
-    factor is then too small.
+    Both get the budgets of `climb`, each a run of its own as the schedule depends on it; a picture
+    needs the shortest that reaches the loss. The goals are the losses of both after their usual
+    steps, so that neither method alone is matched to the other's budget.
     """
-    arms = [budget.arm("in_domain")]
-    arms += [budget.arm("image2stylegan", steps=steps) for steps in budget.climb]
+    arms = {name: [budget.arm(name, steps=steps) for steps in budget.climb] for name in CODES}
     whole = domain.sets[0]
     chosen = replace(whole, targets=whole.targets[:num], portraits=whole.portraits[:num])
-    if not budget.climb or any(domain.networks(arm) is None for arm in arms):
+    if not budget.climb or any(domain.networks(a) is None for own in arms.values() for a in own):
         return {}
-    runs = [_loss_and_seconds(domain, arm, chosen, batch) for arm in arms]
-    (goal, spent), climbed = runs[0], runs[1:]
+    climbed = {
+        name: [_loss_and_seconds(domain, arm, chosen, batch) for arm in own]
+        for name, own in arms.items()
+    }
+    usual = budget.climb.index(int(budget.common["steps"]))
     return {
-        "in_domain": {SECONDS: np.full(len(goal), spent), "loss": goal},
-        "image2stylegan": seconds_to(goal, climbed),
+        goal: {name: seconds_to(climbed[method][usual][0], climbed[name]) for name in CODES}
+        for goal, method in GOALS.items()
     }
 
 
@@ -105,14 +111,17 @@ def samples(domain: Domain, family: Family) -> Columns:
 
 
 def seconds_to(goal: Values, climbed: list[tuple[Values, float]]) -> dict[str, Values]:
-    """Losses [N] to reach; (losses [N], seconds) of ever longer budgets => what each row needed."""
+    """Losses [N] to reach; (losses [N], seconds) of ever longer budgets => what each row needed.
+
+    A row that no budget brings there has the longest one's seconds, and 0 for `REACHED`.
+    """
     needed = np.full(len(goal), climbed[-1][1])
     reached = np.zeros(len(goal))
     for losses, seconds in reversed(climbed):
         is_there = losses <= goal
         needed[is_there] = seconds
         reached[is_there] = 1.0
-    return {SECONDS: needed, "reached": reached, "loss": climbed[-1][0]}
+    return {SECONDS: needed, REACHED: reached, LOSS: climbed[-1][0]}
 
 
 @torch.no_grad()

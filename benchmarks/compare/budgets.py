@@ -51,7 +51,7 @@ class Budget:
     own: Mapping[str, Parameters] = field(default_factory=dict)
     ablations: Mapping[str, Ablation] = field(default_factory=dict)
     generators: Mapping[str, str] = field(default_factory=dict)  # method => name of a card
-    climb: tuple[int, ...] = ()  # steps in which Image2StyleGAN catches up with In-Domain
+    climb: tuple[int, ...] = ()  # steps in which two methods reach a loss; with the usual ones
     code_steps: int = 20  # steps for the codes of the semantic analysis
 
     def arms(self) -> Iterator[Arm]:
@@ -122,7 +122,7 @@ PORTRAITS: Final = Budget(
         "invgan, BigGAN-style": Ablation("invgan", generator=INVGAN.format("_biggan")),
     },
     generators={"invgan": INVGAN.format(""), "invgan_tiled": "portraits_patches_generator"},
-    climb=(10, 20, 40, 80, 160),
+    climb=(2, 5, 10, 20, 40, 80, 160),
 )
 
 FACES: Final = Budget(

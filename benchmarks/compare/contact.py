@@ -15,9 +15,9 @@ from benchmarks.compare.rows import SHOWN, shown_rows
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from benchmarks.compare.bench import Bench
     from benchmarks.compare.budgets import Arm
     from benchmarks.compare.domains import PictureSet
-    from benchmarks.compare.rows import Bench
     from benchmarks.compare.store import Kept
 
 Row = tuple[str, Tensor]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.compare.budgets import CODES_SEED, HELD_OUT_SEED, OOD_SEED, Arm
 from benchmarks.compare.families import Family
-from benchmarks.compare.judges import CANNOT, REFEREE, classifier_at, distances, referee_at
+from benchmarks.compare.judges import REFEREE, classifier_at, distances, referee_at
 from invertory.alignment import align_face
 from invertory.images import BadPicture, decode, to_tensor
 from invertory.inversion import METHODS
@@ -66,11 +66,12 @@ class Domain:
     referee: AttributeClassifier | None = None  # scores edits
     codes: PictureSet | None = None  # for the semantic analysis
     absent: dict[str, str] = field(default_factory=dict)  # what is not at hand => the remedy
+    failed: dict[str, str] = field(default_factory=dict)  # arms and analyses that broke => how
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _families: dict[str, Family] = field(default_factory=dict)
 
     def family(self, arm: Arm) -> Family:
-        """The arm's generator with its networks; raises one of CANNOT where it is not at hand."""
+        """The arm's generator with its networks; raises FileNotFoundError where it lacks."""
         name = arm.generator
         if name not in self._families:
             self._families[name] = (
@@ -81,12 +82,17 @@ class Domain:
         return self._families[name]
 
     def networks(self, arm: Arm) -> dict[str, nn.Module] | None:
-        """kind => network, on the device; None, and a line in `absent`, where one is missing."""
+        """kind => network, on the device; None, and a line in `absent`, where one is missing.
+
+        One that lies there and cannot be loaded has its line in `failed`.
+        """
         try:
             return self.family(arm).networks(arm)
-        except CANNOT as error:
+        except (FileNotFoundError, ImportError) as error:
             self.absent[arm.name] = str(error)
-            return None
+        except Exception as error:  # whatever it is, other arms go on
+            self.failed[arm.name] = f"{type(error).__name__}: {error}"
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,17 +1,10 @@
-"""Edits of inverted portraits, scored by a referee, by the cycle of MAGEC, and by the truth.
-
-Two editors. "boundary" moves along InterFaceGAN's normals: those of the generator's LinkNet where
-there is one, which MAGEC is trained with, else ones fitted on samples of the generator. "ganspace"
-moves along the component that goes with the attribute's score on the same samples; no method was
-trained with it.
-"""
+"""Edits of inverted portraits, scored by a referee, by the truth, and by inverting them again."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,38 +13,24 @@ from torch import Tensor
 from benchmarks.compare import budgets, objects
 from benchmarks.compare.budgets import Arm
 from benchmarks.compare.domains import Domain, PictureSet, pictures_of
-from benchmarks.compare.families import Family
+from benchmarks.compare.editors import Move
 from benchmarks.compare.reconstruction import (
     Inverted,
     embedding,
     invert,
     rendered,
     scores_of,
-    synthesised,
 )
-from benchmarks.compare.results import Values
-from invertory.boundaries import Boundary, fit_boundary
-from invertory.editing import ganspace, linear
+from benchmarks.compare.results import PICTURE, Values
 from invertory.metrics.counterfactual import compare_edit, worth
 from invertory.metrics.edit_consistency import Cycle, edit_consistency
 from invertory.metrics.improved_target import improved_target
+from invertory.metrics.latent_consistency import latent_error
 from invertory.metrics.precision_recall import realism
 
-if TYPE_CHECKING:
-    from invertory.generators import Generator
-
-Move = Callable[[Tensor, float], Tensor]  # w_plus [N, num_ws, w_dim], deviations => w_plus
-T, ECS, GAIN, COSINE = "t", "ECS", "counterfactual gain", "counterfactual cosine"
+T, ECS, LEC, LEC_SHARE = "t", "ECS", "LEC", "LEC of the codes' spread"
+GAIN, COSINE = "counterfactual gain", "counterfactual cosine"
 ERROR, IDLE, REALISM = "counterfactual MSE", "counterfactual MSE of no edit", "realism of edits"
-
-
-@dataclass(frozen=True, slots=True)
-class Editors:
-    """editor => attribute => how it moves; and why an attribute is not edited."""
-
-    moves: dict[str, dict[str, Move]]
-    boundaries: dict[str, Boundary]
-    told: dict[str, str]  # what was chosen or left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,42 +40,6 @@ class Edited:
     attribute: str
     rows: Tensor  # of the set
     changed: Tensor  # [n, 3, H, H] true pictures with the attribute
-
-
-@torch.no_grad()
-def editors(domain: Domain, family: Family, num_samples: int = budgets.NUM_SAMPLES) -> Editors:
-    """Boundaries and components on samples of the generator, scored by the classifier."""
-    assert domain.classifier is not None
-    generator, linknet = family.generator, family.linknet()
-    w = _samples(generator, num_samples)
-    w_plus = w[:, None].expand(-1, generator.num_ws, -1)
-    px = domain.sets[0].targets.shape[-1]
-    scores = scores_of(domain, domain.classifier, synthesised(domain, generator, w_plus, px))
-    components = ganspace.components_of(generator, num_samples=50 * num_samples)
-    found = Editors({"boundary": {}, "ganspace": {}}, {}, {})
-    for name in budgets.ATTRIBUTES:
-        column = scores[:, domain.classifier.attributes.index(name)]
-        share = float((column > 0.5).float().mean())
-        if not budgets.MIN_SHARE <= share <= 1 - budgets.MIN_SHARE:
-            found.told[name] = f"left out: on {share:.1%} of the generator's samples"
-            continue
-        boundary = fit_boundary(
-            w[:, None].cpu(), column, ratio=budgets.FIT_RATIO, solver="linear", threshold=0.5
-        )
-        number, correlation = components.matching(w.cpu(), column)
-        found.boundaries[name] = boundary
-        found.moves["boundary"][name] = _along(boundary)
-        found.moves["ganspace"][name] = _component(components.move(number), np.sign(correlation))
-        found.told[name] = (
-            f"on {share:.1%} of the samples; boundary accurate to "
-            f"{boundary.accuracy_validation or float('nan'):.1%} of its validation rows; "
-            f"component {number}, r = {correlation:+.2f}"
-        )
-        if linknet is not None and name in linknet.attributes:
-            own = linknet.directions[linknet.attributes.index(name)].cpu()
-            found.moves["boundary"][name] = _by_rows(own)
-            found.told[name] += "; moved along LinkNet's own direction"
-    return found
 
 
 def lacking(chosen: PictureSet, attribute: str) -> Edited:
@@ -144,12 +87,15 @@ def scored_edit(
         ERROR: truth.error,
         IDLE: truth.idle_error,
         REALISM: realism(embedding(domain, after), real).float(),
+        PICTURE: edited.rows,
     }
     columns = {name: values.double().numpy() for name, values in found.items()}
     if chosen.objects is not None and bool(chosen.objects.any()):
         columns |= objects.edited(before, after, targets, chosen.objects[edited.rows])
     return {
-        f"{name}/{edited.attribute}": np.where(some.is_finite, values, np.nan)
+        f"{name}/{edited.attribute}": (
+            values if name == PICTURE else np.where(some.is_finite, values, np.nan)
+        )
         for name, values in columns.items()
     }
 
@@ -164,54 +110,46 @@ def cycled(
     num: int,
     batch: int,
 ) -> dict[str, Values]:
-    """ECS of the first `num` of them: the edit is inverted by the same arm, and taken back."""
+    """ECS and LEC of the first `num` rows: the edit is inverted by the same arm, and taken back.
+
+    Over all rows, NaN beyond. LEC is of the latents alone, as published; a method whose state keeps
+    a part of the picture has that part's error in its ECS. As codes that hardly differ from picture
+    to picture have a small LEC for that (a constant encoder's is the length of the edit), it is
+    also told as a share of the mean distance of the arm's codes from their mean.
+    """
+    codes = inverted.w_plus[inverted.is_finite].float()
+    spread = (codes - codes.mean(0)).flatten(1).norm(dim=1).mean().double()
     some, px = inverted.rows(edited.rows[:num]), domain.sets[0].targets.shape[-1]
     w_plus = move(some.w_plus, budgets.EDIT_STEP)
     pictures = rendered(domain, arm, some, px, w_plus=w_plus)
     again = invert(domain, arm, pictures, batch=batch)
     taken_back = move(again.w_plus, -budgets.EDIT_STEP)
     back = rendered(domain, arm, again, px, w_plus=taken_back)
-    cycle = Cycle(rendered(domain, arm, some, px), pictures, back)
-    measure = domain.measures[0]
-    on_device = Cycle(*(x.to(domain.device) for x in cycle))
-    scores = edit_consistency(on_device, measure).double().cpu()
-    is_finite = some.is_finite & again.is_finite
-    return {f"{ECS}/{edited.attribute}": np.where(is_finite, scores, np.nan)}
-
-
-def joined(columns: Mapping[str, Values]) -> dict[str, Values]:
-    """Beside each measure's attributes, all of them one after the other under the bare name."""
-    found = dict(columns)
-    for name in dict.fromkeys(key.partition("/")[0] for key in columns):
-        found[name] = np.concatenate([v for k, v in columns.items() if k.startswith(f"{name}/")])
+    cycle = Cycle(*(x.to(domain.device) for x in (rendered(domain, arm, some, px), pictures, back)))
+    lec = latent_error(some.w_plus, taken_back).double()
+    ecs = edit_consistency(cycle, domain.measures[0]).double().cpu()
+    scores = {ECS: ecs, LEC: lec, LEC_SHARE: lec / spread}
+    is_finite = (some.is_finite & again.is_finite).numpy()
+    found = {}
+    for name, values in scores.items():
+        column = np.full(len(edited.rows), np.nan)
+        column[: len(values)] = np.where(is_finite, values.numpy(), np.nan)
+        found[f"{name}/{edited.attribute}"] = column
     return found
 
 
-def _samples(generator: Generator, num: int) -> Tensor:
-    """w [num, w_dim] of independent draws."""
-    rng = torch.Generator().manual_seed(budgets.SAMPLES_SEED)
-    z = torch.randn(num, generator.z_dim, generator=rng)
-    return generator.mapping(z.to(generator.w_avg.device))
+def joined(columns: Mapping[str, Values]) -> dict[str, Values]:
+    """Beside each measure's attributes, all of them one after the other under the bare name.
 
-
-def _along(boundary: Boundary) -> Move:
-    def move(w_plus: Tensor, deviations: float) -> Tensor:
-        return linear.edit(w_plus, boundary.normal, deviations * (boundary.spread or 1.0))
-
-    return move
-
-
-def _component(component: Tensor, sign: float) -> Move:
-    def move(w_plus: Tensor, deviations: float) -> Tensor:
-        return ganspace.edit(w_plus, component, deviations * sign)
-
-    return move
-
-
-def _by_rows(direction: Tensor) -> Move:
-    """A deviation [num_ws, w_dim]."""
-
-    def move(w_plus: Tensor, deviations: float) -> Tensor:
-        return w_plus + deviations * direction
-
-    return move
+    There every measure has the same rows, those of `PICTURE`; where it was not taken they are NaN.
+    """
+    found = dict(columns)
+    sizes = {
+        key.partition("/")[2]: len(values)
+        for key, values in columns.items()
+        if key.startswith(f"{PICTURE}/")
+    }
+    for name in dict.fromkeys(key.partition("/")[0] for key in columns):
+        parts = [columns.get(f"{name}/{a}", np.full(n, np.nan)) for a, n in sizes.items()]
+        found[name] = np.concatenate(parts)
+    return found

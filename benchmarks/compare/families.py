@@ -34,10 +34,11 @@ class Family:
     recipe: Recipe
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _networks: dict[tuple[str, ...], dict[str, nn.Module]] = field(default_factory=dict)
+    _linknet: list[LinkNet | None] = field(default_factory=list)  # empty until it is asked for
 
     @classmethod
     def named(cls, name: str, recipe: Recipe, device: torch.device) -> Family:
-        """Of a carded generator; raises one of CANNOT where it is not at hand."""
+        """Of a carded generator; raises FileNotFoundError where it has no card."""
         models = ModelStore()
         try:
             source = models.card(name).source
@@ -63,6 +64,11 @@ class Family:
 
     def linknet(self) -> LinkNet | None:
         """Whose directions MAGEC is trained with, where there is one for this generator."""
+        if not self._linknet:
+            self._linknet.append(self._load_linknet())
+        return self._linknet[0]
+
+    def _load_linknet(self) -> LinkNet | None:
         recipe = self.recipe.model_copy(update={"methods": {"magec": {}}})
         network = method_networks(recipe, "magec")["linknet"]
         if network.missing:

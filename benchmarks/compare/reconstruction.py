@@ -57,7 +57,7 @@ def invert(
     """`is_timed`: after a short run that loads kernels and lays weights out."""
     networks = domain.networks(arm)
     if networks is None:
-        raise FileNotFoundError(domain.absent[arm.name])
+        raise FileNotFoundError(domain.absent.get(arm.name) or domain.failed[arm.name])
     G, pictures = domain.family(arm).generator, targets.to(domain.device)
 
     def run(method_arm: Arm, some: Tensor) -> Inverted:

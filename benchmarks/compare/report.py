@@ -9,19 +9,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.compare import budgets
 from benchmarks.compare.budgets import Arm
-from benchmarks.compare.claims import Verdict
 from benchmarks.compare.domains import Domain
-from benchmarks.compare.editability import COSINE, ECS, T
+from benchmarks.compare.editability import COSINE, ECS, LEC, LEC_SHARE, T
+from benchmarks.compare.evidence import SURE, Verdict
 from benchmarks.compare.reconstruction import AGREEMENT
-from benchmarks.compare.results import Results, Values
+from benchmarks.compare.results import PICTURE, Results, Values
+from invertory.metrics.latent_consistency import trimmed
 from invertory.metrics.spread import Spread, spread_of
 
 ITSELF = "(the picture itself)"
-BY_ATTRIBUTE = (AGREEMENT, T, ECS, COSINE)  # in the tables; the JSON has all measures
+BY_ATTRIBUTE = (AGREEMENT, T, ECS, LEC, COSINE)  # in the tables; the JSON has all measures
 
 
 def as_json(
@@ -44,12 +46,16 @@ def as_json(
         "edits": {"step_deviations": budgets.EDIT_STEP, "editors": list(budgets.CYCLES)},
         "notes": dict(notes),
         "not_at_hand": domain.absent,
+        "failed": domain.failed,
         "columns": list(Spread._fields),
         "parts": {
             part: {arm: _spreads(columns) for arm, columns in rows.items()}
             for part, rows in results.parts.items()
         },
-        "claims": {text: {"verdict": v.word, "numbers": v.told} for text, v in verdicts.items()},
+        "claims": {
+            text: {"verdict": v.word, "deciding": v.deciding, "details": v.details}
+            for text, v in verdicts.items()
+        },
     }
     text = json.dumps(told, indent=1, default=str)
     return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", _on_one_line, text) + "\n"
@@ -84,7 +90,9 @@ def as_markdown(
     found = [f"# Inversion of {domain.name}, compared", ""]
     found.append(
         f"Loss and ECS in {domain.loss.name}. A cell is mean ± standard deviation over pictures; "
-        "intervals and budgets are in the JSON beside this file."
+        "intervals and budgets are in the JSON beside this file. ECS and LEC invert edits again: "
+        "every one where that takes one pass, else the first of an attribute; LEC is in units of "
+        "the latents and compares methods of one generator."
     )
     for part, rows in results.parts.items():
         names = results.measures(part)
@@ -94,14 +102,51 @@ def as_markdown(
             single = [name for name in names if name.startswith(f"{group}/")]
             found += ["", f"{group}, by attribute:", "", *_table(rows, single)]
     if verdicts:
-        found += ["", "## Claims", "", "| claim | here | numbers |", "|---|---|---|"]
-    found += [f"| {text} | **{v.word}** | {v.told} |" for text, v in verdicts.items()]
+        found += ["", "## Claims", "", *claims_table(verdicts), "", "### Claims in detail"]
+    for text, v in verdicts.items():
+        found += ["", f"**{text}**: {v.word}", "", *(f"- {d}" for d in v.details or (v.deciding,))]
+    if domain.failed:
+        found += ["", "## Failed", "", *_failed(domain.failed)]
     if notes:
         found += ["", "## Notes", "", *[f"- {name}: {note}" for name, note in notes.items()]]
     if domain.absent:
         found += ["", "## Not at hand", ""]
         found += [f"- {name}: {remedy}" for name, remedy in domain.absent.items()]
     return "\n".join(found) + "\n"
+
+
+def counted(verdicts: Mapping[str, Verdict]) -> str:
+    words = [v.word for v in verdicts.values()]
+    return ", ".join(f"{words.count(word)} {word}" for word in ("held", "not held", "not tested"))
+
+
+def claims_table(verdicts: Mapping[str, Verdict]) -> list[str]:
+    """Verdicts with the one comparison that decided each, and how many are held."""
+    by_chance = SURE / 2 * sum(v.is_held is not None for v in verdicts.values())
+    lines = [
+        f"{counted(verdicts)}. Paired t-tests over pictures (of codes over attributes, of samples "
+        "over parts of them, of time a sign test), held at "
+        f"p < {SURE} with the claimed sign: were nothing true, {by_chance:.1f} would be held.",
+        "",
+        "| claim | here | decided by |",
+        "|---|---|---|",
+    ]
+    return lines + [f"| {text} | **{v.word}** | {v.deciding} |" for text, v in verdicts.items()]
+
+
+def spread_in(name: str, values: Values) -> Spread:
+    """Of a measure; LEC without its extremes, as it is published."""
+    if name.partition("/")[0] in (LEC, LEC_SHARE) and bool((~np.isnan(values)).any()):
+        values = trimmed(torch.from_numpy(values)).numpy()
+    return spread_of(values)
+
+
+def _failed(failed: Mapping[str, str]) -> list[str]:
+    """What broke while it ran; the text of an error on one line, without the table's own bars."""
+    lines = ["| method | reason |", "|---|---|"]
+    for name, reason in failed.items():
+        lines.append(f"| {name} | {' '.join(reason.split()).replace('|', chr(92) + '|')} |")
+    return lines
 
 
 def cell(spread: Spread) -> str:
@@ -117,7 +162,7 @@ def _table(rows: Mapping[str, Mapping[str, Values]], names: list[str]) -> list[s
     heads = [name.rpartition("/")[2] for name in names]
     lines = ["| | " + " | ".join(heads) + " | n |", "|---" * (len(names) + 2) + "|"]
     for arm, columns in rows.items():
-        spreads = {name: spread_of(columns[name]) for name in names if name in columns}
+        spreads = {name: spread_in(name, columns[name]) for name in names if name in columns}
         cells = [cell(spreads[name]) if name in spreads else "" for name in names]
         counts = sorted({s.n for name, s in spreads.items() if len(columns[name]) > 1} or {1})
         n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -126,7 +171,11 @@ def _table(rows: Mapping[str, Mapping[str, Values]], names: list[str]) -> list[s
 
 
 def _spreads(columns: Mapping[str, Values]) -> dict[str, list[float | None]]:
-    spreads = {name: spread_of(values) for name, values in columns.items()}
+    spreads = {
+        name: spread_in(name, values)
+        for name, values in columns.items()
+        if name.partition("/")[0] != PICTURE
+    }
     return {name: [s.n, *map(_plain, s[1:])] for name, s in spreads.items()}
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]  # [N], NaN where the picture was rejected
+Numbers = npt.NDArray[np.int64]  # [N], of pictures
+PICTURE = "number of the picture"  # column of edits: several are of one picture
+_APART = 1_000_000  # between the numbers of pictures of two parts
 
 
 class NotMeasuredError(LookupError):
@@ -30,7 +34,29 @@ class Results:
         except KeyError as error:
             raise NotMeasuredError(f"{arm}: no {measure} of {part}") from error
 
+    def pooled(self, parts: Sequence[str], arm: str, measure: str) -> Values:
+        """The values of all parts, one after the other; parts not measured are left out."""
+        return np.concatenate(
+            [self.get(part, arm, measure) for part in self._of(parts, arm, measure)]
+        )
+
+    def pictures(self, parts: Sequence[str], arm: str, measure: str) -> Numbers:
+        """[N]: a number for each picture behind the values that `pooled` gives."""
+        found = []
+        for i, part in enumerate(self._of(parts, arm, measure)):
+            rows = np.arange(len(self.get(part, arm, measure)))
+            numbers = self.parts[part][arm].get(PICTURE, rows)
+            found.append(i * _APART + np.asarray(numbers).astype(np.int64))
+        return np.concatenate(found)
+
     def measures(self, part: str) -> list[str]:
         """Every measure that some arm of the part has, in order."""
         arms = self.parts.get(part, {}).values()
-        return list(dict.fromkeys(name for columns in arms for name in columns))
+        names = dict.fromkeys(name for columns in arms for name in columns)
+        return [name for name in names if name.partition("/")[0] != PICTURE]
+
+    def _of(self, parts: Sequence[str], arm: str, measure: str) -> list[str]:
+        there = [part for part in parts if part in self.parts]
+        if not there:
+            raise NotMeasuredError(f"{arm}: no {measure} of {', '.join(parts)}")
+        return there

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,108 +10,28 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from benchmarks.compare import budgets, editability, objects
+from benchmarks.compare.bench import is_cycled
 from benchmarks.compare.reconstruction import (
     SECONDS,
     STATE,
     Inverted,
-    embedding,
     invert,
     measured,
     rendered,
     state_bytes,
     without_rejects,
 )
-from benchmarks.compare.store import Kept, digest_of
+from benchmarks.compare.store import Kept
 
 if TYPE_CHECKING:
+    from benchmarks.compare.bench import Bench
     from benchmarks.compare.budgets import Arm
-    from benchmarks.compare.domains import Domain, PictureSet
-    from benchmarks.compare.editability import Edited, Editors
-    from benchmarks.compare.families import Family
+    from benchmarks.compare.domains import PictureSet
     from benchmarks.compare.results import Values
 
 REJECTS, OOD_EDITS = "rejects", "edit/objects"
 SHOWN, SHOWN_OBJECTS = 8, 6  # pictures of a row of the sheets
 KINDS_SHOWN = ("hat", "mask", "microphone")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """How much is measured of an arm."""
-
-    samples: int = budgets.NUM_SAMPLES
-    cycles: int = 12
-    batch: int = 32
-
-
-@dataclass(slots=True)
-class Bench:
-    """A domain with what all arms share, each made when it is first asked for."""
-
-    domain: Domain
-    work: Work
-    _editors: dict[str, Editors] = field(default_factory=dict)
-    _edits: dict[tuple[str, str], Edited] = field(default_factory=dict)
-    _real: Tensor | None = None
-    _digests: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def has_edits(self) -> bool:
-        return self.domain.classifier is not None and self.domain.codes is not None
-
-    def editors(self, family: Family) -> Editors:
-        if family.name not in self._editors:
-            made = editability.editors(self.domain, family, self.work.samples)
-            self._editors[family.name] = made
-        return self._editors[family.name]
-
-    def lacking(self, chosen: PictureSet, attribute: str) -> Edited:
-        key = (chosen.name, attribute)
-        if key not in self._edits:
-            self._edits[key] = editability.lacking(chosen, attribute)
-        return self._edits[key]
-
-    def real(self) -> Tensor:
-        """Embeddings of true pictures, for the realism of edits."""
-        if self._real is None:
-            assert self.domain.codes is not None
-            true = torch.cat([self.domain.sets[0].targets, self.domain.codes.targets])
-            self._real = embedding(self.domain, true)
-        return self._real
-
-    def digest(self, network: Any) -> str:
-        if id(network) not in self._digests:
-            self._digests[id(network)] = digest_of(network)
-        return self._digests[id(network)]
-
-    def key(self, family: Family) -> dict[str, Any]:
-        """What decides every measure: judges, pictures, how much is done."""
-        domain = self.domain
-        judges = {"loss": domain.loss, "classifier": domain.classifier, "referee": domain.referee}
-        judges |= {f"measure {i}": measure for i, measure in enumerate(domain.measures)}
-        linknet = family.linknet() if self.has_edits else None
-        return {
-            "domain": domain.name,
-            "generator": self.digest(family.generator),
-            "linknet": self.digest(linknet) if linknet is not None else "",
-            "judges": {name: self.digest(judge) for name, judge in judges.items()},
-            "pictures": {chosen.name: (len(chosen), _sum(chosen)) for chosen in domain.sets},
-            "codes": len(domain.codes) if domain.codes is not None else 0,
-            "work": [self.work.samples, self.work.cycles, self.work.batch],
-            "edits": [budgets.ATTRIBUTES, budgets.EDIT_STEP, dict(budgets.CYCLES)],
-            "device": str(domain.device),
-        }
-
-    def key_of(self, arm: Arm) -> dict[str, Any]:
-        """Of an arm whose networks are at hand."""
-        networks = self.domain.networks(arm) or {}
-        return {
-            **self.key(self.domain.family(arm)),
-            "method": arm.method,
-            "parameters": arm.parameters,
-            "networks": {kind: self.digest(network) for kind, network in networks.items()},
-            "is_cycled": is_cycled(arm),
-        }
 
 
 def measure(bench: Bench, arm: Arm) -> Kept:
@@ -168,9 +87,8 @@ def edit(
                 domain, arm, chosen, found, made, lacking, move, bench.real()
             )
             if is_first and name in budgets.CYCLES[editor] and is_cycled(arm):
-                work = bench.work
                 columns |= editability.cycled(
-                    domain, arm, found, lacking, move, num=work.cycles, batch=work.batch
+                    domain, arm, found, lacking, move, num=bench.cycles(arm), batch=bench.work.batch
                 )
         part = f"edit/{editor}" if is_first else OOD_EDITS
         if columns:
@@ -181,11 +99,6 @@ def edit(
         w_plus = editors.moves["boundary"][attribute](few.w_plus, budgets.EDIT_STEP)
         px = chosen.targets.shape[-1]
         kept.pictures[f"{chosen.name}/edited"] = rendered(domain, arm, few, px, w_plus=w_plus)
-
-
-def is_cycled(arm: Arm) -> bool:
-    """Whether its edits are inverted once more."""
-    return not arm.is_ablation or arm.name in budgets.CYCLED_ABLATIONS
 
 
 def shown_rows(chosen: PictureSet) -> Tensor:
@@ -208,8 +121,3 @@ def _as_pictures(maps: Tensor, px: int) -> Tensor:
     """[n, 1, h, w] in [0, 1] => [n, 3, px, px] in [-1, 1]."""
     sized = interpolate(maps, (px, px), mode="bilinear") if maps.shape[-1] != px else maps
     return sized.expand(-1, 3, -1, -1) * 2 - 1
-
-
-def _sum(chosen: PictureSet) -> float:
-    """Tells sets of pictures apart."""
-    return float(chosen.targets.double().square().sum())

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.compare import analyses, report, rows
-from benchmarks.compare.judges import CANNOT
+from benchmarks.compare.editors import native_boundaries
 from benchmarks.compare.reconstruction import measured
 from benchmarks.compare.results import Results
 from benchmarks.compare.store import Kept
+from invertory.portraits.attributes import DECIDED
 
 if TYPE_CHECKING:
+    from benchmarks.compare.bench import Bench
     from benchmarks.compare.budgets import Arm, Budget
     from benchmarks.compare.domains import Domain
-    from benchmarks.compare.rows import Bench
     from benchmarks.compare.store import Store
 
 ANALYSES: Final = ("codes", "to_quality", "samples")
@@ -37,10 +39,10 @@ def progress(text: str) -> None:
 
 
 def at_hand(domain: Domain, arms: Sequence[Arm]) -> list[Arm]:
-    """Those whose networks are; of the others there is then a line in `absent`."""
+    """Those whose networks are; of the others there is then a line in `absent`, or in `failed`."""
     found = [arm for arm in arms if domain.networks(arm) is not None]
     for name in (arm.name for arm in arms if arm not in found):
-        progress(f"{name}: not at hand")
+        progress(f"{name}: {'failed' if name in domain.failed else 'not at hand'}")
     return found
 
 
@@ -60,38 +62,47 @@ def analysis_units(
     """Those of `names`; the arms say whose samples are looked at."""
     domain, batch = bench.domain, bench.work.batch
     own = domain.family(budget.arm("image2stylegan"))
-    key = bench.key(own)
+    two = [bench.key_of(budget.arm(name)) for name in analyses.CODES if names]
+    code = bench.code(own, [analyses.__name__])
+    key = {**bench.key(own), "arms": dict(enumerate(two)), "code": code}
     if "codes" in names:
 
         def codes() -> Kept:
-            boundaries = bench.editors(own).boundaries
+            boundaries = native_boundaries(domain, own, DECIDED, bench.work.samples)
             return _of_part("codes", analyses.codes(domain, budget, boundaries, batch=batch))
 
         yield Unit("codes", {**key, "steps": budget.code_steps}, codes)
     if "to_quality" in names:
 
         def to_quality() -> Kept:
-            found = analyses.to_quality(domain, budget, num=climb, batch=batch)
-            return _of_part(analyses.CLIMB, found)
+            kept = Kept()
+            for goal, found in analyses.to_quality(domain, budget, num=climb, batch=batch).items():
+                kept.columns |= _of_part(f"{analyses.CLIMB}, {goal}", found).columns
+            return kept
 
         yield Unit("to_quality", {**key, "climb": budget.climb, "num": climb}, to_quality)
     if "samples" in names:
         for family in {domain.family(arm).name: domain.family(arm) for arm in arms}.values():
             name = family.name or f"{domain.name}_generator"
-            own_key = {**bench.key(family), "numbers": analyses.NUMBERS}
+            code = bench.code(family, [analyses.__name__])
+            own_key = {**bench.key(family), "numbers": analyses.NUMBERS, "code": code}
             yield Unit(f"samples {name}", own_key, _samples(bench, name, family))
 
 
 def units_run(bench: Bench, units: Sequence[Unit], store: Store) -> dict[str, Kept]:
-    """name => what was measured; one that fails is told as absent, and hinders no other."""
+    """name => what was measured; one that fails is told in `failed`, and hinders no other."""
     found: dict[str, Kept] = {}
     for i, unit in enumerate(units, 1):
-        start, how = time.perf_counter(), "kept" if store.has(unit.name, unit.key) else "measured"
+        start, how = time.perf_counter(), "kept"
+        if not store.has(unit.name, unit.key):
+            how = "measured"
+            if changed := store.stale(unit.name, unit.key):
+                progress(f"{unit.name}: measured anew, changed since: {changed}")
         try:
             found[unit.name] = store.kept(unit.name, unit.key, unit.make)
-        except CANNOT as error:
-            bench.domain.absent[unit.name] = f"{type(error).__name__}: {error}"
-            how = f"failed: {error}"
+        except Exception as error:  # whatever it is, the others go on, and the run ends with 1
+            bench.domain.failed[unit.name] = f"{type(error).__name__}: {error}"
+            how = f"failed\n{traceback.format_exc()}"
         spent = time.perf_counter() - start
         progress(f"{i} of {len(units)}, {unit.name}: {how}, {spent:.0f} s")
     return found

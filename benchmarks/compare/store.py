@@ -1,8 +1,9 @@
 """What was measured, in files: a stopped comparison goes on, and two processes share the work.
 
-A file holds one unit, an arm or an analysis, and is named by the digest of all that decides it: the
-networks' weights, the parameters, the numbers of pictures. The program's own code is not part of
-that; after a change of it ask for `--fresh`.
+A file holds one unit, an arm or an analysis, and is named by the digest of all that decides it:
+the networks' weights, the parameters, the pictures, and the code that computes it (`sources`).
+Where one of these changes the unit is made anew, and `stale` says which. `--fresh` makes all anew,
+as after a change of a library.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from torch import Tensor
 
 from benchmarks.compare.results import Values
 
-FORM = 1  # raised when a file holds something else
+FORM = 2  # raised when a file holds something else
 _JOIN = "\x1f"
+SHOWN = 3  # changes that are told by name
+SHORT = 60  # characters of values that are
 
 
 @dataclass(slots=True)
@@ -44,8 +47,7 @@ class Store:
     def path(self, name: str, key: Mapping[str, Any]) -> Path:
         text = json.dumps({"form": FORM, "name": name, **key}, sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        word = "".join(c if c.isalnum() else "_" for c in name)
-        return self.folder / f"{word}-{digest}.npz"
+        return self.folder / f"{_word(name)}-{digest}.npz"
 
     def has(self, name: str, key: Mapping[str, Any]) -> bool:
         return not self.is_fresh and self.path(name, key).is_file()
@@ -57,11 +59,22 @@ class Store:
             return read(path)
         found = make()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write(found, path)
+        write(found, path, key)
         return found
 
+    def stale(self, name: str, key: Mapping[str, Any]) -> str:
+        """What has changed since the unit was measured, of the nearest that lies there, if any."""
+        wanted = _flat(key)
+        differences = []
+        for path in sorted(self.folder.glob(f"{_word(name)}-*.npz")):
+            told = key_in(path)
+            differences.append(_changes(told, wanted) if told is not None else ["the file's form"])
+        changed = min(differences, key=len, default=[])
+        more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        return ", ".join(changed[:SHOWN]) + more
 
-def write(kept: Kept, path: Path) -> None:
+
+def write(kept: Kept, path: Path, key: Mapping[str, Any] | None = None) -> None:
     """Replaces the file at once, so that a kill leaves none that is half written."""
     arrays: dict[str, Any] = {
         _JOIN.join(("column", part, name)): values
@@ -72,6 +85,7 @@ def write(kept: Kept, path: Path) -> None:
         levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         arrays[_JOIN.join(("pictures", name))] = levels.numpy()
     arrays["told"] = np.array(json.dumps(kept.told))
+    arrays["key"] = np.array(json.dumps(_flat(key or {})))
     half = path.with_suffix(f".{os.getpid()}.tmp")
     with half.open("wb") as file:
         np.savez_compressed(file, **arrays)
@@ -87,9 +101,19 @@ def read(path: Path) -> Kept:
                 kept.columns.setdefault(names[0], {})[names[1]] = arrays[key]
             elif kind == "pictures":
                 kept.pictures[names[0]] = torch.from_numpy(arrays[key]).float() / 127.5 - 1
-            else:
+            elif kind == "told":
                 kept.told = json.loads(str(arrays[key]))
     return kept
+
+
+def key_in(path: Path) -> dict[str, str] | None:
+    """What decided a unit, flat; None of a file that does not say it."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found: dict[str, str] = json.loads(str(arrays["key"]))
+            return found
+    except (KeyError, ValueError, OSError):
+        return None
 
 
 def digest_of(network: Any) -> str:
@@ -100,3 +124,30 @@ def digest_of(network: Any) -> str:
             told.update(f"{name} {tuple(tensor.shape)}".encode())
             told.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
     return told.hexdigest()
+
+
+def _word(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name)
+
+
+def _flat(key: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    """Paths of keys => values as text."""
+    found: dict[str, str] = {}
+    for name, value in key.items():
+        path = f"{before}{name}"
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{path}: ")
+        else:
+            found[path] = json.dumps(value, default=str)
+    return found
+
+
+def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """One line each; digests are not told."""
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return [_change(name, old.get(name, "none"), new.get(name, "none")) for name in names]
+
+
+def _change(name: str, old: str, new: str) -> str:
+    is_short = name.startswith("parameters: ") and len(old) + len(new) < SHORT
+    return f"{name} ({old} before, {new} now)" if is_short else name

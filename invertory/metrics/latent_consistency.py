@@ -40,7 +40,12 @@ def _errors(
     edited = synthesis(edit(w_plus)).clamp(-1, 1)
     with torch.enable_grad():  # an inversion may optimise
         found = invert(edited)
-    return (w_plus.float() - undo(found).float()).flatten(1).norm(dim=1)
+    return latent_error(w_plus, undo(found))
+
+
+def latent_error(w_plus: Tensor, again: Tensor) -> Tensor:
+    """Inversions and what they came back as, both [N, num_ws, w_dim] => [N] lengths."""
+    return (w_plus.float() - again.float()).flatten(1).norm(dim=1)
 
 
 def latent_consistency(errors: Tensor, trim: float = TRIM) -> float:
@@ -48,6 +53,11 @@ def latent_consistency(errors: Tensor, trim: float = TRIM) -> float:
 
     NaN errors, of rows without a latent, are left out.
     """
+    return float(trimmed(errors, trim).mean())
+
+
+def trimmed(errors: Tensor, trim: float = TRIM) -> Tensor:
+    """Errors of any shape => those [M] that `latent_consistency` takes the mean of, float64."""
     known = errors[~errors.isnan()].double()
     if not len(known) or not 0 <= trim < 0.5:
         raise ValueError(
@@ -55,4 +65,4 @@ def latent_consistency(errors: Tensor, trim: float = TRIM) -> float:
             f"errors and {trim}"
         )
     low, high = torch.quantile(known, torch.tensor([trim, 1 - trim]).to(known))
-    return float(known[(known >= low) & (known <= high)].mean())
+    return known[(known >= low) & (known <= high)]

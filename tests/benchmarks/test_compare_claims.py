@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.compare.analyses import seconds_to
+from benchmarks.compare.analyses import CLIMB, GOALS, REACHED, seconds_to
 from benchmarks.compare.claims import (
     CLAIMS,
+    best_edits,
     better,
-    difference,
     edits_better,
     faster,
     judge,
     regularised,
 )
-from benchmarks.compare.editability import COSINE, ECS, T
+from benchmarks.compare.editability import COSINE, ECS, ERROR, REALISM, T
+from benchmarks.compare.evidence import difference
 from benchmarks.compare.reconstruction import AGREEMENT, SECONDS
 from benchmarks.compare.results import NotMeasuredError, Results, Values
 
@@ -65,7 +66,7 @@ def test_what_was_not_measured_is_not_tested_and_says_what_lacks() -> None:
     verdicts = judge(CLAIMS, Results())
     assert len(verdicts) == len(CLAIMS)
     assert all(v.is_held is None and v.word == "not tested" for v in verdicts.values())
-    assert "hybrid: no MSE of portraits" in next(iter(verdicts.values())).told
+    assert "hybrid: no MSE of portraits" in next(iter(verdicts.values())).deciding
     with pytest.raises(NotMeasuredError):
         difference(np.array([1.0, np.nan]), np.array([np.nan, 1.0]))
 
@@ -77,7 +78,8 @@ def test_the_regulariser_must_gain_and_cost_little(mse: float, gain: float, is_h
     results = Results()
     for arm, error, more in (("in_domain", mse, gain), (LAMBDA_0, 0.1, 0.0)):
         results.put("portraits", arm, {"MSE": values(error), AGREEMENT: values(0.8)})
-        results.put("edit/boundary", arm, {T: values(0.3 + more), COSINE: values(0.5)})
+        edits = {T: values(0.3 + more), COSINE: values(0.5), REALISM: values(1.0)}
+        results.put("edit/boundary", arm, edits)
     assert regularised(results).is_held is is_held
 
 
@@ -107,15 +109,53 @@ def test_a_row_needs_the_shortest_budget_that_reaches_its_loss() -> None:
     ]
     found = seconds_to(goal, climbed)
     assert found[SECONDS].tolist() == [1.0, 2.0, 4.0]
-    assert found["reached"].tolist() == [1.0, 1.0, 0.0]
+    assert found[REACHED].tolist() == [1.0, 1.0, 0.0]
 
 
-def test_speed_is_a_ratio_over_pictures() -> None:
+@pytest.mark.parametrize(
+    ("error", "t", "is_held"),
+    [(0.2, 0.5, True), (0.05, 0.3, False)],  # the second: moves little, and is the nearest for it
+)
+def test_edits_are_not_judged_by_how_little_they_move(
+    error: float, t: float, is_held: bool
+) -> None:
     results = Results()
-    results.put("to quality", "in_domain", {SECONDS: np.full(4, 2.0)})
-    climbed = {SECONDS: np.array([4.0, 4.0, 8.0, 8.0]), "reached": np.array([1.0, 1, 1, 0])}
-    results.put("to quality", "image2stylegan", climbed)
-    verdict = faster(results)
+    for arm, one, other in (("a", error, t), ("b", 0.1, 0.3)):
+        same = {COSINE: values(0.2), REALISM: values(1.0)}
+        results.put("edit/boundary", arm, {ERROR: values(one), T: values(other), **same})
+    verdict = best_edits(("a", "b"))(results)
+    assert verdict.is_held is is_held
+    assert any(told.startswith(ERROR) for told in verdict.details)
+
+
+def climbed(own: list[float], other: list[float]) -> Results:
+    """Seconds to either goal; infinite ones are of losses that were not reached."""
+    results = Results()
+    for goal in GOALS:
+        for arm, told in (("in_domain", own), ("image2stylegan", other)):
+            seconds = np.array(told)
+            columns = {SECONDS: np.nan_to_num(seconds, posinf=9.0), REACHED: np.isfinite(seconds)}
+            results.put(f"{CLIMB}, {goal}", arm, columns)
+    return results
+
+
+def test_who_is_first_to_a_loss_is_counted_over_pictures() -> None:
+    verdict = faster(climbed([2.0] * 8, [4.0] * 7 + [np.inf]))
     assert verdict.is_held is True
-    assert "median 3.00 times" in verdict.told
-    assert "75%" in verdict.told
+    assert "first on 8 pictures, second on 0" in verdict.deciding
+    assert "median 2.00 times" in verdict.details[0]
+    assert "`image2stylegan` on 88%" in verdict.details[0]
+
+
+def test_a_loss_that_is_not_reached_is_not_reached_sooner() -> None:
+    assert faster(climbed([np.inf] * 8, [9.5] * 8)).is_held is False
+    assert faster(climbed([np.inf] * 8, [np.inf] * 8)).is_held is False
+
+
+def test_speed_is_held_for_both_goals_or_not_at_all() -> None:
+    results = climbed([2.0] * 8, [4.0] * 8)
+    last = f"{CLIMB}, {list(GOALS)[-1]}"
+    results.put(last, "in_domain", {SECONDS: np.full(8, 5.0)})
+    verdict = faster(results)
+    assert verdict.is_held is False
+    assert list(GOALS)[-1] in verdict.deciding

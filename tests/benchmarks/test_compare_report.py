@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +18,10 @@ from benchmarks.compare.drawing import (
     sheet,
     ticks,
 )
-from benchmarks.compare.report import _table, cell
-from benchmarks.compare.results import Results
+from benchmarks.compare.editability import LEC
+from benchmarks.compare.evidence import Verdict
+from benchmarks.compare.report import _table, as_json, as_markdown, cell, spread_in
+from benchmarks.compare.results import PICTURE, Results
 from invertory.metrics.spread import Spread, spread_of
 
 
@@ -34,6 +39,51 @@ def test_a_table_has_an_arm_a_row_and_its_n() -> None:
     assert lines[0] == "| | MSE | seconds | n |"
     assert lines[2] == "| a | 2 ± 1.4 | 0.5 | 2 |"
     assert lines[3] == "| b | 1 |  | 1 |"
+
+
+def bare() -> Any:
+    loss = SimpleNamespace(name="pixels")
+    failed = {"sam": "ValueError: no | such\n space"}
+    absent = {"pti": "expected a file"}
+    return SimpleNamespace(name="x", loss=loss, sets=(), device="cpu", absent=absent, failed=failed)
+
+
+def test_a_claim_has_one_line_and_its_details_below() -> None:
+    verdicts = {
+        "A: good": Verdict(True, "MSE: 1 against 2", ("MSE: 1 ± 0.1 against 2 ± 0.1", "t: 3")),
+        "B: unknown": Verdict(None, "b: no MSE of x"),
+    }
+    text = as_markdown(bare(), Results(), verdicts, {})
+    table, details = text.split("### Claims in detail")
+    assert "| A: good | **held** | MSE: 1 against 2 |" in table
+    assert "1 held, 0 not held, 1 not tested" in table
+    assert "**A: good**: held\n\n- MSE: 1 ± 0.1 against 2 ± 0.1\n- t: 3\n" in details
+    assert "**B: unknown**: not tested\n\n- b: no MSE of x\n" in details
+
+
+def test_what_failed_has_a_table_of_its_own() -> None:
+    text = as_markdown(bare(), Results(), {}, {})
+    failed, absent = text.split("## Not at hand")
+    assert "## Failed\n\n| method | reason |\n|---|---|\n" in failed
+    assert "| sam | ValueError: no \\| such space |" in failed
+    assert "pti" in absent
+    assert "sam" not in absent
+
+
+def test_the_json_has_details_and_no_numbers_of_pictures() -> None:
+    results = Results()
+    results.put("edit/boundary", "a", {"t": np.ones(3), PICTURE: np.arange(3.0)})
+    told = json.loads(as_json(bare(), [], results, {"A": Verdict(True, "x", ("y",))}, {}))
+    assert list(told["parts"]["edit/boundary"]["a"]) == ["t"]
+    assert told["claims"]["A"] == {"verdict": "held", "deciding": "x", "details": ["y"]}
+    assert told["failed"] == {"sam": "ValueError: no | such\n space"}
+
+
+def test_lec_is_told_without_its_extremes() -> None:
+    values = np.array([0.0, *[1.0] * 98, 1000.0, math.nan])
+    assert spread_in(f"{LEC}/smile", values).mean == 1
+    assert spread_in("ECS", values).mean > 10
+    assert spread_in(LEC, np.array([math.nan])).n == 0
 
 
 def test_ticks_are_round_and_within() -> None:

@@ -56,21 +56,48 @@ def test_weights_decide() -> None:
 
 def bare() -> Any:
     """A bench of no more than a domain without pictures."""
-    return SimpleNamespace(domain=SimpleNamespace(absent={}, sets=()))
+    return SimpleNamespace(domain=SimpleNamespace(absent={}, failed={}, sets=()))
 
 
+@pytest.mark.parametrize("error", [ValueError("no such space"), KeyError("no such space")])
 def test_a_unit_that_fails_is_told_and_hinders_no_other(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     def fail() -> Kept:
-        raise ValueError("no such space")
+        raise error
 
     units = [Unit("bad", {}, fail), Unit("good", {}, kept)]
     bench = bare()
     found = units_run(bench, units, Store(tmp_path))
     assert list(found) == ["good"]
-    assert bench.domain.absent["bad"] == "ValueError: no such space"
-    assert "bad: failed" in capsys.readouterr().err
+    assert bench.domain.absent == {}
+    assert bench.domain.failed["bad"].startswith(f"{type(error).__name__}: ")
+    told = capsys.readouterr().err
+    assert "bad: failed" in told
+    assert "Traceback" in told
+
+
+def test_a_unit_whose_code_changed_is_measured_anew_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = {"parameters": {"steps": 40}, "code": {"a.py": "1", "b.py": "1"}}
+    for key, how in (
+        (old, "sam: measured"),
+        (old, "sam: kept"),
+        ({**old, "code": {"a.py": "2", "b.py": "1"}}, "sam: measured anew, changed since: code: a"),
+        ({**old, "parameters": {"steps": 50}}, "parameters: steps (40 before, 50 now)"),
+        (old, "sam: kept"),
+    ):
+        units_run(bare(), [Unit("sam", key, kept)], Store(tmp_path))
+        told = capsys.readouterr().err
+        assert how in told
+        assert told.count("\n") == (2 if "now" in how or "anew" in how else 1)
+
+
+def test_a_file_that_does_not_say_what_decided_it_is_stale(tmp_path: Path) -> None:
+    np.savez(tmp_path / "sam-0123456789abcdef.npz", told=np.array("{}"))
+    assert Store(tmp_path).stale("sam", {"steps": 40}) == "the file's form"
+    assert Store(tmp_path).stale("samm", {"steps": 40}) == ""
 
 
 def test_parts_are_merged_from_arms_and_analyses() -> None:

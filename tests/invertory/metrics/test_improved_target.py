@@ -39,10 +39,25 @@ def test_equal_differences_need_no_variance() -> None:
     assert paired_test([2.0, 3.0], [1.0, 2.0]).p_value == 0
 
 
+def test_edits_of_one_picture_count_as_one_piece_of_evidence() -> None:
+    a = np.random.default_rng(1).normal(0.3, 1, 12)
+    alone = paired_test(a, np.zeros(12))
+    repeated = paired_test(np.repeat(a, 5), np.zeros(60), np.repeat(np.arange(12), 5))
+    assert repeated.p_value == pytest.approx(alone.p_value)
+    assert (repeated.n, repeated.num_groups) == (60, 12)
+    assert paired_test(np.repeat(a, 5), np.zeros(60)).p_value < alone.p_value
+    each_its_own = paired_test(a, np.zeros(12), np.arange(12)[::-1])
+    assert each_its_own.t_statistic == pytest.approx(alone.t_statistic)
+
+
 def test_scores_of_different_edits_are_refused() -> None:
     with pytest.raises(ValueError, match=r"got \(2,\) and \(3,\)"):
         paired_test([1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match="two pairs or more"):
         paired_test([1, math.nan], [1, 2])
+    with pytest.raises(ValueError, match="two groups of pairs or more"):
+        paired_test([1, 2, 3], [1, 2, 4], [7, 7, 7])
+    with pytest.raises(ValueError, match=r"groups \(2,\)"):
+        paired_test([1, 2, 3], [1, 2, 4], [7, 7])
     with pytest.raises(ValueError, match="before and after"):
         improved_target(torch.zeros(2), torch.zeros(3))
