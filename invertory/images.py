@@ -119,11 +119,18 @@ def to_uint8(pictures: Tensor) -> Pixels:
 
 
 def encode(
-    picture: Pixels, format: Literal["png", "jpeg", "webp"] = "png", *, quality: int = 95
+    picture: Pixels,
+    format: Literal["png", "jpeg", "webp"] = "png",
+    *,
+    quality: int = 95,
+    compress_level: int = 6,
 ) -> bytes:
-    """uint8 [H, W, 3] => file bytes. PNG loses nothing; `quality` is that of JPEG and WebP."""
+    """uint8 [H, W, 3] => file bytes; `quality` is that of JPEG and WebP, `compress_level` of PNG.
+
+    PNG loses nothing at any level.
+    """
     options: dict[str, dict[str, Any]] = {
-        "png": {"compress_level": 6},
+        "png": {"compress_level": compress_level},
         "jpeg": {"quality": quality, "subsampling": 0},
         "webp": {"quality": quality, "method": 4},
     }

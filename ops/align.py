@@ -21,6 +21,7 @@ from ops.streams import Chunk, chunk, reject
 
 Row = dict[str, Any]
 CropFormat = Literal["png", "jpeg", "webp"]
+COMPRESS_LEVEL = 4  # of PNGs: two thirds of the time that 6 takes, for 3 % more bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,9 @@ def _each_image(
             made, refused = make(image, picture)
             rows += made
             rejects += refused
-    files = on_all_cores(lambda row: encode(row["crop"], crop_format), rows)
+    files = on_all_cores(
+        lambda row: encode(row["crop"], crop_format, compress_level=COMPRESS_LEVEL), rows
+    )
     for row, file in zip(rows, files, strict=True):
         name = f"{row['image_id']}_{row['face_index']}.{crop_format}"
         row["crop"] = {"bytes": file, "path": name}

@@ -22,6 +22,7 @@ from ops.schemas import IMAGES
 from ops.streams import MAX_ERROR_CHARS, Chunk, chunk
 
 Read = Callable[[str], bytes]
+Earlier = Callable[[str], str | None]  # image_id => URI of the same picture in an earlier shard
 MAX_BYTES: Final = 256 * 2**20
 NUM_READERS: Final = 8
 
@@ -32,8 +33,8 @@ class Ingest:
 
     `first_of` names the file that stands for each image_id (see `first_uris`); every other file
     with the same bytes is a `duplicate`. It is worked out before the first row, so that a row
-    depends on no other. `known` are the image_ids of earlier shards with their URIs: even the same
-    file, listed again because its time has changed, is a duplicate of itself.
+    depends on no other. Pictures that `earlier` knows are duplicates too: even the same file,
+    listed again because its time has changed, is one of itself.
     """
 
     read: Read
@@ -41,7 +42,7 @@ class Ingest:
     min_px: int = 64
     max_bytes: int = MAX_BYTES
     first_of: Mapping[str, str] = field(default_factory=dict)
-    known: Mapping[str, str] = field(default_factory=dict)
+    earlier: Earlier = lambda _: None
     num_readers: int = NUM_READERS
 
     def __call__(self, entries: pa.RecordBatch) -> Chunk:
@@ -77,8 +78,9 @@ class Ingest:
             return row | {"status": unread_status(data), "error": describe(data)}
         image_id = hashlib.sha256(data).hexdigest()
         row |= {"image_id": image_id, "size_bytes": len(data)}
-        first = self.first_of.get(image_id, entry["uri"])
-        if first != entry["uri"] or image_id in self.known:
+        before = self.earlier(image_id)
+        first = before or self.first_of.get(image_id, entry["uri"])
+        if before or first != entry["uri"]:
             return row | {"status": "duplicate", "error": first}
         try:
             picture = decode(data, max_pixels=self.max_pixels, min_px=self.min_px)
@@ -92,11 +94,10 @@ class Ingest:
 def first_uris(
     entries: Iterable[pa.RecordBatch],
     read: Read,
-    known: Mapping[str, str],
     *,
     num_readers: int = NUM_READERS,
 ) -> dict[str, str]:
-    """The uri that stands for each image_id: `known` ones (of earlier shards), then as listed.
+    """The uri that stands for each image_id: the first of those that are listed.
 
     Only files of a size that another listed file has, or whose size is not known, are read here:
     files of different size are not equal. `entries` need `uri`, and `size_bytes` to spare reads.
@@ -106,7 +107,7 @@ def first_uris(
     for _, size in listed:
         counts[size] = counts.get(size, 0) + 1
     suspects = [uri for uri, size in listed if size is None or counts[size] > 1]
-    first = dict(known)
+    first: dict[str, str] = {}
     with ThreadPoolExecutor(num_readers) as pool:
         for start in range(0, len(suspects), num_readers):
             group = suspects[start : start + num_readers]

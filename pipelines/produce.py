@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ops.schemas import PICTURE, REJECTS
 from pipelines.chain import ALL, REST, Chain, Keys, Stage, asset_path
-from pipelines.memory import peak_rss_bytes, reset_peak
+from pipelines.memory import give_back, peak_rss_bytes, reset_peak
 from pipelines.quality import check_results, contact_sheet_of, require_trusted, verdict
 from pipelines.verbs import making_of
 
@@ -33,6 +33,7 @@ def produce(
     It is recorded even where a check fails; then the step fails, and is not tried again.
     """
     shard = context.partition_key if stage.is_sharded else ALL
+    give_back()
     reset_peak()
     keys = Keys(store)
     key = chain.key(stage, shard, keys)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.progress import Progress
     from pipelines.recipe import Recipe
     from pipelines.reporting import Reporting
+    from resources.models import ModelStore
     from resources.tables import Store
 
 HOUSE = Path(__file__).resolve().parents[1]
@@ -73,10 +74,7 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
     world = {**resources(), "reporting": reporting}
     store: Store = world["tables"].store(recipe.name)
     chain = chain_of(recipe)
-    with progress.download("weights") as received:
-        prefetch(recipe, world["models"], received)
-        source = Collection(recipe, world["models"], received)
-    fresh = deal_new(store, source, recipe.collection.shard_size)
+    fresh = _deal(recipe, world["models"], store, progress)
     for stage in chain.stages:
         store.tidy(stage.table)
     report = Report(recipe=recipe.name, new_shards=fresh)
@@ -90,6 +88,14 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
                     break
     report.elapsed_s = time.monotonic() - began
     return report
+
+
+def _deal(recipe: Recipe, models: ModelStore, store: Store, progress: Progress) -> list[str]:
+    """Networks and collections fetched, new pictures in shards; the listing is let go of here."""
+    with progress.download("weights") as received:
+        prefetch(recipe, models, received)
+        source = Collection(recipe, models, received)
+    return deal_new(store, source, recipe.collection.shard_size)
 
 
 def _run_wave(

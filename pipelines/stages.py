@@ -19,13 +19,14 @@ from pipelines.networks import (
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
-    from pipelines.recipe_parts import Augmentation, FittedBoundary, ImportedBoundary
+    from pipelines.recipe_attributes import FittedBoundary, ImportedBoundary
+    from pipelines.recipe_edits import Augmentation
 
 # Raise a number when a change of code changes the table's content.
 CODE_VERSIONS: Mapping[str, str] = {
     "models": "1",
     "images": "1",
-    "aligned": "1",
+    "aligned": "2",
     "attributes": "1",
     "samples": "1",
     "latents": "3",

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from ops import schemas
 from ops.streams import Chunk, Verb
 from pipelines.collection import Collection
+from pipelines.earlier import EarlierImages
 from pipelines.line import Line
 from pipelines.loading import on
 from pipelines.making import Making
@@ -37,11 +38,10 @@ def _images(line: Line, store: Store, shard: str) -> Making:
     source, limits = Collection(line.recipe, line.models), line.recipe.limits
 
     def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
-        known = _known_images(store, shard)
         return Ingest(
             read=source.read,
-            known=known,
-            first_of=first_uris(store.read("entries", shard), source.read, known),
+            earlier=EarlierImages(store, shard).uri,
+            first_of=first_uris(store.read("entries", shard), source.read),
             max_pixels=limits.max_pixels,
             min_px=limits.min_px,
         )
@@ -52,26 +52,6 @@ def _images(line: Line, store: Store, shard: str) -> Making:
         lambda: store.read("entries", shard),
         store.num_rows("entries", shard),
     )
-
-
-def _known_images(store: Store, shard: str) -> dict[str, str]:
-    """image_id => uri of earlier shards, of files as long as one of this shard's.
-
-    Others cannot be equal to one of these; to hold them all would grow with the collection.
-    """
-    sizes = {
-        size
-        for batch in store.read("entries", shard, ["size_bytes"])
-        for size in batch.column("size_bytes").to_pylist()
-    }
-    return {
-        image_id: uri
-        for name in store.shards("images")
-        if name < shard
-        for batch in store.read("images", name, ["image_id", "uri", "size_bytes", "status"])
-        for image_id, uri, size, status in zip(*(c.to_pylist() for c in batch.columns), strict=True)
-        if status == "ok" and (size in sizes or None in sizes)
-    }
 
 
 def _aligned(line: Line, store: Store, shard: str) -> Making:

@@ -10,7 +10,9 @@ import tarfile
 import tempfile
 import threading
 import weakref
+from array import array
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import IO, Any, Protocol
@@ -35,10 +37,27 @@ class Container(Protocol):
     def read(self, member: str, max_bytes: int) -> bytes: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """Where the members of a tar lie, sorted by name."""
+
+    names: list[str]
+    offsets: "array[int]"
+    sizes: "array[int]"  # in bytes
+    changed_s: "array[float]"
+
+    def row(self, name: str) -> int:
+        row = bisect.bisect_left(self.names, name)
+        if row == len(self.names) or self.names[row] != name:
+            raise FileNotFoundError(errno.ENOENT, "the tar has no such member", name)
+        return row
+
+
 class Tar:
     """`path.tar::member`, sorted by member; read where they lie, without unpacking.
 
-    A compressed tar is decompressed once, to an unnamed temporary file.
+    A compressed tar is decompressed once, to an unnamed temporary file. What is kept of a member is
+    its name and 24 bytes.
     """
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
@@ -50,23 +69,21 @@ class Tar:
         self._members = _index(self._file, name)
 
     def entries(self) -> Iterator[Entry]:
-        listed = [
-            Entry(_uri(self._name, member), info.size, _utc(info.mtime))
-            for member, info in self._members.items()
-            if not is_hidden(member)
-        ]
-        yield from sorted(listed)
+        found = self._members
+        uris = [_uri(self._name, member) for member in found.names]
+        for row in sorted(range(len(uris)), key=uris.__getitem__):
+            if not is_hidden(found.names[row]):
+                yield Entry(uris[row], found.sizes[row], _utc(found.changed_s[row]))
 
     def read(self, member: str, max_bytes: int) -> bytes:
-        info = self._members.get(member)
-        if info is None:
-            raise FileNotFoundError(errno.ENOENT, "the tar has no such member", member)
-        check_size(info.size, max_bytes, member)
+        row = self._members.row(member)
+        size = self._members.sizes[row]
+        check_size(size, max_bytes, member)
         with self._lock:
-            self._file.seek(info.offset_data)
-            content = self._file.read(info.size)
-        if len(content) < info.size:
-            problem = f"expected {info.size} bytes, got {len(content)}: the tar is cut"
+            self._file.seek(self._members.offsets[row])
+            content = self._file.read(size)
+        if len(content) < size:
+            problem = f"expected {size} bytes, got {len(content)}: the tar is cut"
             raise OSError(errno.EIO, problem, member)
         return content
 
@@ -162,15 +179,31 @@ def _plain_tar(fs: fsspec.AbstractFileSystem, path: str) -> IO[bytes]:
     return plain
 
 
-def _index(file: IO[bytes], name: str) -> dict[str, tarfile.TarInfo]:
-    """Regular members by name, "./" left out; of two with one name the last, as tar does."""
+def _index(file: IO[bytes], name: str) -> _Members:
+    """Regular members, "./" left out; of two with one name the last, as tar does."""
     file.seek(0)
+    rows: dict[str, int] = {}
+    offsets, sizes, changed_s = array("q"), array("q"), array("d")
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
-            return {info.name.removeprefix("./"): info for info in tar if info.isreg()}
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps a kilobyte of each
+                if info.isreg():
+                    rows[info.name.removeprefix("./")] = len(sizes)
+                    offsets.append(info.offset_data)
+                    sizes.append(info.size)
+                    changed_s.append(info.mtime)
     except tarfile.TarError as error:
         problem = f"expected a whole tar, got: {error}; copy it anew"
         raise OSError(errno.EIO, problem, name) from error
+    names = sorted(rows)
+    order = [rows[member] for member in names]
+    return _Members(
+        names,
+        array("q", (offsets[row] for row in order)),
+        array("q", (sizes[row] for row in order)),
+        array("d", (changed_s[row] for row in order)),
+    )
 
 
 def _picture_column(schema: pa.Schema, name: str) -> str:

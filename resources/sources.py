@@ -6,6 +6,8 @@ names are encoded is told in `resources.entries`.
 """
 
 import errno
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -21,6 +23,8 @@ from resources.folders import describe, list_local, list_remote, place, read_loc
 from resources.models import ModelStore
 
 __all__ = ["Entry", "ImageSource", "deal"]
+
+MAX_OPEN = 8  # containers with their indices; a shard's pictures come in order, from a few
 
 fsspec.register_implementation("digits", "resources.digits.DigitFiles")
 fsspec.register_implementation("portraits", "resources.portraits.PortraitFiles")
@@ -50,7 +54,8 @@ class ImageSource(dg.ConfigurableResource):
         default={},
         description="Passed on to fsspec, e.g. endpoint_url; leave credentials to the environment.",
     )
-    _containers: dict[str, Container] = PrivateAttr(default_factory=dict)
+    _containers: OrderedDict[str, Container] = PrivateAttr(default_factory=OrderedDict)
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def entries(self) -> Iterator[Entry]:
         """What the collection holds, sorted by URI (rows of a Parquet file: by row)."""
@@ -117,11 +122,16 @@ class ImageSource(dg.ConfigurableResource):
             yield Entry(encode(f"{archive}#{member}"), path.stat().st_size)
 
     def _container(self, name: str) -> Container:
-        if name not in self._containers:
-            options = self.storage_options
-            self._containers[name] = (
-                Tar(name, options)
-                if name.endswith(TARS)
-                else Parquet(name, options, self.column, self.id_column)
-            )
-        return self._containers[name]
+        """Opened, and the one not used for the longest time let go of."""
+        with self._lock:
+            if name not in self._containers:
+                self._containers[name] = self._opened(name)
+            self._containers.move_to_end(name)
+            while len(self._containers) > MAX_OPEN:
+                self._containers.popitem(last=False)
+            return self._containers[name]
+
+    def _opened(self, name: str) -> Container:
+        if name.endswith(TARS):
+            return Tar(name, self.storage_options)
+        return Parquet(name, self.storage_options, self.column, self.id_column)

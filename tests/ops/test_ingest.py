@@ -54,7 +54,7 @@ def statuses(chunk):
 
 def test_every_file_has_a_row_with_its_status():
     batch = entries(FILES)
-    done = Ingest(read, first_of=first_uris([batch], read, {}))(batch)
+    done = Ingest(read, first_of=first_uris([batch], read))(batch)
     assert (done.num_inputs, done.rows.num_rows, done.rejects.num_rows) == (10, 10, 0)
     assert done.rows.schema == IMAGES
     assert statuses(done) == {
@@ -90,7 +90,7 @@ def test_a_sound_row_tells_what_the_file_is():
 
 def test_a_duplicate_names_the_first_file():
     batch = entries(["a.png", "a again.png"])
-    rows = Ingest(read, first_of=first_uris([batch], read, {}))(batch).rows.to_pylist()
+    rows = Ingest(read, first_of=first_uris([batch], read))(batch).rows.to_pylist()
     assert [row["error"] for row in rows] == [None, "a.png"]
     assert rows[0]["image_id"] == rows[1]["image_id"]
 
@@ -98,7 +98,7 @@ def test_a_duplicate_names_the_first_file():
 def test_a_file_of_an_earlier_shard_makes_all_its_copies_duplicates():
     batch = entries(["a.png", "a again.png", "b.png"])
     known = {hashlib.sha256(FILES["a.png"]).hexdigest(): "shard 0/a.png"}
-    done = Ingest(read, first_of=first_uris([batch], read, known))(batch)
+    done = Ingest(read, first_of=first_uris([batch], read), earlier=known.get)(batch)
     assert statuses(done) == {"a.png": "duplicate", "a again.png": "duplicate", "b.png": "ok"}
 
 
@@ -107,7 +107,7 @@ def test_a_file_of_an_earlier_shard_makes_all_its_copies_duplicates():
 )
 def test_rows_do_not_depend_on_chunks_or_on_where_a_killed_shard_goes_on(commit_rows, start):
     uris = ["a again.png", *FILES]
-    first = first_uris([entries(uris)], read, {})
+    first = first_uris([entries(uris)], read)
     whole = Ingest(read, first_of=first)(entries(uris)).rows.to_pylist()
     chunks = streams.run(
         Ingest(read, first_of=first), [entries(uris)], commit_rows=commit_rows, start=start
@@ -122,12 +122,12 @@ def test_only_files_of_equal_size_are_read_for_duplicates():
         seen.append(uri)
         return read(uri)
 
-    first_uris([entries(["a.png", "empty.png", "a again.png", "text.png"])], reading, {})
+    first_uris([entries(["a.png", "empty.png", "a again.png", "text.png"])], reading)
     assert sorted(seen) == ["a again.png", "a.png"]
 
 
 def test_without_sizes_all_files_are_read():
-    first = first_uris([entries(FILES, with_sizes=False).select(["uri"])], read, {})
+    first = first_uris([entries(FILES, with_sizes=False).select(["uri"])], read)
     assert first[hashlib.sha256(FILES["a.png"]).hexdigest()] == "a.png"
     assert len(first) == 5  # distinct files that could be read
 

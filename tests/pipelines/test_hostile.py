@@ -26,7 +26,7 @@ def ingest(folder, names):
 
     rows = [{"uri": name, "size_bytes": None, "modified": None} for name in names]
     entries = pa.RecordBatch.from_pylist(rows, schema=ENTRIES)
-    return read, Ingest(read, first_of=first_uris([entries], read, {}))(entries).rows
+    return read, Ingest(read, first_of=first_uris([entries], read))(entries).rows
 
 
 def portrait(folder):

@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import tarfile
+import tracemalloc
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -253,6 +254,43 @@ def test_members_of_a_tar_that_are_no_files_are_left_out(tmp_path: Path) -> None
         real.size = 3
         tar.addfile(real, io.BytesIO(b"abc"))
     assert list(read_all(ImageSource(uri=str(tmp_path / "p.tar"))).values()) == [b"abc"]
+
+
+def test_of_two_members_with_one_name_the_last_counts(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "p.tar", "w") as tar:
+        for data in (b"first", b"other", b"last"):
+            member = tarfile.TarInfo("b.jpg" if data == b"other" else "./a.jpg")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    assert list(read_all(ImageSource(uri=str(tmp_path / "p.tar"))).values()) == [b"last", b"other"]
+
+
+def test_a_tar_costs_little_more_than_the_names_of_its_members(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "p.tar", "w") as tar:
+        for i in range(2000):
+            tar.addfile(tarfile.TarInfo(f"{i:06d}.png"))
+    source = ImageSource(uri=str(tmp_path / "p.tar"))
+    tracemalloc.start()
+    try:
+        assert len(list(source.entries())) == 2000
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held / 2000 < 150  # bytes; a TarInfo and its names take a kilobyte
+
+
+def test_few_of_many_containers_stay_open_and_all_can_be_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.sources.MAX_OPEN", 2)
+    for i in range(6):
+        tar_of(folder, tmp_path / f"{i}.tar")
+    source = ImageSource(uri=str(tmp_path / "*.tar"))
+    entries = list(source.entries())
+    assert len(entries) == 6 * len(NAMES)
+    opened = {os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()}
+    assert len([path for path in opened if path.startswith(str(tmp_path))]) <= 2
+    assert {source.read(entry.uri) for entry in reversed(entries)} == set(map(content, NAMES))
 
 
 def test_a_gzip_that_is_no_tar_is_an_error(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""One-pass methods from bytes to Parquet rows, against the bare network in the same run.
+
+For each number of threads (and cores) and each batch size, pictures a second of
+
+    encoder    the bare network on tensors that lie on the device: no file, no picture drawn
+    networks   what the verb `Invert` computes: encoder, synthesis, perceptual features, scores
+    latents    the stage as the pipeline runs it: Parquet in, crops decoded, the above, JPEG of
+               every synth, Parquet out, committed chunk by chunk
+    chain      files > images > aligned > latents, each of them a published table
+
+and then where a picture's time goes, each part measured alone, at the smallest batch and the
+largest. `networks ms` is what a picture takes in the networks and `stage adds` what the stage takes
+beyond that, which says what limits a batch size. Everything runs in one process on the same
+pictures, so that ratios hold where the machine is shared; each figure is the best of `--repeats`,
+and `--clock cpu` counts the CPU's time, of all threads, in place of the wall's. Portraits are
+drawn, and weights loaded, before the clock starts.
+
+    python -m benchmarks.throughput --threads 1 2 --batches 1 8 32 128 --num 512
+    python -m benchmarks.throughput --device cuda --num 4096 --generator faces
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.throughput.bench import CLOCKS, Bench, on_cores, recipe_of, write_portraits
+from benchmarks.throughput.parts import parts, stages_before
+from benchmarks.throughput.rates import rates
+from ops.ahead import num_cores
+from pipelines.cli import ALLOCATOR
+from resources.models import ModelStore
+
+HEAD = (
+    "threads", "batch", "encoder/s", "networks/s", "latents/s", "chain/s", "latents : networks",
+    "chain : encoder", "networks, ms", "stage adds, ms",
+)  # fmt: skip
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128])
+    parser.add_argument("--num", type=int, default=512, help="pictures")
+    parser.add_argument("--size_px", type=int, default=64, help="of the crops")
+    parser.add_argument("--method", default="domain_guided_encoder")
+    parser.add_argument("--generator", default="portraits")
+    parser.add_argument("--perceptual", default="portraits_classifier")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
+    parser.add_argument("--precision", default="bfloat16", choices=["float32", "bfloat16"])
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[num_cores()], help="cores, and torch's threads"
+    )
+    parser.add_argument("--clock", default="wall", choices=list(CLOCKS))
+    parser.add_argument("--repeats", type=int, default=3)
+    return parser.parse_args()
+
+
+def machine(asked: argparse.Namespace, device: torch.device) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return (
+        f"{asked.method}, {asked.generator}, {asked.perceptual}; n = {asked.num}, "
+        f"{asked.size_px} px, {asked.precision}; {name}, {num_cores()} cores, "
+        f"load {os.getloadavg()[0]:.1f}, torch {torch.__version__}; "
+        f"{asked.clock} time, best of {asked.repeats}\n"
+    )
+
+
+def print_row(*cells: object) -> None:
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def print_rates(asked: argparse.Namespace, benches: list[Bench]) -> None:
+    """A line for each number of threads and each batch size."""
+    print_row(*HEAD)
+    print_row(*["---"] * len(HEAD))
+    for threads in asked.threads:
+        with on_cores(threads):
+            for bench in benches:
+                found = rates(bench, asked.repeats)
+                per_s = [f"{rate:.0f}" for rate in found.values()]
+                encoder, networks, latents, chain = found.values()
+                ratios = [f"{latents / networks:.2f}", f"{chain / encoder:.2f}"]
+                ms = [f"{1e3 / networks:.2f}", f"{1e3 / latents - 1e3 / networks:.2f}"]
+                print_row(threads, bench.batch_size, *per_s, *ratios, *ms)
+
+
+def print_parts(asked: argparse.Namespace, benches: list[Bench]) -> None:
+    """A line for each part, a column for each bench, on the most threads."""
+    threads = max(asked.threads)
+    with on_cores(threads):
+        found = [[*parts(b, asked.repeats), *stages_before(b, asked.repeats)] for b in benches]
+    print()
+    print_row(f"ms a picture, {threads} threads", *(f"batch {b.batch_size}" for b in benches))
+    print_row(*["---"] * (1 + len(benches)))
+    for lines in zip(*found, strict=True):
+        print_row(lines[0][0], *(f"{ms:.3f}" for _, ms in lines))
+
+
+def keep_freed_memory() -> None:
+    """Start anew as `invertory` starts itself, with glibc told to keep freed memory."""
+    if sys.platform == "linux" and not ALLOCATOR.keys() <= os.environ.keys():
+        command = [sys.executable, "-m", "benchmarks.throughput", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**ALLOCATOR, **os.environ})
+
+
+def main() -> None:
+    asked = arguments()
+    keep_freed_memory()
+    device = torch.device("cuda:0" if asked.device == "cuda" else asked.device)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_portraits(folder / "pictures", asked.num, asked.size_px)
+        benches = [
+            Bench(
+                recipe_of(asked, folder / "pictures", batch),
+                ModelStore(),
+                device,
+                folder,
+                CLOCKS[asked.clock],
+            )
+            for batch in sorted(asked.batches)
+        ]
+        print(machine(asked, device))
+        print_rates(asked, benches)
+        print_parts(asked, benches if len(benches) < 2 else [benches[0], benches[-1]])
+
+
+if __name__ == "__main__":
+    main()

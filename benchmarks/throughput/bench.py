@@ -1,0 +1,174 @@
+"""One recipe with its networks on the device, its pictures, a store of its own, and a clock."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from invertory.portraits import draw, render
+from ops.invert import Invert
+from ops.schemas import REJECTS
+from pipelines.line import Line
+from pipelines.loading import (
+    load_generator,
+    load_method,
+    load_method_networks,
+    load_perceptual,
+    on,
+)
+from pipelines.progress import Silent
+from pipelines.recipe import Recipe
+from pipelines.stages import chain_of
+from pipelines.verbs import making_of
+from resources.gpu import Gpu
+from resources.models import ModelStore
+from resources.tables import Store
+
+SHARD = "shard-000001"
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def write_portraits(folder: Path, number: int, size_px: int) -> None:
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    for i in range(number):
+        Image.fromarray(render(draw(i), size_px).picture).save(folder / f"{i:06d}.png")
+
+
+def recipe_of(asked: argparse.Namespace, pictures: Path, batch: int) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "throughput",
+            "collection": {"uri": str(pictures), "shard_size": asked.num},
+            "limits": {"min_px": 16},
+            "alignment": {"kind": "centre", "size_px": asked.size_px},
+            "generator": {"name": asked.generator},
+            "perceptual": {"name": asked.perceptual},
+            "methods": {asked.method: {}},
+            "resources": {
+                "device": asked.device,
+                "batch_size": batch,
+                "commit_rows": max(64, batch),
+                "precision": asked.precision,
+            },
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One recipe, its networks on the device, and its pictures."""
+
+    recipe: Recipe
+    models: ModelStore
+    device: torch.device
+    folder: Path
+    clock: Callable[[], float]  # in seconds
+
+    @property
+    def batch_size(self) -> int:
+        return self.recipe.resources.batch_size
+
+    @property
+    def name(self) -> str:
+        return next(iter(self.recipe.methods))
+
+    @cached_property
+    def invert(self) -> Invert:
+        networks = load_method_networks(self.recipe, self.name, self.models)
+        return Invert(
+            method=load_method(self.recipe, self.name),
+            generator=on(load_generator(self.recipe, self.models), self.device),
+            perceptual=on(load_perceptual(self.recipe, self.models), self.device),
+            networks={kind: on(network, self.device) for kind, network in networks.items()},
+            device=self.device,
+            batch_size=self.batch_size,
+        )
+
+    @property
+    def store(self) -> Store:
+        return Store(str(self.folder / "store"), f"batch_{self.batch_size}")
+
+    def publish(self, store: Store, *tables: str) -> None:
+        """The tables, one after the other, as the assets do it."""
+        chain = chain_of(self.recipe)
+        for table in tables:
+            stage = chain.stage(table)
+            line = Line(self.recipe, stage, self.models, Silent(), self._gpu(stage.name))
+            making = making_of(line, store, SHARD)
+            store.publish(
+                table,
+                SHARD,
+                schema=making.schema,
+                key="benchmark",
+                footer={},
+                chunks=making.chunks,
+                rejects_schema=REJECTS,
+            )
+
+    def _gpu(self, stage: str) -> Gpu | None:
+        return Gpu(device=str(self.device)) if stage == "latents" else None
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def autocast(self) -> torch.autocast:
+        is_low = self.recipe.resources.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=is_low)
+
+
+def seconds(bench: Bench, work: Callable[[], object], repeats: int) -> float:
+    """Shortest time of a run of `work` that ends with the device idle."""
+    found = []
+    for _ in range(repeats):
+        bench.wait()
+        began = bench.clock()
+        work()
+        bench.wait()
+        found.append(bench.clock() - began)
+    return min(found)
+
+
+@contextlib.contextmanager
+def on_cores(number: int) -> Iterator[None]:
+    """This many cores, and as many threads of torch, for all that is begun in the block."""
+    allowed = os.sched_getaffinity(0)
+    if number > len(allowed):
+        raise ValueError(
+            f"expected at most {len(allowed)} threads, the cores this process may use, "
+            f"got {number}; name fewer with --threads"
+        )
+    os.sched_setaffinity(0, sorted(allowed)[:number])
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def crops_of(bench: Bench, store: Store) -> list[pa.RecordBatch]:
+    """The table `aligned` in the chunks that the stage would take."""
+    rows = pa.Table.from_batches(store.read("aligned", SHARD, ["crop_id", "image_id", "crop"]))
+    size = bench.recipe.resources.commit_rows
+    return [rows.slice(i, size).combine_chunks().to_batches()[0]
+            for i in range(0, rows.num_rows, size)]  # fmt: skip
+
+
+def renewed(store: Store, *tables: str) -> Store:
+    """`store` without these tables, so that they are computed."""
+    for table in tables:
+        folder = f"{store.base}/{table}"
+        if store.fs.exists(folder):
+            store.fs.rm(folder, recursive=True)
+    return store
