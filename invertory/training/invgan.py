@@ -11,8 +11,9 @@ we read it as the code of the picture that the code makes. `InvGANConfig.stage` 
 
 Ours: a start as an autoencoder (as in stylegan2.py: a plain start takes a processor far longer to
 faces), D's trunk and latent head being its encoder, alike in every stage. After it M is set to
-draw from the Gaussian of the codes. With a `WarmStart` G, M and D are those of a trained GAN, and
-the start is D's alone: the latents of M's draws, beside its realness (`_head_start`).
+draw from the Gaussian of the codes, and, with `prior_images`, kept there (invgan_prior.py). With a
+`WarmStart` G, M and D are those of a trained GAN, and the start is D's alone: the latents of M's
+draws, beside its realness (`_head_start`).
 
     training = InvGANTraining(pictures, InvGANConfig(), Compute.best())
     train(training, Path("out"), images=training.config.images)
@@ -166,10 +167,8 @@ class InvGANTraining:
             if config.augment_target:  # codes and features are of pictures left alone
                 shown = self._augmented(real, rng)
                 altered = self._augmented(made.synth, rng)
-                realness, synthness = (
-                    encoder.realness(shown),
-                    encoder.realness(altered.detach()),
-                )
+                realness = encoder.realness(shown)
+                synthness = encoder.realness(altered.detach())
                 logits = self.nets.look_still(altered).logits
             losses = generator_terms(made, logits, config)
             losses |= discriminator_terms(made, realness, synthness)
@@ -180,6 +179,8 @@ class InvGANTraining:
         """Codes of real pictures, draws, their pictures, and D on both."""
         nets, config = self.nets, self.config
         on_real = nets.encoder.look(real)
+        if config.is_led:
+            nets.lead(on_real.w)
         prior = nets.draw(len(real), rng)
         n = round(config.inferred_share * len(real)) if config.has_inferred else 0
         inferred = on_real.w[:n] if config.is_joint else on_real.w[:n].detach()
@@ -190,6 +191,7 @@ class InvGANTraining:
             num_inferred=n,
             w=w,
             prior=prior,
+            compared=nets.compared(prior, on_real.w, rng) if config.is_joint else None,
             synth=synth,
             on_real=on_real,
             still=nets.look_still(synth),

@@ -56,6 +56,9 @@ class InvGANConfig:
     feature_weight: float = 2.0  # of L_fm, relative to the features' magnitude
     pixel_weight: float = 4.0  # the picture itself as a feature; 0: D's maps alone, as printed
     mmd_weight: float = 10.0
+    mmd_memory: int = 0  # codes of the batches before, held, beside the batch's; as many draws
+    prior_images: float = 0.0  # full, after the start: M is kept at the codes' Gaussian, that
+    # forgets half in so many pictures; 0: M learns by gradient, of MMD and the adversary
     mmd_scales: tuple[float, ...] = SCALES  # sigma^2 of the kernels, over the median
     start_pixel_weight: float = 4.0
     code_weight: float = 0.03  # start: of half the codes' mean square
@@ -74,6 +77,11 @@ class InvGANConfig:
                 "expected an inferred_share between 0 and 1 and batches of 4 or more, got "
                 f"{self.inferred_share} and {self.batch_size}"
             )
+        if self.mmd_memory < 0 or self.prior_images < 0:
+            raise ValueError(
+                "expected mmd_memory and prior_images of 0 or more, got "
+                f"{self.mmd_memory} and {self.prior_images}"
+            )
         if self.grey and self.backbone == "stylegan2":
             raise ValueError("expected backbone dcgan or biggan for grey, got stylegan2")
 
@@ -86,6 +94,11 @@ class InvGANConfig:
     def is_joint(self) -> bool:
         """The generator's losses reach D through the codes."""
         return self.stage == "full"
+
+    @property
+    def is_led(self) -> bool:
+        """M is kept at the Gaussian of the codes."""
+        return self.is_joint and self.prior_images > 0
 
     @property
     def weights(self) -> dict[str, float]:

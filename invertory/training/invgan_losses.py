@@ -28,6 +28,7 @@ class Pass:
     num_inferred: int  # of the batch: w_R of the first `real`; the rest is M(z)
     w: Tensor  # w_total [B, w_dim]
     prior: Tensor  # M(z) [B, w_dim], those in w_total among them
+    compared: tuple[Tensor, Tensor] | None  # draws and codes [N, w_dim] for MMD, where it counts
     synth: Tensor  # G(w_total) [B, 3, R, R]
     on_real: Look  # of `real`
     still: Look  # of `synth`, D held
@@ -50,7 +51,7 @@ def discriminator_terms(made: Pass, realness: Tensor, synthness: Tensor) -> dict
 def generator_terms(made: Pass, logits: Tensor, config: InvGANConfig) -> dict[str, Tensor]:
     """Of G (and M, and, where the stage is full, of D by the codes it inferred)."""
     losses = {"generator": generator_loss(logits)}
-    if not config.is_joint:
+    if made.compared is None:
         return losses
     n = made.num_inferred
     target = made.real[:n]
@@ -61,7 +62,7 @@ def generator_terms(made: Pass, logits: Tensor, config: InvGANConfig) -> dict[st
         "cycle": squared(made.still.w[:n], made.w[:n]),
         "features": feature_distance(maps, wanted),
         "pixels": reconstruction_loss(made.synth[:n], target),
-        "mmd": mmd(made.prior, made.on_real.w, config.mmd_scales),
+        "mmd": mmd(*made.compared, config.mmd_scales),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -15,18 +14,16 @@ from invertory.generators.biggan import BigGAN
 from invertory.generators.dcgan import DCGAN, OneW
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
-from invertory.generators.stylegan2_layers import FullyConnected
 from invertory.training.compute import Compute, average_of, decay_of, update_average
 from invertory.training.invgan_config import InvGANConfig
+from invertory.training.invgan_prior import CodeMemory, follow_prior, lead, learn_mapping
 from invertory.training.invgan_warm_start import WarmStart
 from invertory.training.latent_prior import LatentPrior
 from invertory.training.supervised import seeded
 
-CENTRE = 8.0  # deviations; see `follow_prior`
-
 
 class Networks:
-    """G, M and D with its two heads; their averages; the Gaussian of the start's codes."""
+    """G, M and D with its two heads; their averages; the Gaussian of the codes, and the latest."""
 
     def __init__(
         self,
@@ -43,8 +40,11 @@ class Networks:
         for name, parameter in self.generator.named_parameters():
             if name.endswith("noise_strength"):  # 0: a latent names one picture without noise
                 parameter.requires_grad_(False)
+        if config.is_led:  # by `lead`; no loss moves it
+            self.generator.mapping.requires_grad_(False)
         self.encoder = compute.place(encoder).requires_grad_(True).train()
         self.prior = compute.place(LatentPrior(generator.w_dim))
+        self.memory = compute.place(CodeMemory(config.mmd_memory, generator.w_dim))
         self.average = average_of(self.generator)
         self.encoder_average = average_of(self.encoder)
         self._glance = _Glance(self.encoder)
@@ -79,16 +79,37 @@ class Networks:
         held = {f"encoder.{name}": p.detach() for name, p in self.encoder.named_parameters()}
         return cast("Look", functional_call(self._glance, held, (x,)))
 
+    def compared(self, prior: Tensor, codes: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draws and codes for MMD: the batch's, or more of both where codes of before are kept."""
+        if not self._config.mmd_memory:
+            return prior, codes
+        known = self.memory.joined(codes)
+        shape = (len(known), self.generator.z_dim)
+        z = torch.randn(shape, generator=rng, device=self._compute.device)
+        with self._compute.autocast(False):
+            return self.generator.mapping(z), known
+
     def end_start(self) -> None:
-        """M draws from the Gaussian of the codes; a warm start's is trained and stays."""
+        """M draws from the Gaussian of the codes; a warm start's stays, or from that of its w."""
         if self.is_warm:
-            return
+            if not self._config.is_led:
+                return
+            rng = self._compute.rng(self._config.seed, 0, 9)
+            learn_mapping(self.prior, self.generator, rng)
         self.prior.factorise()
         for generator, encoder in (
             (self.generator, self.encoder),
             (self.average, self.encoder_average),
         ):
-            follow_prior(generator, encoder, self.prior)
+            shift = follow_prior(generator, encoder, self.prior)
+        self.prior.mean.add_(shift)
+
+    def lead(self, codes: Tensor) -> None:
+        """Take codes [B, w_dim] in; M draws from the Gaussian of those so far."""
+        with self._compute.autocast(False):
+            self.prior.update(codes, decay_of(self._config.prior_images, len(codes)))
+            self.prior.factorise()
+            lead(self.generator, self.prior)
 
     def follow(self, step: int) -> None:
         """Move the averages; their first pictures are forgotten sooner."""
@@ -99,7 +120,7 @@ class Networks:
 
     def parts(self) -> dict[str, nn.Module]:
         """By name, for a state."""
-        names = ("generator", "encoder", "prior", "average", "encoder_average")
+        names = ("generator", "encoder", "prior", "memory", "average", "encoder_average")
         return {name: getattr(self, name) for name in names}
 
 
@@ -116,40 +137,6 @@ class _Glance(nn.Module):
 
     def forward(self, x: Tensor) -> Look:
         return self.encoder.look(x)
-
-
-@torch.no_grad()
-def follow_prior(generator: StyleGAN2 | OneW, encoder: InvGANEncoder, prior: LatentPrior) -> None:
-    """Make the mapping draw from `prior`, exactly; its `root` is up to date.
-
-    StyleGAN2's mapping ends in a leaky ReLU, which is linear where its input is positive. So its w
-    is moved, by a constant, to where it is: the affine layers and the head take that back.
-    """
-    if isinstance(generator, OneW):
-        generator.mapping.follow(prior.mean, prior.root)
-        return
-    deviation = prior.covariance.diagonal().sqrt()
-    shift = CENTRE * deviation - prior.mean
-    encoder.head.code.bias.add_(shift)
-    for name, module in generator.synthesis.named_modules():
-        if name.endswith("affine") and isinstance(module, FullyConnected):
-            gain = module.weight_gain / module.bias_gain
-            module.bias.sub_(module.weight @ shift * gain)
-    mapping = generator.mapping
-    mapping.w_avg.copy_(prior.mean + shift)
-    last = mapping.num_layers - 1
-    eye = torch.eye(len(shift), device=shift.device)
-    for i in range(last):
-        _set(mapping.get_submodule(f"fc{i}"), eye, shift.new_full((1,), CENTRE if i == 0 else 0.0))
-    centre = CENTRE * prior.root.sum(1) if last else 0.0
-    _set(mapping.get_submodule(f"fc{last}"), prior.root, prior.mean + shift - centre)
-
-
-def _set(layer: nn.Module, weight: Tensor, bias: Tensor) -> None:
-    """So that layer and activation give weight x + bias where that is positive."""
-    assert isinstance(layer, FullyConnected)
-    layer.weight.copy_(weight / (layer.weight_gain * math.sqrt(2)))
-    layer.bias.copy_((bias / (layer.bias_gain * math.sqrt(2))).expand_as(layer.bias))
 
 
 def _networks(

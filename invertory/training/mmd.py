@@ -23,12 +23,19 @@ def mmd(x: Tensor, y: Tensor, scales: Sequence[float] = SCALES) -> Tensor:
             "expected two sets of 2 or more latents [N, D] of one length, got "
             f"{list(x.shape)} and {list(y.shape)}"
         )
-    both = torch.cat([x, y]).float()
-    squares = (both[:, None] - both[None]).square().sum(2)  # [N + M, N + M]
-    n, others = len(x), ~torch.eye(len(both), dtype=torch.bool, device=both.device)
+    with torch.autocast(x.device.type, enabled=False):  # small differences of large products
+        squares = _squares(torch.cat([x, y]).float())  # [N + M, N + M]
+    n, others = len(x), ~torch.eye(len(squares), dtype=torch.bool, device=x.device)
     median = squares.detach()[others].median().clamp_min(1e-12)
     kernel = torch.stack([torch.exp(-squares / (2 * scale * median)) for scale in scales]).mean(0)
     kernel = kernel * others
     m = len(y)
     within = kernel[:n, :n].sum() / (n * (n - 1)) + kernel[n:, n:].sum() / (m * (m - 1))
     return within - 2 * kernel[:n, n:].mean()
+
+
+def _squares(x: Tensor) -> Tensor:
+    """Squared distances [N, N] of rows [N, D], about their mean so that no digits are lost."""
+    x = x - x.detach().mean(0)
+    lengths = x.square().sum(1)
+    return (lengths[:, None] + lengths - 2 * x @ x.T).clamp_min(0)

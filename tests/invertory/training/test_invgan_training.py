@@ -80,7 +80,8 @@ def given(size_px: int = 16, **changes: Any) -> WarmStart:
 
 
 def begun(name: str) -> InvGANTraining:
-    return make(STYLE, "bf16", given()) if name == "warm" else make(CONFIGS[name], "bf16")
+    led = replace(STYLE, prior_images=16, mmd_memory=12)
+    return make(led, "bf16", given()) if name == "warm" else make(CONFIGS[name], "bf16")
 
 
 def tensors(training: InvGANTraining) -> dict[str, Tensor]:

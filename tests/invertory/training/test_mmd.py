@@ -44,6 +44,14 @@ def test_it_does_not_depend_on_the_latents_unit_nor_on_their_order() -> None:
     torch.testing.assert_close(mmd(x.flip(0), y.flip(0)), value)
 
 
+def test_latents_far_from_the_origin_lose_no_digits_nor_under_autocast() -> None:
+    x, y = draws(16, 0), draws(12, 1, 0.5)
+    value = mmd(x, y)
+    torch.testing.assert_close(mmd(x + 100, y + 100), value, rtol=1e-3, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(mmd(x, y), value)
+
+
 def test_sets_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(ValueError, match="expected two sets of 2 or more latents"):
         mmd(torch.zeros(1, 4), torch.zeros(4, 4))
