@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast, runtime_c
 from torch import Tensor, nn
 
 from invertory.checkpoints.strict import load_strictly
+from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.stylegan2_layers import Hooks
 from invertory.samm_layers import Level, Preset, blend, gather
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 NUM_LEVELS: Final = 4
 Trained = Literal["full", "none"]
+Reachable = StyleGAN2 | MobileStyleGAN  # generators with `after_conv`, see Hooks
 
 
 @runtime_checkable
@@ -169,17 +171,19 @@ class Samm(nn.Module):
 
     def align(
         self,
-        generator: StyleGAN2,
+        generator: Reachable,
         w_plus: Tensor,
         taps: Mapping[int, Tensor],
         *,
         cycles: int | None = None,
         is_skipped: bool = False,
         num_levels: int | None = None,
+        size_px: int | None = None,
     ) -> Aligned:
         """w_plus [N, num_ws, w_dim] and the maps of the picture => its synthesis, aligned.
 
         `is_skipped`: masks as always, but nothing is warped. `num_levels`: the coarsest alone.
+        `size_px`: of the generator's preview, to be drawn in place of the whole picture.
         """
         found = Aligned(w_plus)
         how = {
@@ -193,14 +197,27 @@ class Samm(nn.Module):
                 for px, level in active
             }
         )
-        found.synth = generator.synthesis(w_plus, hooks=hooks)
+        found.synth = drawn_at(generator, w_plus, size_px or generator.resolution, hooks)
         return found
 
-    def forward(self, generator: StyleGAN2, encoder: TappedEncoder, pictures: Tensor) -> Tensor:
-        """pictures [N, 3, R, R] => as they are inverted: aligned and blended."""
+    def forward(self, generator: Reachable, encoder: TappedEncoder, pictures: Tensor) -> Tensor:
+        """pictures [N, 3, H, H] => as they are inverted: aligned and blended; H is the generator's
+        or that of a preview.
+        """
         w_plus, taps = encoder.tapped(pictures)
-        found = self.align(generator, w_plus.expand(-1, self.num_ws, -1), taps)
+        w_plus, size_px = w_plus.expand(-1, self.num_ws, -1), pictures.shape[-1]
+        found = self.align(generator, w_plus, taps, size_px=size_px)
         return blend(pictures, found.synth, found.mask())
+
+
+def drawn_at(
+    generator: Reachable, w_plus: Tensor, size_px: int, hooks: Hooks | None = None
+) -> Tensor:
+    """The whole picture [N, 3, R, R], or its preview of `size_px`."""
+    if size_px == generator.resolution:
+        whole: Tensor = generator.synthesis(w_plus, hooks=hooks)
+        return whole
+    return generator.preview(w_plus, size_px, hooks=hooks)
 
 
 def _at(
@@ -216,9 +233,10 @@ def _at(
 
 def level_channels(generator: Generator) -> dict[int, int]:
     """Size in px => channels after the first convolution of its block; from 8 px on."""
-    if not isinstance(generator, StyleGAN2):
+    if not isinstance(generator, Reachable):
         raise ValueError(
-            "expected a generator whose convolutions can be reached into, a stylegan2, got "
-            f"{type(generator).__name__}: use it, or a method that moves latents alone"
+            "expected a generator whose convolutions can be reached into, a stylegan2 or a "
+            f"mobile_stylegan, got {type(generator).__name__}: use one, or a method that moves "
+            "latents alone"
         )
     return {px: channels for channels, px in generator.feature_shapes.values() if px > 4}

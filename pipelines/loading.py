@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pipelines.networks import (
     DETECTORS,
     FEATURES,
+    MESH,
     PREVIEW_HEAD,
     TRUNKS,
     generator_networks,
@@ -174,6 +175,10 @@ def _program(attribute: str, how: Any, models: ModelStore) -> Scorer:
 
 def _network(told: ModelCard, models: ModelStore, default: str = "") -> nn.Module:
     """The network of a card, frozen, on the CPU."""
+    if told.source.endswith(MESH):
+        from invertory.face_mesh import MeshParser
+
+        return MeshParser(models.fetch(told.source, told.sha256 or None))
     weights, card = fetch_network(told.source, models, told.sha256 or None)
     return load_network(weights, default, card=card)
 

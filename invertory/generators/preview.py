@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, leaky_relu_
 
+from invertory.generators.mobile_layers import first_channels
+
 if TYPE_CHECKING:
     from invertory.generators.mobile_layers import StyledConv
     from invertory.generators.mobile_stylegan import MobileStyleGAN
@@ -44,7 +46,7 @@ class PreviewHead(nn.Module):
         for k, (i, block) in enumerate(generator.blocks_above(self.resolution)):
             w = w_plus[:, 3 * i + 1 : 3 * i + 4]
             width = x.shape[1] // 4
-            x = x[:, :width] * (block.scale(w)[:, :width] * 0.5)
+            x = first_channels(x, width) * (block.scale(w)[:, :width] * 0.5)
             x = self._convolve(2 * k, block.conv1, x)
             x = self._convolve(2 * k + 1, block.conv2, x * block.conv2.modulation(w[:, 2]))
         x = x * generator.to_img_modulation(w_plus[:, -1])

@@ -13,7 +13,7 @@ from invertory.inversion.encoded import Judging, encoded, encoder_of
 from invertory.inversion.objective import Start, Tensors
 from invertory.inversion.restyle import refined
 from invertory.inversion.view import View
-from invertory.samm import Samm, TappedEncoder
+from invertory.samm import Reachable, Samm, TappedEncoder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from invertory.encoders.pyramid import PyramidEncoder
     from invertory.generators import Generator
     from invertory.generators.state import State
-    from invertory.generators.stylegan2 import StyleGAN2
     from invertory.inversion.samm import SAMM
 
 TARGET: Final = "target"  # of the state: uint8 [N, 3, H, H], H at most the generator's
@@ -33,7 +32,7 @@ MASK: Final = "mask"
 class Parts:
     """Networks that were found to fit each other."""
 
-    generator: StyleGAN2
+    generator: Reachable
     encoder: TappedEncoder
     samm: Samm
 
@@ -49,7 +48,7 @@ class Parts:
             )
         tapped = cast("TappedEncoder", encoder)
         samm.check(tapped, generator)
-        return cls(cast("StyleGAN2", generator), tapped, samm)
+        return cls(cast("Reachable", generator), tapped, samm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +94,15 @@ class Blended(Judging):
 
 def kept(targets: Tensor, resolution: int) -> Tensor:
     """targets [N, 3, H, H] => what is stored of them: 0 to 255, at most `resolution` px; float."""
-    if targets.shape[-1] > resolution:
-        targets = interpolate(targets, size=(resolution, resolution), mode="area")
+    targets = reduced(targets, resolution)
     return ((targets.float().nan_to_num(0.0) + 1) * 127.5).round().clamp(0, 255)
+
+
+def reduced(x: Tensor, most_px: int) -> Tensor:
+    """x [N, C, H, H] at `most_px` or less, by area means."""
+    if x.shape[-1] <= most_px:
+        return x
+    return interpolate(x, size=(most_px, most_px), mode="area")
 
 
 def shown(stored: Tensor, resolution: int) -> Tensor:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from invertory.inversion.view import View
 
 TAU = 1.0  # of the predictor's unit
+HARD = ("background", "ood")  # segments that a generator of faces seldom draws well
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,15 @@ class Choosing:
         },
     )
     fused: tuple[str, ...] = field(
-        default=("skin", "eyes", "mouth"),
+        default=("skin", "brows", "eyes", "mouth"),
         metadata={"description": "segments that count as one, so that an edit moves all or none"},
     )
     class_spaces: dict[str, str] = field(
-        default_factory=lambda: {"background": FINEST, "ood": FINEST},
-        metadata={"description": "choice classes: segment => space, or finest; others the first"},
+        default_factory=dict,
+        metadata={
+            "description": "choice classes: segment => space, or finest, others the first; none: "
+            "background and ood the finest"
+        },
     )
     invertibility: str = field(
         default="auto",
@@ -135,7 +139,8 @@ class Choosing:
             parser = network_of(networks, "parser", "name another choice than classes")
             names: tuple[str, ...] = tuple(getattr(parser, "segments", ()))
             segments = segmented(parser, pictures, ()) if given is None else nearest(given, px)
-            return Choice(by_class(segments, names, spaces, self.class_spaces), None, len(spaces))
+            wanted = self.class_spaces or {name: FINEST for name in HARD if name in names}
+            return Choice(by_class(segments, names, spaces, wanted), None, len(spaces))
         network = network_of(networks, "invertibility", "set choice to classes, or name one space")
         errors = predicted(network, pictures, spaces, px)
         if self.choice == "pixels":

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.blending import MASK, TARGET, Blended, Parts, input_of, shown
+from invertory.inversion.blending import MASK, TARGET, Blended, Parts, input_of, reduced, shown
 from invertory.inversion.encoded import Told, encoder_of
 from invertory.inversion.engine import Engine
 from invertory.inversion.view import View, channels_last
@@ -120,7 +120,7 @@ class SAMM(Told):
         return replace(
             outcome.inversion(self.space, made["w_plus"]),
             state={TARGET: made[TARGET].to(torch.uint8)},
-            maps={MASK: made[MASK]},
+            maps={MASK: reduced(made[MASK], made[TARGET].shape[-1])},
             synths=made.get("synth"),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, leaky_relu
 
 from invertory.checkpoints.strict import ArchitectureError
-from invertory.generators.mobile_layers import inverse_haar
+from invertory.generators.mobile_layers import first_channels, inverse_haar, is_channels_last
 from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.preview import heads_from, untrained_head
+from invertory.generators.stylegan2_layers import Hooks
 
 HEAD = Path(__file__).resolve().parents[3] / "resources/bundled/mobile_stylegan_preview.safetensors"
 
@@ -176,3 +178,59 @@ def test_a_resolution_without_head_is_refused(small: MobileStyleGAN) -> None:
 def test_tensors_of_other_sizes_are_refused(small: MobileStyleGAN, config: dict[str, Any]) -> None:
     with pytest.raises(ArchitectureError, match=r"expected \[4, 13\], got \[4, 12\]"):
         MobileStyleGAN.load(small.state_dict(), config)
+
+
+def test_a_hook_after_a_convolution_sees_every_level_with_its_w(small: MobileStyleGAN) -> None:
+    seen: dict[str, tuple[list[int], Tensor]] = {}
+
+    def noting(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+        def note(x: Tensor, w: Tensor) -> Tensor:
+            seen[name] = (list(x.shape), w)
+            return x
+
+        return note
+
+    names = ("b4.conv1", *(f"b{px}.conv{k}" for px in (8, 16) for k in range(2)))
+    w_plus = latents(small, 2)
+    hooks = Hooks(after_conv={name: noting(name) for name in names})
+    made = small.synthesis(w_plus, hooks=hooks)
+    assert tuple(seen) == names
+    rows = dict(zip(names, (0, 2, 3, 5, 6), strict=True))
+    for name, (shape, w) in seen.items():
+        channels, px = small.feature_shapes[name.split(".")[0]]
+        assert shape == [2, channels, px, px]
+        assert torch.equal(w, w_plus[:, rows[name]])
+    # what a hook leaves as it is differs by when the bias is added alone
+    torch.testing.assert_close(made, small.synthesis(w_plus), rtol=1e-4, atol=1e-4)
+
+
+def test_a_hook_after_a_convolution_comes_before_noise_bias_and_activation(
+    small: MobileStyleGAN,
+) -> None:
+    hooks = Hooks(after_conv={"b16.conv1": lambda x, _: torch.zeros_like(x)})
+    found = small.features(latents(small), ("b16",), hooks)["b16"]
+    conv = small.blocks[1].conv2
+    expected = leaky_relu(conv.bias[:, None, None] + conv.noise, 0.2)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_hooks_reach_a_preview_and_leave_what_they_gave_back(small: MobileStyleGAN) -> None:
+    generator = MobileStyleGAN.load(small.state_dict(), small.config)
+    generator.attach_preview(untrained_head(generator, 8))
+    kept = torch.ones(1, 16, 8, 8)
+    hooks = Hooks(after_conv={"b8.conv0": lambda x, _: kept})
+    w_plus = latents(generator)
+    moved = generator.preview(w_plus, 8, hooks=hooks)
+    assert not torch.allclose(moved, generator.preview(w_plus, 8))
+    assert torch.equal(kept, torch.ones(1, 16, 8, 8))  # nothing is written into it
+
+
+def test_layouts_agree_and_gradients_keep_theirs() -> None:
+    x = torch.randn(2, 16, 4, 6, generator=torch.Generator().manual_seed(3))
+    last = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    assert torch.equal(inverse_haar(last), inverse_haar(x))
+    assert torch.equal(first_channels(last, 3), first_channels(x, 3))
+    for made in (inverse_haar(last), first_channels(last, 3)):
+        assert made.is_contiguous(memory_format=torch.channels_last) or made.shape[1] == 3
+        (slope,) = torch.autograd.grad(made.square().sum(), last)
+        assert is_channels_last(slope)

@@ -1,0 +1,118 @@
+"""Segments of photographed faces, from the outlines of a mesh of landmarks.
+
+A parser of photographs is trained on masks drawn by hand, whose licences forbid most uses. Which
+pixels are a face's skin, brows, eyes and mouth also follows from MediaPipe's FaceLandmarker, whose
+478 points are Apache-2.0: each outline of its mesh is filled (Kartynnik et al., "Real-time Facial
+Surface Geometry from Monocular Video on Mobile GPUs", 2019, https://arxiv.org/abs/1907.06724).
+
+All that lies beside the mesh is `background`: also hair, ears, neck and clothes. What covers a
+face counts as the face, since the mesh goes on behind it.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from invertory.images import to_uint8
+from invertory.landmarks import FaceLandmarker, read_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from invertory.alignment import Points
+    from invertory.images import Pixels
+
+SEGMENTS: Final = ("background", "skin", "brows", "eyes", "mouth")
+
+# Rings of the mesh's indices, left and right as in the picture.
+OVAL: Final = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+LEFT_BROW: Final = (46, 53, 52, 65, 55, 107, 66, 105, 63, 70)
+RIGHT_BROW: Final = (276, 283, 282, 295, 285, 336, 296, 334, 293, 300)
+LEFT_LIDS: Final = (
+    33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246,
+)  # fmt: skip
+RIGHT_LIDS: Final = (
+    263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466,
+)  # fmt: skip
+LIPS: Final = (
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
+)  # fmt: skip
+# In the order in which they are filled: what comes later lies on top.
+OUTLINES: Final = (
+    ("skin", OVAL),
+    ("brows", LEFT_BROW),
+    ("brows", RIGHT_BROW),
+    ("eyes", LEFT_LIDS),
+    ("eyes", RIGHT_LIDS),
+    ("mouth", LIPS),
+)
+_FRACTION_BITS: Final = 4  # of a vertex's coordinates as OpenCV takes them
+
+
+class MeshParser(nn.Module):
+    """A parser of photographs; it has no tensors, and nothing is trained.
+
+    MediaPipe runs on the CPU and is opened for each call, so that nothing has to be closed.
+    """
+
+    segments = SEGMENTS
+
+    def __init__(self, face_landmarker: bytes | Path) -> None:
+        """`face_landmarker`: MediaPipe's face_landmarker.task, the file or its bytes."""
+        super().__init__()
+        self._weights = _checked(face_landmarker)
+
+    @torch.no_grad()
+    def segment(self, x: Tensor) -> Tensor:
+        """Pictures x [N, 3, H, W] in [-1, 1] => index into `segments`, uint8 [N, H, W].
+
+        A picture without a face is all background; of several faces the most certain counts.
+        """
+        pictures = to_uint8(x.detach().float().nan_to_num(0.0).clamp(-1, 1))
+        landmarker = FaceLandmarker(self._weights)
+        try:
+            found = [_segmented(landmarker.meshes(picture), picture) for picture in pictures]
+        finally:
+            landmarker.close()
+        return torch.from_numpy(np.stack(found)).to(x.device)
+
+
+def filled(mesh: Points, shape: tuple[int, int]) -> Pixels:
+    """mesh [478, 2] (x, y) of pixels' centres => index into SEGMENTS, uint8 [H, W]."""
+    found = np.zeros(shape, np.uint8)
+    for name, ring in OUTLINES:
+        vertices = np.rint(mesh[list(ring)] * 2**_FRACTION_BITS).astype(np.int32)
+        cv2.fillPoly(found, [vertices], SEGMENTS.index(name), shift=_FRACTION_BITS)
+    return found
+
+
+def _segmented(meshes: list[Points], picture: Pixels) -> Pixels:
+    shape = picture.shape[:2]
+    return filled(meshes[0], shape) if meshes else np.zeros(shape, np.uint8)
+
+
+def _checked(weights: bytes | Path) -> bytes:
+    """The bundle's bytes."""
+    if isinstance(weights, Path) and not weights.is_file():
+        raise FileNotFoundError(
+            f"expected MediaPipe's face_landmarker.task at {weights}, got no file: correct the "
+            "path, or say parser: auto, which fetches it"
+        )
+    data = read_weights(weights)
+    if not zipfile.is_zipfile(BytesIO(data)):
+        raise ValueError(
+            f"expected MediaPipe's face_landmarker.task, a zip, got {len(data)} bytes of another "
+            "kind: name that file, or say parser: auto"
+        )
+    return data
