@@ -23,53 +23,19 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, linear
 
 from invertory.checkpoints.strict import load_strictly
 from invertory.encoders import ir_se
 from invertory.encoders.layers import Block, Stem, check_sizes, sized
+from invertory.encoders.pyramid_layers import Style, upsampled_sum
 
 Backbone = Literal["ir_se50", "small"]
 Heads = Literal["psp", "e4e"]
 Taps = Literal["pyramid", "coarsest"]
 
 MIDDLE, FINE = 3, 7  # the first style that is read off the map of 1/8, of 1/4 of the side
-SLOPE = 0.01  # of the heads' LeakyReLU
 SMALL_WIDTHS = (32, 64, 96, 128, 128)  # at the picture's side, 1/2, 1/4, 1/8 and 1/16 of it
 SMALL_STYLE = 32
-
-
-class EqualLinear(nn.Module):
-    """A linear layer whose learning rate is equalised."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(0.1 * torch.randn(outputs, inputs))  # starts near the mean
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.scale = 1 / inputs**0.5
-
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight * self.scale, self.bias)
-
-
-class Style(nn.Module):
-    """map2style: [N, inputs, size, size] => [N, w_dim], by halving down to one place."""
-
-    def __init__(self, inputs: int, width: int, w_dim: int, size_px: int) -> None:
-        super().__init__()
-        widths = [inputs, *[width] * max(size_px.bit_length() - 1, 1)]
-        layers: list[nn.Module] = []
-        for i, o in itertools.pairwise(widths):
-            convolution = nn.Conv2d(i, o, 3, 2, padding=1)
-            # torch's own start would halve the signal in each of up to six layers
-            nn.init.kaiming_normal_(convolution.weight, SLOPE)
-            layers += [convolution, nn.LeakyReLU(SLOPE)]
-        self.convs = nn.Sequential(*layers)
-        self.linear = EqualLinear(width, w_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        style: Tensor = self.linear(self.convs(x).flatten(1))
-        return style
 
 
 class PyramidEncoder(nn.Module):
@@ -95,10 +61,16 @@ class PyramidEncoder(nn.Module):
         input_channels: Literal[3, 6] = 3,
         widths: Sequence[int] = (),
         style_width: int = 0,
+        pyramid_width: int = 0,
+        num_styles: int = 0,
         reduction: int = 16,
     ) -> None:
         """`widths`: of the backbone's stages; none: the usual ones. `style_width`: of the heads'
         maps; 0: w_dim as published, for `small` 32. `reduction`: of IR-SE's excitations.
+
+        Two are ours, for small files: `pyramid_width`, channels of the maps that the heads see, 0:
+        the last stage's; `num_styles`, heads, the last of which speaks for all rows from its own
+        on, 0: one a row.
         """
         super().__init__()
         check_sizes(resolution, num_ws, w_dim)
@@ -109,11 +81,15 @@ class PyramidEncoder(nn.Module):
         is_small = backbone == "small"
         self.widths = tuple(widths) or (SMALL_WIDTHS if is_small else ir_se.WIDTHS)
         self.style_width = style_width or (SMALL_STYLE if is_small else w_dim)
+        self.pyramid_width, self.num_styles = pyramid_width, num_styles
         self._build_trunk()
-        top = self.widths[-1]
+        top = pyramid_width or self.widths[-1]
         self.styles = nn.ModuleList(
-            Style(top, self.style_width, w_dim, self._style_px(i)) for i in range(num_ws)
+            Style(top, self.style_width, w_dim, self._style_px(i))
+            for i in range(min(num_styles or num_ws, num_ws))
         )
+        if pyramid_width:
+            self.toplayer = nn.Conv2d(self.widths[-1], top, 1)
         if taps == "pyramid":
             self.latlayer1 = nn.Conv2d(self.widths[-2], top, 1)
             self.latlayer2 = nn.Conv2d(self.widths[-3], top, 1)
@@ -142,7 +118,8 @@ class PyramidEncoder(nn.Module):
     def config(self) -> dict[str, Any]:
         """The arguments of the constructor; JSON-able."""
         names = ("resolution", "num_ws", "w_dim", "backbone", "heads", "taps", "input_channels")
-        told = {name: getattr(self, name) for name in (*names, "style_width", "reduction")}
+        sizes = ("style_width", "pyramid_width", "num_styles", "reduction")
+        told = {name: getattr(self, name) for name in (*names, *sizes)}
         return told | {"widths": list(self.widths)}
 
     def forward(self, x: Tensor, *, num_deltas: int | None = None) -> Tensor:
@@ -181,12 +158,14 @@ class PyramidEncoder(nn.Module):
         """What the heads say, [N, num_ws, w_dim] float32."""
         limit = self.num_ws if num_deltas is None or self.heads == "psp" else num_deltas + 1
         fine, middle, coarse = self.maps(x)
+        coarse = self.toplayer(coarse) if self.pyramid_width else coarse
         levels = [coarse]
         if self.taps == "pyramid" and limit > MIDDLE:
             levels.append(upsampled_sum(coarse, self.latlayer1(middle)))
         if self.taps == "pyramid" and limit > FINE:
             levels.append(upsampled_sum(levels[1], self.latlayer2(fine)))
         told = [style(levels[self._level(i)]) for i, style in enumerate(self.styles) if i < limit]
+        told += [told[-1]] * (limit - len(told))  # rows that share the last head
         told += [torch.zeros_like(told[0])] * (self.num_ws - len(told))
         styles = torch.stack(told, 1).float()
         if self.heads == "psp":
@@ -256,11 +235,6 @@ class PyramidEncoder(nn.Module):
         if average_picture is not None:
             added["average_picture"] = sized(average_picture[None], encoder.resolution)[0]
         return cls.load({**tensors, **added}, config)
-
-
-def upsampled_sum(x: Tensor, y: Tensor) -> Tensor:
-    """x [N, C, h, w] brought to the size of y [N, C, H, W], and y: bilinear, corners aligned."""
-    return interpolate(x, size=y.shape[2:], mode="bilinear", align_corners=True) + y
 
 
 def _check(

@@ -23,7 +23,9 @@ from torch import Tensor
 from invertory.encoders.pyramid import Heads
 from invertory.training.adversarial import discriminator_loss, generator_loss
 from invertory.training.latent_discriminator import CodePool, LatentDiscriminator
-from invertory.training.pyramid_encoders import Goal, PyramidEncoderConfig, PyramidEncoderTraining
+from invertory.training.pyramid_config import PyramidEncoderConfig
+from invertory.training.pyramid_encoders import Goal, PyramidEncoderTraining
+from invertory.training.run import Composed
 from invertory.training.supervised import seeded
 
 _REAL, _ROWS, _POOL = 2, 3, 4  # streams of draws
@@ -48,7 +50,7 @@ class E4EConfig(PyramidEncoderConfig):
 Config = TypeVar("Config", bound=E4EConfig)
 
 
-class LatentJudge:
+class LatentJudge(Composed):
     """The discriminator of latents with its optimiser and pools."""
 
     def __init__(self, config: E4EConfig, w_mean: Tensor, w_scale: Tensor) -> None:
@@ -80,13 +82,6 @@ class LatentJudge:
         torch.autograd.backward(total)
         self._optimiser.step()
         return losses
-
-    def state_dict(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
 
     def _parts(self) -> dict[str, Any]:
         return {"network": self.network, "optimiser": self._optimiser, **self._pools}
@@ -122,7 +117,7 @@ class E4ETraining(PyramidEncoderTraining[Config]):
     def _accumulate(self, goal: Goal, step: int) -> dict[str, Tensor]:
         num_deltas = self.num_deltas(step)
         with self.compute.autocast():
-            codes = self._encoder.network(goal.pictures, num_deltas=num_deltas)
+            codes = self._encoder.network(goal.seen, num_deltas=num_deltas)
         losses, _ = self._losses(codes, goal)
         losses |= self._latent_losses(codes, num_deltas)
         torch.autograd.backward(self._total(losses))

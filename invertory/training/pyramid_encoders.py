@@ -5,59 +5,43 @@ ReStyle add is in `e4e` and `restyle`. As in the code distances are means, an id
 minus the cosine of two embeddings (ArcFace's there; of whichever classifier is passed in here), and
 the w-norm is that of the whole offset from the mean latent.
 
-Two things are ours. The published optimiser, Ranger (RAdam and Lookahead), is not in torch: we have
-AdamW with a warm-up, which is what RAdam's rectification does, and keep an average of the weights,
-which does Lookahead's part. The heads speak in deviations of the generator's w.
+Three things are ours. The published optimiser, Ranger (RAdam and Lookahead), is not in torch: we
+have AdamW with a warm-up, which is what RAdam's rectification does, and keep an average of the
+weights, which does Lookahead's part. The heads speak in deviations of the generator's w. And for
+training on few cores, off unless set: losses on pictures of `image_px`, on the first
+`image_pictures` of a batch alone; for the others of a batch of pairs the distance to the latents
+that made them (`latent_weight`, see `known_latents`); pictures altered as photographs differ, and
+grain (`alter`, `grain`, see `photographic`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity
 
-from invertory.encoders.pyramid import Backbone, Heads, PyramidEncoder, Taps
+from invertory.encoders.pyramid import Heads, PyramidEncoder, Taps
 from invertory.training.compute import Compute, Pictures, batch_rows
-from invertory.training.reconstruction import mean_psnr_db, render, sheet_of
+from invertory.training.known_latents import KnownLatents
+from invertory.training.likeness import PART, alike, likeness
+from invertory.training.photographic import altered, grained
+from invertory.training.pyramid_config import PyramidEncoderConfig
+from invertory.training.reconstruction import render, sheet_of, shrink
 from invertory.training.supervised import Supervised, seeded
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from invertory.classifier import AttributeClassifier
     from invertory.generators import Generator
     from invertory.images import Pixels
     from invertory.perceptual import Perceptual
 
 NUM_SHOWN = 8  # pictures of a sheet
-PART = 32  # pictures of one pass in evaluation
-_MIRROR, _STATISTICS = 0, 1  # streams of draws
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PyramidEncoderConfig:
-    """Settings of a run of pSp's trainer; weights are the paper's for faces."""
-
-    images: int = 800_000
-    batch_size: int = 8
-    learning_rate: float = 1e-4
-    warm_up: float = 0.02  # share of `images` over which the rate rises
-    weight_decay: float = 0.0
-    half_life_images: float = 1_000
-    mse_weight: float = 1.0
-    perceptual_weight: float = 0.8
-    identity_weight: float = 0.1  # without a classifier there is no such loss
-    w_norm_weight: float = 0.0  # 0.005 for other things than faces
-    mirror: bool = True
-    held_out: int = 256  # the last pictures
-    backbone: Backbone = "small"
-    resolution: int = 0  # px that the encoder sees; 0: the pictures', 16 at the least
-    widths: tuple[int, ...] = ()  # none: the backbone's usual ones
-    style_width: int = 0  # 0: the backbone's usual one
-    w_samples: int = 4096  # for mean and deviation of w
-    seed: int = 0
+_MIRROR, _STATISTICS, _ALTER, _GRAIN = 0, 1, 5, 6  # streams of draws
 
 
 Config = TypeVar("Config", bound=PyramidEncoderConfig)
@@ -65,16 +49,19 @@ Config = TypeVar("Config", bound=PyramidEncoderConfig)
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A batch, and what the losses compare of it."""
+    """A batch, and what the losses compare of its first N pictures."""
 
-    pictures: Tensor  # [N, 3, H, H] in [-1, 1]
+    seen: Tensor  # [M, 3, H, H], what the encoder sees
+    pictures: Tensor  # [N, 3, image_px, image_px] in [-1, 1]
     features: list[Tensor]
     embedding: Tensor | None
+    rows: Tensor  # [M] int64, of the training set
 
 
 class PyramidEncoderTraining(Generic[Config]):
     """`Training` of a `PyramidEncoder` on uint8 pictures [N, H, H, 3] no finer than the generator's
-    own. `encoder`, if given, is one whose maps are a start (see `PyramidEncoder.adopt`).
+    own. `encoder`, if given, is one whose maps are a start (see `PyramidEncoder.adopt`); `w_plus`
+    [N, num_ws, w_dim] are the latents that made the pictures, where they are known.
     """
 
     name = "psp"
@@ -92,9 +79,13 @@ class PyramidEncoderTraining(Generic[Config]):
         *,
         classifier: AttributeClassifier | None = None,
         encoder: nn.Module | None = None,
+        w_plus: np.ndarray | None = None,
     ) -> None:
         self.generator, self.perceptual, self.classifier = generator, perceptual, classifier
         self.config, self.compute = config, compute or Compute()
+        if self.compute.precision == "bf16":
+            for frozen in (generator, perceptual):  # half the time of a step is else for layouts
+                self.compute.place(cast(nn.Module, frozen))
         self._num = len(pictures) - config.held_out
         if self._num < config.batch_size or pictures.shape[1] > generator.resolution:
             raise ValueError(
@@ -108,6 +99,9 @@ class PyramidEncoderTraining(Generic[Config]):
         if encoder is not None:
             network.adopt(encoder.state_dict())
         self._encoder = Supervised(network, config, self.compute)
+        self._known = None
+        if config.latent_weight:
+            self._known = KnownLatents.of(generator, w_plus, self.w_scale)
 
     @property
     def batch_size(self) -> int:
@@ -122,64 +116,78 @@ class PyramidEncoderTraining(Generic[Config]):
             "perceptual": config.perceptual_weight,
             "identity": config.identity_weight if self.classifier else 0.0,
             "w_norm": config.w_norm_weight,
+            "latent": config.latent_weight,
         }
 
     def step(self, step: int) -> dict[str, Tensor]:
         """One batch of pictures."""
         self._encoder.clear()
-        losses = self._accumulate(self._goal(self._batch(step)), step)
+        losses = self._accumulate(self._goal(*self._batch(step)), step)
         self._encoder.advance(step)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _accumulate(self, goal: Goal, step: int) -> dict[str, Tensor]:
         """The losses of one batch, their gradients added to the encoder's."""
         with self.compute.autocast():
-            codes = self._encoder.network(goal.pictures)
+            codes = self._encoder.network(goal.seen)
         losses, _ = self._losses(codes, goal)
         torch.autograd.backward(self._total(losses))
         return losses
 
     def _losses(self, codes: Tensor, goal: Goal) -> tuple[dict[str, Tensor], Tensor]:
         """Codes [N, num_ws, w_dim] => losses that have a weight, and the pictures made."""
-        weights = self.weights
+        weights, num = self.weights, len(goal.pictures)
         with self.compute.autocast():
-            made = render(self.generator, codes, goal.pictures.shape[-1])
+            made = render(self.generator, codes[:num], goal.pictures.shape[-1])
             losses = {"mse": (made.float() - goal.pictures).square().mean()}
             if weights["perceptual"]:
                 features = self.perceptual.features(made)
                 losses["perceptual"] = self.perceptual.distance(features, goal.features).mean()
             if goal.embedding is not None:
-                losses["identity"] = 1 - self._likeness(made, goal.embedding).mean()
+                assert self.classifier is not None
+                losses["identity"] = 1 - likeness(self.classifier, made, goal.embedding).mean()
         if weights["w_norm"]:
             losses["w_norm"] = (codes - self.w_mean).flatten(1).norm(dim=1).mean()
+        if self._known is not None:
+            others = slice(num if num < len(codes) else 0, None)
+            losses["latent"] = self._known.error(codes[others], goal.rows[others])
         return losses, made
 
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
         weights = self.weights
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
-    def _likeness(self, made: Tensor, embedding: Tensor) -> Tensor:
-        """Cosines of embeddings, [N]."""
-        assert self.classifier is not None
-        return cosine_similarity(self.classifier.embedding(made).float(), embedding, dim=1)
-
     @torch.no_grad()
-    def _goal(self, real: Tensor) -> Goal:
+    def _goal(self, seen: Tensor, real: Tensor, rows: Tensor) -> Goal:
         weights = self.weights
         with self.compute.autocast():
             features = self.perceptual.features(real) if weights["perceptual"] else []
             has_identity = self.classifier is not None and weights["identity"] > 0
             embedding = self.classifier.embedding(real).float() if has_identity else None  # type: ignore[union-attr]
-        return Goal(real, features, embedding)
+        return Goal(seen, real, features, embedding, rows)
 
-    def _batch(self, step: int) -> Tensor:
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What the encoder sees, the pictures to be made of its first ones, and the rows."""
         config = self.config
-        real = self._real[batch_rows(self._num, self.batch_size, seed=config.seed, step=step)]
-        if not config.mirror:
-            return real
-        rng = self.compute.rng(config.seed, step, _MIRROR)
-        is_turned = torch.rand(len(real), 1, 1, 1, generator=rng, device=real.device) < 0.5
-        return torch.where(is_turned, real.flip(3), real)
+        rows = batch_rows(self._num, self.batch_size, seed=config.seed, step=step)
+        seen = self._real[rows]
+        few = slice(config.image_pictures or len(seen))
+        if config.mirror:
+            rng = self.compute.rng(config.seed, step, _MIRROR)
+            is_turned = torch.rand(len(seen), 1, 1, 1, generator=rng, device=seen.device) < 0.5
+            seen = torch.where(is_turned, seen.flip(3), seen)
+        if config.alter:
+            rng = self.compute.rng(config.seed, step, _ALTER)
+            seen = torch.cat([altered(seen[few], config.alter, rng), seen[few.stop :]])
+        real = shrink(seen[few], self._image_px)
+        if config.grain:
+            seen = grained(seen, config.grain, self.compute.rng(config.seed, step, _GRAIN))
+        return seen, real, rows
+
+    @property
+    def _image_px(self) -> int:
+        """At which pictures are compared."""
+        return self.config.image_px or self._real.size_px
 
     def inverted(self, pictures: Tensor) -> Tensor:
         """pictures [N, 3, H, H] => what the average encoder says, [N, num_ws, w_dim]."""
@@ -190,23 +198,12 @@ class PyramidEncoderTraining(Generic[Config]):
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Of pictures held out and what their codes give: mean over pictures."""
-        real = self._real[torch.arange(self._num, len(self._real))]
+        real = self._real[self._held_out()]
         codes = torch.cat([self.inverted(part) for part in torch.split(real, PART)])
-        return self._alike(real, self._drawn(codes)) | self._told_of(codes)
-
-    def _alike(self, real: Tensor, made: Tensor) -> dict[str, float]:
-        features = self.perceptual.features
-        pairs = list(zip(torch.split(real, PART), torch.split(made, PART), strict=True))
-        distances = [self.perceptual.distance(features(a), features(b)) for a, b in pairs]
-        told = {
-            "mse": float((real - made).square().mean()),
-            "psnr_db": mean_psnr_db(real, made),
-            f"perceptual_{self.perceptual.name}": float(torch.cat(distances).mean()),
-        }
-        if self.classifier is not None:
-            embedding = self.classifier.embedding
-            found = [self._likeness(b, embedding(a)) for a, b in pairs]
-            told["identity"] = float(torch.cat(found).mean())
+        pairs = shrink(real, self._image_px), self._drawn(codes)
+        told = alike(*pairs, self.perceptual, self.classifier) | self._told_of(codes)
+        if self._known is not None:
+            told["latent_error"] = float(self._known.error(codes, self._held_out()))
         return told
 
     def _told_of(self, codes: Tensor) -> dict[str, float]:
@@ -215,17 +212,20 @@ class PyramidEncoderTraining(Generic[Config]):
 
     @torch.no_grad()
     def _drawn(self, codes: Tensor) -> Tensor:
-        """Codes => pictures of the training's size in [-1, 1]."""
+        """Codes => pictures of the size that is compared, in [-1, 1]."""
         made = []
         for part in torch.split(codes, PART):
             with self.compute.autocast():
-                made.append(render(self.generator, part, self._real.size_px).float())
+                made.append(render(self.generator, part, self._image_px).float())
         return torch.cat(made).clamp(-1, 1)
+
+    def _held_out(self) -> Tensor:
+        return torch.arange(self._num, len(self._real))
 
     @torch.no_grad()
     def sheet(self) -> Tensor:
         """Held-out pictures above, those of their codes below."""
-        shown = self._real[torch.arange(self._num, min(self._num + NUM_SHOWN, len(self._real)))]
+        shown = self._real[self._held_out()[:NUM_SHOWN]]
         return sheet_of(shown, self._drawn(self.inverted(shown)))
 
     def state_dict(self) -> dict[str, Any]:
@@ -249,6 +249,8 @@ class PyramidEncoderTraining(Generic[Config]):
             input_channels=self.input_channels,  # type: ignore[arg-type]
             widths=config.widths,
             style_width=config.style_width,
+            pyramid_width=config.pyramid_width,
+            num_styles=config.num_styles,
         )
 
     @torch.no_grad()

@@ -17,7 +17,8 @@ from torch import Tensor
 from invertory.encoders.pyramid import Heads, Taps
 from invertory.inversion.restyle import refined
 from invertory.training.e4e import E4EConfig, E4ETraining
-from invertory.training.pyramid_encoders import PART, Goal
+from invertory.training.likeness import PART
+from invertory.training.pyramid_encoders import Goal
 from invertory.training.reconstruction import render
 
 
@@ -39,6 +40,7 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
+        _check(self.config)
         average = self._drawn(self._mean(1))[0]
         for network in (self._encoder.network, self._encoder.average):
             network.set_average(average)
@@ -103,3 +105,14 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
     def _average(self, num: int) -> Tensor:
         """Its picture, [num, 3, resolution, resolution]."""
         return self._encoder.network.average_picture.expand(num, -1, -1, -1)
+
+
+def _check(config: ReStyleConfig) -> None:
+    """Each iteration sees the whole batch beside what was made of it, at one size."""
+    names = ("image_px", "image_pictures", "latent_weight", "alter", "grain")
+    given = [name for name in names if getattr(config, name)]
+    if given:
+        raise ValueError(
+            f"expected none of {', '.join(names)} for ReStyle, got {', '.join(given)}: leave them "
+            "out, they are for psp and e4e"
+        )

@@ -157,3 +157,27 @@ def test_the_portraits_encoders_fit_into_their_share() -> None:
         for taps, channels in (("pyramid", 3), ("coarsest", 6)):
             encoder = PyramidEncoder(**sizes, taps=taps, input_channels=channels)  # type: ignore[arg-type]
             assert sum(2 * t.numel() for t in encoder.state_dict().values()) < 2.6e6
+
+
+@pytest.mark.parametrize("taps", ["pyramid", "coarsest"])
+def test_rows_beyond_the_heads_go_by_the_last(taps: str) -> None:
+    encoder, x = made(SMALL, num_styles=4, pyramid_width=6, taps=taps), pictures(2)
+    whole = encoder(x)
+    assert whole.shape == (2, 9, 6)
+    assert len(encoder.styles) == 4
+    torch.testing.assert_close(whole[:, 4:], whole[:, 3:4].expand(-1, 5, -1))
+    assert not torch.equal(whole[:, 2], whole[:, 3])
+    some = encoder(x, num_deltas=6)
+    torch.testing.assert_close(some[:, :7], whole[:, :7])
+    torch.testing.assert_close(some[:, 7:], whole[:, :1].expand(-1, 2, -1))
+
+
+def test_narrow_maps_cost_less_and_are_told() -> None:
+    wide, narrow = made(SMALL), made(SMALL, pyramid_width=2)
+    assert narrow.latlayer1.weight.shape == (2, 8, 1, 1)
+    assert narrow.toplayer.weight.shape == (2, 8, 1, 1)
+    sizes = [sum(t.numel() for t in encoder.state_dict().values()) for encoder in (wide, narrow)]
+    assert sizes[1] < sizes[0]
+    again = build("pyramid_encoder", narrow.config, narrow.state_dict())
+    x = pictures(1)
+    assert torch.equal(again(x), narrow(x))

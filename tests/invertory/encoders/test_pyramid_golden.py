@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from invertory.encoders.pyramid import PyramidEncoder, upsampled_sum
+from invertory.encoders.pyramid import PyramidEncoder
+from invertory.encoders.pyramid_layers import upsampled_sum
 
 RELATIVE = 2e-5  # of the largest value
 STAGES = {"WTraining": 0, "Delta1Training": 1, "Delta4Training": 4, "Delta8Training": 8}

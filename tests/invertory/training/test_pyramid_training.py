@@ -21,7 +21,8 @@ from invertory.perceptual import PixelPyramid
 from invertory.training.e4e import E4EConfig, E4ETraining
 from invertory.training.latent_discriminator import CodePool, LatentDiscriminator
 from invertory.training.loop import NonFiniteError, train
-from invertory.training.pyramid_encoders import PyramidEncoderConfig, PyramidEncoderTraining
+from invertory.training.pyramid_config import PyramidEncoderConfig
+from invertory.training.pyramid_encoders import PyramidEncoderTraining
 from invertory.training.restyle import ReStyleConfig, ReStyleTraining
 from invertory.training.supervised import seeded
 
@@ -63,7 +64,9 @@ PICTURES = drawn()
 
 def made(kind: str, pictures: np.ndarray = PICTURES, **changes: Any) -> Any:
     training, config = KINDS[kind]
-    named = {name: changes.pop(name) for name in ("classifier", "encoder") if name in changes}
+    named = {
+        name: changes.pop(name) for name in ("classifier", "encoder", "w_plus") if name in changes
+    }
     return training(G, PixelPyramid(), pictures, config(**SMALL | changes), **named)
 
 
@@ -118,9 +121,10 @@ def test_losses_that_are_no_number_stop_and_keep_the_last_state(kind: str, tmp_p
 
 def test_losses_have_the_published_weights_and_forms() -> None:
     training = made("psp", classifier=Faces(), w_norm_weight=0.005)
-    expected = {"mse": 1.0, "perceptual": 0.8, "identity": 0.1, "w_norm": 0.005}
+    expected = {"mse": 1.0, "perceptual": 0.8, "identity": 0.1, "w_norm": 0.005, "latent": 0.0}
     assert training.weights == expected
-    goal = training._goal(training._real[torch.arange(4)])
+    rows = torch.arange(4)
+    goal = training._goal(training._real[rows], training._real[rows], rows)
     codes = G.w_avg.expand(4, G.num_ws, -1) + 0.5
     losses, shown = training._losses(codes, goal)
     assert losses["w_norm"].item() == pytest.approx(0.5 * (G.num_ws * G.w_dim) ** 0.5)
@@ -247,3 +251,64 @@ def test_configurations_are_told_apart() -> None:
     assert replace(E4EConfig(), seed=1) != E4EConfig()
     assert E4EConfig().delta_norm_weight == 2e-4
     assert (E4EConfig().adversarial_weight, E4EConfig().r1_gamma) == (0.1, 10)
+
+
+def known(num: int = 208) -> Any:
+    """The latents that `drawn` made its pictures of."""
+    w = G.mapping(torch.randn(num, G.z_dim, generator=torch.Generator().manual_seed(7)))
+    return w[:, None].expand(-1, G.num_ws, -1).half().numpy()
+
+
+FEW_CORES: dict[str, Any] = {
+    "image_px": 4,
+    "image_pictures": 4,
+    "latent_weight": 0.5,
+    "alter": 0.5,
+    "grain": 0.05,
+    "pyramid_width": 8,
+    "num_styles": 2,
+    "w_plus": known(),
+}
+
+
+@pytest.mark.parametrize("kind", ["psp", "e4e"])
+def test_what_saves_cores_learns_and_survives_a_kill(kind: str, tmp_path: Path) -> None:
+    training = made(kind, **FEW_CORES)
+    before = training.evaluate()
+    losses = [training.step(step) for step in range(80)]
+    after = training.evaluate()
+    assert after["latent_error"] < 0.9 * before["latent_error"]
+    assert after["psnr_db"] > before["psnr_db"] + 0.5
+    assert all("latent" in loss for loss in losses)
+    often = {"checkpoint_every": 16, "log_every": 16}
+    changes = FEW_CORES | {"images": 64}
+    whole = train(made(kind, **changes), tmp_path / "whole", images=64, log_every=16)
+    train(made(kind, **changes), tmp_path / "parts", images=32, **often)
+    parts = train(made(kind, **changes), tmp_path / "parts", images=64, **often)
+    tensors = [load_file(folder / f"{kind}.safetensors") for folder in (whole, parts)]
+    assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+
+
+def test_pictures_are_made_of_the_first_and_latents_compared_of_the_others() -> None:
+    training = made("psp", **FEW_CORES)
+    goal = training._goal(*training._batch(0))
+    assert goal.pictures.shape == (4, 3, 4, 4)
+    assert goal.seen.shape == (8, 3, 8, 8)
+    exact = torch.from_numpy(known())[goal.rows].float()
+    exact[:4] += 5  # which only the pictures see
+    losses, shown = training._losses(exact, goal)
+    assert len(shown) == 4
+    assert losses["latent"].item() < 1e-6
+    everywhere = made("psp", **FEW_CORES | {"image_pictures": 0})
+    losses, _ = everywhere._losses(exact, everywhere._goal(*everywhere._batch(0)))
+    assert losses["latent"].item() > 1
+
+
+def test_latents_that_nobody_knows_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match="train on pairs"):
+        made("e4e", latent_weight=0.1)
+
+
+def test_restyle_refuses_what_its_iterations_cannot_do() -> None:
+    with pytest.raises(ValueError, match="got image_px, grain"):
+        made("restyle", image_px=4, grain=0.1)
