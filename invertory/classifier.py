@@ -12,7 +12,7 @@ Its logits are calibrated by a temperature per attribute (`invertory/calibration
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.strict import arguments_of, load_strictly
 from invertory.images import to_tensor
 from invertory.scoring import BadScore
 
@@ -106,10 +106,7 @@ class AttributeClassifier(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """The arguments of the constructor; JSON-able."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self._config).items()
-        }
+        return arguments_of(self._config)
 
     @property
     def size_px(self) -> int:

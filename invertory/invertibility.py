@@ -8,7 +8,7 @@ trained on ImageNet; ours is the face parser's U-Net (see parsing.py), which may
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.strict import arguments_of, load_strictly
 from invertory.classifier import ResidualBlock, resized
 from invertory.parsing import Up
 
@@ -85,10 +85,7 @@ class InvertibilityPredictor(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """The arguments of the constructor; JSON-able."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self._config).items()
-        }
+        return arguments_of(self._config)
 
     @property
     def size_px(self) -> int:

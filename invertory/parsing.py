@@ -9,7 +9,7 @@ where the time goes, and sums have half the channels.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.strict import arguments_of, load_strictly
 from invertory.classifier import ResidualBlock, resized
 
 if TYPE_CHECKING:
@@ -81,10 +81,7 @@ class FaceParser(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """The arguments of the constructor; JSON-able."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self._config).items()
-        }
+        return arguments_of(self._config)
 
     @property
     def size_px(self) -> int:

@@ -79,11 +79,7 @@ class Lpips(nn.Module):
 
     def distance(self, fa: Sequence[Tensor], fb: Sequence[Tensor]) -> Tensor:
         """eq. 1: the sum over layers of the spatial mean of weighted squared differences."""
-        parts = [
-            (a.float() - b.float()).square().sum(1).mean((1, 2))
-            for a, b in zip(fa, fb, strict=True)
-        ]
-        return torch.stack(parts).sum(0)
+        return _squares(fa, fb)
 
 
 class FeatureDistance(nn.Module):
@@ -114,11 +110,7 @@ class FeatureDistance(nn.Module):
 
     def distance(self, fa: Sequence[Tensor], fb: Sequence[Tensor]) -> Tensor:
         """Features of two batches => [N], 0 for equal pictures, at most 4 a layer."""
-        parts = [
-            (a.float() - b.float()).square().sum(1).mean((1, 2))
-            for a, b in zip(fa, fb, strict=True)
-        ]
-        return torch.stack(parts).sum(0)
+        return _squares(fa, fb)
 
     def _resized(self, x: Tensor) -> Tensor:
         """To the network's size: area means down, bilinear up."""
@@ -201,6 +193,14 @@ def _taken(trunk: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in trunk:
         raise ValueError(f"expected the tensor {name} in the trunk, got {sorted(trunk)[:3]}...")
     return trunk[name].float().clone()
+
+
+def _squares(fa: Sequence[Tensor], fb: Sequence[Tensor]) -> Tensor:
+    """Maps of two batches, [N, C, h, w] each => squared differences [N], averaged over space."""
+    parts = [
+        (a.float() - b.float()).square().sum(1).mean((1, 2)) for a, b in zip(fa, fb, strict=True)
+    ]
+    return torch.stack(parts).sum(0)
 
 
 def _unit(tap: Tensor) -> Tensor:

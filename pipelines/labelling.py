@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from invertory.scoring import Scores
     from ops.label import Labels
     from pipelines.recipe import Recipe
-    from pipelines.recipe_parts import LabelScorer
+    from pipelines.recipe_attributes import LabelScorer
     from resources.models import ModelStore
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from pipelines.answering import USAGE, add_command, answer, complain, progress_of
 from pipelines.thumbnails import contact_sheet
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ PALETTE = (
 )  # fmt: skip
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_commands(commands: Any) -> None:
+    """`invertory portraits` with its options."""
+    command = add_command(commands, "portraits", _portraits, "draw a labelled collection of faces")
     command.add_argument("--num", type=int, default=64, help="how many (64)")
     command.add_argument("--size", type=int, default=128, help="side of a picture in px (128)")
     command.add_argument("--seed", type=int, default=0, help="portrait i is a function of it and i")
@@ -44,6 +47,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="the world: 'glasses=0.5', 'glasses|male=0.8', 'age_years=70', 'background=busy'",
     )  # fmt: skip
     command.add_argument("--out", type=Path, default=Path("portraits"), help="folder (portraits)")
+
+
+def _portraits(options: argparse.Namespace) -> int:
+    try:
+        found = write_collection(asked_for(options), options.out, progress_of(options))
+    except ValueError as error:
+        return complain(error, USAGE)
+    return answer(options, found, lambda _: print(f"{found['sheet']}\n{found['address']}"))
 
 
 def asked_for(options: argparse.Namespace) -> Portraits:

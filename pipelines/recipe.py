@@ -11,26 +11,22 @@ from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
+from pipelines.recipe_attributes import Attribute, Boundary
 from pipelines.recipe_checks import cross_check
+from pipelines.recipe_edits import Augmentation, Edit, Export
 from pipelines.recipe_errors import RecipeError, document_at, problems_of
 from pipelines.recipe_parts import (
     Alignment,
-    Attribute,
-    Augmentation,
-    Boundary,
     Checks,
     Collection,
-    Edit,
-    Export,
     GeneratorChoice,
     Limits,
-    Part,
     PerceptualChoice,
     Resources,
     Schedule,
     Sensor,
 )
-from pipelines.recipe_types import Name, Owner, Parameters
+from pipelines.recipe_types import Name, Owner, Parameters, Part
 from pipelines.recipe_words import default_methods, method_of
 from pipelines.yaml_lines import Document, Problem
 

@@ -1,50 +1,24 @@
-"""The parts of a recipe: every key a recipe may have, its type, range, unit and default."""
+"""The parts of a recipe about pictures, networks and runs: every key, its range, unit and default.
 
-from typing import Annotated, Any, ClassVar, Literal
+Those about attributes lie in recipe_attributes.py, those about edits in recipe_edits.py.
+"""
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-)
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipelines.recipe_types import (
     Device,
     Digest,
     Format,
-    Layers,
-    Name,
-    Names,
     Parameters,
+    Part,
     Pixels,
     Share,
     Uri,
     distinct,
-    empty_if_null,
     one_or_more,
 )
-
-
-def _imports(value: Any) -> bool:
-    return isinstance(value, ImportedBoundary) or (isinstance(value, dict) and "import" in value)
-
-
-class Part(BaseModel):
-    """Frozen, without coercion: `"12"` is no number and an unknown key is an error."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-        use_attribute_docstrings=True,
-    )
 
 
 class Collection(Part):
@@ -133,169 +107,6 @@ class PerceptualChoice(Part):
     The column of the table bears the name of what was measured."""
 
 
-class MediapipeScorer(Part):
-    """Scores of MediaPipe's face landmarker: blendshapes and head pose."""
-
-    TAGS: ClassVar = ("mediapipe",)
-    scorer: Literal["mediapipe"]
-    score: str | None = None
-    """MediaPipe's name of the score; null takes the name of the attribute."""
-
-
-class ClassifierScorer(Part):
-    """Probabilities of an attribute classifier of ours: one that is bundled, or trained here."""
-
-    TAGS: ClassVar = ("classifier",)
-    scorer: Literal["classifier"]
-    weights: Uri = "bundled://portraits_classifier"
-    """Address of the classifier, its card beside it."""
-    sha256: Digest | None = None
-    """Digest that the weights must have; null takes what the card says."""
-    score: str | None = None
-    """The classifier's name of the attribute; null takes the name here."""
-
-
-class LabelScorer(Part):
-    """A column of a table that comes with the collection; it says nothing of edited pictures."""
-
-    TAGS: ClassVar = ("labels",)
-    scorer: Literal["labels"]
-    uri: Uri | None = None
-    """Address of a CSV or Parquet file, or CelebA's .txt; null takes what a portraits:// collection
-    knows of its pictures."""
-    sha256: Digest | None = None
-    """Digest that the file must have."""
-    column: str | None = None
-    """Numbers or true and false; null takes the name of the attribute."""
-    key: str | None = None
-    """Column with the file names, or ends of paths; null takes one called file, file_name,
-    filename, image or image_id, or else the first."""
-
-
-class NetworkScorer(Part):
-    """A classifier of the user, as ONNX or TorchScript."""
-
-    TAGS: ClassVar = ("onnx", "torchscript")
-    scorer: Literal["onnx", "torchscript"]
-    uri: Uri
-    """Address of the file."""
-    sha256: Digest
-    """Digest that the file must have."""
-    size_px: Pixels = 224
-    """Side of the picture that the network takes."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Subtracted from RGB in [0, 1]; ImageNet's by default."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """What RGB in [0, 1] is divided by after that."""
-    output: int = Field(default=0, ge=0)
-    """Which of the network's outputs is the score, from 0."""
-    channels: Literal["rgb", "bgr"] = "rgb"
-    """Order of the channels that the network takes."""
-    activation: Literal["sigmoid", "softmax", "none"] = "none"
-    """What the outputs go through before one is taken."""
-
-
-class FittedBoundary(Part):
-    """A hyperplane between high and low scores (InterFaceGAN)."""
-
-    TAGS: ClassVar = ("fitted",)
-    fit: Literal["samples", "collection"] = "samples"
-    """On draws from the generator in W, or on the inverted crops of the collection."""
-    num_samples: int = Field(default=2000, ge=20, le=1_000_000)
-    """Draws to score; only for `samples`. All boundaries share the largest number asked for."""
-    solver: Literal["svc", "linear", "logistic"] = "svc"
-    """Support vectors as in the paper, a linear one for many rows, or logistic regression."""
-    selection: Literal["extremes", "threshold"] = "extremes"
-    """Fit on both ends of the scores, or on every row, labelled by the threshold."""
-    ratio: float = Field(default=0.02, gt=0, le=0.5)
-    """Share of the rows that is taken at either end; only for `extremes`."""
-    threshold: float | None = None
-    """Score from which a label is positive; null takes the middle of the scores' range."""
-    conditions: Names = ()
-    """Attributes whose normals are projected out of this one."""
-
-
-class ImportedBoundary(Part):
-    """A published boundary or direction."""
-
-    TAGS: ClassVar = ("imported",)
-    fit: ClassVar[Literal["import"]] = "import"
-    uri: Uri = Field(alias="import")
-    """Address of the file, such as directions/age.pt."""
-    component: int | None = Field(default=None, ge=0)
-    """Which direction, where the file has several."""
-    calibrate: Literal["samples", "collection"] | None = None
-    """Whose scores place the plane; null leaves a direction, enough for edits."""
-    num_samples: int = Field(default=2000, ge=20, le=1_000_000)
-    """Draws to score; only to calibrate on `samples`."""
-
-
-class Edit(Part):
-    """An attribute moved by one or more steps; an attribute has one edit."""
-
-    attribute: Name
-    """An attribute that has a boundary."""
-    steps: Annotated[tuple[float, ...], AfterValidator(distinct), Field(min_length=1)]
-    """Signed lengths along the unit normal; 3 is a strong edit in StyleGAN2's W."""
-    unit: Literal["distance", "spread"] = "distance"
-    """A step of 1 is a distance of 1 in W, or one standard deviation along the normal."""
-    mode: Literal["relative", "absolute"] = "relative"
-    """Steps from where the latent is, or to that distance from the boundary."""
-    layers: Layers = "all"
-    """Rows of W+ to move: `all`, or rows and ranges from 0, such as `0-3,8`."""
-
-
-class Augmentation(Part):
-    """Partners for fairness: the protected attribute flipped, the target kept."""
-
-    method: str
-    """Which of the recipe's methods gives the latents."""
-    target: Name
-    """What a classifier is to learn."""
-    protected: Name
-    """What it must not depend on."""
-    min_distance: float = Field(default=0.0, ge=0)
-    """How far beyond the protected boundary, in W, a partner lies at least; 0 is the paper's mirror
-    image, which moves a crop near the boundary too little to be seen."""
-    keep: Names = ()
-    """Further attributes whose normals are projected out of the move."""
-    threshold: dict[Name, float] = Field(default_factory=dict)
-    """Score from which an attribute's label is positive; by default its boundary's threshold."""
-
-
-class ExportImage(Part):
-    """Pictures of the exported set."""
-
-    size_px: Pixels | None = None
-    """Side; null keeps the size of the crops."""
-    format: Format = "jpeg"
-    """How they are stored."""
-
-
-class Export(Part):
-    """What the augmentation set is handed over as."""
-
-    formats: Annotated[
-        tuple[Literal["webdataset", "imagefolder", "parquet"], ...],
-        AfterValidator(distinct),
-        Field(min_length=1),
-    ] = ("webdataset", "imagefolder", "parquet")
-    """Any of the three; the same samples in each."""
-    counts: Annotated[
-        Annotated[Literal["balanced", "all"], Tag("named")]
-        | Annotated[
-            dict[Literal["both", "target", "protected", "neither"], Annotated[int, Field(ge=0)]],
-            Tag("cells"),
-        ],
-        Discriminator(lambda value: "cells" if isinstance(value, dict) else "named"),
-    ] = "balanced"
-    """`balanced`: the most for which all four groups (target x protected) are equal; `all`: every
-    pair there is; or a number for each group, named by what is positive in it: both, target,
-    protected, neither."""
-    image: ExportImage = Field(default_factory=lambda: ExportImage())
-    """Size and format of the pictures."""
-
-
 class Checks(Part):
     """Limits under which a table is trusted; a table that misses one holds back what follows."""
 
@@ -338,13 +149,3 @@ class Resources(Part):
     """How often a failed step is tried again."""
     cpu_slots: int = Field(default=1, ge=1)
     """Steps without a device that may run side by side."""
-
-
-Attribute = Annotated[
-    MediapipeScorer | ClassifierScorer | LabelScorer | NetworkScorer, Field(discriminator="scorer")
-]
-Boundary = Annotated[
-    Annotated[FittedBoundary, Tag("fitted")] | Annotated[ImportedBoundary, Tag("imported")],
-    Discriminator(lambda value: "imported" if _imports(value) else "fitted"),
-    BeforeValidator(empty_if_null),
-]

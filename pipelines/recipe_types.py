@@ -1,11 +1,11 @@
-"""The kinds of values in a recipe: names, addresses, digests, rows of W+ and their rules."""
+"""The kinds of values in a recipe: names, addresses, digests, rows of W+; and what a part is."""
 
 import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 _ROWS = r" *\d{1,3} *(- *\d{1,3} *)?"
@@ -85,3 +85,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Pixels = Annotated[int, Field(ge=8, le=8192)]
 Layers = Annotated[str, AfterValidator(_layers)]
 Device = Annotated[str, AfterValidator(_device)]
+
+
+class Part(BaseModel):
+    """Frozen, without coercion: `"12"` is no number and an unknown key is an error."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        use_attribute_docstrings=True,
+    )

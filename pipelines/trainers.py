@@ -1,4 +1,9 @@
-"""The trainers that a training may name: what each takes, needs and gives, and how it is built."""
+"""The trainers that a training may name: what each takes, needs and gives, and how it is built.
+
+One rule builds all of them. A trainer's class is called with keywords: `config` and `compute`, the
+networks by their kinds (None for one that was not given), and its data by the name in `data`.
+Where a class wants something else, `adapted` makes it of these.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from pipelines.recipe_words import field_types
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
     from invertory.training.compute import Compute
     from invertory.training.errors import Shown
     from invertory.training.invertibility import Inverted
-    from invertory.training.loop import Training
     from invertory.training.pairs import Pairs
-    from pipelines.trainings import TrainingSpec
+    from invertory.training.run import Training
+
+Arguments = dict[str, Any]
+PICTURES = ("images", "pairs", "images and pairs")  # kinds of data without labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,8 @@ class Work:
     settings: Any
     compute: Compute
     networks: Mapping[str, Any] = field(default_factory=dict)
-    portraits: Mapping[str, PortraitSet] = field(default_factory=dict)  # by the name of the set
+    # Of portraits, by name; else pictures alone: pairs, then images.
+    sets: Mapping[str, PortraitSet | np.ndarray] = field(default_factory=dict)
     images: np.ndarray | None = None  # uint8 [N, H, W, 3]
     pairs: Pairs | None = None
     inverted: Inverted | None = None  # what its networks made of the portraits before
@@ -44,7 +49,14 @@ class Work:
             return self.pairs.pictures
         if self.images is not None:
             return self.images
-        return next(iter(self.portraits.values())).pictures
+        from invertory.training.portrait_batches import pictures_of
+
+        return pictures_of(next(iter(self.sets.values())))
+
+    @property
+    def w_plus(self) -> np.ndarray | None:
+        """[N, num_ws, w_dim], the latents that made the pictures, where they are known."""
+        return self.pairs.w_plus if self.pairs is not None else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,23 +64,31 @@ class Trainer:
     """One of `TRAINERS`."""
 
     settings: str  # module:class, a frozen dataclass
-    build: Callable[[Work], Training]
+    training: str  # module:class, a `Training`
     gives: tuple[str, ...]  # kinds of networks, the one that matters first
     takes: tuple[str, ...] = ()  # kinds of data; none: it draws everything from its generator
+    data: str = ""  # pictures, sets, pairs or inverted: of `Work`, and what the class calls it
+    beside: tuple[str, ...] = ()  # more of it, by the same name there and in the class
     needs: tuple[str, ...] = ()  # kinds of other networks
     may_use: tuple[str, ...] = ()  # kinds that it does without
     mixes: bool = False  # takes several sets of portraits at once
     # What its networks make of its data before, in a folder that a later run goes on in.
     prepare: Callable[[Work, Path, Shown], Work] | None = None
+    adapted: Callable[[Arguments], Arguments] = dict
 
     @property
     def settings_class(self) -> type:
         """Imports torch."""
         return imported(self.settings)
 
-
-# What a training says elsewhere than in its settings, by the names that settings have for it.
-ELSEWHERE = {"images": "budget.images", "batch_size": "budget.batch_size", "shares": "data"}
+    def build(self, work: Work) -> Training:
+        """The trainer, ready for its first step."""
+        given = {kind: work.networks.get(kind) for kind in (*self.needs, *self.may_use)}
+        given |= {"config": work.settings, "compute": work.compute}
+        if self.data:
+            given |= {name: getattr(work, name) for name in (self.data, *self.beside)}
+        training: Training = imported(self.training)(**self.adapted(given))
+        return training
 
 
 def imported(address: str) -> Any:
@@ -77,124 +97,51 @@ def imported(address: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def settings_of(spec: TrainingSpec) -> Any:
-    """The settings of the spec's trainer, with its budget and the shares of its sets in them."""
-    settings_class = TRAINERS[spec.trainer].settings_class
-    portraits = spec.data.portraits if spec.data else None
-    told = {
-        "images": spec.budget.images,
-        "batch_size": spec.budget.batch_size,
-        "shares": tuple(one.share for one in portraits or ()),
-    }
-    known = field_types(settings_class)
-    filled = {name: value for name, value in told.items() if name in known and value}
-    return built(settings_class, {**spec.settings, **filled})
-
-
-def built(settings_class: type, given: Mapping[str, Any]) -> Any:
-    """A dataclass with what is given; within it, a dataclass's default with what is given there."""
-    return settings_class(**_values(settings_class, given))
-
-
-def _values(settings_class: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        one.name: _nested(one, given[one.name])
-        for one in dataclasses.fields(settings_class)
-        if one.name in given
-    }
-
-
-def _nested(one: dataclasses.Field[Any], value: Any) -> Any:
-    if not isinstance(value, Mapping) or one.default_factory is dataclasses.MISSING:
-        return value
-    default = one.default_factory()
-    is_settings = dataclasses.is_dataclass(default) and not isinstance(default, type)
-    return dataclasses.replace(default, **_values(type(default), value)) if is_settings else value
-
-
-def _stylegan2(work: Work) -> Training:
-    from invertory.training.stylegan2 import StyleGAN2Training
-
-    return StyleGAN2Training(
-        work.pictures, work.settings, work.compute, work.networks.get("classifier")
+def _labelled(module: str, name: str, kind: str) -> Trainer:
+    """Of labelled portraits: classes <name>Settings and <name>Training of its module."""
+    address = f"invertory.training.{module}:{name}"
+    return Trainer(
+        settings=f"{address}Settings",
+        training=f"{address}Training",
+        gives=(kind,),
+        takes=("portraits",),
+        data="sets",
+        mixes=True,
     )
-
-
-def _labelled(address: str, work: Work) -> Training:
-    """The trainer on labelled portraits at module:class."""
-    training: Training = imported(address)(work.settings, work.portraits, work.compute)
-    return training
-
-
-def _conventional_encoder(work: Work) -> Training:
-    from invertory.training.conventional_encoder import ConventionalEncoderTraining
-
-    networks = work.networks
-    assert work.pairs is not None  # the only data that it takes
-    return ConventionalEncoderTraining(
-        networks["generator"],
-        work.pairs,
-        work.settings,
-        networks.get("perceptual"),
-        work.compute,
-    )
-
-
-def _domain_guided_encoder(work: Work) -> Training:
-    from invertory.training.domain_guided_encoder import DomainGuidedEncoderTraining
-
-    networks = work.networks
-    return DomainGuidedEncoderTraining(
-        networks["generator"],
-        networks["discriminator"],
-        networks["encoder"],
-        networks["perceptual"],
-        work.pictures,
-        work.settings,
-        work.compute,
-    )
-
-
-def _invgan(work: Work) -> Training:
-    from invertory.training.invgan import InvGANTraining
-    from invertory.training.invgan_warm_start import WarmStart
-
-    given = work.networks
-    return InvGANTraining(
-        work.pictures,
-        work.settings,
-        work.compute,
-        given.get("classifier"),
-        WarmStart.of(given.get("generator"), given.get("discriminator")),
-    )
-
-
-def _pyramid_encoder(address: str, work: Work) -> Training:
-    """The trainer of pSp's family at module:class."""
-    networks = work.networks
-    training: Training = imported(address)(
-        networks["generator"],
-        networks["perceptual"],
-        work.pictures,
-        work.settings,
-        work.compute,
-        classifier=networks.get("classifier"),
-        encoder=networks.get("encoder"),
-    )
-    return training
 
 
 def _of_pyramid(module: str, name: str, kind: str) -> Trainer:
-    """A trainer of pSp's family: classes <name>Config and <name>Training of its module."""
+    """Of pSp's family: classes <name>Config and <name>Training of its module."""
     address = f"invertory.training.{module}:{name}"
     return Trainer(
         settings=f"{address}Config",
-        build=partial(_pyramid_encoder, f"{address}Training"),
+        training=f"{address}Training",
         gives=(kind,),
         takes=("portraits", "images", "pairs"),
+        data="pictures",
+        beside=("w_plus",),
         needs=("generator", "perceptual"),
         may_use=("classifier", "encoder"),
     )
+
+
+def _warm(given: Arguments) -> Arguments:
+    """Generator and discriminator are what InvGAN starts from."""
+    from invertory.training.invgan_warm_start import WarmStart
+
+    start = WarmStart.of(given.pop("generator"), given.pop("discriminator"))
+    return {**given, "warm_start": start}
+
+
+def _based(given: Arguments) -> Arguments:
+    """SAM's encoder starts as the one that is given."""
+    base = given.pop("encoder")
+    return {**given, "base": base}
+
+
+def _judging(given: Arguments) -> Arguments:
+    """The other networks have done their part in `_inverted`."""
+    return {name: given[name] for name in ("inverted", "parser", "config", "compute")}
 
 
 def _inverted(work: Work, folder: Path, shown: Shown) -> Work:
@@ -205,7 +152,7 @@ def _inverted(work: Work, folder: Path, shown: Shown) -> Work:
 
     settings, networks = work.settings, work.networks
     how = dataclasses.replace(settings.inverting, precision=work.compute.precision)
-    pictures, is_plain = picked(work.portraits, settings.shares, settings.num)
+    pictures, is_plain = picked(work.sets, settings.shares, settings.num)
     inverter = Inverter(networks["generator"], networks["encoder"], networks["perceptual"])
     found = Pictures(pictures, work.compute)
     errors = prepare_errors(inverter, found, folder, how, shown=shown)
@@ -213,118 +160,59 @@ def _inverted(work: Work, folder: Path, shown: Shown) -> Work:
     return dataclasses.replace(work, inverted=Inverted(pictures, errors, spaces, is_plain))
 
 
-def _invertibility(work: Work) -> Training:
-    from invertory.training.invertibility import InvertibilityTraining
-
-    assert work.inverted is not None  # prepared
-    return InvertibilityTraining(
-        work.inverted, work.settings, work.compute, work.networks.get("parser")
-    )
-
-
-def _linknet(work: Work) -> Training:
-    from invertory.training.linknet import LinkNetTraining
-
-    networks = work.networks
-    return LinkNetTraining(
-        networks["generator"], networks["classifier"], work.settings, work.compute
-    )
-
-
-def _sam_encoder(work: Work) -> Training:
-    from invertory.training.sam_encoder import SamEncoderTraining
-
-    networks = work.networks
-    return SamEncoderTraining(
-        networks["generator"],
-        networks["encoder"],
-        networks["perceptual"],
-        work.portraits,
-        work.settings,
-        work.compute,
-    )
-
-
-def _samm(work: Work) -> Training:
-    from invertory.training.samm import SammTraining
-
-    networks = work.networks
-    return SammTraining(
-        networks["generator"],
-        networks["encoder"],
-        networks["discriminator"],
-        networks["classifier"],
-        networks["perceptual"],
-        work.portraits,
-        work.settings,
-        work.compute,
-    )
-
-
 TRAINERS = {
     "stylegan2": Trainer(
         settings="invertory.training.stylegan2:StyleGAN2TrainingConfig",
-        build=_stylegan2,
+        training="invertory.training.stylegan2:StyleGAN2Training",
         gives=("generator", "discriminator", "encoder"),
         takes=("portraits", "images"),
+        data="pictures",
         may_use=("classifier",),
     ),
-    "classifier": Trainer(
-        settings="invertory.training.classifier:ClassifierSettings",
-        build=partial(_labelled, "invertory.training.classifier:ClassifierTraining"),
-        gives=("classifier",),
-        takes=("portraits",),
-        mixes=True,
-    ),
-    "parser": Trainer(
-        settings="invertory.training.parsing:ParserSettings",
-        build=partial(_labelled, "invertory.training.parsing:ParserTraining"),
-        gives=("parser",),
-        takes=("portraits",),
-        mixes=True,
-    ),
-    "landmarks": Trainer(
-        settings="invertory.training.landmarks:RegressorSettings",
-        build=partial(_labelled, "invertory.training.landmarks:RegressorTraining"),
-        gives=("landmarks",),
-        takes=("portraits",),
-        mixes=True,
-    ),
+    "classifier": _labelled("classifier", "Classifier", "classifier"),
+    "parser": _labelled("parsing", "Parser", "parser"),
+    "landmarks": _labelled("landmarks", "Regressor", "landmarks"),
     "conventional_encoder": Trainer(
         settings="invertory.training.conventional_encoder:ConventionalEncoderConfig",
-        build=_conventional_encoder,
+        training="invertory.training.conventional_encoder:ConventionalEncoderTraining",
         gives=("encoder",),
         takes=("pairs",),
+        data="pairs",
         needs=("generator",),
         may_use=("perceptual",),
     ),
     "domain_guided_encoder": Trainer(
         settings="invertory.training.domain_guided_encoder:DomainGuidedEncoderConfig",
-        build=_domain_guided_encoder,
+        training="invertory.training.domain_guided_encoder:DomainGuidedEncoderTraining",
         gives=("encoder",),
         takes=("portraits", "images"),
+        data="pictures",
         needs=("generator", "discriminator", "encoder", "perceptual"),
     ),
     "invgan": Trainer(
         settings="invertory.training.invgan_config:InvGANConfig",
-        build=_invgan,
+        training="invertory.training.invgan:InvGANTraining",
         gives=("generator", "invgan"),
         takes=("portraits", "images"),
+        data="pictures",
         may_use=("classifier", "discriminator", "generator"),
+        adapted=_warm,
     ),
     "invertibility": Trainer(
         settings="invertory.training.invertibility:InvertibilitySettings",
-        build=_invertibility,
+        training="invertory.training.invertibility:InvertibilityTraining",
         gives=("invertibility",),
-        takes=("portraits",),
+        takes=("portraits", *PICTURES),
+        data="inverted",
         needs=("generator", "encoder", "perceptual"),
         may_use=("parser",),
         mixes=True,
         prepare=_inverted,
+        adapted=_judging,
     ),
     "linknet": Trainer(
         settings="invertory.training.linknet:LinkNetConfig",
-        build=_linknet,
+        training="invertory.training.linknet:LinkNetTraining",
         gives=("linknet",),
         needs=("generator", "classifier"),
     ),
@@ -333,18 +221,22 @@ TRAINERS = {
     "restyle": _of_pyramid("restyle", "ReStyle", "restyle"),
     "sam_encoder": Trainer(
         settings="invertory.training.sam_encoder:SamEncoderConfig",
-        build=_sam_encoder,
+        training="invertory.training.sam_encoder:SamEncoderTraining",
         gives=("sam_encoder",),
         takes=("portraits",),
+        data="sets",
         needs=("generator", "encoder", "perceptual"),
         mixes=True,
+        adapted=_based,
     ),
     "samm": Trainer(
         settings="invertory.training.samm:SammConfig",
-        build=_samm,
+        training="invertory.training.samm:SammTraining",
         gives=("samm",),
-        takes=("portraits",),
-        needs=("generator", "encoder", "discriminator", "classifier", "perceptual"),
+        takes=("portraits", *PICTURES),
+        data="sets",
+        needs=("generator", "encoder", "perceptual"),
+        may_use=("classifier", "discriminator"),
         mixes=True,
     ),
 }

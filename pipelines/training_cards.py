@@ -157,6 +157,7 @@ def _provenance(spec: TrainingSpec) -> str:
         "portraits": "portraits that Invertory draws itself",
         "images": "pictures of the user's",
         "pairs": "pictures that its generator made",
+        "images and pairs": "pictures of the user's and pictures that its generator made",
     }
     return f"trained on {data[spec.data.kind] if spec.data else data['pairs']}"
 
@@ -165,9 +166,10 @@ def _data(spec: TrainingSpec, work: Work) -> dict[str, Any]:
     """As declared; of a user's pictures their number alone, for paths are nobody's business."""
     if spec.data is None:
         return {"drawn": "from the generator, step by step"}
+    told = spec.data.model_dump(mode="json", exclude_none=True)
     if work.images is not None:
-        return {"images": {"crops": len(work.images), "size_px": work.images.shape[1]}}
-    return spec.data.model_dump(mode="json", exclude_none=True)
+        told["images"] = {"crops": len(work.images), "size_px": work.images.shape[1]}
+    return told
 
 
 def _trained_on(work: Work) -> dict[str, str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.recipe_errors import near, unknown_key
 from pipelines.recipe_words import Finding, field_types, parameter_findings
-from pipelines.trainers import ELSEWHERE, TRAINERS, Trainer, imported, settings_of
+from pipelines.trainers import TRAINERS, Trainer, imported
+from pipelines.training_settings import ELSEWHERE, settings_of
 from pipelines.yaml_lines import Document, Path, Problem
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ def _data(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
         yield ("data", kind), f"the trainer {spec.trainer!r} takes data: {wanted}; got {kind}"
     if spec.data and spec.data.portraits:
         yield from _sets(spec, trainer)
+    if spec.data and spec.data.pairs and spec.data.images:
+        crop_px, px = spec.data.images.alignment.size_px, spec.data.pairs.size_px
+        if px != crop_px:
+            text = f"expected {crop_px} px as the images' crops have, got {px}"
+            yield ("data", "pairs", "size_px"), text
     if spec.data and spec.data.pairs:
         yield from _nested(imported(DRAWS), spec.data.pairs.draws, ("data", "pairs", "draws"))
 

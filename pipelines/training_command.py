@@ -7,13 +7,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.answering import FAILED, add_command, answer, complain, progress_of
+
 if TYPE_CHECKING:
     from pipelines.training_runs import Trained
     from pipelines.trainings import TrainingSpec
 
 
-def add_arguments(train: argparse.ArgumentParser) -> None:
-    """The options of `invertory train`."""
+def add_commands(commands: Any) -> None:
+    """`invertory train` with its options."""
+    text = "train the networks that a file in trainings/ asks"
+    train = add_command(commands, "train", _train, text)
     train.add_argument("training", nargs="?", help="a file, or the name of one in trainings/")
     train.add_argument("--list", action="store_true", help="the trainings and what they make")
     train.add_argument("--images", type=int, help="pictures shown in all, for the file's number")
@@ -35,6 +39,21 @@ def add_arguments(train: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also write the networks and their cards into resources/bundled",
     )
+
+
+def _train(options: argparse.Namespace) -> int:
+    from pipelines.networks import WeightsError
+    from pipelines.recipe_errors import RecipeError
+
+    if options.list or not options.training:
+        return answer(options, listed(), tell_trainings)
+    try:
+        found = trained(options)
+    except (RecipeError, WeightsError):
+        raise  # each has an exit code of its own
+    except (ValueError, RuntimeError, TimeoutError) as error:
+        return complain(error, FAILED)
+    return answer(options, found.as_json(), lambda _: tell_trained(found))
 
 
 def listed() -> list[dict[str, Any]]:
@@ -75,7 +94,6 @@ def trained(options: argparse.Namespace) -> Trained:
     from dataclasses import replace
 
     from pipelines.definitions import resources
-    from pipelines.progress import RichProgress, Silent
     from pipelines.training_cards import bundle
     from pipelines.training_runs import run_training
 
@@ -84,7 +102,7 @@ def trained(options: argparse.Namespace) -> Trained:
         asked(options),
         world["models"],
         world["gpu"],
-        Silent() if options.json else RichProgress(),
+        progress_of(options),
         folder=options.folder,
     )
     if not done.is_up_to_date and options.folder is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -86,7 +87,9 @@ def prepared(
     how = dataclasses.asdict(work.settings.inverting)
     data = spec.data.model_dump(mode="json", exclude_none=True) if spec.data else None
     networks = {kind: used[kind].sha256 for kind in trainer.needs}
-    mark = digest(how, work.settings.num, data, networks, work.compute.precision)[:12]
+    # what lies in a folder may change
+    own = [] if work.images is None else [hashlib.sha256(work.images.tobytes()).hexdigest()]
+    mark = digest(how, work.settings.num, data, networks, work.compute.precision, *own)[:12]
     folder = models.folder() / "data" / f"{spec.trainer}-{mark}"
     with progress.stage("inverts in every space", work.settings.num) as bar:
         return trainer.prepare(work, folder, following(bar))

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.networks import Network, WeightsError, generator_networks, perceptual_networks
-from pipelines.recipe_parts import GeneratorChoice, Part, PerceptualChoice
+from pipelines.recipe_parts import GeneratorChoice, PerceptualChoice
+from pipelines.recipe_types import Part
 from resources.archives import digest as file_digest
 from resources.checkpoints import fetch_network, load_network
 

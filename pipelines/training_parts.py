@@ -1,11 +1,22 @@
 """The parts of a training: every key it may have, its type, range, unit and default."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipelines.recipe_parts import Alignment, Limits, Part
-from pipelines.recipe_types import Device, Name, Parameters, Pixels, Uri, distinct, one_or_more
+from pipelines.recipe_parts import Alignment, Limits
+from pipelines.recipe_types import (
+    Device,
+    Name,
+    Parameters,
+    Part,
+    Pixels,
+    Uri,
+    distinct,
+    one_or_more,
+)
+
+BOTH: Final = "images and pairs"  # pictures of one's own beside what the generator draws
 
 
 class Portraits(Part):
@@ -41,6 +52,8 @@ class Images(Part):
     """How a picture becomes crops."""
     limits: Limits = Limits()
     """What is refused when a file is read."""
+    share: float | None = Field(default=None, gt=0)
+    """Weight of these pictures beside pairs, where a trainer takes both; null: 1."""
 
 
 class Pairs(Part):
@@ -52,6 +65,8 @@ class Pairs(Part):
     """Side of a picture."""
     draws: Parameters = Field(default_factory=dict)
     """Which latents are drawn (`invertory.training.pairs.Draws`): seed, truncation, mixing."""
+    share: float | None = Field(default=None, gt=0)
+    """Weight of these pictures beside images, where a trainer takes both; null: 1."""
 
 
 Sets = Annotated[
@@ -62,7 +77,7 @@ Sets = Annotated[
 
 
 class Data(Part):
-    """What is trained on: one of three kinds."""
+    """What is trained on: one of three kinds, or images and pairs."""
 
     portraits: Sets | None = None
     """Procedural portraits: one set, or a list of such with their shares."""
@@ -73,15 +88,28 @@ class Data(Part):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Data":
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"expected one of portraits, images, pairs, got {given or 'none'}")
+        if self.kind not in ("portraits", "images", "pairs", BOTH):
+            given = self._given or "none"
+            raise ValueError(f"expected one of portraits, images, pairs, got {given}")
         return self
 
     @property
     def kind(self) -> str:
-        """Which of the three."""
-        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+        """Which of the three, or "images and pairs"."""
+        return " and ".join(self._given)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of portraits' sets, or of pairs and images, in the order in which trainers get them."""
+        if self.portraits:
+            return tuple(one.share for one in self.portraits)
+        if self.kind != BOTH:
+            return ()
+        return tuple((one and one.share) or 1.0 for one in (self.pairs, self.images))
+
+    @property
+    def _given(self) -> list[str]:
+        return [name for name in type(self).model_fields if getattr(self, name) is not None]
 
 
 class Budget(Part):

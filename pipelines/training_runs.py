@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.chain import digest
-from pipelines.trainers import TRAINERS, Work, settings_of
+from pipelines.trainers import TRAINERS, Work
 from pipelines.training_cards import kept, publish
 from pipelines.training_data import following, images, pairs, portraits, prepared
 from pipelines.training_networks import Used, at_hand
+from pipelines.training_settings import settings_of
 
 if TYPE_CHECKING:
-    from invertory.training.loop import Training
+    from invertory.training.run import Training
     from pipelines.progress import Progress
     from pipelines.trainings import TrainingSpec
     from resources.gpu import Gpu, Lease
@@ -124,7 +125,7 @@ class Run:
         """Data that no network has to draw."""
         data = self.spec.data
         if data and data.portraits:
-            return {"portraits": portraits(self.spec, self.models, self.progress)}
+            return {"sets": portraits(self.spec, self.models, self.progress)}
         if data and data.images:
             folder = self.place / "data"
             return {"images": images(data.images, folder, self.models, self.progress)}
@@ -140,6 +141,9 @@ class Run:
         if spec.data and spec.data.pairs:
             drawn = pairs(spec, networks["generator"], self.models, self.progress)
             data = data | {"pairs": drawn}
+        if "sets" not in data:
+            plain = {"pairs": data["pairs"].pictures} if "pairs" in data else {}
+            data["sets"] = plain | {name: data[name] for name in ("images",) if name in data}
         work = Work(
             settings=settings_of(spec), compute=_compute(spec, lease), networks=networks, **data
         )

@@ -12,8 +12,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import BeforeValidator, Field, ValidationError
 
 from pipelines.recipe_errors import RecipeError, document_at, problems_of
-from pipelines.recipe_parts import Part
-from pipelines.recipe_types import Name, Owner, Parameters, Uri, empty_if_null
+from pipelines.recipe_types import Name, Owner, Parameters, Part, Uri, empty_if_null
 from pipelines.training_checks import cross_check
 from pipelines.training_parts import Budget, Data, TrainingResources
 from pipelines.yaml_lines import Document, Problem

@@ -7,13 +7,12 @@ file of it, `digits://000012-7.png`, bears the picture's number and the digit th
 
 import errno
 from functools import cache
-from io import BytesIO
 from typing import Any, Final
 
-import fsspec
 import numpy as np
 
 from invertory.images import encode
+from resources.made_files import MadeFiles
 
 SCHEME: Final = "digits://"
 
@@ -33,25 +32,17 @@ def names() -> dict[str, int]:
     return {f"{row:06d}-{label}.png": row for row, label in enumerate(digits()[1])}
 
 
-class DigitFiles(fsspec.AbstractFileSystem):
-    """The filesystem behind `digits://`; nothing can be written to it."""
+class DigitFiles(MadeFiles):
+    """The filesystem behind `digits://`."""
 
     protocol = "digits"
-    cachable = True
+    read_only = "digits are read, not written"
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
         """One file, or all of them."""
         path = self._strip_protocol(path)
         found = [path] if path else list(names())
         return [self.info(name) for name in found] if detail else found
-
-    def find(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
-    ) -> Any:
-        found = self.ls(path)
-        if kwargs.get("detail"):
-            return {info["name"]: info for info in found}
-        return [info["name"] for info in found]
 
     def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
         path = self._strip_protocol(path)
@@ -60,19 +51,11 @@ class DigitFiles(fsspec.AbstractFileSystem):
         _row(path)
         return {"name": path, "size": None, "type": "file", "ETag": "digits-1"}
 
-    def isdir(self, path: str) -> bool:
-        return bool(self.info(path)["type"] == "directory")
-
     def cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any
     ) -> bytes:
         picture = digits()[0][_row(self._strip_protocol(path))]
         return encode(np.repeat(picture[:, :, None], 3, 2), "png")[start:end]
-
-    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> BytesIO:
-        if mode != "rb":
-            raise OSError(errno.EROFS, "digits are read, not written", path)
-        return BytesIO(self.cat_file(path))
 
 
 def _row(name: str) -> int:

@@ -8,11 +8,8 @@ import errno
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any, Final
 from urllib.parse import parse_qsl
-
-import fsspec
 
 from invertory.images import encode
 from invertory.portraits import Portrait, World, draw, render, row_seed
@@ -20,6 +17,7 @@ from invertory.portraits.dataset import LOOK
 from invertory.portraits.render import SIZES
 from invertory.portraits.settings import words_of, world_of
 from invertory.portraits.streams import MAX_SEED
+from resources.made_files import MadeFiles
 
 SCHEME: Final = "portraits://"
 MAX_NUM: Final = 1_000_000  # as names have six digits
@@ -87,11 +85,11 @@ def portrait_at(uri: str) -> Portrait | None:
     return place.portrait(i)
 
 
-class PortraitFiles(fsspec.AbstractFileSystem):
-    """The filesystem behind `portraits://`; nothing can be written to it."""
+class PortraitFiles(MadeFiles):
+    """The filesystem behind `portraits://`."""
 
     protocol = "portraits"
-    cachable = True
+    read_only = "portraits are drawn, not written"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -103,14 +101,6 @@ class PortraitFiles(fsspec.AbstractFileSystem):
         names = [path] if _is_file(path) else _parse(path).names()
         return [_info(name) for name in names] if detail else names
 
-    def find(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
-    ) -> Any:
-        found = self.ls(path)
-        if kwargs.get("detail"):
-            return {info["name"]: info for info in found}
-        return [info["name"] for info in found]
-
     def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
         path = self._strip_protocol(path)
         if _is_file(path):
@@ -118,10 +108,6 @@ class PortraitFiles(fsspec.AbstractFileSystem):
             return _info(path)
         _parse(path)
         return {"name": path, "size": 0, "type": "directory"}
-
-    def isdir(self, path: str) -> bool:
-        """Raises where the address says nothing: what is wrong with it is known here alone."""
-        return bool(self.info(path)["type"] == "directory")
 
     def cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any
@@ -133,11 +119,6 @@ class PortraitFiles(fsspec.AbstractFileSystem):
             data = place.picture(i)
             self._drawn.put(path, data)
         return data[start:end]
-
-    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> BytesIO:
-        if mode != "rb":
-            raise OSError(errno.EROFS, "portraits are drawn, not written", path)
-        return BytesIO(self.cat_file(path))
 
 
 class _Cache:

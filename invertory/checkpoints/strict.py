@@ -1,12 +1,14 @@
-"""Tensors into a network by name, or a sentence that says how they differ."""
+"""A network's arguments out, and tensors into it by name, or a sentence on how they differ."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from _typeshed import DataclassInstance
     from torch import Tensor, nn
 
     Network = TypeVar("Network", bound=nn.Module)
@@ -16,6 +18,14 @@ NUM_NAMED = 3  # names an error lists of each kind of difference
 
 class ArchitectureError(ValueError):
     """A checkpoint of another architecture than the one it was loaded into."""
+
+
+def arguments_of(config: DataclassInstance) -> dict[str, Any]:
+    """What a card keeps of a network's configuration: tuples are lists, as JSON has them."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(config).items()
+    }
 
 
 def load_strictly(network: Network, tensors: Mapping[str, Tensor]) -> Network:

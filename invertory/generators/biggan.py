@@ -9,7 +9,7 @@ attention (pictures of 32 and 64 px), and w = M(z) before it (InvGAN, section 3.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.strict import arguments_of, load_strictly
 from invertory.generators.dcgan import OneW, check_pictures, check_table
 from invertory.generators.spectral import SpectralConv
 
@@ -94,7 +94,7 @@ class BigGAN(OneW):
     @property
     def config(self) -> dict[str, Any]:
         """The arguments of the constructor; JSON-able."""
-        return asdict(self._config) | {"channels": list(self._config.channels)}
+        return arguments_of(self._config)
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> BigGAN:

@@ -12,7 +12,7 @@ Pictures of one channel are told in RGB, all three alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.strict import arguments_of, load_strictly
 from invertory.generators.two_layer_mapping import TwoLayerMapping
 
 
@@ -131,7 +131,7 @@ class DCGAN(OneW):
     @property
     def config(self) -> dict[str, Any]:
         """The arguments of the constructor; JSON-able."""
-        return asdict(self._config) | {"channels": list(self._config.channels)}
+        return arguments_of(self._config)
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> DCGAN:

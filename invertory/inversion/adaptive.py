@@ -93,9 +93,13 @@ class Kept(Stored):
     """The objective of no steps: how alike the picture is that the stored deltas give."""
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        deltas = {n.removeprefix(DELTA): d for n, d in variables.items() if n.startswith(DELTA)}
-        synth = rendered(self.view, variables["w_plus"], deltas)
-        return self.view.compare(synth, constants)
+        return compared(self.view, variables, constants)
+
+
+def compared(view: View, variables: Tensors, constants: Tensors) -> Tensors:
+    """How alike the picture is that w_plus and the deltas among the variables give."""
+    deltas = {n.removeprefix(DELTA): d for n, d in variables.items() if n.startswith(DELTA)}
+    return view.compare(rendered(view, variables["w_plus"], deltas), constants)
 
 
 def rendered(view: View, w_plus: Tensor, deltas: Mapping[str, Tensor]) -> Tensor:

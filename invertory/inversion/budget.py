@@ -1,7 +1,8 @@
 """What every method by optimisation lets a recipe choose: how long, how fast, and on what picture.
 
-A method is a frozen dataclass on top of `Budget`; its own file holds only what is its own, and
-gives a field here another default by naming it again.
+A method is a frozen dataclass on top of `Budget`, or of `Weighing` where its loss has the usual two
+weights; its own file holds only what is its own, and gives a field here another default by naming
+it again.
 """
 
 from __future__ import annotations
@@ -81,6 +82,18 @@ class Budget:
         if self.schedule == "constant":
             return torch.full_like(step, self.learning_rate, dtype=torch.float64)
         return self.learning_rate * ramp(step, self.steps, up=self.rampup, down=self.rampdown)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighing(Budget):
+    """A budget, and the weights of the two distances by which pictures are compared."""
+
+    mse_weight: float = field(
+        default=1.0, metadata={"description": "of the mean square on [-1, 1]"}
+    )
+    perceptual_weight: float = field(
+        default=1.0, metadata={"description": "of the perceptual distance"}
+    )
 
 
 def ramp(step: Tensor, steps: int, *, up: float, down: float) -> Tensor:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.budget import Budget, Schedule
+from invertory.inversion.budget import Schedule, Weighing
 from invertory.inversion.image2stylegan import Embedding, mean_start
 from invertory.inversion.w_space import Whitening
 
@@ -59,7 +59,7 @@ def prior(w_plus: Tensor, whitening: Whitening) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GaussianPrior(Budget):
+class GaussianPrior(Weighing):
     """Optimise W+ under the prior. Without draws: the seeds change nothing."""
 
     space: ClassVar[Space] = "w_plus"
@@ -70,12 +70,6 @@ class GaussianPrior(Budget):
     learning_rate: float = field(default=0.05, metadata={"description": "Adam's rate at its peak"})
     schedule: Schedule = field(
         default="ramp", metadata={"description": "constant, or up and down as the projector"}
-    )
-    mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1]"}
-    )
-    perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance"}
     )
     prior_weight: float = field(
         default=1e-3, metadata={"description": "of the mean square in P_N (lambda of II2S)"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.budget import Budget, Schedule
+from invertory.inversion.budget import Schedule, Weighing
 from invertory.inversion.encoded import encoded, encoder_of
 from invertory.inversion.image2stylegan import Embedding
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hybrid(Budget):
+class Hybrid(Weighing):
     """Encode, then optimise W+. Without draws: the seeds change nothing."""
 
     space: ClassVar[Space] = "w_plus"
@@ -41,12 +41,6 @@ class Hybrid(Budget):
     steps: int = field(default=100, metadata={"description": "Adam steps after the encoder"})
     schedule: Schedule = field(
         default="ramp", metadata={"description": "constant, or up and down as the projector"}
-    )
-    mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1]"}
-    )
-    perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance"}
     )
 
     def invert(

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.budget import Budget
+from invertory.inversion.budget import Weighing
 from invertory.inversion.objective import Free, Start, Tensors
 from invertory.inversion.view import View
 
@@ -71,7 +71,7 @@ class Embedding(Free):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image2StyleGAN(Budget):
+class Image2StyleGAN(Weighing):
     """Optimise W+ from the mean w. Without draws: the seeds change nothing."""
 
     space: ClassVar[Space] = "w_plus"
@@ -81,12 +81,6 @@ class Image2StyleGAN(Budget):
 
     steps: int = field(
         default=5000, metadata={"description": "Adam steps per picture; the paper's 5000"}
-    )
-    mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1]"}
-    )
-    perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance"}
     )
     w_steps: int = field(
         default=0, metadata={"description": "steps in W before those in W+ (ours; 0: the paper)"}

@@ -34,7 +34,7 @@ import torch
 from invertory.generators.deltas import coded, cut
 from invertory.generators.state import kernels, tunable
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.budget import Budget
+from invertory.inversion.budget import Weighing
 from invertory.inversion.encoded import FeedForward
 from invertory.inversion.engine import Engine
 from invertory.inversion.image2stylegan import Image2StyleGAN
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PivotalTuning(Budget):
+class PivotalTuning(Weighing):
     """Find a pivot, then tune the generator around it, for each picture."""
 
     kind: ClassVar[Literal["optimisation", "feed_forward"]] = "optimisation"
@@ -85,12 +85,6 @@ class PivotalTuning(Budget):
     )
     factor_learning_rate: float = field(
         default=1e-2, metadata={"description": "Adam's rate where factors move (rank 1 or more)"}
-    )
-    mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1]"}
-    )
-    perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance"}
     )
     locality_weight: float = field(
         default=0.0, metadata={"description": "of the locality regulariser; 0.1 as published"}
@@ -165,7 +159,7 @@ class PivotalTuning(Budget):
     def rate(self, step: Tensor) -> Tensor:
         """step [n] => Adam's rate [n], float64: that of what moves."""
         peak = self.factor_learning_rate if self.rank else self.learning_rate
-        return Budget.rate(replace(self, learning_rate=peak), step)
+        return Weighing.rate(replace(self, learning_rate=peak), step)
 
     def pivot_method(self) -> Method:
         """What finds the pivot."""

@@ -17,8 +17,10 @@ the best iterate is kept (the published code: fresh noise at each step, and the 
 calibrates: 1 is the error that plain pictures rarely exceed in W+.
 
 The changes are the inversion's state: 8 bits a value and 0 outside their masks, so that they
-compress to what the masks cover (measured by benchmarks/sam_curve.py: about 3.4 kB a portrait of
-64 px, of 101 kB). The losses told are those of the picture drawn from the store.
+compress to what the masks cover: 5.8 kB a portrait of 64 px, of 101 kB (benchmarks/sam_curve.py, 16
+portraits); of MobileStyleGAN 120 kB a photograph in F4 alone, 640 kB with what lies beside the face
+in F10 (benchmarks/sam_faces.py, 4 photographs). The losses told are those of the picture drawn from
+the store.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from invertory.generators.f_space import (
 )
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.adaptive import Adaptive, Kept
-from invertory.inversion.budget import Budget, Schedule
+from invertory.inversion.budget import Schedule, Weighing
 from invertory.inversion.choosing import Choice, Choosing
 from invertory.inversion.encoded import encoder_of
 from invertory.inversion.engine import Engine
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpatiallyAdaptive(Choosing, Budget):
+class SpatiallyAdaptive(Choosing, Weighing):
     """Choose a space for each segment, then optimise w_plus and features. Without draws."""
 
     space: ClassVar[Space] = "w_plus"
@@ -71,12 +73,6 @@ class SpatiallyAdaptive(Choosing, Budget):
     learning_rate: float = field(default=0.05, metadata={"description": "Adam's rate at its peak"})
     schedule: Schedule = field(
         default="ramp", metadata={"description": "constant, or up and down as the projector"}
-    )
-    mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1]"}
-    )
-    perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance"}
     )
     prior_weight: float = field(
         default=1e-8, metadata={"description": "of the Mahalanobis distance, summed over rows"}

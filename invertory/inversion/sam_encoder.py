@@ -25,7 +25,7 @@ from invertory.generators.f_space import (
     masks_of,
 )
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.adaptive import rendered
+from invertory.inversion.adaptive import compared
 from invertory.inversion.choosing import Choice, Choosing
 from invertory.inversion.encoded import Judging, Told
 from invertory.inversion.engine import Engine
@@ -61,9 +61,7 @@ class _Encoded(Judging):
         return Start({"w_plus": w_plus, **decoded(coded(changes))}, self.view.constants(pictures))
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        deltas = {n.removeprefix(DELTA): d for n, d in variables.items() if n.startswith(DELTA)}
-        synth = rendered(self.view, variables["w_plus"], deltas)
-        return self.view.compare(synth, constants)
+        return compared(self.view, variables, constants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ trained on nor tested.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +28,8 @@ from invertory.portraits.attributes import (
     SMILE_FROM,
 )
 from invertory.portraits.counterfactual import RANGES
-from invertory.training.compute import Compute
 from invertory.training.labelled import Labelled
 from invertory.training.portrait_augmentation import Augmentation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from invertory.portraits.dataset import PortraitSet
 
 THRESHOLDS: Final = {
     name: Threshold(quantity, at, RANGES[quantity])
@@ -67,16 +61,10 @@ class ClassifierSettings:
     seed: int = 0
 
 
-class ClassifierTraining(Labelled[AttributeClassifier]):
-    """See `invertory.training.loop.Training`. `sets` by name, shares in the order of the sets."""
+class ClassifierTraining(Labelled[AttributeClassifier, ClassifierSettings]):
+    """See `Labelled`."""
 
     name = "attribute_classifier"
-
-    def __init__(
-        self, settings: ClassifierSettings, sets: Mapping[str, PortraitSet], compute: Compute
-    ) -> None:
-        self.config = settings
-        super().__init__(settings, sets, compute)
 
     def _fresh(self) -> AttributeClassifier:
         """Untrained, its continuous attributes standardised over held-out rows of all sets."""

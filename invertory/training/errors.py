@@ -24,6 +24,7 @@ from torch.nn.functional import interpolate
 
 from invertory.generators.f_space import checked_spaces, features_of, synthesised_with
 from invertory.inversion.sam import SpatiallyAdaptive
+from invertory.training.results import replace_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,7 +86,8 @@ def prepare_errors(
         maps = [error_maps(inverter, targets, space, how, px) for space in spaces]
         array[start:stop] = torch.cat(maps, 1).half().cpu().numpy()
         array.flush()
-        _write(folder, asked | {"done": stop})
+        state = json.dumps(asked | {"done": stop}, indent=2)
+        replace_file(folder / _STATE, state.encode())
         shown(stop, num)
     made: np.ndarray = np.load(path, mmap_mode="r")
     return made
@@ -93,10 +95,14 @@ def prepare_errors(
 
 @torch.no_grad()
 def error_maps(inverter: Inverter, targets: Tensor, space: str, how: Inverting, px: int) -> Tensor:
-    """eq. 3.1: targets [N, 3, H, H] inverted in that space alone => [N, 1, px, px]."""
+    """eq. 3.1: targets [N, 3, H, H] inverted in that space alone => [N, 1, px, px].
+
+    By the generator's preview where that is fine enough; the error is the whole picture's.
+    """
     G, perceptual = inverter.generator, inverter.perceptual
     method = SpatiallyAdaptive(
         spaces=(space,),
+        preview=px <= G.preview_resolution < G.resolution,
         steps=how.steps,
         learning_rate=how.learning_rate,
         precision=how.precision,
@@ -176,10 +182,3 @@ def _begun(folder: Path, asked: dict[str, Any]) -> int:
             f"{ {name: state.get(name) for name in names} }: name another folder"
         )
     return done
-
-
-def _write(folder: Path, state: dict[str, Any]) -> None:
-    """Replaced, so that a kill leaves the one or the other."""
-    fresh = folder / f".{_STATE}"
-    fresh.write_text(json.dumps(state, indent=2))
-    fresh.replace(folder / _STATE)

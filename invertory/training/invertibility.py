@@ -20,6 +20,7 @@ from invertory.invertibility import InvertibilityPredictor
 from invertory.training.compute import Compute, Pictures, batch_rows
 from invertory.training.errors import Inverting, interleaved
 from invertory.training.portrait_augmentation import Augmentation
+from invertory.training.portrait_batches import pictures_of
 from invertory.training.supervised import Supervised, seeded
 
 if TYPE_CHECKING:
@@ -70,42 +71,42 @@ class Inverted:
 
 
 def picked(
-    sets: Mapping[str, PortraitSet], shares: Sequence[float], num: int
+    sets: Mapping[str, PortraitSet | np.ndarray], shares: Sequence[float], num: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """uint8 [num, H, W, 3]: pictures of the sets, mixed by share throughout; and bool [num], those
     of the first set.
     """
-    arrays = [one.pictures for one in sets.values()]
+    arrays = [pictures_of(one) for one in sets.values()]
     rows = interleaved([len(array) for array in arrays], shares or (1.0,) * len(arrays), num)
     is_first = np.array([own == 0 for own, _ in rows])
     return np.stack([arrays[own][row] for own, row in rows]), is_first
 
 
 class InvertibilityTraining:
-    """See `invertory.training.loop.Training`."""
+    """See `invertory.training.run.Training`."""
 
     name = "invertibility"
 
     def __init__(
         self,
         inverted: Inverted,
-        settings: InvertibilitySettings,
+        config: InvertibilitySettings,
         compute: Compute,
         parser: FaceParser | None = None,
     ) -> None:
-        _check(inverted, settings)
-        self.config, self._compute, self._spaces = settings, compute, inverted.spaces
+        _check(inverted, config)
+        self.config, self._compute, self._spaces = config, compute, inverted.spaces
         self._pictures = Pictures(inverted.pictures, compute)
         self._errors = inverted.errors
-        self._trained = len(inverted.errors) - settings.held_out
-        fresh = seeded(self._fresh, settings.seed)
+        self._trained = len(inverted.errors) - config.held_out
+        fresh = seeded(self._fresh, config.seed)
         for i, mean in enumerate(self._means()):  # softplus of it: nothing to find first
             bias = fresh.get_parameter(f"heads.{i}.3.bias")
             bias.data.fill_(float(np.log(np.expm1(max(mean, 1e-3)))))
         if parser is not None:
             fresh.start_from(parser)
         fresh.unit.fill_(self._unit(inverted))
-        self._supervised = Supervised(fresh, settings, compute)
+        self._supervised = Supervised(fresh, config, compute)
 
     def _fresh(self) -> InvertibilityPredictor:
         sizes: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -35,16 +35,20 @@ class LabelledSettings(Schedule, Protocol):
     def seed(self) -> int: ...
 
 
-class Labelled(Generic[Network]):
-    """A `Training` less what is its own: a fresh network, a step, metrics, networks' names."""
+Settings = TypeVar("Settings", bound=LabelledSettings)
 
-    def __init__(
-        self, settings: LabelledSettings, sets: Mapping[str, PortraitSet], compute: Compute
-    ) -> None:
-        self._settings, self._compute = settings, compute
-        self.mix = PortraitMix(sets, settings.shares, held_out=settings.held_out, compute=compute)
-        self.mix.batch(settings.batch_size, seed=settings.seed, step=0)  # too few are told now
-        self._supervised = Supervised(seeded(self._fresh, settings.seed), settings, compute)
+
+class Labelled(Generic[Network, Settings]):
+    """A `Training` less what is its own: a fresh network, a step, metrics, networks' names.
+
+    `sets` of portraits by name, shares in the order of the sets.
+    """
+
+    def __init__(self, config: Settings, sets: Mapping[str, PortraitSet], compute: Compute) -> None:
+        self.config, self._compute = config, compute
+        self.mix = PortraitMix(sets, config.shares, held_out=config.held_out, compute=compute)
+        self.mix.batch(config.batch_size, seed=config.seed, step=0)  # too few are told now
+        self._supervised = Supervised(seeded(self._fresh, config.seed), config, compute)
 
     def _fresh(self) -> Network:
         """The network, untrained; of `mix` it may look at held-out rows."""
@@ -57,11 +61,11 @@ class Labelled(Generic[Network]):
 
     @property
     def batch_size(self) -> int:
-        return self._settings.batch_size
+        return self.config.batch_size
 
     def _drawn(self, step: int) -> tuple[Rows, torch.Generator]:
         """The rows of a step, and where its augmentation is drawn from."""
-        seed = self._settings.seed
+        seed = self.config.seed
         rows = self.mix.batch(self.batch_size, seed=seed, step=step)
         return rows, self._compute.rng(seed, step, _STEPS)
 

@@ -6,21 +6,15 @@ L1 distance of shares of the side; AdamW with a cosine schedule; an average of t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from invertory.landmark_regression import LandmarkRegressor
-from invertory.training.compute import Compute
 from invertory.training.labelled import Labelled
 from invertory.training.portrait_augmentation import Augmentation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from invertory.portraits.dataset import PortraitSet
 
 MOVED_ABOUT: Final = Augmentation(
     moved=0.9, shift=0.16, turn_deg=20.0, scale=0.4, colour=0.06, padding="border"
@@ -45,16 +39,10 @@ class RegressorSettings:
     seed: int = 0
 
 
-class RegressorTraining(Labelled[LandmarkRegressor]):
-    """See `invertory.training.loop.Training`. `sets` by name, shares in the order of the sets."""
+class RegressorTraining(Labelled[LandmarkRegressor, RegressorSettings]):
+    """See `Labelled`."""
 
     name = "landmark_regressor"
-
-    def __init__(
-        self, settings: RegressorSettings, sets: Mapping[str, PortraitSet], compute: Compute
-    ) -> None:
-        self.config = settings
-        super().__init__(settings, sets, compute)
 
     def _fresh(self) -> LandmarkRegressor:
         """Untrained: the mean shape of held-out rows, whatever it is shown."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from invertory.encoders.pyramid import EqualLinear
+from invertory.encoders.pyramid_layers import EqualLinear
 
 SLOPE = 0.2
 

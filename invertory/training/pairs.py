@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from invertory.images import to_uint8
+from invertory.training.results import replace_file
 
 if TYPE_CHECKING:
     from invertory.generators import Generator
@@ -93,7 +94,8 @@ def prepare_pairs(
         arrays[1][start:stop] = w_plus.cpu().numpy()
         for array in arrays:
             array.flush()
-        _write(folder, asked | {"done": stop})
+        state = json.dumps(asked | {"done": stop}, indent=2)
+        replace_file(folder / _STATE, state.encode())
         shown(stop, num)
     return Pairs.open(folder)
 
@@ -183,10 +185,3 @@ def _arrays(folder: Path, asked: dict[str, Any], generator: Generator) -> list[n
 def _state(folder: Path) -> dict[str, Any] | None:
     path = folder / _STATE
     return json.loads(path.read_text()) if path.is_file() else None
-
-
-def _write(folder: Path, state: dict[str, Any]) -> None:
-    """Replaced, so that a kill leaves the one or the other."""
-    fresh = folder / f".{_STATE}"
-    fresh.write_text(json.dumps(state, indent=2))
-    fresh.replace(folder / _STATE)

@@ -9,7 +9,7 @@ of the weights is kept.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,8 @@ from torch.nn import functional
 from invertory.metrics.segments import confusion_of, intersection_over_union
 from invertory.parsing import FaceParser
 from invertory.portraits.attributes import SEGMENTS
-from invertory.training.compute import Compute
 from invertory.training.labelled import Labelled
 from invertory.training.portrait_augmentation import Augmentation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from invertory.portraits.dataset import PortraitSet
 
 COLOURS: Final = (  # of the segments on sheets, RGB in [-1, 1]
     (-0.6, -0.6, -0.6),
@@ -58,16 +52,10 @@ class ParserSettings:
     seed: int = 0
 
 
-class ParserTraining(Labelled[FaceParser]):
-    """See `invertory.training.loop.Training`. `sets` by name, shares in the order of the sets."""
+class ParserTraining(Labelled[FaceParser, ParserSettings]):
+    """See `Labelled`."""
 
     name = "face_parser"
-
-    def __init__(
-        self, settings: ParserSettings, sets: Mapping[str, PortraitSet], compute: Compute
-    ) -> None:
-        self.config = settings
-        super().__init__(settings, sets, compute)
 
     def _fresh(self) -> FaceParser:
         sizes = {"size_px": self.mix.size_px, "widths": self.config.widths}

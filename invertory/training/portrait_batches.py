@@ -1,5 +1,7 @@
 """Batches of labelled portraits for the networks that read pictures, held-out rows kept apart.
 
+A set may also be pictures alone, of which nothing is known: uint8 [N, H, W, 3].
+
 Several sets are mixed in fixed shares, say in-domain portraits and ones with objects that the
 generator never sees: attributes like a hat occur in the latter alone.
 """
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from invertory.portraits.dataset import PortraitSet
 
 Part = Literal["train", "calibration", "test"]
+Kind = Literal["attributes", "segmentations", "landmarks"]
 Rows = dict[str, Tensor]  # set => its rows, int64
 
 
@@ -42,7 +45,7 @@ class PortraitMix:
 
     def __init__(
         self,
-        sets: Mapping[str, PortraitSet],
+        sets: Mapping[str, PortraitSet | np.ndarray],
         shares: Sequence[float],
         *,
         held_out: int,
@@ -51,8 +54,8 @@ class PortraitMix:
         _check(sets, shares, held_out)
         self.held_out, self._compute = held_out, compute
         self._sets = {
-            name: _Set(Pictures(portraits.pictures, compute), _labels(portraits), share)
-            for (name, portraits), share in zip(sets.items(), shares, strict=True)
+            name: _Set(Pictures(pictures_of(given), compute), _labels(given), share)
+            for (name, given), share in zip(sets.items(), shares, strict=True)
         }
 
     @property
@@ -91,15 +94,24 @@ class PortraitMix:
         """float32 [N, 3, H, W] in [-1, 1] on the device."""
         return torch.cat([self._sets[name].pictures[own] for name, own in rows.items()])
 
-    def labels(
-        self, rows: Rows, kind: Literal["attributes", "segmentations", "landmarks"]
-    ) -> Tensor:
+    def has_labels(self, name: str) -> bool:
+        """False of a set that is pictures alone."""
+        return bool(self._sets[name].labels)
+
+    def labels(self, rows: Rows, kind: Kind) -> Tensor:
         """[N, A] float32, [N, H, W] uint8, or [N, 68, 2] float32 (x, y) px, on the device."""
         parts = [self._sets[name].labels[kind][own.numpy()] for name, own in rows.items()]
         return torch.from_numpy(np.concatenate(parts)).to(self._compute.device)
 
 
-def _labels(portraits: PortraitSet) -> dict[str, np.ndarray]:
+def pictures_of(given: PortraitSet | np.ndarray) -> np.ndarray:
+    """uint8 [N, H, W, 3] of a set."""
+    return given if isinstance(given, np.ndarray) else given.pictures
+
+
+def _labels(portraits: PortraitSet | np.ndarray) -> dict[str, np.ndarray]:
+    if isinstance(portraits, np.ndarray):
+        return {}
     return {
         "attributes": portraits.attributes,
         "segmentations": portraits.segmentations,
@@ -107,18 +119,20 @@ def _labels(portraits: PortraitSet) -> dict[str, np.ndarray]:
     }
 
 
-def _check(sets: Mapping[str, PortraitSet], shares: Sequence[float], held_out: int) -> None:
+def _check(
+    sets: Mapping[str, PortraitSet | np.ndarray], shares: Sequence[float], held_out: int
+) -> None:
     if not sets or len(shares) != len(sets) or min(shares) <= 0 or held_out < 1:
         raise ValueError(
             f"expected a share above 0 for each of the sets {list(sets)} and rows held out, got "
             f"{list(shares)} and {held_out}"
         )
-    for name, portraits in sets.items():
-        if len(portraits.pictures) <= 2 * held_out:
+    for name, given in sets.items():
+        if len(pictures_of(given)) <= 2 * held_out:
             raise ValueError(
-                f"expected more than {2 * held_out} portraits in {name!r} (twice held_out), got "
-                f"{len(portraits.pictures)}: prepare more, or hold out fewer"
+                f"expected more than {2 * held_out} pictures in {name!r} (twice held_out), got "
+                f"{len(pictures_of(given))}: prepare more, or hold out fewer"
             )
-    sizes = {tuple(portraits.pictures.shape[1:3]) for portraits in sets.values()}
+    sizes = {tuple(pictures_of(given).shape[1:3]) for given in sets.values()}
     if len(sizes) > 1:
         raise ValueError(f"expected sets of one picture size, got {sorted(sizes)}")

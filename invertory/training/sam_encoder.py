@@ -30,6 +30,7 @@ from invertory.portraits.attributes import SEGMENTS
 from invertory.training.compute import Compute, average_of, decay_of, update_average
 from invertory.training.portrait_batches import PortraitMix, Rows
 from invertory.training.reconstruction import shrink
+from invertory.training.run import Composed
 from invertory.training.space_maps import checked_shares, space_maps
 from invertory.training.supervised import cosine_rate, seeded
 
@@ -75,7 +76,7 @@ class SamEncoderConfig:
 
 
 @dataclass
-class SamEncoderTraining:
+class SamEncoderTraining(Composed):
     """`Training` of a `SamEncoder` that starts as `base`; generator and distance are frozen."""
 
     generator: Generator
@@ -224,13 +225,6 @@ class SamEncoderTraining:
         pairs = [self._reconstructed(shown, kind) for kind in self._kinds()]
         lines = [pairs[0][0], *(made for _, made in pairs)]
         return torch.cat([torch.cat(list(line.float().cpu()), 2) for line in lines], 1)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
 
     def networks(self) -> dict[str, nn.Module]:
         return {"sam_encoder": self._average}

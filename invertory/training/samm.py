@@ -17,44 +17,48 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, relu
 
 from invertory.metrics.ood_masks import mask_iou, ood_area, pooled_iou, soft_iou
 from invertory.metrics.pixel import psnr_db
 from invertory.portraits.attributes import SEGMENTS
-from invertory.samm import Aligned, Samm
-from invertory.training.adversarial import discriminator_loss, generator_loss, r1_penalty
+from invertory.samm import Aligned, Samm, drawn_at
+from invertory.training.adversarial import discriminator_loss, r1_penalty
 from invertory.training.compute import Compute
 from invertory.training.portrait_batches import PortraitMix, Rows
+from invertory.training.run import Composed
 from invertory.training.samm_config import SammConfig
+from invertory.training.samm_losses import SammLosses
 from invertory.training.supervised import Supervised, seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import numpy as np
 
     from invertory.classifier import AttributeClassifier
     from invertory.encoders.residual import ResidualEncoder
     from invertory.generators import Generator
-    from invertory.generators.stylegan2 import StyleGAN2
     from invertory.perceptual import Perceptual
     from invertory.portraits.dataset import PortraitSet
+    from invertory.samm import Reachable
 
 FOREIGN: Final = SEGMENTS.index("ood")
 NUM_SHOWN: Final = 12  # pictures of a sheet
 
 
 @dataclass
-class SammTraining:
-    """`Training` of a `Samm`; `networks` has generator, encoder, discriminator, classifier and
-    perceptual. Only the discriminator is trained beside it, in place.
+class SammTraining(Composed):
+    """`Training` of a `Samm`. Only the discriminator is trained beside it, in place.
+
+    A set is of portraits, whose foreign objects are known, or of pictures alone; they are the
+    generator's size or its preview's, which is then what is aligned. `discriminator` and
+    `classifier` may be None where the adversarial and the identity term weigh nothing.
     """
 
-    generator: StyleGAN2
+    generator: Reachable
     encoder: ResidualEncoder
-    discriminator: nn.Module
-    classifier: AttributeClassifier
+    discriminator: nn.Module | None
+    classifier: AttributeClassifier | None
     perceptual: Perceptual
-    sets: Mapping[str, PortraitSet]
+    sets: Mapping[str, PortraitSet | np.ndarray]
     config: SammConfig = field(default_factory=SammConfig)
     compute: Compute = field(default_factory=Compute)
     name: str = "samm"
@@ -64,19 +68,44 @@ class SammTraining:
         self.mix = PortraitMix(
             self.sets, config.shares, held_out=config.held_out, compute=self.compute
         )
-        if self.mix.size_px != self.generator.resolution:
+        self._check()
+        for network in (self.generator, self.encoder, self.classifier):
+            if network is not None:
+                self.compute.place(network.eval().requires_grad_(False))
+        self._supervised = Supervised(seeded(self._fresh, config.seed), config, self.compute)
+        self._losses = SammLosses(
+            config,
+            config.limits(len(self._supervised.network.levels)),
+            self.perceptual,
+            self.classifier,
+            self.discriminator,
+            self.compute,
+        )
+        if self.discriminator is not None:
+            self.discriminator = self.compute.place(self.discriminator.requires_grad_(True).train())
+            self._judging = torch.optim.Adam(
+                self.discriminator.parameters(), lr=config.discriminator_rate, betas=(0.0, 0.99)
+            )
+
+    def _check(self) -> None:
+        """Pictures of a size that can be blended, and a network for each term that has a weight."""
+        sizes_px = sorted({self.generator.resolution, self.generator.preview_resolution})
+        if self.mix.size_px not in sizes_px:
             raise ValueError(
-                f"expected pictures of {self.generator.resolution} px, the generator's, got "
+                f"expected pictures of {' or '.join(map(str, sizes_px))} px, the generator's, got "
                 f"{self.mix.size_px} px: they are blended pixel by pixel"
             )
-        for network in (self.generator, self.encoder, self.classifier):
-            self.compute.place(network.eval().requires_grad_(False))
-        self.discriminator = self.compute.place(self.discriminator.requires_grad_(True).train())
-        self._supervised = Supervised(seeded(self._fresh, config.seed), config, self.compute)
-        self._areas = config.limits(len(self._supervised.network.levels))
-        self._judging = torch.optim.Adam(
-            self.discriminator.parameters(), lr=config.discriminator_rate, betas=(0.0, 0.99)
-        )
+        weights = self.config.weights
+        given = {
+            ("discriminator", "adversarial"): (self.discriminator, weights.adversarial),
+            ("classifier", "identity"): (self.classifier, weights.identity),
+        }
+        for (kind, term), (network, weight) in given.items():
+            if network is None and weight > 0:
+                raise ValueError(
+                    f"expected a {kind} for the {term} term, got none: name one in uses, or set "
+                    f"{term}_weight to 0"
+                )
 
     def _fresh(self) -> Samm:
         config = self.config
@@ -100,12 +129,11 @@ class SammTraining:
         done = step * config.batch_size / config.images
         real, cycles = self._batch(step)
         is_judged = config.weights.adversarial > 0 and done >= config.adversarial_from
-        self.discriminator.requires_grad_(False)
+        if self.discriminator is not None:
+            self.discriminator.requires_grad_(False)
         found = self._aligned(self._supervised.network, real, cycles, self._num_levels(done))
         losses = self._losses(found, real, is_judged=is_judged)
-        weights = self._loss_weights()
-        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-        self._supervised.descend(total, step)
+        self._supervised.descend(self._losses.total(losses), step)
         if is_judged:
             losses |= self._step_discriminator(real, found.synth.detach(), step)
         area = {"mask_area": found.mask().detach().mean()}
@@ -132,56 +160,20 @@ class SammTraining:
             with torch.no_grad():
                 w_plus, taps = self.encoder.tapped(real)
             w_plus = w_plus.expand(-1, self.generator.num_ws, -1)
-            found = samm.align(self.generator, w_plus, taps, cycles=cycles, num_levels=num_levels)
+            found = samm.align(
+                self.generator,
+                w_plus,
+                taps,
+                cycles=cycles,
+                num_levels=num_levels,
+                size_px=self.mix.size_px,
+            )
         found.synth = found.synth.float()
         return found
 
-    def _losses(self, found: Aligned, real: Tensor, *, is_judged: bool) -> dict[str, Tensor]:
-        """Eq. 5 to 8, unweighted."""
-        weights, mask = self.config.weights, found.mask()
-        blended = torch.lerp(found.synth, real, mask)
-        losses = {"mse": (blended - real).square().mean()}
-        with self.compute.autocast():
-            told, wanted = self.perceptual.features(blended), self._features(real)
-            losses["perceptual"] = self.perceptual.distance(told, wanted).mean()
-            if weights.identity:
-                made, true = (self.classifier.embedding(x).float() for x in (blended, real))
-                losses["identity"] = 1 - cosine_similarity(made, true).mean()
-            if is_judged:
-                losses["adversarial"] = generator_loss(self.discriminator(found.synth))
-        if weights.gram:
-            losses["gram"] = gram_distance(told, wanted)
-        masks = torch.stack([torch.minimum(m, 1 - m).mean() for m in found.masks])
-        losses["binary"] = masks.sum()  # eq. 6
-        losses["area"] = self._beyond(found.masks, mask)
-        return losses
-
-    @torch.no_grad()
-    def _features(self, real: Tensor) -> list[Tensor]:
-        return self.perceptual.features(real)
-
-    def _beyond(self, masks: Sequence[Tensor], gathered: Tensor) -> Tensor:
-        """Eq. 7, of the levels that take part and of the mask that they give together."""
-        weights = self.config.weights
-        found = [relu(m.mean() - limit) for m, limit in zip(masks, self._areas, strict=False)]
-        if weights.gathered_area is not None:
-            found.append(relu(gathered.mean() - weights.gathered_area))
-        return torch.stack(found).sum()
-
-    def _loss_weights(self) -> dict[str, float]:
-        config, weights = self.config, self.config.weights
-        return {
-            "mse": config.mse_weight,
-            "perceptual": config.perceptual_weight,
-            "identity": weights.identity,
-            "adversarial": weights.adversarial,
-            "gram": weights.gram,
-            "binary": config.binary_weight,
-            "area": weights.area,
-        }
-
     def _step_discriminator(self, real: Tensor, made: Tensor, step: int) -> dict[str, Tensor]:
         config, judge = self.config, self.discriminator
+        assert judge is not None  # `_check` has seen to it
         judge.requires_grad_(True)
         with self.compute.autocast():
             losses = {"discriminator": discriminator_loss(judge(real), judge(made))}
@@ -203,8 +195,10 @@ class SammTraining:
         found: dict[str, float] = {}
         for name in self.mix.names:
             rows = self.mix.held("test", name)
-            truth = self.mix.labels(rows, "segmentations")[:, None] == FOREIGN
             real, made = self.mix.pictures(rows), self._made(rows)
+            truth = torch.zeros_like(made["mask"], dtype=torch.bool)
+            if self.mix.has_labels(name):
+                truth = self.mix.labels(rows, "segmentations")[:, None] == FOREIGN
             own = measure(real, made, truth)
             found |= {f"{name}/{key}": value for key, value in own.items()}
         return found
@@ -217,7 +211,7 @@ class SammTraining:
             found = self._aligned(samm, real, samm.cycles, len(samm.levels))
             with self.compute.autocast():
                 w_plus = self.encoder(real).expand(-1, self.generator.num_ws, -1)
-                plain = self.generator.synthesis(w_plus).float()
+                plain = drawn_at(self.generator, w_plus, self.mix.size_px).float()
             mask = found.mask()
             blended = torch.lerp(found.synth, real, mask)
             parts.append({"plain": plain, "aligned": found.synth, "mask": mask, "blended": blended})
@@ -234,35 +228,15 @@ class SammTraining:
         lines = (self.mix.pictures(rows), made["plain"], masks, made["blended"])
         return torch.cat([torch.cat(list(line), 2) for line in lines], 1).clamp(-1, 1)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-
     def networks(self) -> dict[str, nn.Module]:
         return {"samm": self._supervised.average}
 
     def _parts(self) -> dict[str, Any]:
-        return {
-            "supervised": self._supervised,
-            "discriminator": self.discriminator,
-            "discriminator_optimiser": self._judging,
-        }
-
-
-def gram_distance(told: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Maps [N, C, h, w] => the mean absolute difference of their Gram matrices over C h w, summed
-    over maps.
-    """
-    parts = [(_gram(a) - _gram(b)).abs().mean() for a, b in zip(told, wanted, strict=True)]
-    return torch.stack(parts).sum()
-
-
-def _gram(x: Tensor) -> Tensor:
-    rows = x.float().flatten(2)
-    return rows @ rows.transpose(1, 2) / rows[0].numel()
+        parts: dict[str, Any] = {"supervised": self._supervised}
+        if self.discriminator is not None:
+            parts["discriminator"] = self.discriminator
+            parts["discriminator_optimiser"] = self._judging
+        return parts
 
 
 def measure(real: Tensor, made: Mapping[str, Tensor], truth: Tensor) -> dict[str, float]:

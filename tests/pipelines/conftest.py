@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,16 @@ from resources.tables import Store
 
 G = ToyGenerator(resolution=32, frequencies=2)
 Rows = dict[tuple[str, str], tuple[pa.Table, pa.Table, dict[str, str]]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logs_that_leave_the_capture_open() -> None:
+    """Dagster closes all log handlers, and absl's (MediaPipe, OpenVINO) its stream with itself: not
+    the one in which pytest catches what tests write.
+    """
+    from absl import logging
+
+    logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from pipelines import training_parts, trainings
 from pipelines.recipe_errors import RecipeError
-from pipelines.trainers import TRAINERS, settings_of
+from pipelines.trainers import TRAINERS
+from pipelines.training_settings import settings_of
 from pipelines.trainings import (
     TRAININGS,
     TrainingSpec,
@@ -163,6 +164,30 @@ def test_data_is_of_one_kind_and_of_one_that_the_trainer_takes(complaints):
     ]
     other = LEAST.replace("{portraits: {num: 64}}", "{images: {uri: x}}")
     assert complaints(other) == ["3: the trainer 'classifier' takes data: portraits; got images"]
+
+
+BOTH = """\
+name: tiny
+trainer: invertibility
+data: {images: {uri: x, share: 3}, pairs: {num: 64}}
+uses: {generator: toy, encoder: trained://e, perceptual: pixels}
+budget: {images: 128}
+"""
+
+
+def test_images_and_pairs_are_taken_together_by_trainers_that_mix_them(load, complaints):
+    spec = load(BOTH)
+    assert spec.as_row()["data"] == "images and pairs"
+    assert settings_of(spec).shares == (1.0, 3.0)  # pairs, which are plain, then images
+    alone = BOTH.replace("{images: {uri: x, share: 3}, pairs: {num: 64}}", "{pairs: {num: 64}}")
+    assert settings_of(load(alone)).shares == (1.0,)
+    assert complaints(BOTH.replace("num: 64", "num: 64, size_px: 128")) == [
+        "3: expected 64 px as the images' crops have, got 128"
+    ]
+    other = BOTH.replace("trainer: invertibility", "trainer: stylegan2").replace("uses", "#")
+    assert complaints(other) == [
+        "3: the trainer 'stylegan2' takes data: portraits or images; got images and pairs"
+    ]
 
 
 def test_sets_have_names_and_one_size(complaints):

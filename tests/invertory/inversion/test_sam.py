@@ -25,6 +25,17 @@ METHOD = SpatiallyAdaptive(steps=12, w_samples=200, tau=0.5)
 RIGHT = slice(8, None)  # columns that are hard to invert
 
 
+class Head(nn.Module):
+    """A parser: a face on the left, and what lies beside it."""
+
+    segments = ("background", "skin")
+
+    def segment(self, pictures: Tensor) -> Tensor:
+        found = torch.zeros(len(pictures), *pictures.shape[2:], dtype=torch.uint8)
+        found[:, :, :8] = 1
+        return found
+
+
 class Sides(nn.Module):
     """Predicts that the right half is impossible in W+ and hard in F2; tells it as a segment."""
 
@@ -99,6 +110,13 @@ def test_finer_spaces_reconstruct_better() -> None:
     alone = {name: replace(METHOD, spaces=(name,)) for name in ("W+", "F2")}
     mse = {name: invert(method, targets()).terms["mse"] for name, method in alone.items()}
     assert (mse["F2"] < mse["W+"]).all()
+
+
+def test_by_class_what_lies_beside_the_face_takes_the_finest_space() -> None:
+    method = replace(METHOD, choice="classes")
+    found = invert(method, targets(), networks={"encoder": encoder(), "parser": Head()})
+    assert (found.maps["spaces"][:, :, :, RIGHT] == 1).all()  # a parser without `ood` will do
+    assert (found.maps["spaces"][:, :, :, :8] == 0).all()
 
 
 def test_one_space_needs_an_encoder_alone_and_has_no_maps() -> None:

@@ -122,7 +122,7 @@ def test_labels_belong_to_their_pictures(sets):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"held_out": 24}, "more than 48 portraits in 'ood' .* prepare more"),
+        ({"held_out": 24}, "more than 48 pictures in 'ood' .* prepare more"),
         ({"shares": (1.0,)}, "a share above 0 for each of the sets"),
         ({"shares": (1.0, 0.0)}, "a share above 0"),
     ],

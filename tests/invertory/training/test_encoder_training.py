@@ -28,8 +28,9 @@ from invertory.training.domain_guided_encoder import (
     DomainGuidedEncoderConfig,
     DomainGuidedEncoderTraining,
 )
-from invertory.training.loop import Training, train
+from invertory.training.loop import train
 from invertory.training.pairs import Pairs, prepare_pairs
+from invertory.training.run import Training
 from invertory.training.supervised import seeded
 
 G = ToyGenerator(resolution=8, frequencies=2)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -14,6 +15,8 @@ from torch import Tensor
 from invertory.architectures import build
 from invertory.classifier import AttributeClassifier
 from invertory.encoders import ResidualEncoder
+from invertory.generators.mobile_stylegan import MobileStyleGAN
+from invertory.generators.preview import untrained_head
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
 from invertory.perceptual import PixelPyramid
@@ -22,8 +25,9 @@ from invertory.portraits.dataset import PortraitSet, prepare
 from invertory.samm import Samm
 from invertory.training.compute import Compute
 from invertory.training.loop import train
-from invertory.training.samm import SammTraining, gram_distance, measure
+from invertory.training.samm import SammTraining, measure
 from invertory.training.samm_config import SammConfig
+from invertory.training.samm_losses import gram_distance
 from invertory.training.supervised import seeded
 
 PX = 16
@@ -157,6 +161,45 @@ def test_pictures_of_another_size_than_the_generators_are_refused(sets, tmp_path
     fine = {"in_domain": prepare(tmp_path / "fine", 10, size_px=2 * PX)}
     with pytest.raises(ValueError, match="expected pictures of 16 px"):
         training(fine, shares=(1.0,))
+
+
+def test_pictures_alone_train_without_a_judge_and_without_truth():
+    made = MobileStyleGAN(channels=(8, 8, 8, 8), w_dim=8, mapping_layers=1)
+    rng = torch.Generator().manual_seed(0)
+    for tensor in made.state_dict().values():
+        tensor.copy_(0.3 * torch.randn(tensor.shape, generator=rng))
+    made.attach_preview(untrained_head(made, PX))
+
+    def encoder() -> ResidualEncoder:
+        sizes = {"channels": (4, 4, 4), "narrow": 4, "hidden": 8}
+        return ResidualEncoder(resolution=PX, num_ws=made.num_ws, w_dim=8, **sizes)  # type: ignore[arg-type]
+
+    drawn = np.random.default_rng(0).integers(0, 256, (16, PX, PX, 3), dtype=np.uint8)
+    sets = {"pairs": drawn, "images": drawn[:12]}
+    trained = SammTraining(
+        made, seeded(encoder, 0), None, None, PixelPyramid(), sets, SMALL, Compute()
+    )
+    assert all(torch.isfinite(loss) for loss in run(trained, 2)[-1].values())
+    found = trained.evaluate()
+    assert set(found) == {
+        f"{name}/{key}"
+        for name in sets
+        for key in ("plain_psnr_db", "aligned_psnr_db", "psnr_db", "ood_area")
+    }
+    assert trained.sheet().shape == (3, 4 * PX, 4 * PX)
+    assert set(trained.state_dict()) == {"supervised"}
+
+
+@pytest.mark.parametrize(
+    ("term", "kind"), [("adversarial", "discriminator"), ("identity", "class")]
+)
+def test_a_term_without_its_network_is_refused(sets, term, kind):
+    whole = training(sets)
+    config = replace(SMALL, **{f"{term}_weight": 0.1})
+    with pytest.raises(ValueError, match=f"expected a {kind}.* set {term}_weight to 0"):
+        SammTraining(
+            whole.generator, whole.encoder, None, None, whole.perceptual, sets, config, Compute()
+        )
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(sets, tmp_path: Path):
