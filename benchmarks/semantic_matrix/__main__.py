@@ -7,7 +7,8 @@ if reconstructions keep what pictures mean, a classifier that was trained on the
 attributes of originals. Rows are what was trained on, columns what it was tested on: the mean
 average precision over attributes and its deviation, as in the paper. Labels are those of the
 portraits. Feed-forward methods share a matrix of --num people; optimisation, being slow, has one of
---num-optimised, with originals of the same number. Writes semantic_matrix.md and .json.
+--num-optimised, with originals of the same number. Writes semantic_matrix.md and .json; a matrix
+whose number is 0 stays as an earlier run has left it there.
 """
 
 from __future__ import annotations
@@ -141,11 +142,18 @@ def group(kind: str, chosen: list[Inverter], asked: argparse.Namespace) -> dict[
     return matrix(people, [first, *made], asked)
 
 
+def found_before(folder: Path) -> dict[str, Any]:
+    """What an earlier run wrote: a matrix that is not asked for now stays."""
+    path = folder / "semantic_matrix.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def run(asked: argparse.Namespace) -> None:
     absent: dict[str, str] = {}
+    before = found_before(asked.out)
     found = [loaded(arm, generator, asked.size, absent) for arm, generator in arms(asked.methods)]
     chosen = [inverter for inverter in found if inverter is not None]
-    told = {kind: group(kind, chosen, asked) for kind in GROUPS}
+    told = {kind: group(kind, chosen, asked) or before.get(kind) for kind in GROUPS}
     text = ["# Semantics of reconstructions", ""]
     text += [
         "Mean average precision ± deviation over attributes; see benchmarks/semantic_matrix.",
