@@ -57,7 +57,7 @@ def cheap_in_samples(results: Results) -> Verdict:
     cost = Price(compare(results, (SAMPLES,), FID, arms, -1), LITTLE)
     plain = results.parts.get(SAMPLES, {}).get("portraits_generator", {}).get(FID)
     beside = () if plain is None else (f"the domain's own generator: {np.mean(plain):.4g}",)
-    return Verdict(cost.is_within, cost.short, (str(cost), *beside))
+    return Verdict(cost.is_within, str(cost), (str(cost), *beside))
 
 
 def traded(results: Results) -> Verdict:

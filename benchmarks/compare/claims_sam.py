@@ -51,7 +51,7 @@ def adaptive(results: Results) -> Verdict:
         beside += [*pair, compare(results, EDITS, ERROR, ("sam", arm), -1)]
     weakest = max(best, key=lambda one: one.doubt)
     is_held = all(one.is_sure(of=2) for one in best)
-    return Verdict(is_held, weakest.short, tuple(map(str, beside)))
+    return Verdict(is_held, str(weakest), tuple(map(str, beside)))
 
 
 def truest(results: Results) -> Verdict:

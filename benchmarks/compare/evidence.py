@@ -83,16 +83,10 @@ class Compared:
         half = self.found.p / 2
         return half if (self.found.a - self.found.b) * self.sign > 0 else 1 - half
 
-    @property
-    def short(self) -> str:
-        return self._told([f"{mean:.3g}" for mean in (self.found.a, self.found.b)])
-
     def __str__(self) -> str:
-        return self._told(self.found.means)
-
-    def _told(self, means: Sequence[str]) -> str:
-        named = [f"{side} {mean}".strip() for side, mean in zip(self.sides, means, strict=True)]
-        return f"{self.measure}: {' against '.join(named)} ({self.found.counted})"
+        both = zip(self.sides, self.found.means, strict=True)
+        named = " against ".join(f"{side} {mean}".strip() for side, mean in both)
+        return f"{self.measure}: {named} ({self.found.counted})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +99,6 @@ class Price:
     @property
     def is_within(self) -> bool:
         return self.compared.found.a <= self.compared.found.b * (1 + self.limit)
-
-    @property
-    def short(self) -> str:
-        return f"{self.compared.short}, at most {self.limit:.0%} more"
 
     def __str__(self) -> str:
         return f"{self.compared}; at most {self.limit:.0%} more is allowed"
@@ -142,7 +132,7 @@ def each(found: Sequence[Compared], beside: Sequence[object] = ()) -> Verdict:
     """Every comparison is sure; the weakest one decides."""
     weakest = max(found, key=lambda one: one.doubt)
     details = tuple(map(str, [*found, *beside]))
-    return Verdict(all(one.is_sure() for one in found), weakest.short, details)
+    return Verdict(all(one.is_sure() for one in found), str(weakest), details)
 
 
 def trade(
@@ -156,10 +146,10 @@ def trade(
         details += (f"one of the {of} measures is enough, at p < {SURE / of:.3g}",)
     for price in prices:
         if not price.is_within:
-            return Verdict(False, price.short, details)
+            return Verdict(False, str(price), details)
     if worst.is_against(of):
-        return Verdict(False, worst.short, details)
-    return Verdict(best.is_sure(of), best.short, details)
+        return Verdict(False, str(worst), details)
+    return Verdict(best.is_sure(of), str(best), details)
 
 
 def ordered(
@@ -181,7 +171,7 @@ def ordered(
     is_reversed = worst.is_against(len(steps))
     is_held = slope.is_sure() and not is_reversed
     deciding = worst if is_reversed else slope
-    return Verdict(is_held, deciding.short, tuple(map(str, [slope, *steps])))
+    return Verdict(is_held, str(deciding), tuple(map(str, [slope, *steps])))
 
 
 def together(*verdicts: Verdict) -> Verdict:

@@ -62,9 +62,8 @@ def methods_table(methods: Sequence[str], results: Results) -> list[str]:
 
 
 def claims_table(verdicts: Mapping[str, Verdict]) -> list[str]:
-    """Claims and verdicts; what decided them stands in the report."""
-    lines = [f"{report.counted(verdicts)}.", "", "| claim | here |", "|---|---|"]
-    return lines + [f"| {text} | **{v.word}** |" for text, v in verdicts.items()]
+    """Claims, verdicts and what decided them; all else that was looked at stands in the report."""
+    return [f"{report.counted(verdicts)}.", "", *report.verdict_rows(verdicts)]
 
 
 def _cells(results: Results, arm: str) -> list[str]:

@@ -128,10 +128,14 @@ def claims_table(verdicts: Mapping[str, Verdict]) -> list[str]:
         "over parts of them, of time a sign test), held at "
         f"p < {SURE} with the claimed sign: were nothing true, {by_chance:.1f} would be held.",
         "",
-        "| claim | here | decided by |",
-        "|---|---|---|",
     ]
-    return lines + [f"| {text} | **{v.word}** | {v.deciding} |" for text, v in verdicts.items()]
+    return lines + verdict_rows(verdicts)
+
+
+def verdict_rows(verdicts: Mapping[str, Verdict]) -> list[str]:
+    """A table: a row a claim."""
+    rows = [f"| {text} | **{v.word}** | {v.deciding} |" for text, v in verdicts.items()]
+    return ["| claim | here | decided by |", "|---|---|---|", *rows]
 
 
 def spread_in(name: str, values: Values) -> Spread:
