@@ -29,7 +29,7 @@ CODE_VERSIONS: Mapping[str, str] = {
     "aligned": "2",
     "attributes": "1",
     "samples": "1",
-    "latents": "3",
+    "latents": "4",
     "boundaries": "1",
     "edits": "1",
     "augmentation": "1",

@@ -49,7 +49,12 @@ def encoder_of(
 
 def encoded(encoder: Encoder, pictures: Tensor, generator: Generator) -> Tensor:
     """pictures [N, 3, H, H] => w_plus [N, num_ws, w_dim]; the mean w for a bad picture."""
-    w_plus = encoder(pictures).expand(-1, generator.num_ws, -1)
+    return settled(encoder(pictures), generator)
+
+
+def settled(told: Tensor, generator: Generator) -> Tensor:
+    """told [N, 1 or num_ws, w_dim] => w_plus [N, num_ws, w_dim]; the mean w where no number is."""
+    w_plus = told.expand(-1, generator.num_ws, -1)
     is_finite = torch.isfinite(w_plus).all(2).all(1)[:, None, None]
     return torch.where(is_finite, w_plus, generator.w_avg.to(w_plus))
 

@@ -1,24 +1,29 @@
 """ReStyle: a few passes of an encoder, each adding to the latent what the picture still lacks.
 
 ReStyle: A Residual-Based StyleGAN Encoder via Iterative Refinement, Alaluf et al. 2021,
-https://arxiv.org/abs/2104.02699. It starts from the mean latent and its picture. As published the
-network sees picture and reconstruction side by side (`invertory/training/restyle.py` trains it).
-Over any other encoder E of ours, which is ours: w <- w + E(x) - E(G(w)), what E tells apart.
+https://arxiv.org/abs/2104.02699. As published the network sees picture and reconstruction side by
+side (`invertory/training/restyle.py` trains it), starts from the mean latent and its picture, and
+the last iteration is the result. It goes no further down than the passes it was trained with (its
+card's `iterations`).
 
-As published the last iteration is the result; `keep: best` takes each row's best.
+Over any other encoder E, which is ours: from w = E(x), w <- w + step (E(x) - E(G(w))), which is
+what E tells apart. E knows one picture, not a pair, so that rows get worse in time: each row's
+best iterate by the weighted loss is the result, E(x) among them. A pass costs a code and a picture,
+and a perceptual distance to judge it: about as much as E(x) with its loss.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, cast
 
 import torch
 
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.adam import per_row
-from invertory.inversion.encoded import Judging, OnePass, encoder_of
+from invertory.inversion.encoded import Judging, OnePass, encoder_of, settled
 from invertory.inversion.engine import Engine
 from invertory.inversion.objective import Start, Tensors
 from invertory.inversion.view import View, squared_error
@@ -33,8 +38,10 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
 
 Over = Literal["restyle", "encoder", "e4e", "psp"]
+Keep = Literal["auto", "last", "best"]
 Added = Callable[["Tensor"], "Tensor"]  # pictures so far [N, 3, H, H] => added, [N, num_ws, w_dim]
 Render = Callable[["Tensor"], "Tensor"]  # w_plus => pictures
+HALF: Final = 0.5  # step over another encoder
 
 
 def refined(added: Added, render: Render, w_plus: Tensor, iterations: int) -> Iterator[Tensor]:
@@ -44,12 +51,16 @@ def refined(added: Added, render: Render, w_plus: Tensor, iterations: int) -> It
     """
     synth = render(w_plus[:1]).expand(len(w_plus), -1, -1, -1)
     for i in range(iterations):
-        moved = w_plus + added(synth)
-        is_finite = torch.isfinite(moved).all(2).all(1)
-        w_plus = torch.where(per_row(is_finite, moved), moved, w_plus)
+        w_plus = _moved(w_plus, added(synth))
         yield w_plus
         if i < iterations - 1:
             synth = render(w_plus)
+
+
+def _moved(w_plus: Tensor, by: Tensor) -> Tensor:
+    moved = w_plus + by
+    is_finite = torch.isfinite(moved).all(2).all(1)
+    return torch.where(per_row(is_finite, moved), moved, w_plus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +73,41 @@ class _Refinement(Judging):
     results: ClassVar[tuple[str, ...]] = ("w_plus", "iteration")
 
     def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        G, constants = self.view.generator, self.view.constants(targets)
-        mean = G.w_avg.float().expand(len(targets), G.num_ws, -1)
+        method, constants = self.method, self.view.constants(targets)
         kept: Tensors = {}
-        latents = refined(self._added(targets), self.view.render, mean, self.method.iterations)
-        for i, w_plus in enumerate(latents, 1):
-            is_last = i == self.method.iterations
-            if is_last or self.method.keep == "best":
-                kept = self._better(kept, self._measured(w_plus, constants, i))
+        for i, (w_plus, synth) in self._iterates(targets):
+            if i == method.iterations or method.keeps_best:
+                kept = self._better(kept, self._measured(w_plus, synth, constants, i))
         variables = {name: kept.pop(name) for name in self.results}
         return Start(variables, kept)
 
-    def _added(self, targets: Tensor) -> Added:
-        if self.method.over == "restyle":
-            network = cast("PyramidEncoder", self.encoder)
-            return lambda synth: network.residual(targets, synth)
-        told = self.encoder(targets)
-        return lambda synth: told - self.encoder(synth)
+    def _iterates(self, targets: Tensor) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+        """Iteration => latents and their pictures; 0 is the code of another encoder."""
+        w_plus, added = self._begun(targets)
+        if self.method.is_trained:
+            synth = self.view.render(w_plus[:1]).expand(len(w_plus), -1, -1, -1)
+        else:
+            synth = self.view.render(w_plus)
+            yield 0, (w_plus, synth)
+        for i in range(1, self.method.iterations + 1):
+            w_plus = _moved(w_plus, self.method.share * added(synth))
+            synth = self.view.render(w_plus)
+            yield i, (w_plus, synth)
 
-    def _measured(self, w_plus: Tensor, constants: Tensors, iteration: int) -> Tensors:
+    def _begun(self, targets: Tensor) -> tuple[Tensor, Added]:
+        """The latents before the first iteration, and what each adds."""
+        G = self.view.generator
+        if self.method.is_trained:
+            network = cast("PyramidEncoder", self.encoder)
+            mean = G.w_avg.float().expand(len(targets), G.num_ws, -1)
+            return mean, lambda synth: network.residual(targets, synth)
+        told = self.encoder(targets).float()
+        return settled(told, G), lambda synth: told - self.encoder(synth)
+
+    def _measured(
+        self, w_plus: Tensor, synth: Tensor, constants: Tensors, iteration: int
+    ) -> Tensors:
         """The iterate with its losses, each [n, ...]."""
-        synth = self.view.render(w_plus)
         return {
             "w_plus": w_plus,
             "iteration": w_plus.new_full((len(w_plus),), iteration),
@@ -98,7 +123,9 @@ class _Refinement(Judging):
         return {k: torch.where(per_row(is_better, v), v, kept[k]) for k, v in found.items()}
 
     def _total(self, terms: Tensors) -> Tensor:
-        return torch.stack([w * terms[name] for name, w in self.weights.items()]).sum(0)
+        """[n]; what is no number is worse than any."""
+        total = torch.stack([w * terms[name] for name, w in self.weights.items()]).sum(0)
+        return total.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         return {name: constants[name] for name in self.weights}
@@ -112,9 +139,21 @@ class ReStyle(OnePass):
         default="restyle",
         metadata={"description": "kind of the network: restyle, or encoder, e4e, psp refined"},
     )
-    iterations: int = field(default=5, metadata={"description": "passes, from 1"})
-    keep: Literal["last", "best"] = field(
-        default="last", metadata={"description": "last, as published; best: each row's best"}
+    iterations: int = field(
+        default=5,
+        metadata={
+            "description": "passes, from 1; more than a network was trained with help little"
+        },
+    )
+    step: float = field(
+        default=0.0,
+        metadata={"description": "share of what is added; 0: all of ReStyle's, half over others"},
+    )
+    keep: Keep = field(
+        default="auto",
+        metadata={
+            "description": "last, as published; best: each row's best; auto: best over others"
+        },
     )
     restyle: str = field(
         default="auto",
@@ -133,6 +172,22 @@ class ReStyle(OnePass):
     def __post_init__(self) -> None:
         if self.iterations < 1:
             raise ValueError(f"expected iterations from 1, got {self.iterations}")
+        if not 0 <= self.step < math.inf:
+            raise ValueError(f"expected a step from 0, got {self.step}: 0 takes the usual one")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the network is ReStyle's own."""
+        return self.over == "restyle"
+
+    @property
+    def keeps_best(self) -> bool:
+        return self.keep == "best" or (self.keep == "auto" and not self.is_trained)
+
+    @property
+    def share(self) -> float:
+        """Of what is added that is taken."""
+        return self.step or (1.0 if self.is_trained else HALF)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -151,11 +206,12 @@ class ReStyle(OnePass):
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`.
 
-        `steps` are the iterations, `best_step` the one that was kept, `loss` its loss.
+        `steps` are the iterations, `best_step` the one that was kept (0: the encoder's own code),
+        `loss` its loss.
         """
         view = View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
         encoder = encoder_of(networks, generator, self.over)
-        if self.over == "restyle" and getattr(encoder, "input_channels", 3) != 6:
+        if self.is_trained and getattr(encoder, "input_channels", 3) != 6:
             raise ValueError(
                 "expected a network of six input channels as 'restyle', got one of three: name "
                 "ReStyle's own, or say `over: encoder` to refine this one"

@@ -1,4 +1,4 @@
-"""ReStyle: its own network and any other, from the average picture, the last or the best kept."""
+"""ReStyle: its own network from the average picture, any other from its code and never worse."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from invertory.training.supervised import seeded
 G = ToyGenerator(resolution=16, frequencies=3)
 W_PLUS = 0.4 * torch.randn(3, G.num_ws, G.w_dim, generator=torch.Generator().manual_seed(4))
 PICTURES = G.synthesis(W_PLUS)
+BIAS = 0.3 * torch.randn(G.num_ws, G.w_dim, generator=torch.Generator().manual_seed(5))
 
 
 class Shy(nn.Module):
@@ -34,6 +35,16 @@ class Shy(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.share * G.invert_exactly(x)
+
+
+class Biased(Shy):
+    """An encoder that says the exact latent and the same offset of every picture."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return G.invert_exactly(x) + BIAS
 
 
 class ShyPair(Shy):
@@ -52,6 +63,10 @@ class Growing(ShyPair):
         super().__init__(3.0)
 
 
+def mse(latents: Tensor) -> Tensor:
+    return (G.synthesis(latents) - PICTURES).square().mean((1, 2, 3))
+
+
 def invert(method: Any, network: nn.Module, pictures: Tensor = PICTURES) -> Inversion:
     (kind,) = method.needs
     found: Inversion = method.invert(
@@ -65,13 +80,55 @@ def invert(method: Any, network: nn.Module, pictures: Tensor = PICTURES) -> Inve
     return found
 
 
-@pytest.mark.parametrize("over", ["restyle", "encoder", "e4e", "psp"])
-def test_the_error_shrinks_by_what_the_network_leaves_out(over: str) -> None:
-    network = ShyPair(0.5) if over == "restyle" else Shy(0.5)
-    found = invert(ReStyle(over=cast("Any", over), iterations=4), network)
+def test_the_error_shrinks_by_what_the_network_leaves_out() -> None:
+    found = invert(ReStyle(iterations=4), ShyPair(0.5))
     expected = W_PLUS + (G.w_avg - W_PLUS) * 0.5**4  # w_{i+1} - w = (1 - share) (w_i - w)
     torch.testing.assert_close(found.latents, expected, rtol=0, atol=1e-4)
     assert found.steps.tolist() == found.best_step.tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize("over", ["encoder", "e4e", "psp"])
+def test_over_another_encoder_it_starts_at_its_code_and_takes_half_steps(over: str) -> None:
+    found = invert(ReStyle(over=cast("Any", over), iterations=4), Biased())
+    torch.testing.assert_close(found.latents, W_PLUS + BIAS * 0.5**4, rtol=0, atol=1e-4)
+    assert found.steps.tolist() == found.best_step.tolist() == [4, 4, 4]
+    plain = invert(E4E(), Biased())
+    assert (found.loss < 0.1 * plain.loss).all()
+
+
+def test_a_full_step_undoes_a_bias_at_once() -> None:
+    found = invert(ReStyle(over="psp", iterations=3, step=1.0), Biased())
+    torch.testing.assert_close(found.latents, W_PLUS, rtol=0, atol=1e-4)
+    half = invert(ReStyle(iterations=2, step=0.5), ShyPair(1.0))
+    torch.testing.assert_close(half.latents, W_PLUS + (G.w_avg - W_PLUS) / 4, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0, 3.0, 5.0, 9.0])
+def test_refining_never_ends_worse_than_the_code_itself(share: float) -> None:
+    plain = invert(E4E(), Shy(share))
+    found = invert(ReStyle(over="e4e"), Shy(share))
+    began = mse(plain.latents)
+    assert (mse(found.latents) <= began + 1e-6).all()
+    if share >= 5:  # each pass oversteps more than the one before
+        assert found.best_step.tolist() == [0, 0, 0]
+        torch.testing.assert_close(found.latents, plain.latents)
+        last = invert(ReStyle(over="e4e", keep="last"), Shy(share))
+        assert (mse(last.latents) > began).all()
+
+
+def test_each_row_keeps_its_own_best() -> None:
+    class Uneven(Shy):
+        """Off by a bias where latents are short; oversteps where they are long."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            w_plus = G.invert_exactly(x)
+            is_long = w_plus.abs().amax((1, 2), keepdim=True) > 5
+            return torch.where(is_long, 5 * w_plus, w_plus + BIAS)
+
+    scale = torch.tensor([1.0, 10.0, 1.0])[:, None, None]
+    found = invert(ReStyle(over="psp"), Uneven(1.0), G.synthesis(W_PLUS * scale))
+    assert found.best_step.tolist() == [5, 0, 5]
+    assert found.steps.tolist() == [5, 5, 5]
 
 
 def test_it_starts_from_the_average_picture() -> None:
@@ -113,8 +170,10 @@ def test_a_broken_picture_keeps_the_mean_latent_and_is_marked() -> None:
     pictures[1] = torch.nan
     for keep in ("last", "best"):
         found = invert(ReStyle(iterations=2, keep=cast("Any", keep)), ShyPair(0.5), pictures)
-        assert found.is_finite.tolist() == [True, False, True]
-        torch.testing.assert_close(found.latents[1], G.w_avg.expand(G.num_ws, -1))
+        over = invert(ReStyle(over="e4e", keep=cast("Any", keep)), Biased(), pictures)
+        for one in (found, over):
+            assert one.is_finite.tolist() == [True, False, True]
+            torch.testing.assert_close(one.latents[1], G.w_avg.expand(G.num_ws, -1))
 
 
 def test_a_network_of_three_channels_is_no_restyle() -> None:
@@ -125,6 +184,12 @@ def test_a_network_of_three_channels_is_no_restyle() -> None:
 def test_no_iterations_are_refused() -> None:
     with pytest.raises(ValueError, match="expected iterations from 1, got 0"):
         ReStyle(iterations=0)
+
+
+@pytest.mark.parametrize("step", [-0.5, float("nan"), float("inf")])
+def test_a_step_that_is_none_is_refused(step: float) -> None:
+    with pytest.raises(ValueError, match="expected a step from 0"):
+        ReStyle(step=step)
 
 
 def pyramid(num_ws: int = G.num_ws, **config: Any) -> PyramidEncoder:
