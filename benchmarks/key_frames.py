@@ -25,7 +25,7 @@ from torch import Tensor
 
 from benchmarks.compare.drawing import save, sheet
 from benchmarks.tiled_pairs import add_arguments, chosen_pair, network
-from invertory.editing.key_frames import SIGMA, averaged, gaussian_weights, linear_weights
+from invertory.editing.key_frames import SIGMA, averaged, key_framed, linear_weights
 from invertory.images import to_tensor
 from invertory.metrics.pixel import psnr_db
 from invertory.metrics.spread import Spread, spread_of
@@ -75,8 +75,8 @@ def filled(frames: Tensor, every: int, pair: TiledPair) -> dict[str, Tensor]:
     codes = pair.codes(frames[keys])
     found = {PIXELS: averaged(frames[keys], linear), LINEAR: pair.pictures(averaged(codes, linear))}
     for sigma in SIGMAS:
-        weights = gaussian_weights(times, keys, sigma * every)
-        found[f"codes, Gaussian {sigma:g}"] = pair.pictures(averaged(codes, weights))
+        made = key_framed(frames[keys], times, keys, pair, sigma=sigma)
+        found[f"codes, Gaussian {sigma:g}"] = made
     found[LIMIT] = pair.pictures(pair.codes(frames))
     return {name: made.clamp(-1, 1) for name, made in found.items()}
 

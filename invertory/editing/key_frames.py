@@ -4,11 +4,16 @@ InvGAN: Invertable GANs, Ghosh, Zietlow, Black, Davis and Hu 2021, https://arxiv
 section 4.3, "temporal interpolation": a frame's code is an average of the neighbouring frames'
 codes, tile by tile, weighted by a Gaussian window in time. The window's width is not told there;
 `SIGMA` is ours. Time is in any unit; frames need not be evenly spaced.
+
+    pair = TiledPair.over(frames.shape[-2:], encoder, generator)
+    for some in streamed(frames.split(16), times, key_times, pair): ...
+
+Of a long sequence only the codes are held, and one batch of frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
     from invertory.editing.tiling import TiledPair
 
 SIGMA: Final = 0.45  # of the window, in spacings of key frames: see benchmarks/key_frames.py
-Weights = Callable[["Tensor", "Tensor"], "Tensor"]  # times [M], key times [K] => [M, K]
+MOST: Final = 16  # frames at once
 
 
 def gaussian_weights(times: Tensor, key_times: Tensor, sigma: float) -> Tensor:
@@ -28,8 +33,9 @@ def gaussian_weights(times: Tensor, key_times: Tensor, sigma: float) -> Tensor:
     As sigma goes to 0 a frame takes its nearest key frame's code alone, and a key frame its own;
     where sigma is large all take the mean.
     """
-    if sigma <= 0:
-        raise ValueError(f"expected a window wider than 0, got sigma {sigma}; a small one does")
+    _check_finite(times, "frames")
+    _check_finite(key_times, "key frames")
+    _check_wide(sigma)
     apart = times.double()[:, None] - key_times.double()
     # as logarithms, so that no row of a narrow window is all zeros
     return torch.softmax(-apart.square() / (2 * sigma**2), 1)
@@ -40,11 +46,11 @@ def linear_weights(times: Tensor, key_times: Tensor) -> Tensor:
 
     Before the first and after the last key frame, that one alone.
     """
+    _check_finite(times, "frames")
+    _check_ascending(key_times)
     keys = key_times.double()
     if len(keys) == 1:
         return torch.ones(len(times), 1, dtype=torch.float64)
-    if (keys.diff() <= 0).any():
-        raise ValueError(f"expected ascending times of key frames, got {key_times.tolist()}")
     at = times.double().clamp(float(keys[0]), float(keys[-1]))
     after = torch.searchsorted(keys, at).clamp(1, len(keys) - 1)
     share = (at - keys[after - 1]) / (keys[after] - keys[after - 1])
@@ -64,30 +70,85 @@ def averaged(codes: Tensor, weights: Tensor) -> Tensor:
     return flat.reshape(-1, *codes.shape[1:]).to(codes.dtype)
 
 
-@torch.no_grad()
 def key_framed(
     frames: Tensor, times: Tensor, key_times: Tensor, pair: TiledPair, *, sigma: float = SIGMA
 ) -> Tensor:
-    """Key frames [K, 3, H, H] in [-1, 1] at `key_times` [K] => frames [M, 3, S, S] at `times` [M].
+    """Key frames [K, 3, H, W] in [-1, 1] at ascending `key_times` [K] => all frames at `times` [M],
+    [M, 3, *shape_px] of the pair's grid, in about [-1, 1].
 
     Every frame is drawn from codes, the key frames too. `sigma` is in spacings of key frames, the
-    mean distance between two; S is the size of the pair's grid.
+    mean distance between two. `streamed` is for more than fit into memory.
     """
-    if len(frames) != len(key_times) or len(frames) < 2:
+    return torch.cat(list(streamed(torch.split(frames, MOST), times, key_times, pair, sigma=sigma)))
+
+
+def streamed(
+    frames: Iterable[Tensor],
+    times: Tensor,
+    key_times: Tensor,
+    pair: TiledPair,
+    *,
+    sigma: float = SIGMA,
+    most: int = MOST,
+) -> Iterator[Tensor]:
+    """The same in batches: key frames, any number at a time, in; at most `most` frames out.
+
+    All key frames are encoded at once; frames are drawn as they are asked for.
+    """
+    _check_finite(times, "frames")
+    _check_ascending(key_times)
+    _check_wide(sigma)
+    with torch.no_grad():
+        codes = torch.cat([pair.codes(some) for some in frames])
+    if len(codes) != len(key_times) or len(codes) < 2:
         raise ValueError(
-            f"expected a time for each of at least two key frames, got {len(frames)} frames and "
+            f"expected a time for each of at least two key frames, got {len(codes)} frames and "
             f"{len(key_times)} times"
         )
     spacing = float(key_times.double().diff().mean())
-    weights = gaussian_weights(times, key_times, sigma * spacing)
-    return pair.pictures(averaged(pair.codes(frames), weights))
+    weights = (
+        gaussian_weights(some, key_times, sigma * spacing) for some in torch.split(times, most)
+    )
+    return _drawn(codes, weights, pair)
 
 
 @torch.no_grad()
+def _drawn(codes: Tensor, weights: Iterable[Tensor], pair: TiledPair) -> Iterator[Tensor]:
+    """codes [K, num_tiles, rows, w_dim], weights [m, K] of each batch => its m frames."""
+    for some in weights:
+        is_near = some.amax(0) > 0  # far from a narrow window a weight is 0
+        yield pair.pictures(averaged(codes[is_near], some[:, is_near]))
+
+
 def slowed(frames: Tensor, factor: int, pair: TiledPair, *, sigma: float = SIGMA) -> Tensor:
-    """A sequence [K, 3, H, H] => [(K - 1) factor + 1, 3, S, S]: `factor` frames for each."""
+    """A sequence [K, 3, H, W] => [(K - 1) factor + 1, 3, *shape_px]: `factor` frames for each."""
     if factor < 1:
         raise ValueError(f"expected a factor from 1, got {factor}")
     key_times = torch.arange(len(frames)) * factor
     times = torch.arange(int(key_times[-1]) + 1)
     return key_framed(frames, times, key_times, pair, sigma=sigma)
+
+
+def _check_wide(sigma: float) -> None:
+    if not sigma > 0:
+        raise ValueError(f"expected a window wider than 0, got sigma {sigma}; a small one does")
+
+
+def _check_finite(times: Tensor, whose: str) -> None:
+    if times.ndim != 1 or not len(times) or not torch.isfinite(times).all():
+        raise ValueError(
+            f"expected finite times [N] of {whose}, one for each, got {times.tolist()}: give every "
+            "frame a time"
+        )
+
+
+def _check_ascending(key_times: Tensor) -> None:
+    _check_finite(key_times, "key frames")
+    is_bad = key_times.double().diff() <= 0
+    if is_bad.any():
+        at = int(is_bad.nonzero()[0])
+        before, after = key_times[at : at + 2].tolist()
+        raise ValueError(
+            f"expected ascending times of key frames, got {after} after {before}: sort the frames "
+            "by time, and leave out those that have another's"
+        )

@@ -8,77 +8,120 @@ are blended linearly, is ours: the paper has none. Tiles are numbered row by row
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import fold, interpolate
+from torch.nn.functional import fold, interpolate, pad
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from invertory.encoders import Encoder
     from invertory.generators import Generator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """`tiles` x `tiles` squares of `tile_px` pixels; neighbours share `overlap_px`."""
+    """`tiles` down and `columns` across, of `tile_px` pixels; neighbours share `overlap_px`.
+
+    Where the tiles reach beyond a picture of `crop_px`, its last pixels are repeated before it is
+    cut, and what was drawn there is left out.
+    """
 
     tiles: int
     tile_px: int
     overlap_px: int = 0
+    columns: int = 0  # 0: as many as down
+    crop_px: tuple[int, int] | None = None  # height, width; none: all that the tiles cover
 
     def __post_init__(self) -> None:
-        if self.tiles < 1 or self.tile_px < 1 or not 0 <= self.overlap_px < self.tile_px:
+        is_whole = self.tiles >= 1 and self.tile_px >= 1 and self.columns >= 0
+        if not is_whole or not 0 <= self.overlap_px < self.tile_px:
             raise ValueError(
                 f"expected tiles from 1 and an overlap from 0 to below a tile's {self.tile_px} px, "
                 f"got {self.tiles} tiles a side and an overlap of {self.overlap_px} px"
             )
+        most = self._covered_px
+        if not all(0 < px <= edge for px, edge in zip(self.shape_px, most, strict=True)):
+            raise ValueError(
+                f"expected a picture of at most {most[0]} x {most[1]} px, which the tiles cover, "
+                f"got {self.crop_px}: take the grid from `Grid.over`"
+            )
+
+    @classmethod
+    def over(cls, shape_px: Sequence[int], *, tile_px: int, overlap_px: int = 0) -> Grid:
+        """Of as few tiles as cover a picture of (height, width)."""
+        one = cls(tiles=1, tile_px=tile_px, overlap_px=overlap_px)
+        down, across = (1 + -(-max(px - tile_px, 0) // one.stride_px) for px in shape_px)
+        height, width = shape_px
+        return replace(one, tiles=down, columns=across, crop_px=(height, width))
 
     @property
     def stride_px(self) -> int:
         return self.tile_px - self.overlap_px
 
     @property
+    def shape_px(self) -> tuple[int, int]:
+        """(height, width) of the whole picture."""
+        return self.crop_px or self._covered_px
+
+    @property
     def size_px(self) -> int:
-        """Side of the whole picture."""
-        return self.tile_px + (self.tiles - 1) * self.stride_px
+        """Height of the whole picture; its side where it is square."""
+        return self.shape_px[0]
 
     @property
     def num_tiles(self) -> int:
-        return self.tiles**2
+        return self.tiles * self._across
 
     @property
     def borders(self) -> tuple[int, ...]:
-        """Where a tile begins or ends inside the picture: the first pixel after each border."""
+        """Of a square picture, where a tile begins or ends: the first pixel after each border."""
         starts = [i * self.stride_px for i in range(1, self.tiles)]
-        return tuple(sorted({*starts, *(start + self.overlap_px for start in starts)}))
+        ends = {start + self.overlap_px for start in starts}
+        return tuple(sorted(px for px in {*starts, *ends} if px < self.size_px))
 
     def fitted(self, pictures: Tensor) -> Tensor:
-        """[N, C, H, H] => [N, C, size_px, size_px]: area means down, bilinear up."""
-        if pictures.ndim != 4 or pictures.shape[2] != pictures.shape[3]:
-            raise ValueError(
-                f"expected square pictures [N, C, H, H], got {list(pictures.shape)}: align them "
-                "first"
-            )
-        if pictures.shape[-1] == self.size_px:
+        """[N, C, h, w] => [N, C, *shape_px], of the same proportions: area down, bilinear up."""
+        height, width = self.shape_px
+        self._check_proportions(pictures)
+        if pictures.shape[2:] == (height, width):
             return pictures
-        mode = "area" if pictures.shape[-1] > self.size_px else "bilinear"
-        return interpolate(pictures, size=(self.size_px, self.size_px), mode=mode)
+        mode = "area" if pictures.shape[2] > height else "bilinear"
+        return interpolate(pictures, size=(height, width), mode=mode)
+
+    def _check_proportions(self, pictures: Tensor) -> None:
+        """Those of the grid, but for rounding."""
+        height, width = self.shape_px
+        is_batch = pictures.ndim == 4 and pictures.numel() > 0
+        if is_batch:
+            h, w = pictures.shape[2:]
+            if 2 * abs(h * width - w * height) < min(h, w):
+                return
+        kind = "square pictures [N, C, H, H]" if height == width else "pictures"
+        raise ValueError(
+            f"expected {kind} of the proportions {height} x {width}, got {list(pictures.shape)}: "
+            "align them first, or take the grid from `Grid.over`"
+        )
 
     def cut(self, pictures: Tensor) -> Tensor:
-        """[N, C, size_px, size_px] => tiles [N * num_tiles, C, tile_px, tile_px]."""
-        if pictures.ndim != 4 or pictures.shape[2:] != (self.size_px, self.size_px):
+        """[N, C, *shape_px] => tiles [N * num_tiles, C, tile_px, tile_px]."""
+        height, width = self.shape_px
+        if pictures.ndim != 4 or pictures.shape[2:] != (height, width):
             raise ValueError(
-                f"expected pictures [N, C, {self.size_px}, {self.size_px}], got "
+                f"expected pictures [N, C, {height}, {width}], got "
                 f"{list(pictures.shape)}: bring them to this size by `Grid.fitted`"
             )
-        rows = pictures.unfold(2, self.tile_px, self.stride_px)
-        cells = rows.unfold(3, self.tile_px, self.stride_px)  # [N, C, n, n, tile_px, tile_px]
+        down, across = self._covered_px
+        whole = pad(pictures, (0, across - width, 0, down - height), mode="replicate")
+        rows = whole.unfold(2, self.tile_px, self.stride_px)
+        cells = rows.unfold(3, self.tile_px, self.stride_px)  # [N, C, down, across, px, px]
         return cells.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).contiguous()
 
     def join(self, tiles: Tensor) -> Tensor:
-        """[N * num_tiles, C, tile_px, tile_px] => [N, C, size_px, size_px]; undoes `cut`."""
+        """[N * num_tiles, C, tile_px, tile_px] => [N, C, *shape_px]; undoes `cut`."""
         if tiles.ndim != 4 or tiles.shape[2:] != (self.tile_px, self.tile_px):
             raise ValueError(
                 f"expected tiles [N * {self.num_tiles}, C, {self.tile_px}, {self.tile_px}], got "
@@ -87,9 +130,22 @@ class Grid:
         tiles = tiles.float()
         weight = self._ramp.to(tiles)
         weight = weight[:, None] * weight  # [tile_px, tile_px]
-        cells = torch.unflatten(tiles * weight, 0, (-1, self.num_tiles))  # [N, n * n, C, ...]
+        cells = torch.unflatten(tiles * weight, 0, (-1, self.num_tiles))  # [N, num_tiles, C, ...]
         total = weight.expand(1, self.num_tiles, 1, -1, -1)
-        return self._sum(cells) / self._sum(total)
+        height, width = self.shape_px
+        return (self._sum(cells) / self._sum(total))[..., :height, :width]
+
+    @property
+    def _across(self) -> int:
+        return self.columns or self.tiles
+
+    @property
+    def _covered_px(self) -> tuple[int, int]:
+        """(height, width) of all tiles."""
+        down, across = (
+            self.tile_px + (num - 1) * self.stride_px for num in (self.tiles, self._across)
+        )
+        return down, across
 
     @property
     def _ramp(self) -> Tensor:
@@ -102,10 +158,10 @@ class Grid:
         return ramp
 
     def _sum(self, cells: Tensor) -> Tensor:
-        """[N, n * n, C, tile_px, tile_px] => [N, C, size_px, size_px], overlaps added up."""
-        columns = cells.permute(0, 2, 3, 4, 1).flatten(1, 3)  # [N, C * tile_px^2, n * n]
-        size = (self.size_px, self.size_px)
-        summed: Tensor = fold(columns, size, (self.tile_px, self.tile_px), stride=self.stride_px)
+        """[N, num_tiles, C, tile_px, tile_px] => all that they cover, overlaps added up."""
+        columns = cells.permute(0, 2, 3, 4, 1).flatten(1, 3)  # [N, C * tile_px^2, num_tiles]
+        size, tile = self._covered_px, (self.tile_px, self.tile_px)
+        summed: Tensor = fold(columns, size, tile, stride=self.stride_px)
         return summed
 
 
@@ -135,11 +191,24 @@ class TiledPair:
     ) -> TiledPair:
         """Tiles of the generator's resolution, in the encoder's space."""
         grid = Grid(tiles=tiles, tile_px=generator.resolution, overlap_px=overlap_px)
-        rows = 1 if encoder.num_ws == 1 else generator.num_ws
-        return cls(encoder, generator, grid, rows, batch_size)
+        return cls(encoder, generator, grid, _rows(encoder, generator), batch_size)
+
+    @classmethod
+    def over(
+        cls,
+        shape_px: Sequence[int],
+        encoder: Encoder,
+        generator: Generator,
+        *,
+        overlap_px: int = 0,
+        batch_size: int = 64,
+    ) -> TiledPair:
+        """The same, of as few tiles as cover pictures of (height, width), which keep that size."""
+        grid = Grid.over(shape_px, tile_px=generator.resolution, overlap_px=overlap_px)
+        return cls(encoder, generator, grid, _rows(encoder, generator), batch_size)
 
     def codes(self, pictures: Tensor) -> Tensor:
-        """[N, 3, H, H] in [-1, 1] => [N, n * n, rows, w_dim]; the mean w for a bad tile."""
+        """[N, 3, H, W] in [-1, 1] => [N, num_tiles, rows, w_dim]; the mean w for a bad tile."""
         tiles = self.grid.cut(self.grid.fitted(pictures))
         found = torch.cat(
             [self.encoder(some) for some in torch.split(tiles, self.batch_size)]
@@ -150,14 +219,19 @@ class TiledPair:
         return torch.unflatten(found, 0, (-1, self.grid.num_tiles))
 
     def pictures(self, codes: Tensor) -> Tensor:
-        """[N, n * n, rows or num_ws, w_dim] => [N, 3, size_px, size_px], about [-1, 1]."""
+        """[N, num_tiles, rows or num_ws, w_dim] => [N, 3, *shape_px], about [-1, 1]."""
         return tiled_pictures(self.generator, self.grid, codes, batch_size=self.batch_size)
+
+
+def _rows(encoder: Encoder, generator: Generator) -> int:
+    """Of a tile's code in the encoder's space."""
+    return 1 if encoder.num_ws == 1 else generator.num_ws
 
 
 def tiled_pictures(
     generator: Generator, grid: Grid, codes: Tensor, *, batch_size: int = 64
 ) -> Tensor:
-    """codes [N, n * n, 1 or num_ws, w_dim] => [N, 3, size_px, size_px], about [-1, 1]."""
+    """codes [N, num_tiles, 1 or num_ws, w_dim] => [N, 3, *shape_px], about [-1, 1]."""
     if codes.ndim != 4 or codes.shape[1] != grid.num_tiles:
         raise ValueError(
             f"expected codes [N, {grid.num_tiles}, rows, w_dim], got {list(codes.shape)}: take "

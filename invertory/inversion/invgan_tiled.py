@@ -63,8 +63,10 @@ class InvGANTiled(Told):
         metadata={"description": "address of the encoder; auto: the one for this generator"},
     )
     tiles: int = field(
-        default=2,
-        metadata={"description": "a side; pictures are brought to as many generator's resolutions"},
+        default=0,
+        metadata={
+            "description": "a side, to which pictures are brought; 0: as few as cover the picture"
+        },
     )
     overlap_px: int = field(
         default=0, metadata={"description": "that neighbouring tiles share and are blended in"}
@@ -87,11 +89,13 @@ class InvGANTiled(Told):
 
         At most `batch_size` tiles are in a network at once.
         """
-        pair = self._pair(generator, networks, batch_size)
         if targets.shape[-2:] != (targets.shape[-1],) * 2:
             raise ValueError(
                 f"expected square targets [N, 3, H, H], got {list(targets.shape)}: align them first"
             )
+        pair = self._pair(
+            generator, networks, batch_size, self.tiles or self._num(generator, targets)
+        )
         size_px = min(pair.grid.size_px, targets.shape[-1], self.loss_px)
         view = View(generator, perceptual, is_preview=False, size_px=size_px)
         objective = _Tiled(self, pair, view)
@@ -112,7 +116,7 @@ class InvGANTiled(Told):
     ) -> Tensor:
         """w_plus [N, num_ws, w_dim] and the tiles' codes => [N, 3, S, S]; see `Drawing`.
 
-        S is `tiles` times the generator's resolution, less what tiles share.
+        S is as many generator's resolutions as there are tiles a side, less what tiles share.
         """
         codes = state[CODES].to(w_plus)
         grid = Grid(
@@ -123,8 +127,17 @@ class InvGANTiled(Told):
         moved = codes + (w_plus - origin)[:, None]
         return tiled_pictures(generator, grid, moved, batch_size=max(len(w_plus), 1))
 
+    def _num(self, generator: Generator, targets: Tensor) -> int:
+        """Tiles a side that cover the targets [N, 3, H, H]."""
+        shape_px, tile_px = targets.shape[-2:], generator.resolution
+        return Grid.over(shape_px, tile_px=tile_px, overlap_px=self.overlap_px).tiles
+
     def _pair(
-        self, generator: Generator, networks: Mapping[str, nn.Module], batch_size: int
+        self,
+        generator: Generator,
+        networks: Mapping[str, nn.Module],
+        batch_size: int,
+        tiles: int,
     ) -> TiledPair:
         encoder = encoder_of(networks, generator, "invgan")
         if self.space == "w" and encoder.num_ws > 1:
@@ -132,6 +145,6 @@ class InvGANTiled(Told):
                 f"expected an encoder into W, got one into W+ of {encoder.num_ws} rows: say "
                 "`space: w_plus` of invgan_tiled"
             )
-        grid = Grid(tiles=self.tiles, tile_px=generator.resolution, overlap_px=self.overlap_px)
+        grid = Grid(tiles=tiles, tile_px=generator.resolution, overlap_px=self.overlap_px)
         rows = 1 if self.space == "w" else generator.num_ws
         return TiledPair(encoder, generator, grid, rows, batch_size)

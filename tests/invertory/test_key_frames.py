@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from invertory.editing.key_frames import (
+    SIGMA,
     averaged,
     gaussian_weights,
     key_framed,
     linear_weights,
     slowed,
+    streamed,
 )
 from invertory.editing.tiling import TiledPair
 from invertory.generators.toy import ToyGenerator
@@ -28,6 +32,19 @@ class Exact(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return GENERATOR.invert_exactly(x)
+
+
+class Counting:
+    """The toy, which notes how many pictures it draws at a time."""
+
+    resolution, num_ws = GENERATOR.resolution, GENERATOR.num_ws
+
+    def __init__(self, drawn: list[int]) -> None:
+        self.drawn, self.w_avg = drawn, GENERATOR.w_avg
+
+    def synthesis(self, w_plus: Tensor) -> Tensor:
+        self.drawn.append(len(w_plus))
+        return GENERATOR.synthesis(w_plus)
 
 
 def sequence(num: int) -> tuple[Tensor, Tensor]:
@@ -75,9 +92,31 @@ def test_linear_weights_are_of_the_two_neighbours() -> None:
     assert linear_weights(TIMES, KEYS[:1]).tolist() == [[1.0]] * 9
 
 
-def test_key_frames_out_of_order_are_refused() -> None:
-    with pytest.raises(ValueError, match="ascending"):
-        linear_weights(TIMES, KEYS.flip(0))
+@pytest.mark.parametrize("keys", [[8.0, 4.0, 0.0], [0.0, 4.0, 4.0], [0.0, 8.0, 4.0]])
+def test_key_frames_out_of_order_are_refused(keys: list[float]) -> None:
+    frames, _ = sequence(3)
+    pair = TiledPair.of(Exact(), GENERATOR)
+    with pytest.raises(ValueError, match=r"ascending times of key frames, got \d\.0 after \d\.0"):
+        linear_weights(TIMES, torch.tensor(keys))
+    with pytest.raises(ValueError, match="sort the frames"):
+        key_framed(frames, TIMES, torch.tensor(keys), pair)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_times_that_are_no_number_are_refused(bad: float) -> None:
+    frames, _ = sequence(3)
+    pair = TiledPair.of(Exact(), GENERATOR)
+    keys = KEYS.clone()
+    keys[1] = bad
+    for weights in (linear_weights, lambda *times: gaussian_weights(*times, 1.0)):
+        with pytest.raises(ValueError, match=r"finite times \[N\] of key frames"):
+            weights(TIMES, keys)
+        with pytest.raises(ValueError, match=r"finite times \[N\] of frames"):
+            weights(keys, KEYS)
+    with pytest.raises(ValueError, match=r"finite times \[N\] of frames"):
+        key_framed(frames, keys, KEYS, pair)
+    with pytest.raises(ValueError, match="wider than 0"):
+        gaussian_weights(TIMES, KEYS, float("nan"))
 
 
 def test_codes_are_averaged_by_the_weights() -> None:
@@ -102,6 +141,40 @@ def test_frames_in_and_more_frames_out() -> None:
     assert made.shape == (9, 3, 16, 16)
     # a window this narrow leaves key frames as they are; a linear toy inverts them exactly
     torch.testing.assert_close(made[::4], frames, rtol=0, atol=1e-4)
+
+
+def test_frames_that_are_not_square_come_out_as_they_went_in() -> None:
+    frames = torch.linspace(-0.5, 0.5, 3)[:, None, None, None].expand(3, 3, 20, 40)
+    pair = TiledPair.over((20, 40), Exact(), GENERATOR)
+    made = slowed(frames, 4, pair, sigma=0.1)
+    assert made.shape == (9, 3, 20, 40)
+    torch.testing.assert_close(made[::4], frames, rtol=0, atol=1e-4)
+
+
+def test_a_stream_gives_the_same_frames_in_batches() -> None:
+    frames, _ = sequence(60)
+    pair = TiledPair.of(Exact(), GENERATOR)
+    keys, times = torch.arange(60.0), torch.arange(0, 59, 0.5)
+    whole = key_framed(frames, times, keys, pair)
+    batches = list(streamed(frames.split(7), times, keys, pair, most=10))
+    assert [len(some) for some in batches] == [10] * 11 + [8]
+    torch.testing.assert_close(torch.cat(batches), whole, rtol=0, atol=1e-5)
+    codes = pair.codes(frames)  # frames far away count for nothing: as with all of them
+    plain = pair.pictures(averaged(codes, gaussian_weights(times, keys, SIGMA)))
+    torch.testing.assert_close(whole, plain, rtol=0, atol=1e-5)
+
+
+def test_a_stream_draws_as_it_is_asked_and_is_refused_at_once() -> None:
+    frames, _ = sequence(3)
+    pair = TiledPair.of(Exact(), GENERATOR)
+    with pytest.raises(ValueError, match="a time for each"):
+        streamed([frames[:1], frames[1:]], TIMES, KEYS[:2], pair)
+    drawn: list[int] = []
+    counted = replace(pair, generator=Counting(drawn))
+    stream = streamed([frames], TIMES, KEYS, counted, most=2)
+    assert drawn == []
+    assert next(stream).shape[0] == 2
+    assert drawn == [2]
 
 
 def test_tiles_are_interpolated_each_by_itself() -> None:

@@ -62,6 +62,44 @@ def test_borders_are_where_tiles_begin_and_end() -> None:
     assert Grid(tiles=1, tile_px=8).borders == ()
 
 
+@pytest.mark.parametrize("overlap", [0, 3])
+@pytest.mark.parametrize("shape", [(16, 24), (17, 40), (5, 30), (8, 8), (23, 7)])
+def test_tiles_cover_any_picture_and_give_it_back(shape: tuple[int, int], overlap: int) -> None:
+    grid = Grid.over(shape, tile_px=8, overlap_px=overlap)
+    whole = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(2))
+    tiles = grid.cut(whole)
+    assert tiles.shape == (2 * grid.num_tiles, 3, 8, 8)
+    assert grid.fitted(whole) is whole
+    torch.testing.assert_close(grid.join(tiles), whole, rtol=0, atol=1e-5)
+    if not overlap:
+        assert grid.num_tiles == -(-shape[0] // 8) * -(-shape[1] // 8)
+
+
+def test_beyond_the_picture_its_edge_is_repeated() -> None:
+    grid = Grid.over((2, 3), tile_px=2)
+    right = grid.cut(torch.arange(6.0).view(1, 1, 2, 3))[1, 0]
+    assert right.tolist() == [[2, 2], [5, 5]]
+
+
+def test_rows_of_tiles_may_be_longer_than_columns() -> None:
+    grid = Grid(tiles=2, columns=3, tile_px=4)
+    assert (grid.shape_px, grid.num_tiles) == ((8, 12), 6)
+    whole = torch.rand(1, 3, 16, 24)
+    assert grid.fitted(whole).shape == (1, 3, 8, 12)
+    with pytest.raises(ValueError, match="of the proportions 8 x 12"):
+        grid.fitted(pictures(1, 16))
+    with pytest.raises(ValueError, match="of at most 8 x 12 px"):
+        Grid(tiles=2, columns=3, tile_px=4, crop_px=(8, 13))
+
+
+def test_a_pair_keeps_the_size_of_wide_pictures() -> None:
+    pair = TiledPair.over((20, 40), Exact(), GENERATOR, batch_size=4)
+    constant = torch.full((2, 3, 20, 40), 0.5)
+    codes = pair.codes(constant)
+    assert codes.shape[:2] == (2, 6)
+    torch.testing.assert_close(pair.pictures(codes), constant, rtol=0, atol=1e-5)
+
+
 def test_pictures_of_other_sizes_are_brought_to_the_grid() -> None:
     grid = Grid(tiles=2, tile_px=8)
     assert grid.fitted(pictures(1, 48)).shape[-1] == grid.fitted(pictures(1, 5)).shape[-1] == 16
@@ -70,7 +108,9 @@ def test_pictures_of_other_sizes_are_brought_to_the_grid() -> None:
     torch.testing.assert_close(grid.fitted(fine), coarse)
 
 
-@pytest.mark.parametrize("broken", [{"tiles": 0}, {"overlap_px": 8}, {"overlap_px": -1}])
+@pytest.mark.parametrize(
+    "broken", [{"tiles": 0}, {"columns": -1}, {"overlap_px": 8}, {"overlap_px": -1}]
+)
 def test_a_grid_that_cannot_be_is_refused(broken: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected tiles from 1"):
         Grid(**{"tiles": 2, "tile_px": 8} | broken)

@@ -70,6 +70,25 @@ def test_one_tile_is_plain_inversion() -> None:
     torch.testing.assert_close(redrawn(METHOD, found), GENERATOR.synthesis(found.latents))
 
 
+@pytest.mark.parametrize(
+    ("px", "overlap", "tiles"), [(16, 0, 1), (40, 0, 3), (48, 0, 3), (28, 4, 2)]
+)
+def test_as_few_tiles_as_cover_the_picture_unless_a_number_is_given(
+    px: int, overlap: int, tiles: int
+) -> None:
+    method = replace(METHOD, tiles=0, overlap_px=overlap)
+    found = invert(method, torch.zeros(1, 3, px, px))
+    assert found.state["codes"].shape[1] == tiles**2
+    assert redrawn(method, found).shape[-1] >= px  # nothing is lost
+    assert InvGANTiled().tiles == 0
+
+
+def test_what_whole_tiles_draw_is_found_at_full_size() -> None:
+    pictures, codes = made(2, 4)
+    found = invert(replace(METHOD, tiles=0), pictures)
+    torch.testing.assert_close(found.state["codes"], codes, rtol=0, atol=1e-4)
+
+
 def test_an_edit_moves_every_tile() -> None:
     pictures, codes = made(2, 2)
     found = invert(METHOD, pictures)

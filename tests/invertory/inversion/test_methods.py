@@ -136,7 +136,7 @@ OPTIMISING = [name for name, method in METHODS.items() if method.kind == "optimi
 def small(name: str) -> Method:
     """The method with a budget for tests."""
     method = METHODS[name]()
-    budgets = {"steps": 12, "w_samples": 50, "pivot_steps": 4}
+    budgets = {"steps": 12, "w_samples": 50, "pivot_steps": 4, "tiles": 2}
     own = {field.name for field in fields(method)}  # type: ignore[arg-type]
     return replace(method, **{k: v for k, v in budgets.items() if k in own})  # type: ignore[type-var]
 
