@@ -52,6 +52,8 @@ def train(
     run = Run(training, folder, images, cadence, progress)
     (folder / "sheets").mkdir(parents=True, exist_ok=True)
     resume(run)
+    if run.steps and run.is_due(run.cadence.evaluate) and not _is_measured(run):
+        _measure(run)  # it failed, or was killed, when its state was kept already
     start, before = time.perf_counter(), run.seconds
     while run.steps < run.total_steps:
         _add(run, training.step(run.steps))
@@ -68,14 +70,17 @@ def _add(run: Run, losses: Mapping[str, Tensor]) -> None:
 
 
 def _keep(run: Run) -> None:
-    """What is due after a step. A checkpoint flushes the log, so that no sums need be stored."""
+    """What is due after a step. A checkpoint flushes the log, so that no sums need be stored.
+
+    The state is kept before it is measured: where that fails, a later call begins with it.
+    """
     is_saving, is_measuring = run.is_due(run.cadence.checkpoint), run.is_due(run.cadence.evaluate)
     if is_saving or is_measuring or run.is_due(run.cadence.log):
         _log_losses(run)
+    if is_saving or is_measuring:
+        save(run)
     if is_measuring:
         _measure(run)
-    if is_saving:
-        save(run)
 
 
 def _log_losses(run: Run) -> None:
@@ -91,17 +96,25 @@ def _log_losses(run: Run) -> None:
 
 
 def _measure(run: Run) -> None:
+    """Metrics, sheet and networks; the line of the log comes last and says that all is there."""
     for name, network in run.training.networks().items():
         check_finite(run, {name: network.state_dict()})  # before a good file is replaced
     run.metrics = run.training.evaluate()
-    _write_line(run, {"images": run.seen, "metrics": run.metrics})
-    run.progress(run.seen, run.images, run.metrics)
     sheet = run.training.sheet()
     if sheet is not None:
         path = run.folder / "sheets" / f"{run.seen:09d}.jpg"
         replace_file(path, encode(to_uint8(sheet), "jpeg"))
     for name, network in run.training.networks().items():
         write_network(run.folder / name, network, _facts(run))
+    _write_line(run, {"images": run.seen, "metrics": run.metrics})
+    run.progress(run.seen, run.images, run.metrics)
+
+
+def _is_measured(run: Run) -> bool:
+    """Whether the log has the metrics of where the run stands."""
+    path = run.folder / "log.jsonl"
+    lines = map(json.loads, path.read_text().splitlines() if path.is_file() else [])
+    return any("metrics" in line and line["images"] == run.seen for line in lines)
 
 
 def _facts(run: Run) -> dict[str, Any]:

@@ -63,6 +63,11 @@ class PortraitMix:
         return tuple(self._sets)
 
     @property
+    def sets(self) -> list[Pictures]:
+        """The pictures of each."""
+        return [found.pictures for found in self._sets.values()]
+
+    @property
     def size_px(self) -> int:
         return next(iter(self._sets.values())).pictures.size_px
 

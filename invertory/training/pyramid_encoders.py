@@ -86,12 +86,8 @@ class PyramidEncoderTraining(Generic[Config]):
         if self.compute.precision == "bf16":
             for frozen in (generator, perceptual):  # half the time of a step is else for layouts
                 self.compute.place(cast(nn.Module, frozen))
+        _check(pictures, config, generator.resolution)
         self._num = len(pictures) - config.held_out
-        if self._num < config.batch_size or pictures.shape[1] > generator.resolution:
-            raise ValueError(
-                f"expected at least {config.held_out + config.batch_size} pictures of at most "
-                f"{generator.resolution} px, the generator's, got {pictures.shape[:2]}"
-            )
         self._real = Pictures(pictures, self.compute)
         self.w_mean, self.w_scale = self._statistics()
         network = seeded(self._fresh, config.seed)
@@ -265,3 +261,21 @@ class PyramidEncoderTraining(Generic[Config]):
         rng = self.compute.rng(self.config.seed, step, stream)
         z = torch.randn(num, self.generator.z_dim, generator=rng, device=self.compute.device)
         return self.generator.mapping(z).float()
+
+
+def _check(pictures: Pixels, config: PyramidEncoderConfig, most_px: int) -> None:
+    """Square pictures that the generator can draw, with some beside those held out."""
+    if config.held_out < 1:
+        raise ValueError(
+            f"expected held_out from 1, got {config.held_out}: what is held out is measured and "
+            "shown, and is not learnt from"
+        )
+    if pictures.shape[1] != pictures.shape[2]:
+        raise ValueError(
+            f"expected square pictures [N, H, H, 3], got {list(pictures.shape)}: align them first"
+        )
+    if len(pictures) < config.held_out + config.batch_size or pictures.shape[1] > most_px:
+        raise ValueError(
+            f"expected at least {config.held_out + config.batch_size} pictures of at most "
+            f"{most_px} px, the generator's, got {pictures.shape[:2]}"
+        )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invertory.training.data_digest import data_digests
 from invertory.training.results import plain, replace_file
 from invertory.training.run import Run
 
@@ -28,6 +29,7 @@ def save(run: Run) -> None:
         "steps": run.steps,
         "seconds": run.seconds,
         "metrics": run.metrics,
+        "data": run.data,
         "training": state,
     }
     temporary = run.folder / ".state.pt"
@@ -40,6 +42,7 @@ def save(run: Run) -> None:
 
 def resume(run: Run) -> None:
     """To where the state in the folder stands, if there is one; a run begins anew without."""
+    run.data = data_digests(run.training)
     path = run.folder / "state.pt"
     if not path.is_file():
         (run.folder / "log.jsonl").unlink(missing_ok=True)  # of a run killed before its first state
@@ -52,9 +55,20 @@ def resume(run: Run) -> None:
                 f"expected in {path} a training of the {key} {value}, got {stored[key]}: "
                 "give the same settings, or another folder"
             )
+    _check_data(run, stored.get("data", []))
     run.training.load_state_dict(stored["training"])
     run.steps, run.seconds, run.metrics = stored["steps"], stored["seconds"], stored["metrics"]
     _truncate_log(run)
+
+
+def _check_data(run: Run, stored: list[str]) -> None:
+    """Refuses other pictures; a state from before they were noted may be of any."""
+    if stored and run.data != stored:
+        raise ValueError(
+            f"expected the data that {run.folder / 'state.pt'} was trained on, "
+            f"{'; '.join(stored)}, got {'; '.join(run.data) or 'none'}: give the same pictures, or "
+            "another folder"
+        )
 
 
 def _truncate_log(run: Run) -> None:

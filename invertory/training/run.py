@@ -93,6 +93,7 @@ class Run:
     # losses since the last line: sum and count, for some come only every few steps
     sums: dict[str, tuple[Tensor | float, int]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    data: list[str] = field(default_factory=list)  # see `data_digests`
 
     @property
     def seen(self) -> int:

@@ -306,7 +306,27 @@ def test_rates_rise_in_each_phase_and_fall_at_the_end() -> None:
     assert config.rate(100_000) == 0.025
 
 
-def test_a_loss_that_is_no_number_stops_it(tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_stops_it_and_keeps_the_last_state(tmp_path: Path) -> None:
+    training = make(replace(DIGITS, start_images=0))
+    every = {"log_every": 8, "checkpoint_every": 16}
+    train(training, tmp_path, images=16, **every)
+    good = (tmp_path / "state.pt").read_bytes()
+    kept = {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
+    with torch.no_grad():
+        next(training.nets.generator.parameters()).fill_(torch.nan)
+    training.load_state_dict = lambda state: None  # type: ignore[method-assign]  # goes on as it is
+    with pytest.raises(NonFiniteError, match=r"expected finite .* keeps the last good state"):
+        train(training, tmp_path, images=96, **every)
+    assert (tmp_path / "state.pt").read_bytes() == good
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")} == kept
+    stored = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert stored["steps"] == 2
+    training = make(replace(DIGITS, start_images=0))
+    train(training, tmp_path, images=24, **every)  # and it is gone on with
+    assert all(torch.isfinite(tensor).all() for tensor in tensors(training).values())
+
+
+def test_a_rate_far_too_high_stops_it(tmp_path: Path) -> None:
     training = make(replace(DIGITS, learning_rate=1e18, start_images=0))
     with pytest.raises(NonFiniteError, match="expected finite"):
         train(training, tmp_path, images=96, log_every=8, checkpoint_every=96)

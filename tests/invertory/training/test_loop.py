@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from invertory.architectures import ARCHITECTURES
-from invertory.training.compute import Compute
+from invertory.training.compute import Compute, Pictures
 from invertory.training.loop import NonFiniteError, train
+from invertory.training.portrait_batches import PortraitMix
 
 
 class Matrix(nn.Module):
@@ -134,6 +136,78 @@ def test_a_stopped_training_reaches_the_same_weights(tmp_path: Path, stopped_at:
     for line, expected in zip(lines(tmp_path / "b"), lines(tmp_path / "a"), strict=True):
         assert line.get("loss") == expected.get("loss")
         assert line["images"] == expected["images"]
+
+
+class Unmeasurable(MatrixTraining):
+    """Its evaluation fails."""
+
+    def evaluate(self) -> dict[str, float]:
+        raise MemoryError("no memory for the metrics")
+
+
+@pytest.mark.parametrize("images", [24, 64])
+def test_a_failing_evaluation_loses_nothing(tmp_path: Path, images: int) -> None:
+    undisturbed = MatrixTraining()
+    train(undisturbed, tmp_path / "a", images=images, **EVERY)
+    with pytest.raises(MemoryError):
+        train(Unmeasurable(), tmp_path / "b", images=images, **EVERY)
+    state = torch.load(tmp_path / "b" / "state.pt", weights_only=True)
+    assert state["steps"] == 6  # of the first evaluation, at 24 images
+    assert not (tmp_path / "b" / "matrix.safetensors").exists()
+    resumed = MatrixTraining()
+    train(resumed, tmp_path / "b", images=images, **EVERY)
+    assert torch.equal(resumed.matrix.weight, undisturbed.matrix.weight)
+    assert (tmp_path / "b" / "matrix.safetensors").read_bytes() == (
+        tmp_path / "a" / "matrix.safetensors"
+    ).read_bytes()
+    timeless = [
+        [{k: v for k, v in line.items() if k != "seconds"} for line in lines(tmp_path / name)]
+        for name in "ab"
+    ]
+    assert timeless[0] == timeless[1]
+    assert (tmp_path / "b" / "sheets" / "000000024.jpg").is_file()
+
+
+class Seeing(MatrixTraining):
+    """It holds pictures, and another set in a mixture."""
+
+    def __init__(self, pictures: np.ndarray, others: np.ndarray) -> None:
+        super().__init__()
+        self.pictures = Pictures(pictures, Compute())
+        sets = {"others": others}
+        self.mix = PortraitMix(sets, [1.0], held_out=1, compute=Compute())
+
+
+def grey(level: int, num: int = 6, px: int = 4) -> np.ndarray:
+    return np.full((num, px, px, 3), level, np.uint8)
+
+
+def test_a_run_goes_on_over_the_same_pictures(tmp_path: Path) -> None:
+    train(Seeing(grey(1), grey(2)), tmp_path, images=16, **EVERY)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert [told[:24] for told in state["data"]] == ["6 pictures of 4 x 4 px, "] * 2
+    train(Seeing(grey(1), grey(2)), tmp_path, images=32, **EVERY)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [(grey(9), grey(2)), (grey(1), grey(9)), (grey(1, 7), grey(2)), (grey(1, 6, 5), grey(2))],
+    ids=["others", "others mixed in", "more", "larger"],
+)
+def test_other_pictures_are_refused(tmp_path: Path, given: tuple[np.ndarray, np.ndarray]) -> None:
+    train(Seeing(grey(1), grey(2)), tmp_path, images=16, **EVERY)
+    with pytest.raises(ValueError, match=r"expected the data that .*, got .*: give the same pict"):
+        train(Seeing(*given), tmp_path, images=32, **EVERY)
+
+
+def test_a_state_that_does_not_say_its_data_is_gone_on_with(tmp_path: Path) -> None:
+    train(Seeing(grey(1), grey(2)), tmp_path, images=16, **EVERY)
+    path = tmp_path / "state.pt"
+    state = torch.load(path, weights_only=True)
+    del state["data"]  # as earlier versions left it
+    torch.save(state, path)
+    train(Seeing(grey(9), grey(2)), tmp_path, images=32, **EVERY)
+    assert torch.load(path, weights_only=True)["data"]  # noted from here on
 
 
 def test_half_a_line_of_the_log_is_dropped(tmp_path: Path) -> None:

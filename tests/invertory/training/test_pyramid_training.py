@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +89,7 @@ def test_a_trainer_learns_to_reconstruct(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_training_goes_on_to_the_same_weights(kind: str, tmp_path: Path) -> None:
+def test_a_stopped_training_goes_on_to_the_same_weights(kind: str, tmp_path: Path) -> None:
     changes = {"images": 64, "progressive_from": 0.2, "progressive_every": 0.1, "r1_every": 2}
     known = {} if kind == "psp" else changes
     often = {"checkpoint_every": 16, "log_every": 16}
@@ -97,6 +102,70 @@ def test_a_killed_training_goes_on_to_the_same_weights(kind: str, tmp_path: Path
     encoder = build(card["architecture"]["name"], card["architecture"]["config"], tensors[1])
     assert encoder(torch.zeros(1, 3, 8, 8)).shape == (1, 4, G.w_dim)
     assert (parts / "sheets" / "000000064.jpg").is_file()
+
+
+JUDGED: dict[str, Any] = {
+    "images": 64,
+    "progressive_from": 0.2,
+    "progressive_every": 0.1,
+    "r1_every": 2,
+    "discriminator_rate": 1e-3,
+    "pool_size": 8,
+}
+EVERY = {"log_every": 16, "checkpoint_every": 16, "evaluate_every": 64}
+
+
+def judged() -> Any:
+    return made("e4e", **JUDGED)
+
+
+def test_a_training_that_is_killed_reaches_the_same_networks_and_judge(tmp_path: Path) -> None:
+    undisturbed = judged()
+    train(undisturbed, tmp_path / "whole", images=64, **EVERY)
+    program = (
+        f"import os, signal, sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
+        f"import torch; torch.set_num_threads({torch.get_num_threads()})\n"
+        "from pathlib import Path\n"
+        "from test_pyramid_training import EVERY, judged\n"
+        "from invertory.training.loop import train\n"
+        "def kill(seen, total, values):\n"
+        "    seen >= 48 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"train(judged(), Path({str(tmp_path / 'parts')!r}), images=64, progress=kill, **EVERY)"
+    )
+    root = Path(__file__).resolve().parents[3]
+    killed = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}, cwd=root
+    )
+    assert killed.returncode == -signal.SIGKILL
+    left = torch.load(tmp_path / "parts" / "state.pt", weights_only=True)
+    assert left["steps"] == 4  # 32 images: at 48 it died before it could save
+    resumed = judged()
+    train(resumed, tmp_path / "parts", images=64, **EVERY)
+    expected, got = (dict(flat(one.state_dict())) for one in (undisturbed, resumed))
+    assert any(name.startswith("/judge/network") for name in expected)
+    assert expected.keys() == got.keys()
+    assert all(torch.equal(got[name], tensor) for name, tensor in expected.items())
+
+
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a state, with the way to it."""
+    if isinstance(value, Tensor):
+        yield name, value
+    items = enumerate(value) if isinstance(value, list) else getattr(value, "items", dict)()
+    for key, item in items:
+        yield from flat(item, f"{name}/{key}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_that_are_not_square_are_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match=r"expected square pictures .*align them first"):
+        made(kind, np.zeros((40, 8, 4, 3), np.uint8))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_held_out_is_refused_before_it_trains(kind: str) -> None:
+    with pytest.raises(ValueError, match="expected held_out from 1, got 0"):
+        made(kind, held_out=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -219,12 +288,35 @@ def test_restyle_starts_from_the_average_picture() -> None:
     torch.testing.assert_close(first, network(x), rtol=0, atol=1e-4)
 
 
-def test_restyle_adds_up_the_losses_of_its_iterations() -> None:
-    one, three = made("restyle", iterations=1), made("restyle", iterations=3)
-    single, summed = one.step(0), three.step(0)
-    assert summed["mse"] == pytest.approx(3 * single["mse"], rel=0.5)
-    assert sorted(single) == ["mse", "perceptual"]
-    assert [f"mse_{i}" in three.evaluate() for i in (1, 3, 4)] == [True, True, False]
+def slopes(training: Any, goal: Any, *, is_detached: bool) -> list[Tensor]:
+    """Of three iterations, one by one where they are detached, and through all where not."""
+    network = training._encoder.network
+    parameters = list(network.parameters())
+    codes, synth, totals = training._mean(8), training._average(8), []
+    for _ in range(3):
+        codes = codes + network.residual(goal.pictures, synth, num_deltas=None)
+        losses, synth = training._losses(codes, goal)
+        totals.append(training._total(losses))
+        if is_detached:
+            codes, synth = codes.detach(), synth.detach()
+    singles = [torch.autograd.grad(total, parameters, retain_graph=True) for total in totals]
+    return [torch.stack(own).sum(0) for own in zip(*singles, strict=True)]
+
+
+def test_restyle_adds_up_the_gradients_of_single_iterations() -> None:
+    training = made("restyle", iterations=3)
+    network = training._encoder.network
+    goal = training._goal(*training._batch(0))
+    training._encoder.clear()
+    losses = training._accumulate(goal, 0)
+    got = [parameter.grad.clone() for parameter in network.parameters()]
+    for gradient, expected in zip(got, slopes(training, goal, is_detached=True), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+    through = slopes(training, goal, is_detached=False)  # as if nothing were detached
+    apart = [(a - b).norm() / b.norm() for a, b in zip(got, through, strict=True)]
+    assert max(apart) > 0.05
+    assert sorted(losses) == ["mse", "perceptual"]
+    assert [f"mse_{i}" in training.evaluate() for i in (1, 3, 4)] == [True, True, False]
 
 
 def test_restyle_over_e4e_has_its_losses() -> None:
