@@ -3,7 +3,11 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 COLLECTION ?=
-TRAININGS ?= classifier parser landmarks generator conventional_encoder domain_guided_encoder linknet samm invgan invgan_augmented invgan_naive
+# Every bundled network of portraits and digits, each after those that it uses. portraits_referee and
+# portraits_samm_unaligned, which only comparisons ask for, are trained by their names.
+PORTRAITS := classifier parser landmarks generator conventional_encoder domain_guided_encoder linknet \
+	psp e4e restyle sam_encoder invertibility samm invgan invgan_augmented invgan_naive patches
+TRAININGS ?= $(PORTRAITS:%=portraits_%) digits_invgan
 # Freed memory is kept, not handed back: large tensors are otherwise mapped anew at every operation.
 export MALLOC_MMAP_THRESHOLD_ ?= 34359738368
 export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
@@ -23,8 +27,8 @@ demo-faces: install  ## the same on photographs, with weights that are fetched
 portraits: install  ## a contact sheet and a labelled collection of procedural portraits
 	$(BIN)/invertory portraits
 
-train: install  ## every network of the portraits, in order; a second call goes on with what is left
-	for name in $(TRAININGS); do $(BIN)/invertory train portraits_$$name || exit; done
+train: install  ## every bundled network of portraits and digits, in order; a second call goes on with what is left
+	for name in $(TRAININGS); do $(BIN)/invertory train $$name || exit; done
 
 ui: install  ## the Dagster UI on loopback, with every recipe loaded
 	$(BIN)/invertory ui
