@@ -1,7 +1,8 @@
 """The networks of a recipe: which files it needs, where they come from, which digests they have.
 
 `networks_of` names every file a recipe needs before anything runs; each is fetched and checked
-first, so that a missing one stops a run before it has begun. What loads them lies in `loading`.
+first, so that a missing one stops a run before it has begun. So does a method that asks for what
+generator or networks have not (`recipe_fit`). What loads them lies in `loading`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,12 @@ def networks_of(recipe: Recipe) -> dict[str, Network]:
 
 
 def prefetch(recipe: Recipe, models: ModelStore, received: Received) -> None:
-    """Have every file at hand before any work starts; raises `WeightsError` where one is not."""
+    """Have every file at hand before any work starts; raises `WeightsError` where one is not.
+
+    RecipeError: a method does not fit them.
+    """
+    from pipelines.recipe_fit import check_fit
+
     for name, network in networks_of(recipe).items():
         source, sha256 = network.card.source, network.card.sha256
         if network.missing:
@@ -77,6 +83,7 @@ def prefetch(recipe: Recipe, models: ModelStore, received: Received) -> None:
             models.fetch_all(source, pinned, progress=received)
         except (OSError, ValueError, ImportError) as error:
             raise WeightsError(f"{name} cannot be had: {error}{_way_out(name)}") from error
+    check_fit(recipe, models)
 
 
 def cards_of(recipe: Recipe) -> list[dict[str, Any]]:
@@ -102,6 +109,15 @@ def generator_networks(recipe: Recipe) -> dict[str, Network]:
     if choice.name == "mobile_stylegan":
         found |= _carded(PREVIEW_HEAD)
     return found
+
+
+def generator_card(recipe: Recipe) -> ModelCard:
+    """The card of the generator's weights, without a look at the file."""
+    choice = recipe.generator
+    if choice.weights:
+        return _own("generator", "generator", choice.weights, "").card
+    name = DEFAULT_WEIGHTS[choice.name]
+    return _carded(name)[name].card
 
 
 def perceptual_name(recipe: Recipe) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines.recipe_errors import near
+from pipelines.recipe_fit import fit_findings
 from pipelines.recipe_words import (
     Finding,
     attribute_findings,
@@ -164,6 +165,7 @@ CHECKS: Mapping[Callable[[Recipe], Iterator[Finding]], tuple[str, ...]] = {
     collection_findings: ("collection",),
     method_findings: ("methods", "generator"),
     generator_findings: ("generator",),
+    fit_findings: ("methods", "generator"),
     attribute_findings: ("attributes", "collection"),
     _boundaries: ("boundaries", "attributes"),
     _edits: ("edits", "boundaries"),

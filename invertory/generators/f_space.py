@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ W_PLUS = "W+"
 DELTA, MASK = "delta.", "mask."  # and the block's name
 FINEST_PX = 128  # of the paper's F10
 PAPER_PX = (16, 32, 64, 128)  # F4, F6, F8, F10
+SPACES: Final = (W_PLUS, "F2", "F4", "F6", "F8", "F10")  # of which a generator has some
 
 
 def space_name(px: int) -> str:
@@ -92,17 +93,36 @@ def features_of(generator: Generator, state: Mapping[str, Tensor], num_rows: int
         kind: {n.removeprefix(kind): t for n, t in rows.items() if n.startswith(kind)}
         for kind in (DELTA, MASK)
     }
-    known = dict(f_spaces(generator).values())
-    is_own = all(changed(name).startswith((DELTA, MASK)) for name in state)
-    if not is_own or set(parts[DELTA]) != set(parts[MASK]) or not set(parts[DELTA]) <= set(known):
+    if not all(changed(name).startswith((DELTA, MASK)) for name in state):
         raise ValueError(
-            f"expected deltas and masks of blocks among {', '.join(known) or 'none'}, got "
-            f"{', '.join(state)}: draw them with the generator that they were made with"
+            f"expected deltas and masks alone, got {', '.join(state)}: draw the state with the "
+            "method that made it"
         )
-    for block, delta in parts[DELTA].items():
+    features = Features(parts[DELTA], parts[MASK])
+    check_features(generator, features, num_rows)
+    return features
+
+
+def check_features(
+    generator: Generator, features: Features, num_rows: int, *, needs_masks: bool = True
+) -> None:
+    """Deltas and masks: of the generator's blocks, the same ones, their size, masks in [0, 1].
+
+    A look at the masks waits for the device: once before a loop, which then draws by `hooks_of`.
+    Without `needs_masks` there may be none.
+    """
+    known = dict(f_spaces(generator).values())
+    deltas, masks = features.deltas, features.masks
+    is_paired = set(masks) == set(deltas) or not (needs_masks or masks)
+    if not is_paired or not set(deltas) <= set(known):
+        raise ValueError(
+            f"expected deltas and masks of blocks among {', '.join(known) or 'none'}, got deltas "
+            f"of {', '.join(deltas) or 'none'} and masks of {', '.join(masks) or 'none'}: draw "
+            "them with the generator that they were made with"
+        )
+    for block, delta in deltas.items():
         _check_shape(DELTA + block, delta, (num_rows, *known[block]))
-    check_masks(generator, parts[MASK], num_rows)
-    return Features(parts[DELTA], parts[MASK])
+    check_masks(generator, masks, num_rows)
 
 
 def check_masks(generator: Generator, masks: Mapping[str, Tensor], num_rows: int) -> None:
@@ -148,7 +168,11 @@ def hooks_of(features: Features) -> Hooks:
 
 
 def synthesised_with(generator: Generator, w_plus: Tensor, features: Features) -> Tensor:
-    """w_plus [N, num_ws, w_dim] => pictures [N, 3, R, R]; differentiable in the features."""
+    """w_plus [N, num_ws, w_dim] => pictures [N, 3, R, R]; differentiable in the features.
+
+    Masks, which are in the deltas already, may be left out; see `check_features` on loops.
+    """
+    check_features(generator, features, len(w_plus), needs_masks=False)
     return _called(generator, w_plus, hooks_of(features))
 
 
@@ -190,8 +214,9 @@ def layer_aware(
     no layer below sees the edit there; the published code keeps features only. `before` spares the
     pass at `origin` (see `recorded`), which is also spared where nothing is edited.
     """
+    check_features(generator, features, len(w_plus))
     if torch.equal(w_plus, origin):
-        return synthesised_with(generator, w_plus, features)
+        return _called(generator, w_plus, hooks_of(features))
     seen = before or recorded(generator, origin, features)
     blocks = {b: partial(_kept, seen.features[b], m) for b, m in features.masks.items()}
     deltas = {b: _followed(blocks[b], partial(_added, d)) for b, d in features.deltas.items()}

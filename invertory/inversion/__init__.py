@@ -4,8 +4,9 @@ A method is a frozen dataclass of its hyper-parameters (defaults are the paper's
 attributes (`space`, `terms`, `kind`, `needs`) and one verb, `invert`. Adding one takes its file and
 a line in `METHODS`; the recipe's choices, the assets and the contract test follow.
 
-Three more are for those that need them: `has_state` where a picture takes more than its latent,
-`maps` with the names of small pictures given beside it, and a verb `draw` (see `drawing`).
+Four more are for those that need them: `has_state` where a picture takes more than its latent,
+`maps` with the names of small pictures given beside it, a verb `draw` (see `drawing`), and `check`
+where the settings ask for what not every generator or network has (see `Checking`).
 
 Networks that a method needs beside the generator (an encoder, say) are named by kind in `needs`. It
 has a field of that name for their address, and is handed them as `networks`.
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,19 @@ class Method(Protocol):
 
         `seeds` has one seed per row; a row's result depends on its picture and its seed alone.
         `networks` has a network of each kind in `needs`, frozen, in eval, on `targets.device`.
+        """
+        ...
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """What a method has whose settings can be at odds with the generator or a network."""
+
+    def check(self, generator: Generator, told: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raises ValueError where they are, before anything is loaded.
+
+        Of `generator` only the sizes are looked at: it may lie on the device "meta". `told` has the
+        configuration of each network, by kind, as far as its card is at hand.
         """
         ...
 

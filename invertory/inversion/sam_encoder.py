@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +20,9 @@ from invertory.encoders.sam import SamEncoder
 from invertory.generators.deltas import coded, decoded
 from invertory.generators.f_space import (
     DELTA,
+    W_PLUS,
     Features,
+    checked_spaces,
     default_spaces,
     masks_of,
 )
@@ -101,7 +103,7 @@ class SamByEncoder(Choosing, Told):
         """
         view = View.of(generator, perceptual, targets, preview=False, max_px=self.loss_px)
         encoder = _network(networks, generator)
-        spaces = self._spaces(generator, encoder)
+        spaces = self._spaces(generator, encoder.spaces)
         found = self.chosen(view, targets, spaces, networks, segmentation)
         own = _renumbered(found, spaces, encoder.spaces)
         masks = masks_of(generator, own.index.cpu(), encoder.spaces)
@@ -118,16 +120,25 @@ class SamByEncoder(Choosing, Told):
             maps=found.maps(self),
         )
 
-    def _spaces(self, generator: Generator, encoder: SamEncoder) -> tuple[str, ...]:
-        """Those wanted, the most editable first; none named: the usual ones that it encodes."""
-        wanted = self.spaces or [n for n in default_spaces(generator) if n in encoder.spaces]
-        unknown = [name for name in wanted if name not in encoder.spaces]
+    def wanted(
+        self, generator: Generator, told: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[str, ...]:
+        """The spaces, the most editable first, of a generator and of networks as they are told."""
+        shapes = told.get("sam_encoder", {}).get("shapes")
+        if shapes is None:
+            return checked_spaces(generator, self.spaces)
+        return self._spaces(generator, (W_PLUS, *shapes))
+
+    def _spaces(self, generator: Generator, known: Sequence[str]) -> tuple[str, ...]:
+        """Those wanted among the encoder's, `known`; none named: the usual ones that it encodes."""
+        wanted = self.spaces or [name for name in default_spaces(generator) if name in known]
+        unknown = [name for name in wanted if name not in known]
         if unknown or len(set(wanted)) < len(wanted):
             raise ValueError(
-                f"expected spaces among {', '.join(encoder.spaces)}, each once, got "
+                f"expected spaces among {', '.join(known)}, each once, got "
                 f"{', '.join(unknown or wanted)}: the encoders were trained for no others"
             )
-        return tuple(name for name in encoder.spaces if name in wanted)
+        return tuple(name for name in known if name in wanted)
 
 
 def _network(networks: Mapping[str, nn.Module], generator: Generator) -> SamEncoder:

@@ -9,6 +9,11 @@ The input is the inversion's state, with 8 bits: a picture is drawn by looking a
 are drawn as published: flows and masks are estimated anew, on the edited features against those of
 the unedited input. So a change of pose or shape is partly undone by the flow: `align_edits: false`
 leaves edited latents unwarped.
+
+`iterations` above 1 are further passes of the base, in the manner of ReStyle. The base `restyle`
+goes from the mean latent by what its network says is lacking. Any other is called again, on the
+picture of its own latent, and w_plus moves by E(input) - E(G(w_plus)): of use where the encoder was
+trained so. The bundled one was not, and reconstruction falls (benchmarks/samm_ablations.py).
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -50,7 +56,11 @@ class SAMM(Told):
         default="encoder", metadata={"description": "kind of the network that gives the latent"}
     )
     iterations: int = field(
-        default=1, metadata={"description": "of the base, as ReStyle's (5 as published)"}
+        default=1,
+        metadata={
+            "description": "passes of the base, as ReStyle's (5 as published); above 1 only of a "
+            "base that was trained so, others lose by it"
+        },
     )
     cycles: int = field(
         default=0, metadata={"description": "N, of alignment and mask; 0: as it was trained"}
@@ -142,7 +152,7 @@ class SAMM(Told):
         pictures = shown(input_of(state, w_plus, parts), generator.resolution).to(w_plus.device)
         is_edited = (w_plus != origin).flatten(1).any(1)
         if bool(is_edited.any()) and self.align_edits:
-            _log.info("flows partly undo edits of pose; align_edits: false leaves them whole")
+            _tell_of_pose(self)
         is_unwarped = is_edited & (not self.align_edits)
         made = torch.zeros_like(pictures)
         for is_skipped in (False, True):
@@ -177,3 +187,11 @@ class SAMM(Told):
                 f"{trained!r}: name another, or say auto or skipped"
             )
         return parts
+
+
+@cache  # once for these settings, not at each batch
+def _tell_of_pose(method: SAMM) -> None:
+    _log.warning(
+        "samm aligns edited pictures to the input, which partly undoes changes of pose and shape; "
+        "align_edits: false leaves edits whole"
+    )

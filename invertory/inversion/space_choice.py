@@ -51,6 +51,15 @@ def network_of(networks: Mapping[str, nn.Module], kind: str, remedy: str) -> nn.
     return networks[kind]
 
 
+def check_predicts(known: Sequence[str], spaces: Sequence[str]) -> None:
+    """The predictor's spaces, `known`, are to have those asked for among them."""
+    if missing := [name for name in spaces if name not in known]:
+        raise ValueError(
+            f"expected a predictor of {', '.join(spaces)}, got one of {', '.join(known)}: train "
+            f"one for {', '.join(missing)}, or set spaces"
+        )
+
+
 @torch.no_grad()
 def predicted(network: nn.Module, pictures: Tensor, spaces: Sequence[str], px: int) -> Tensor:
     """Errors [N, S, px, px] of the spaces, in the predictor's unit.
@@ -58,11 +67,7 @@ def predicted(network: nn.Module, pictures: Tensor, spaces: Sequence[str], px: i
     A picture at a time, so that none depends on others.
     """
     predictor = cast("Predictor", network)
-    if missing := [name for name in spaces if name not in predictor.spaces]:
-        raise ValueError(
-            f"expected a predictor of {', '.join(spaces)}, got one of "
-            f"{', '.join(predictor.spaces)}: train one for {', '.join(missing)}, or set spaces"
-        )
+    check_predicts(predictor.spaces, spaces)
     columns = [predictor.spaces.index(name) for name in spaces]
     rows = [predictor(picture)[:, columns] / predictor.unit for picture in torch.split(pictures, 1)]
     return interpolate(torch.cat(rows).float(), size=(px, px), mode="bilinear", antialias=True)
@@ -73,6 +78,8 @@ def segmented(network: nn.Module, pictures: Tensor, fused: Sequence[str]) -> Ten
     """Segment [N, H, W] of every pixel; those named in `fused` count as one."""
     parser = cast("Segmenter", network)
     found = torch.cat([parser.segment(picture) for picture in torch.split(pictures, 1)]).long()
+    _check_size(found, pictures[:, 0])
+    _check_indices(found, parser.segments)
     known = [parser.segments.index(name) for name in fused if name in parser.segments]
     table = torch.arange(len(parser.segments), device=found.device)
     if known:
@@ -92,18 +99,14 @@ def refined(errors: Tensor, segments: Tensor, tau: float) -> Tensor:
 
     Section 3.2: for each segment the most editable space whose mean error is at most tau.
     """
-    if segments.shape != errors[:, 0].shape:
-        raise ValueError(
-            f"expected segments {list(errors[:, 0].shape)}, got {list(segments.shape)}: "
-            "segment the same pictures, at their size"
-        )
-    flat = segments.flatten(1).long()
-    index = flat[:, None].expand(-1, errors.shape[1], -1)
-    sums = errors.new_zeros((*errors.shape[:2], int(flat.max()) + 1), dtype=torch.float64)
-    areas = torch.zeros_like(sums).scatter_add_(2, index, torch.ones_like(index).double())
-    sums = sums.scatter_add_(2, index, errors.flatten(2).double())
-    chosen = first_within(sums / areas.clamp_min(1), tau)
-    return chosen.gather(1, flat).view_as(segments)
+    _check_size(segments, errors[:, 0])
+    groups = _groups(segments).flatten()
+    values = errors.transpose(0, 1).flatten(1).double()  # [S, N * H * W]
+    sums = values.new_zeros(len(values), int(groups.max()) + 1)
+    areas = torch.bincount(groups, minlength=sums.shape[1])
+    sums = sums.scatter_add_(1, groups.expand_as(values), values)
+    chosen = first_within((sums / areas)[None], tau)[0]
+    return chosen[groups].view_as(segments)
 
 
 def by_class(
@@ -113,17 +116,50 @@ def by_class(
 
     `wanted`: name => space, or "finest"; names that it lacks are inverted in the first space.
     """
+    check_classes(names, spaces, wanted)
+    _check_indices(segments, names)
+    ranks = dict(zip(spaces, range(len(spaces)), strict=True)) | {FINEST: len(spaces) - 1}
+    table = torch.tensor([ranks[wanted.get(name, spaces[0])] for name in names])
+    return table.to(segments.device)[segments.long()]
+
+
+def check_classes(names: Sequence[str], spaces: Sequence[str], wanted: Mapping[str, str]) -> None:
+    """`wanted`, segment => space or "finest", is to name segments and spaces that there are."""
     known = (*spaces, FINEST)
     if unknown := {space for space in wanted.values() if space not in known}:
         raise ValueError(
             f"expected spaces among {', '.join(known)} for the segments, got "
-            f"{', '.join(sorted(unknown))}"
+            f"{', '.join(sorted(unknown))}: choose one, or set spaces"
         )
     if foreign := [name for name in wanted if name not in names]:
         raise ValueError(
             f"expected segments among {', '.join(names)}, got {', '.join(foreign)}: name what the "
             "parser tells"
         )
-    ranks = dict(zip(spaces, range(len(spaces)), strict=True)) | {FINEST: len(spaces) - 1}
-    table = torch.tensor([ranks[wanted.get(name, spaces[0])] for name in names])
-    return table.to(segments.device)[segments.long()]
+
+
+def _groups(segments: Tensor) -> Tensor:
+    """segments [N, H, W] => numbers from 0, one for each segment of each row, none left out.
+
+    Numbers of segments may be of any size: tables go by how many there are.
+    """
+    unique, ids = torch.unique(segments, return_inverse=True)
+    rows = torch.arange(len(segments), device=segments.device)[:, None, None]
+    return torch.unique(ids + len(unique) * rows, return_inverse=True)[1]
+
+
+def _check_size(segments: Tensor, like: Tensor) -> None:
+    if segments.shape != like.shape:
+        raise ValueError(
+            f"expected segments {list(like.shape)}, got {list(segments.shape)}: "
+            "segment the same pictures, at their size"
+        )
+
+
+def _check_indices(segments: Tensor, names: Sequence[str]) -> None:
+    low, high = (int(x) for x in torch.aminmax(segments))
+    if low < 0 or high >= len(names):
+        raise ValueError(
+            f"expected indices of the {len(names)} segments {', '.join(names)}, got {low} to "
+            f"{high}: give what the parser tells"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from invertory.generators import Generator
 from invertory.generators.deltas import CODES
 from invertory.generators.f_space import (
+    SPACES,
     Features,
     checked_spaces,
     default_spaces,
@@ -19,6 +21,7 @@ from invertory.generators.f_space import (
     layer_aware,
     masks_of,
     recorded,
+    space_name,
     synthesised_with,
 )
 from invertory.generators.mobile_stylegan import MobileStyleGAN
@@ -198,3 +201,47 @@ def test_foreign_states_and_bad_masks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected mask.b8 \[2, 1, 8, 8\]"):
         small = replace(good, masks={b: m[..., 1:] for b, m in good.masks.items()})
         features_of(G, small.stored(), 2)
+
+
+def drawings(features: Features) -> list[Callable[[], Tensor]]:
+    G = GENERATORS["stylegan2"]
+    w_plus, origin = latents(G, 1), latents(G, 2)
+    return [
+        lambda: synthesised_with(G, w_plus, features),
+        lambda: layer_aware(G, w_plus, features, origin, keep_rgb=False),
+        lambda: layer_aware(G, origin, features, origin, keep_rgb=False),
+    ]
+
+
+@pytest.mark.parametrize("mask", [1.7, -0.1, torch.nan])
+def test_masks_outside_their_range_are_not_drawn(mask: float) -> None:
+    for draw in drawings(features(GENERATORS["stylegan2"], mask, 1.0)):
+        with pytest.raises(ValueError, match=r"expected mask.b8 from 0 .* scale it"):
+            draw()
+
+
+def test_features_of_another_generator_are_not_drawn() -> None:
+    foreign = Features({"b128": torch.zeros(2, 3, 128, 128)}, {"b128": torch.ones(2, 1, 128, 128)})
+    for draw in drawings(foreign):
+        with pytest.raises(ValueError, match="blocks among b8, b16, got deltas of b128"):
+            draw()
+
+
+def test_features_of_other_rows_are_not_drawn() -> None:
+    for draw in drawings(features(GENERATORS["stylegan2"], 1.0, 1.0, n=3)):
+        with pytest.raises(ValueError, match=r"expected delta.b8 \[2, 32, 8, 8\]"):
+            draw()
+
+
+def test_masks_may_be_left_out_where_nothing_is_edited() -> None:
+    G = GENERATORS["stylegan2"]
+    w_plus, whole = latents(G, 1), features(G, 1.0, 1.0)
+    bare = replace(whole, masks={})
+    assert torch.equal(synthesised_with(G, w_plus, bare), synthesised_with(G, w_plus, whole))
+    with pytest.raises(ValueError, match="masks of none"):
+        layer_aware(G, w_plus, bare, latents(G, 2), keep_rgb=False)
+
+
+def test_the_names_of_all_spaces_are_those_of_their_sizes() -> None:
+    names = ["W+", *(space_name(px) for px in (8, 16, 32, 64, 128))]
+    assert names == list(SPACES)

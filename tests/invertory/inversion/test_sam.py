@@ -232,3 +232,46 @@ def test_spaces_that_there_are_not_and_missing_networks_are_named() -> None:
     without = {kind: NETWORKS[kind] for kind in ("encoder", "invertibility")}
     with pytest.raises(ValueError, match=r"'parser'.*segmentation="):
         invert(METHOD, targets(), networks=without)
+
+
+class Unsure(Sides):
+    """Has no number for pictures that are dark on the whole."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        told = super().forward(pictures)
+        told[pictures.mean((1, 2, 3)) < 0] = torch.nan
+        return told
+
+
+def test_a_picture_of_no_known_errors_is_rejected_alone(caplog: pytest.LogCaptureFixture) -> None:
+    pictures = targets()
+    pictures[0], pictures[1] = -pictures[0].abs(), pictures[1].abs()
+    found = invert(METHOD, pictures, networks=NETWORKS | {"invertibility": Unsure()})
+    assert found.is_finite.tolist() == [False, True]
+    assert found.steps.tolist() == [0, 12]
+    assert found.latents.isfinite().all()
+    alone = invert(METHOD, pictures[1:])
+    torch.testing.assert_close(found.latents[1:], alone.latents, rtol=0, atol=1e-4)
+    assert "no numbers for 1 of 2 pictures" in caplog.text
+
+
+@pytest.mark.parametrize("settings", [{"choice": "pixels"}, {"spaces": ("F2",)}])
+def test_a_segmentation_that_nothing_looks_at_is_refused(settings: dict[str, Any]) -> None:
+    given = torch.zeros(2, 16, 16, dtype=torch.int64)
+    with pytest.raises(ValueError, match="expected no segmentation with"):
+        invert(replace(METHOD, **settings), targets(), segmentation=given)
+
+
+def test_a_given_class_has_to_be_the_parsers() -> None:
+    given = torch.zeros(2, 16, 16, dtype=torch.int64)
+    given[:, :, RIGHT] = 1
+    method = replace(METHOD, choice="classes", class_spaces={"hard": "F2"})
+    found = invert(method, targets(), segmentation=given)
+    assert found.maps["spaces"][0, 0, 0].tolist() == [0] * 8 + [1] * 8
+    with pytest.raises(ValueError, match="of the 2 segments easy, hard, got 0 to 99"):
+        invert(method, targets(), segmentation=given * 99)
+
+
+def test_segments_to_fuse_that_the_parser_has_not_are_refused() -> None:
+    with pytest.raises(ValueError, match="got nonsense"):
+        invert(replace(METHOD, fused=("easy", "nonsense")), targets())

@@ -226,3 +226,26 @@ def test_a_segmentation_may_be_given() -> None:
             networks=given,
             segmentation=top[:, :16],
         )
+
+
+class Unsure(Hard):
+    """Has no number for the first of the pictures."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        is_first = (x == pictures()[:1]).flatten(1).all(1)[:, None, None, None]
+        return super().forward(x).where(~is_first, torch.nan)
+
+
+def test_a_picture_of_no_known_errors_is_rejected_alone() -> None:
+    found = invert(SamByEncoder(), networks() | {"invertibility": Unsure()})
+    assert found.is_finite.tolist() == [False, True]
+    assert drawn(SamByEncoder(), G, found.latents, found.state).isfinite().all()
+
+
+def test_spaces_are_checked_against_the_encoders_card() -> None:
+    told = {"sam_encoder": encoder().config}
+    SamByEncoder(spaces=("W+", "F4")).check(G, told)
+    with pytest.raises(ValueError, match="got F6: the encoders were trained for no others"):
+        SamByEncoder(spaces=("W+", "F6")).check(G, told)
+    with pytest.raises(ValueError, match="32 px has no finer"):
+        SamByEncoder(spaces=("W+", "F6")).check(G, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from invertory.encoders import ResidualEncoder
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.inversion import Inversion
 from invertory.inversion.drawing import drawn
-from invertory.inversion.samm import SAMM
+from invertory.inversion.samm import SAMM, _tell_of_pose
 from invertory.perceptual import PixelPyramid
 from invertory.samm import Samm
 from invertory.training.supervised import seeded
@@ -179,3 +180,22 @@ def test_a_state_of_another_method_or_size_is_refused():
     for state in ({"noise": x}, {"target": x[:1]}, {"target": x[..., :8]}):
         with pytest.raises(ValueError, match="the state that their inversion gave"):
             draw(G, found.latents, state, origin=found.latents, networks=nets)
+
+
+def test_that_warps_undo_pose_is_told_once_and_of_edits_alone(caplog):
+    _tell_of_pose.cache_clear()
+    x, nets = targets(2), networks()
+    found = invert(SAMM(), x, nets)
+    for moved in (0.0, 1.0, 2.0):
+        edited = found.latents + moved
+        drawn(SAMM(), G, edited, found.state, origin=found.latents, networks=nets)
+        assert len(caplog.records) == min(moved, 1)
+    assert caplog.records[0].levelno == logging.WARNING
+    assert "align_edits: false" in caplog.text
+
+
+def test_unwarped_edits_are_not_warned_of(caplog):
+    x, nets, method = targets(2), networks(), SAMM(align_edits=False)
+    found = invert(method, x, nets)
+    drawn(method, G, found.latents + 1, found.state, origin=found.latents, networks=nets)
+    assert not caplog.records

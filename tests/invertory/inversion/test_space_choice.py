@@ -109,3 +109,41 @@ def test_classes_have_fixed_spaces() -> None:
 def test_a_segmentation_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="at their size"):
         refined(errors(), torch.zeros(1, 3, 2, dtype=torch.int64), 0.2)
+
+
+def test_numbers_of_segments_may_be_of_any_size() -> None:
+    few, rng = torch.tensor([[[0, 0], [3, 3]]]), torch.Generator().manual_seed(0)
+    assert torch.equal(refined(errors(), few * 2**40, 0.2), refined(errors(), few, 0.2))
+    told = torch.rand(3, 3, 8, 8, generator=rng)
+    each = torch.randint(0, 2**50, (3, 8, 8), generator=rng)  # a segment for each pixel
+    assert torch.equal(refined(told, each, 0.5), first_within(told, 0.5))
+
+
+def test_one_number_in_two_rows_is_two_segments() -> None:
+    told = torch.tensor([0.1, 0.9])[:, None, None, None].expand(2, 3, 2, 2)
+    chosen = refined(told, torch.zeros(2, 2, 2, dtype=torch.int64), 0.5)
+    assert chosen.flatten(1).tolist() == [[0] * 4, [2] * 4]
+
+
+class Wrong(Halves):
+    """A parser that answers in another size, or with a segment that it has no name for."""
+
+    def __init__(self, px: int, index: int) -> None:
+        super().__init__()
+        self.answer = torch.full((1, px, px), index, dtype=torch.uint8)
+
+    def segment(self, pictures: Tensor) -> Tensor:
+        return self.answer
+
+
+def test_a_parsers_answer_is_checked() -> None:
+    pictures = torch.zeros(2, 3, 4, 4)
+    with pytest.raises(ValueError, match=r"expected segments \[2, 4, 4\], got \[2, 3, 3\]"):
+        segmented(Wrong(3, 0), pictures, ())
+    with pytest.raises(ValueError, match="of the 3 segments background, skin, eyes, got 7 to 7"):
+        segmented(Wrong(4, 7), pictures, ())
+
+
+def test_classes_without_a_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="got 0 to 99"):
+        by_class(torch.tensor([[[0, 99]]]), Halves.segments, SPACES, {})
