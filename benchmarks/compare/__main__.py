@@ -27,18 +27,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from benchmarks.compare import budgets, contact, readme, report
+from benchmarks.compare import (
+    budgets,
+    claims_encoders,
+    claims_sam,
+    claims_samm,
+    contact,
+    readme,
+    report,
+)
 from benchmarks.compare.bench import Bench, Work
 from benchmarks.compare.budgets import BUDGETS, Arm
 from benchmarks.compare.claims import CLAIMS as OF_THE_FIRST
+from benchmarks.compare.claims import NOTES as ON_THE_FIRST
 from benchmarks.compare.claims import Claim, judge
-from benchmarks.compare.claims_encoders import CLAIMS as OF_ENCODERS
-from benchmarks.compare.claims_sam import CLAIMS as OF_SAM
-from benchmarks.compare.claims_samm import CLAIMS as OF_SAMM
 from benchmarks.compare.domains import DOMAINS, Asked, Domain
-from benchmarks.compare.drawing import plot, save, sheet
+from benchmarks.compare.drawing import plot
 from benchmarks.compare.panels import panels
 from benchmarks.compare.results import Results
 from benchmarks.compare.running import (
@@ -50,11 +55,15 @@ from benchmarks.compare.running import (
     results_of,
     units_run,
 )
+from benchmarks.compare.sheet import grouped, save, sheet
 from benchmarks.compare.store import Kept, Store
 from invertory.inversion import METHODS
 from resources.models import ModelStore
 
-CLAIMS: dict[str, Claim] = OF_THE_FIRST | OF_SAM | OF_SAMM | OF_ENCODERS
+CLAIMS: dict[str, Claim] = (
+    OF_THE_FIRST | claims_sam.CLAIMS | claims_samm.CLAIMS | claims_encoders.CLAIMS
+)
+NOTES: dict[str, str] = ON_THE_FIRST | claims_samm.NOTES | claims_encoders.NOTES
 DEFAULTS, AS_USUAL = Asked(), Work()
 
 
@@ -110,7 +119,7 @@ def write(
     asked: argparse.Namespace,
 ) -> None:
     domain, folder = bench.domain, asked.out
-    verdicts = judge(CLAIMS, results) if domain.name == "portraits" else {}
+    verdicts = judge(CLAIMS, results, NOTES) if domain.name == "portraits" else {}
     folder.mkdir(parents=True, exist_ok=True)
     text = report.as_markdown(domain, results, verdicts, notes)
     (folder / f"{domain.name}.md").write_text(text)
@@ -118,12 +127,10 @@ def write(
     (folder / f"{domain.name}.json").write_text(told)
     main = [arm for arm in arms if not arm.is_ablation]
     save(plot(panels(domain, main, results)), folder / f"{domain.name}.png")
-    sheets: dict[str, list[tuple[str, Tensor]]] = {"": contact.plain_rows(bench, main, kept)}
+    save(sheet(contact.plain_rows(bench, main, kept)), folder / f"{domain.name}.jpg")
     for chosen in domain.sets[1:]:
-        sheets["_objects"] = contact.object_rows(chosen, main, kept)
-    for suffix, made in sheets.items():
-        if made:
-            save(sheet(made), folder / f"{domain.name}{suffix}.jpg")
+        if made := contact.object_rows(chosen, main, kept):
+            save(grouped(made), folder / f"{domain.name}_objects.jpg")
     if asked.readme and domain.name == readme.PLAIN:
         readme.fill(asked.readme, [arm.name for arm in main], results, verdicts)
     print(text)

@@ -125,6 +125,7 @@ class Bench:
             "parameters": arm.parameters,
             "networks": {kind: self.digest(network) for kind, network in networks.items()},
             "is_cycled": is_cycled(arm),
+            "redrawn": budgets.REDRAWN.get(arm.method, {}),
             "code": self.code(family, [METHODS[arm.method].__module__], networks.values()),
         }
 

@@ -8,7 +8,7 @@ in all, those of its phases added up; the time to quality compares at equal loss
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, cast
 
 from invertory.inversion import METHODS, Method
@@ -28,6 +28,12 @@ class Arm:
 
     def build(self, **changes: Any) -> Method:
         return METHODS[self.method](**{**self.parameters, **changes})
+
+    @property
+    def redrawn(self) -> Arm | None:
+        """What draws its edits once more, where the table says so."""
+        changes = REDRAWN.get(self.method)
+        return replace(self, parameters={**self.parameters, **changes}) if changes else None
 
     @property
     def fields(self) -> set[str]:
@@ -163,6 +169,9 @@ CYCLES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 # Ablations whose edits are inverted once more; no claim asks it of the others.
 CYCLED_ABLATIONS: Final = ("magec, without its term", "magec, term x 100")
+# Methods whose edits are drawn once more with other parameters, of the same latents and states.
+REDRAWN: Final[Mapping[str, Parameters]] = {"sam": {"preset": "paper"}}
+REDRAWN_AS: Final = ", section 3.4"  # after the name of the edits' part
 # Samples of the generators: their distance from portraits, in parts so that it has a spread.
 SAMPLES_REAL, SAMPLES_MADE, SAMPLES_PARTS = 800, 400, 4
 # Seeds of collections (`row_seed`) and of draws that no training has: trainings take 0 to 13.

@@ -74,6 +74,9 @@ def traded(results: Results) -> Verdict:
     return together(cost, trade(gains, beside=beside))
 
 
+BEYOND: Final = "InvGAN, beyond the paper: better than any encoder added afterwards"
+CHEAP: Final = "InvGAN: joint training costs little in the quality of samples"
+
 CLAIMS: Final[dict[str, Claim]] = {
     "InvGAN: full reconstructs better than augmented, and that than naive": each_better(
         ("portraits",), "MSE", STAGES, -1
@@ -81,12 +84,23 @@ CLAIMS: Final[dict[str, Claim]] = {
     "InvGAN: joint training inverts better than a conventional encoder added afterwards": (
         joint_inverts_better(CONVENTIONAL)
     ),
-    "InvGAN, beyond the paper: better than any encoder added afterwards": joint_inverts_better(
-        AFTERWARDS
-    ),
-    "InvGAN: joint training costs little in the quality of samples": cheap_in_samples,
+    BEYOND: joint_inverts_better(AFTERWARDS),
+    CHEAP: cheap_in_samples,
     "e4e: more distortion than pSp, and better edits": traded,
     "ReStyle: each iteration improves (1, 2, 3, 5)": each_better(
         ("portraits",), "MSE", ITERATIONS, -1
+    ),
+}
+
+# Claim => why it is not held here, where a measurement says so; to be read again after a training.
+NOTES: Final[dict[str, str]] = {
+    BEYOND: (
+        "A guided encoder inverts better in the paper's table 1 too: there In-Domain has a mean "
+        "absolute error of 0.115, InvGAN of 0.255."
+    ),
+    CHEAP: (
+        "On digits too the full stage draws worse than the naive one, RandFID 2.26 against 1.94 "
+        "(docs/measured.md); it hangs on how well the mapping meets the codes of pictures: before "
+        "it was kept at their Gaussian the FID of portraits was 59 to 69, at the same error."
     ),
 }

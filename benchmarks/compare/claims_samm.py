@@ -7,9 +7,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks.compare.claims import Claim, better, each_better
+from benchmarks.compare.claims import EQUAL, Claim, better, each_better
 from benchmarks.compare.editability import T
-from benchmarks.compare.evidence import Compared, Verdict, compare, difference, each
+from benchmarks.compare.evidence import (
+    Compared,
+    Price,
+    Verdict,
+    compare,
+    difference,
+    each,
+    said,
+    trade,
+)
 from benchmarks.compare.objects import (
     AREA,
     CENTRE_IOU,
@@ -20,7 +29,7 @@ from benchmarks.compare.objects import (
     RISE_INSIDE,
     TRUE_AREA,
 )
-from benchmarks.compare.results import NotMeasuredError, Results
+from benchmarks.compare.results import Results
 from benchmarks.compare.rows import OOD_EDITS
 
 OBJECTS: Final = "portraits_ood"
@@ -30,17 +39,27 @@ SKIPPED, UNALIGNED = "samm, alignment skipped", "samm, no alignment"
 
 
 def less_area(results: Results) -> Verdict:
-    """Against a network that was trained without alignment.
+    """Against a network that was trained without alignment; table 3 has the area as a column.
 
-    Of one whose warps are skipped table 3 has the same area as of the whole; it is told beside.
+    That plain reading decides. Yet a hinge holds both networks to the same limits, and where both
+    just fill them the area is pinned: equal by training, whatever alignment is worth. (In the paper
+    the one without has 31 % of the pixels, beyond its limits of 20 to 30 %, the other 24 %.) What
+    alignment gains at a pinned area is error; that is told beside, and another claim is about it.
+    Of a network whose warps are skipped table 3 has the same area as of the whole; it is told too.
     """
     found = compare(results, (OBJECTS,), AREA, ("samm", UNALIGNED), -1)
     beside = [f"the objects have {results.get(OBJECTS, 'samm', TRUE_AREA).mean():.3g}"]
-    try:
-        beside.append(str(compare(results, (OBJECTS,), AREA, ("samm", SKIPPED), -1)))
-    except NotMeasuredError as error:
-        beside.append(str(error.args[0]))
+    beside.append(said(lambda: f"less error at no more area: {_both(results)}"))
+    beside.append(said(lambda: compare(results, (OBJECTS,), AREA, ("samm", SKIPPED), -1)))
     return each([found], beside)
+
+
+def _both(results: Results) -> str:
+    """Surely less error than without alignment, at an area at most `EQUAL` larger."""
+    error, area = (
+        compare(results, (OBJECTS,), measure, ("samm", UNALIGNED), -1) for measure in ("MSE", AREA)
+    )
+    return trade([error], [Price(area, EQUAL)]).short
 
 
 def masks_find(results: Results) -> Verdict:
@@ -71,19 +90,32 @@ def edits_keep(results: Results) -> Verdict:
     return each([*keeps, is_edit], beside)
 
 
+EACH_CYCLE: Final = "SAMM: each cycle improves the reconstruction (N = 1, 2, 3)"
+LESS_AREA: Final = "SAMM: alignment shrinks the out-of-domain area"
+
 CLAIMS: Final[dict[str, Claim]] = {
     "SAMM: reconstructs objects better than its base encoder": better(
         OBJECTS, "MSE", ("samm", BASE), -1
     ),
-    "SAMM: each cycle improves the reconstruction (N = 1, 2, 3)": each_better(
-        (OBJECTS,), "MSE", CYCLES, -1
-    ),
+    EACH_CYCLE: each_better((OBJECTS,), "MSE", CYCLES, -1),
     "SAMM: alignment improves the reconstruction, by training without and by skipping it": (
         lambda results: each(
             [compare(results, (OBJECTS,), "MSE", ("samm", arm), -1) for arm in (UNALIGNED, SKIPPED)]
         )
     ),
-    "SAMM: alignment shrinks the out-of-domain area": less_area,
+    LESS_AREA: less_area,
     "SAMM: masks find the objects": masks_find,
     "SAMM: edits keep what is outside the domain": edits_keep,
+}
+
+# Claim => why it is not held here, where a measurement says so; to be read again after a training.
+NOTES: Final[dict[str, str]] = {
+    EACH_CYCLE: (
+        "All alignment is worth little in 64 px (0.1 dB in docs/measured.md, SAMM's table 3), and "
+        "the first cycle has it all."
+    ),
+    LESS_AREA: (
+        "A hinge holds both networks to the same limits of area: where both fill them it is equal "
+        "by training, and what alignment gains is error at that area, told in the details."
+    ),
 }

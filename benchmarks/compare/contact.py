@@ -1,33 +1,41 @@
 """Contact sheets: a row of pictures for every method, of plain portraits and of ones with objects.
 
-Beside the pictures with objects stand their maps: masks and invertibility, white for 1.
+Of pictures with objects inversions and edits stand side by side, and below them the maps of the
+methods that have some, in the same columns: masks and invertibility, white for 1.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import torch
 from torch import Tensor
 
 from benchmarks.compare.rows import SHOWN, shown_rows
+from benchmarks.compare.sheet import Group, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from benchmarks.compare.bench import Bench
     from benchmarks.compare.budgets import Arm
     from benchmarks.compare.domains import PictureSet
     from benchmarks.compare.store import Kept
 
-Row = tuple[str, Tensor]
+Plain = tuple[str, Tensor]
+TRUE_MASKS: Final = "where the objects are"
+MAPS: Final = {  # what a map shows
+    "invertibility": "invertibility: white, W+ can draw it",
+    "spaces": "space chosen: black W+, white the finest",
+    "mask": "mask: white, taken from the picture",
+}
 
 
-def plain_rows(bench: Bench, arms: list[Arm], kept: Mapping[str, Kept]) -> list[Row]:
+def plain_rows(bench: Bench, arms: list[Arm], kept: Mapping[str, Kept]) -> list[Plain]:
     """The first set: what was inverted, then the edit of what lacks its attribute."""
     chosen = bench.domain.sets[0]
     shown = [arm for arm in arms if arm.name in kept]
-    rows = [("portraits" if chosen.portraits else chosen.name, chosen.targets[shown_rows(chosen)])]
+    title = "portraits" if chosen.portraits else chosen.name
+    rows = [(title, chosen.targets[shown_rows(chosen)])]
     rows += [(arm.name, kept[arm.name].pictures[chosen.name]) for arm in shown]
     attribute = next((k.told["edited"] for k in kept.values() if "edited" in k.told), None)
     if attribute is None:
@@ -43,28 +51,30 @@ def plain_rows(bench: Bench, arms: list[Arm], kept: Mapping[str, Kept]) -> list[
 
 
 def object_rows(chosen: PictureSet, arms: list[Arm], kept: Mapping[str, Kept]) -> list[Row]:
-    """A set with objects: the true masks, then inversions, their edits, and maps beside."""
+    """A set with objects: pictures and true masks, inversions and edits, then all maps."""
     if chosen.objects is None or not len(chosen):
         return []
-    rows = shown_rows(chosen)
-    true = chosen.objects[rows].expand(-1, 3, -1, -1) * 2 - 1
-    found = [("objects: pictures, their masks", _beside([chosen.targets[rows], true]))]
-    for arm in (arm for arm in arms if arm.name in kept):
-        pictures, told = kept[arm.name].pictures, kept[arm.name].told
-        parts, names = [pictures[chosen.name]], [arm.name]
-        if f"{chosen.name}/edited" in pictures:
-            parts.append(pictures[f"{chosen.name}/edited"])
-            names.append(f"+ {told['edited']}")
-        maps = [name for name in pictures if name.startswith(f"{chosen.name}/")]
-        for name in (name for name in maps if not name.endswith("/edited")):
-            parts.append(pictures[name])
-            names.append(name.rpartition("/")[2])
-        found.append((", ".join(names), _beside(parts)))
+    shown, rows = [arm.name for arm in arms if arm.name in kept], shown_rows(chosen)
+    true = Group(TRUE_MASKS, chosen.objects[rows].expand(-1, 3, -1, -1) * 2 - 1)
+    found = [Row("portraits with objects", [Group("pictures", chosen.targets[rows]), true])]
+    found += [Row(name, list(_made(chosen.name, kept[name]))) for name in shown]
+    for name in shown:
+        maps = list(_maps(chosen.name, kept[name]))
+        maps += [true] if len(maps) % 2 else []
+        pairs = zip(maps[::2], maps[1::2], strict=True)
+        found += [Row(name, pair) for pair in pairs]
     return found
 
 
-def _beside(parts: list[Tensor]) -> Tensor:
-    """Groups of pictures in one row, a white cell between them."""
-    gap = torch.ones_like(parts[0][:1])
-    joined = [x for part in parts for x in (part, gap)]
-    return torch.cat(joined[:-1])
+def _made(where: str, kept: Kept) -> Iterator[Group]:
+    """The inversions, and their edits where there are some."""
+    yield Group("inverted", kept.pictures[where])
+    if (edited := kept.pictures.get(f"{where}/edited")) is not None:
+        yield Group(f"edited: + {kept.told['edited']}", edited)
+
+
+def _maps(where: str, kept: Kept) -> Iterator[Group]:
+    for name, pictures in kept.pictures.items():
+        part, _, word = name.rpartition("/")
+        if part == where and word != "edited":
+            yield Group(MAPS.get(word, word), pictures)

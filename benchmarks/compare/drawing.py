@@ -1,27 +1,23 @@
-"""The comparison in pictures: a plot of distortion against time and editability, and a sheet."""
+"""The comparison as a plot: distortion against time and against editability."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
+from PIL import Image, ImageDraw
 
-from invertory.images import to_uint8
+from benchmarks.compare.sheet import INK, LABEL_PX, PAPER, font
+from benchmarks.compare.sheet import save as save
+from benchmarks.compare.sheet import sheet as sheet
 from invertory.metrics.spread import Spread
 
-INK, FAINT, PAPER = (34, 36, 42), (208, 210, 216), (255, 255, 255)
+FAINT = (208, 210, 216)
 COLOURS = (
     (31, 119, 180), (214, 39, 40), (44, 160, 44), (148, 103, 189), (255, 127, 14),
     (23, 190, 207), (140, 86, 75), (227, 119, 194), (127, 127, 127), (188, 189, 34),
 )  # fmt: skip
-LABEL_PX, NAME_PX = 13, 190
-CELL_PX = 66  # of a sheet: a picture of 64 px as it is, and a line beside it
 
 
 class Point(NamedTuple):
@@ -58,26 +54,6 @@ def plot(panels: Sequence[Panel], size: tuple[int, int] = (560, 480)) -> Image.I
     return image
 
 
-def sheet(rows: Sequence[tuple[str, Tensor]]) -> Image.Image:
-    """(name, pictures [n, 3, H, W] in [-1, 1]) row by row, as wide as the longest."""
-    columns = max((len(pictures) for _, pictures in rows), default=0)
-    image = Image.new("RGB", (NAME_PX + columns * CELL_PX, len(rows) * CELL_PX), PAPER)
-    draw = ImageDraw.Draw(image)
-    for i, (name, pictures) in enumerate(rows):
-        for j, line in enumerate(_wrapped(name)):
-            draw.text((6, i * CELL_PX + 4 + j * (LABEL_PX + 2)), line, INK, _font())
-        for j, pixels in enumerate(_pixels(pictures)):
-            cell = Image.fromarray(pixels).resize((CELL_PX - 2, CELL_PX - 2), Image.Resampling.BOX)
-            image.paste(cell, (NAME_PX + j * CELL_PX, i * CELL_PX))
-    return image
-
-
-def save(image: Image.Image, path: Path, quality: int = 85) -> None:
-    """PNG or JPEG, by the name."""
-    options = {"quality": quality} if path.suffix == ".jpg" else {"optimize": True}
-    image.save(path, **options)
-
-
 def ticks(low: float, high: float, *, is_log: bool) -> list[float]:
     """Round values within the two ends, which are logarithms where `is_log`."""
     if is_log:
@@ -94,9 +70,9 @@ def ticks(low: float, high: float, *, is_log: bool) -> list[float]:
 def _panel(draw: ImageDraw.ImageDraw, panel: Panel, box: tuple[int, int, int, int]) -> None:
     left, top, right, bottom = box[0] + 70, box[1] + 52, box[2] - 18, box[3] - 52
     known = [p for p in panel.points if p.x.n and p.y.n]
-    draw.text((left, box[1] + 10), panel.title, INK, _font(15))
+    draw.text((left, box[1] + 10), panel.title, INK, font(15))
     if not known:
-        draw.text((left, top), "nothing was measured", INK, _font())
+        draw.text((left, top), "nothing was measured", INK, font())
         return
     x_range = _range(panel.x, [point.x for point in known])
     y_range = _range(panel.y, [point.y for point in known])
@@ -110,13 +86,13 @@ def _panel(draw: ImageDraw.ImageDraw, panel: Panel, box: tuple[int, int, int, in
     for value in ticks(*x_range, is_log=panel.x.is_log):
         x = at(value, 1)[0]
         draw.line((x, top, x, bottom), FAINT)
-        draw.text((x, bottom + 4), f"{value:g}", INK, _font(), anchor="ma")
+        draw.text((x, bottom + 4), f"{value:g}", INK, font(), anchor="ma")
     for value in ticks(*y_range, is_log=panel.y.is_log):
         y = at(1, value)[1]
         draw.line((left, y, right, y), FAINT)
-        draw.text((left - 5, y), f"{value:g}", INK, _font(), anchor="rm")
-    draw.text(((left + right) / 2, bottom + 22), panel.x.label, INK, _font(), anchor="ma")
-    draw.text((left, top - 5), panel.y.label, INK, _font(), anchor="ls")
+        draw.text((left - 5, y), f"{value:g}", INK, font(), anchor="rm")
+    draw.text(((left + right) / 2, bottom + 22), panel.x.label, INK, font(), anchor="ma")
+    draw.text((left, top - 5), panel.y.label, INK, font(), anchor="ls")
     for i, point in enumerate(known):
         colour = COLOURS[i % len(COLOURS)]
         draw.line((*at(point.x.low, point.y.mean), *at(point.x.high, point.y.mean)), colour, 1)
@@ -126,7 +102,7 @@ def _panel(draw: ImageDraw.ImageDraw, panel: Panel, box: tuple[int, int, int, in
         row, column = divmod(i, 2)
         here = (left + column * (right - left) / 2, box[3] - 4 + row * (LABEL_PX + 6))
         _mark(draw, here[0], here[1] + 7, i, colour)
-        draw.text((here[0] + 10, here[1]), point.name, INK, _font())
+        draw.text((here[0] + 10, here[1]), point.name, INK, font())
 
 
 def _mark(
@@ -142,20 +118,3 @@ def _range(axis: Axis, spreads: Sequence[Spread]) -> tuple[float, float]:
     ends = [axis.place(v) for s in spreads for v in (s.low, s.high, s.mean) if math.isfinite(v)]
     margin = 0.08 * (max(ends) - min(ends)) or 0.5
     return min(ends) - margin, max(ends) + margin
-
-
-def _pixels(pictures: Tensor) -> list[npt.NDArray[np.uint8]]:
-    return list(to_uint8(pictures)) if len(pictures) else []
-
-
-def _wrapped(name: str, most: int = 24) -> list[str]:
-    lines = [""]
-    for word in name.split():
-        if lines[-1] and len(lines[-1]) + len(word) >= most:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
-
-
-def _font(px: int = LABEL_PX) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(px)

@@ -10,7 +10,7 @@ p < 0.05 / k, and so does what speaks against it (Bonferroni).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -30,10 +30,15 @@ class Verdict:
     is_held: bool | None
     deciding: str  # the one comparison that decided it, with n and p; or what lacks
     details: tuple[str, ...] = ()  # all that was compared
+    note: str = ""  # why it is not held, where that is known
 
     @property
     def word(self) -> str:
         return {True: "held", False: "not held", None: "not tested"}[self.is_held]
+
+    @property
+    def short(self) -> str:
+        return f"{self.word}, by {self.deciding}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +177,14 @@ def ordered(
     is_held = slope.is_sure() and not is_reversed
     deciding = worst if is_reversed else slope
     return Verdict(is_held, str(deciding), tuple(map(str, [slope, *steps])))
+
+
+def said(make: Callable[[], object]) -> str:
+    """What it makes in words, or what it lacks: for what is told beside and decides nothing."""
+    try:
+        return str(make())
+    except NotMeasuredError as error:
+        return str(error.args[0])
 
 
 def together(*verdicts: Verdict) -> Verdict:

@@ -23,6 +23,10 @@ from invertory.metrics.latent_consistency import trimmed
 from invertory.metrics.spread import Spread, spread_of
 
 ITSELF = "(the picture itself)"
+REDRAWN = (
+    "The same inversions, edits drawn by section 3.4 of SAM's paper (`preset: paper`): inside a "
+    "mask the picture that skip connections have drawn below is kept too, not features alone."
+)
 BY_ATTRIBUTE = (AGREEMENT, T, ECS, LEC, COSINE)  # in the tables; the JSON has all measures
 
 
@@ -43,7 +47,11 @@ def as_json(
             arm.name: {"method": arm.method, "generator": arm.generator, **arm.parameters}
             for arm in arms
         },
-        "edits": {"step_deviations": budgets.EDIT_STEP, "editors": list(budgets.CYCLES)},
+        "edits": {
+            "step_deviations": budgets.EDIT_STEP,
+            "editors": list(budgets.CYCLES),
+            "redrawn": {f"{name}{budgets.REDRAWN_AS}": x for name, x in budgets.REDRAWN.items()},
+        },
         "notes": dict(notes),
         "not_at_hand": domain.absent,
         "failed": domain.failed,
@@ -53,7 +61,12 @@ def as_json(
             for part, rows in results.parts.items()
         },
         "claims": {
-            text: {"verdict": v.word, "deciding": v.deciding, "details": v.details}
+            text: {
+                "verdict": v.word,
+                "deciding": v.deciding,
+                "details": v.details,
+                **({"note": v.note} if v.note else {}),
+            }
             for text, v in verdicts.items()
         },
     }
@@ -97,7 +110,9 @@ def as_markdown(
     for part, rows in results.parts.items():
         names = results.measures(part)
         plain = [name for name in names if "/" not in name]
-        found += ["", f"## {part}", "", *_table(rows, plain)]
+        found += ["", f"## {part}", ""]
+        found += [REDRAWN, ""] if part.endswith(budgets.REDRAWN_AS) else []
+        found += _table(rows, plain)
         for group in (name for name in BY_ATTRIBUTE if name in names):
             single = [name for name in names if name.startswith(f"{group}/")]
             found += ["", f"{group}, by attribute:", "", *_table(rows, single)]
@@ -129,12 +144,15 @@ def claims_table(verdicts: Mapping[str, Verdict]) -> list[str]:
         f"p < {SURE} with the claimed sign: were nothing true, {by_chance:.1f} would be held.",
         "",
     ]
-    return lines + verdict_rows(verdicts)
+    return lines + verdict_rows(verdicts, has_notes=True)
 
 
-def verdict_rows(verdicts: Mapping[str, Verdict]) -> list[str]:
-    """A table: a row a claim."""
-    rows = [f"| {text} | **{v.word}** | {v.deciding} |" for text, v in verdicts.items()]
+def verdict_rows(verdicts: Mapping[str, Verdict], *, has_notes: bool = False) -> list[str]:
+    """A table: a row a claim; with what is known of why one is not held, where that is asked."""
+    notes = {text: f". {v.note}" if has_notes and v.note else "" for text, v in verdicts.items()}
+    rows = [
+        f"| {text} | **{v.word}** | {v.deciding}{notes[text]} |" for text, v in verdicts.items()
+    ]
     return ["| claim | here | decided by |", "|---|---|---|", *rows]
 
 

@@ -24,9 +24,12 @@ from benchmarks.compare.reconstruction import (
 from benchmarks.compare.store import Kept
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from benchmarks.compare.bench import Bench
     from benchmarks.compare.budgets import Arm
     from benchmarks.compare.domains import PictureSet
+    from benchmarks.compare.editors import Move
     from benchmarks.compare.results import Values
 
 REJECTS, OOD_EDITS = "rejects", "edit/objects"
@@ -73,41 +76,83 @@ def reconstructed(
 def edit(
     bench: Bench, arm: Arm, chosen: PictureSet, found: Inverted, made: Tensor, kept: Kept
 ) -> None:
-    """Through both editors; pictures with objects, and most ablations, by boundaries alone."""
-    domain = bench.domain
-    editors = bench.editors(domain.family(arm))
-    is_first = chosen is domain.sets[0]
+    """Through both editors; pictures with objects, and most ablations, by boundaries alone.
+
+    Where `budgets.REDRAWN` names the method, boundaries once more, in a part of its own.
+    """
+    editors = bench.editors(bench.domain.family(arm))
+    is_first = chosen is bench.domain.sets[0]
     for editor, moves in editors.moves.items():
         if editor != "boundary" and not (is_first and is_cycled(arm)):
             continue
-        columns: dict[str, Values] = {}
-        for name, move in moves.items():
-            lacking = bench.lacking(chosen, name)
-            columns |= editability.scored_edit(
-                domain, arm, chosen, found, made, lacking, move, bench.real()
-            )
-            if is_first and name in budgets.CYCLES[editor] and is_cycled(arm):
-                columns |= editability.cycled(
-                    domain, arm, found, lacking, move, num=bench.cycles(arm), batch=bench.work.batch
-                )
         part = f"edit/{editor}" if is_first else OOD_EDITS
-        if columns:
-            kept.columns[part] = editability.joined(columns)
+        columns = scored(bench, arm, chosen, found, made, moves)
+        if is_first and is_cycled(arm):
+            columns |= cycled(bench, arm, found, moves, budgets.CYCLES[editor])
+        _keep(kept, part, columns)
+        if editor == "boundary" and arm.redrawn:
+            columns = scored(bench, arm.redrawn, chosen, found, made, moves)
+            _keep(kept, part + budgets.REDRAWN_AS, columns)
     if attribute := next(iter(editors.boundaries), None):
         kept.told["edited"] = attribute
         few = found.rows(_edited_rows(bench, chosen, attribute))
         w_plus = editors.moves["boundary"][attribute](few.w_plus, budgets.EDIT_STEP)
         px = chosen.targets.shape[-1]
-        kept.pictures[f"{chosen.name}/edited"] = rendered(domain, arm, few, px, w_plus=w_plus)
+        drawn = rendered(bench.domain, arm, few, px, w_plus=w_plus)
+        kept.pictures[f"{chosen.name}/edited"] = drawn
+
+
+def scored(
+    bench: Bench,
+    arm: Arm,
+    chosen: PictureSet,
+    found: Inverted,
+    made: Tensor,
+    moves: Mapping[str, Move],
+) -> dict[str, Values]:
+    """Every attribute's edits, as the arm draws them."""
+    columns: dict[str, Values] = {}
+    for name, move in moves.items():
+        lacking = bench.lacking(chosen, name)
+        columns |= editability.scored_edit(
+            bench.domain, arm, chosen, found, made, lacking, move, bench.real()
+        )
+    return columns
+
+
+def cycled(
+    bench: Bench, arm: Arm, found: Inverted, moves: Mapping[str, Move], names: Sequence[str]
+) -> dict[str, Values]:
+    """Edits of the first set, of the attributes named, inverted once more."""
+    columns: dict[str, Values] = {}
+    num, batch = bench.cycles(arm), bench.work.batch
+    for name in (name for name in names if name in moves):
+        lacking = bench.lacking(bench.domain.sets[0], name)
+        columns |= editability.cycled(
+            bench.domain, arm, found, lacking, moves[name], num=num, batch=batch
+        )
+    return columns
 
 
 def shown_rows(chosen: PictureSet) -> Tensor:
     """The pictures of the sheet: the first ones, or of each kind of object in turn."""
     if chosen.objects is None or not bool(chosen.objects.any()):
         return torch.arange(min(SHOWN, len(chosen)))
-    by_kind = [(chosen.truth([kind])[:, 0] > 0.5).nonzero().flatten() for kind in KINDS_SHOWN]
     each = SHOWN_OBJECTS // len(KINDS_SHOWN)
-    return torch.cat([rows[:each] for rows in by_kind])
+    return torch.tensor([row for kind in KINDS_SHOWN for row in _of_kind(chosen, kind, each)])
+
+
+def _of_kind(chosen: PictureSet, kind: str, most: int) -> list[int]:
+    """Pictures with an object of the kind, of each of its variants one before a second of any.
+
+    So there is a mask over the mouth among the masks, and not only ones around the eyes.
+    """
+    variants: dict[int, list[int]] = {}
+    for row, person in enumerate(chosen.portraits):
+        for thing in (thing for thing in person.ood if thing.kind == kind):
+            variants.setdefault(thing.variant, []).append(row)
+    found = sorted((place, row) for rows in variants.values() for place, row in enumerate(rows))
+    return [row for _, row in found[:most]]
 
 
 def _edited_rows(bench: Bench, chosen: PictureSet, attribute: str) -> Tensor:
@@ -121,3 +166,8 @@ def _as_pictures(maps: Tensor, px: int) -> Tensor:
     """[n, 1, h, w] in [0, 1] => [n, 3, px, px] in [-1, 1]."""
     sized = interpolate(maps, (px, px), mode="bilinear") if maps.shape[-1] != px else maps
     return sized.expand(-1, 3, -1, -1) * 2 - 1
+
+
+def _keep(kept: Kept, part: str, columns: Mapping[str, Values]) -> None:
+    if columns:
+        kept.columns[part] = editability.joined(columns)

@@ -39,6 +39,16 @@ def test_ablations_differ_from_their_method_by_what_they_name() -> None:
     assert ablated.steps == plain.steps  # type: ignore[attr-defined]
 
 
+def test_edits_of_sam_are_drawn_by_section_3_4_too_from_the_same_inversion() -> None:
+    for arm in (arm for arm in PORTRAITS.arms() if arm.method == "sam"):
+        other = arm.redrawn
+        assert other is not None
+        assert other.build().preset == "paper"  # type: ignore[attr-defined]
+        assert {**other.parameters, "preset": "code"} == {**arm.parameters, "preset": "code"}
+        assert arm.build().preset == "code"  # type: ignore[attr-defined]
+    assert PORTRAITS.arm("pti").redrawn is None
+
+
 def test_every_optimisation_of_portraits_takes_the_same_number_of_steps() -> None:
     for arm in PORTRAITS.arms():
         method = arm.build()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.compare import __main__ as command
 from benchmarks.compare.analyses import CLIMB, GOALS, REACHED, seconds_to
 from benchmarks.compare.claims import (
     CLAIMS,
@@ -69,6 +70,27 @@ def test_what_was_not_measured_is_not_tested_and_says_what_lacks() -> None:
     assert "hybrid: no MSE of portraits" in next(iter(verdicts.values())).deciding
     with pytest.raises(NotMeasuredError):
         difference(np.array([1.0, np.nan]), np.array([np.nan, 1.0]))
+
+
+def test_a_claim_has_its_note_only_where_it_is_not_held() -> None:
+    results = Results()
+    results.put("portraits", "a", {"MSE": values(0.1)})
+    results.put("portraits", "b", {"MSE": values(0.2)})
+    claims = {
+        "held": better("portraits", "MSE", ("a", "b"), -1),
+        "not held": better("portraits", "MSE", ("b", "a"), -1),
+        "without a note": better("portraits", "MSE", ("b", "a"), -1),
+        "not tested": better("portraits", "MSE", ("a", "c"), -1),
+    }
+    notes = {"held": "x", "not held": "as it is", "not tested": "y"}
+    found = judge(claims, results, notes)
+    assert {word: verdict.note for word, verdict in found.items() if verdict.note} == {
+        "not held": "as it is"
+    }
+
+
+def test_every_note_is_on_a_claim_that_there_is() -> None:
+    assert set(command.NOTES) <= set(command.CLAIMS)
 
 
 @pytest.mark.parametrize(

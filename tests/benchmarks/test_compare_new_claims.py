@@ -53,6 +53,9 @@ def test_a_chain_is_held_only_where_every_link_is() -> None:
     assert "MSE: `b` 2" in each_better(("x",), "MSE", "abc", -1)(rising).details[0]
 
 
+STRICT, BY_CODE = claims_sam.EDITS[0], claims_sam.BY_CODE[0]
+
+
 def sam(mse: float, t: float) -> Results:
     """SAM as given; the single spaces trade 0.4 to 0.1 of error for 0.8 to 0.2 of t."""
     rows = {"sam": (mse, t)}
@@ -61,7 +64,7 @@ def sam(mse: float, t: float) -> Results:
     edits = {
         arm: {T: pair[1], COSINE: 0.1, REALISM: 1.0, ERROR: pair[0]} for arm, pair in rows.items()
     }
-    results.parts |= filled("edit/boundary", edits).parts
+    results.parts |= filled(STRICT, edits).parts
     return results
 
 
@@ -81,11 +84,26 @@ def test_later_layers_are_compared_one_after_the_other() -> None:
     assert claim("SAM: later layers edit")(results).is_held is True
 
 
+def test_edits_of_section_3_4_decide_and_the_codes_are_told() -> None:
+    results = Results()
+    for part, means in ((STRICT, (0.7, 0.6, 0.1, 0.1)), (BY_CODE, (0.7, 0.4, 0.3, 0.5))):
+        rows = {arm: {T: t} for arm, t in zip(claims_sam.SINGLE, means, strict=True)}
+        results.parts |= filled(part, rows).parts
+    edit_less = claim("SAM: later layers edit")
+    verdict = edit_less(results)
+    assert verdict.is_held is True
+    assert "published code makes them: not held, by t: `sam, F6 alone`" in verdict.details[-1]
+    del results.parts[BY_CODE]
+    assert edit_less(results).details[-1].endswith(f"no {T} of {', '.join(claims_sam.BY_CODE)}")
+    del results.parts[STRICT]
+    assert judge({"x": edit_less}, results)["x"].word == "not tested"
+
+
 def test_the_truest_change_is_by_the_cosine_not_by_the_error() -> None:
     results = sam(0.5, 0.5)  # of all the largest error
-    results.put("edit/boundary", "sam", {COSINE: near(0.3)})
+    results.put(STRICT, "sam", {COSINE: near(0.3)})
     assert claim("SAM: edits of the adaptive")(results).is_held is True
-    results.put("edit/boundary", "sam, F4 alone", {COSINE: near(0.3)})
+    results.put(STRICT, "sam, F4 alone", {COSINE: near(0.3)})
     assert claim("SAM: edits of the adaptive")(results).is_held is False
 
 
@@ -103,7 +121,7 @@ def test_what_better_edits_may_cost(start: str, other: str, mse: float, is_held:
     results = filled("portraits_ood", {arm: {"MSE": pair[0]} for arm, pair in rows.items()})
     for arm, pair in rows.items():  # equal but for the cosine
         same = {name: np.full(30, 0.5) for name in (T, REALISM, ERROR)}
-        results.put("edit/objects", arm, {**same, COSINE: near(pair[1])})
+        results.put(claims_sam.EDITS[1], arm, {**same, COSINE: near(pair[1])})
     verdict = claim(start)(results)
     assert verdict.is_held is is_held
     assert verdict.deciding.startswith(COSINE if is_held else "MSE")
@@ -118,6 +136,24 @@ def test_the_area_is_compared_with_a_network_trained_without_alignment() -> None
     rows.pop("samm, no alignment")
     alone = judge({"x": claim("SAMM: alignment shrinks")}, filled("portraits_ood", rows))["x"]
     assert alone.word == "not tested"
+
+
+@pytest.mark.parametrize(
+    ("mse", "area", "told"),
+    [(0.1, 0.1, "held"), (0.1, 0.12, "not held"), (0.2, 0.1, "not held")],
+)
+def test_error_at_a_pinned_area_is_told_and_does_not_decide(
+    mse: float, area: float, told: str
+) -> None:
+    rows = {"samm": {AREA: area, TRUE_AREA: 0.1, "MSE": mse}}
+    rows["samm, no alignment"] = {AREA: 0.1, "MSE": 0.15}
+    rows["samm, alignment skipped"] = {AREA: 0.1}
+    results = filled("portraits_ood", rows)
+    same = results.get("portraits_ood", "samm, no alignment", AREA)
+    results.put("portraits_ood", "samm", {AREA: same + area - 0.1})
+    found = claim("SAMM: alignment shrinks")(results)
+    assert found.is_held is False
+    assert any(line.startswith(f"less error at no more area: {told}, by") for line in found.details)
 
 
 def test_alignment_improves_on_both_ways_to_do_without() -> None:
@@ -162,7 +198,7 @@ def test_joint_training_is_compared_with_the_encoder_of_the_papers_table() -> No
     assert claim("InvGAN: joint training inverts")(results).is_held is True
     beyond = claim("InvGAN, beyond the paper")(results)
     assert beyond.is_held is False
-    assert "`psp` 0.01" in beyond.deciding
+    assert "against `psp`" in beyond.deciding
     assert any("domain_guided_encoder: no MSE" in told for told in beyond.details)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.compare import objects
 from benchmarks.compare.budgets import OOD_SEED, PORTRAITS
-from benchmarks.compare.contact import object_rows
+from benchmarks.compare.contact import MAPS, TRUE_MASKS, object_rows
 from benchmarks.compare.domains import PictureSet, drawn
 from benchmarks.compare.rows import KINDS_SHOWN, shown_rows
 from benchmarks.compare.store import Kept
@@ -78,8 +78,30 @@ def test_the_sheet_shows_hats_masks_and_microphones_with_their_maps(chosen: Pict
     pictures = {
         "portraits_ood": torch.zeros(len(rows), 3, 16, 16),
         "portraits_ood/mask": torch.ones(len(rows), 3, 16, 16),
+        "portraits_ood/edited": torch.zeros(len(rows), 3, 16, 16),
     }
     arm = PORTRAITS.arm("image2stylegan")
-    found = object_rows(chosen, [arm], {arm.name: Kept(pictures=pictures)})
-    assert found[1][0] == "image2stylegan, mask"
-    assert len(found[1][1]) == 2 * len(rows) + 1  # with a white cell between
+    found = object_rows(
+        chosen, [arm], {arm.name: Kept(pictures=pictures, told={"edited": "smile"})}
+    )
+    assert [row.name for row in found] == ["portraits with objects", arm.name, arm.name]
+    assert found[0].captions == ("pictures", TRUE_MASKS)
+    assert found[1].captions == ("inverted", "edited: + smile")
+    assert found[2].captions == (MAPS["mask"], TRUE_MASKS)  # no column is left empty
+    assert {len(group.pictures) for row in found for group in row.groups} == {len(rows)}
+
+
+def test_methods_without_maps_have_no_row_for_them(chosen: PictureSet) -> None:
+    made = {"portraits_ood": torch.zeros(len(shown_rows(chosen)), 3, 16, 16)}
+    arms = [PORTRAITS.arm(name) for name in ("image2stylegan", "e4e")]
+    found = object_rows(chosen, arms, {arm.name: Kept(pictures=dict(made)) for arm in arms})
+    assert [row.name for row in found[1:]] == ["image2stylegan", "e4e"]
+    assert all(row.captions == ("inverted",) for row in found[1:])
+
+
+def test_masks_over_the_mouth_are_among_the_shown_ones() -> None:
+    chosen = drawn("portraits_ood", 32, OOD_SEED, World(ood=1.0), 16)
+    things = [chosen.portraits[row].ood[0] for row in shown_rows(chosen).tolist()]
+    assert [thing.kind for thing in things] == ["hat"] * 2 + ["mask"] * 2 + ["microphone"] * 2
+    for kind in KINDS_SHOWN:
+        assert len({thing.variant for thing in things if thing.kind == kind}) == 2

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.compare import analyses, budgets, editability
+from benchmarks.compare import analyses, budgets, editability, rows
 from benchmarks.compare import editors as moving
 from benchmarks.compare.bench import Bench, Work
 from benchmarks.compare.budgets import Budget
@@ -28,6 +28,7 @@ from benchmarks.compare.reconstruction import (
 )
 from benchmarks.compare.results import PICTURE
 from benchmarks.compare.running import at_hand
+from benchmarks.compare.store import Kept
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion import METHODS
 from invertory.perceptual import PixelPyramid
@@ -216,6 +217,32 @@ def test_both_methods_climb_to_both_losses(domain: Domain, monkeypatch: pytest.M
     for goal, setter in (("a", "image2stylegan"), ("b", "projector")):
         assert list(found[goal]) == ["image2stylegan", "projector"]
         assert found[goal][setter][analyses.REACHED].all()  # by its usual steps at the latest
+
+
+def test_edits_are_drawn_once_more_where_the_table_says_so(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn_by, arm = [], TINY.arm("image2stylegan")
+
+    def scored(bench: Bench, by: Any, *rest: Any) -> dict[str, Any]:
+        drawn_by.append(by)
+        return {"t/smile": np.ones(2), f"{PICTURE}/smile": np.arange(2.0)}
+
+    monkeypatch.setattr(rows, "scored", scored)
+    monkeypatch.setattr(rows, "cycled", lambda *_: {})
+    domain.codes = domain.sets[0]
+    bench, kept = Bench(domain, Work(samples=200)), Kept()
+    found = invert(domain, arm, domain.sets[0].targets, batch=6)
+    made = rendered(domain, arm, found, 32)
+    rows.edit(bench, arm, domain.sets[0], found, made, kept)
+    assert list(kept.columns) == ["edit/boundary", "edit/ganspace"]
+    monkeypatch.setitem(budgets.REDRAWN, "image2stylegan", {"learning_rate": 0.2})
+    drawn_by.clear()
+    rows.edit(bench, arm, domain.sets[0], found, made, kept)
+    assert f"edit/boundary{budgets.REDRAWN_AS}" in kept.columns
+    rates = [by.parameters["learning_rate"] for by in drawn_by]
+    assert rates == [0.1, 0.2, 0.1]  # boundaries twice, GANSpace once
+    assert bench.key_of(arm)["redrawn"] == {"learning_rate": 0.2}
 
 
 def test_held_out_seeds_draw_other_people_than_the_trainings() -> None:

@@ -6,18 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks.compare.drawing import (
-    CELL_PX,
-    NAME_PX,
-    Axis,
-    Panel,
-    Point,
-    plot,
-    sheet,
-    ticks,
-)
+from benchmarks.compare.budgets import REDRAWN_AS
+from benchmarks.compare.drawing import Axis, Panel, Point, plot, ticks
 from benchmarks.compare.editability import LEC
 from benchmarks.compare.evidence import Verdict
 from benchmarks.compare.report import _table, as_json, as_markdown, cell, spread_in
@@ -59,6 +50,26 @@ def test_a_claim_has_one_line_and_its_details_below() -> None:
     assert "1 held, 0 not held, 1 not tested" in table
     assert "**A: good**: held\n\n- MSE: 1 ± 0.1 against 2 ± 0.1\n- t: 3\n" in details
     assert "**B: unknown**: not tested\n\n- b: no MSE of x\n" in details
+
+
+def test_why_a_claim_is_not_held_stands_beside_its_verdict() -> None:
+    noted = {"A: bad": Verdict(False, "MSE: 2 against 1", note="The hinge pins it.")}
+    noted |= {"B: bad": Verdict(False, "t: 1 against 2")}
+    text = as_markdown(bare(), Results(), noted, {})
+    assert "| A: bad | **not held** | MSE: 2 against 1. The hinge pins it. |" in text
+    assert "| B: bad | **not held** | t: 1 against 2 |" in text
+    told = json.loads(as_json(bare(), [], Results(), noted, {}))["claims"]
+    assert told["A: bad"]["note"] == "The hinge pins it."
+    assert "note" not in told["B: bad"]
+
+
+def test_edits_that_are_drawn_once_more_say_how() -> None:
+    results = Results()
+    for part in ("edit/boundary", f"edit/boundary{REDRAWN_AS}"):
+        results.put(part, "sam", {"t": np.ones(2)})
+    plain, redrawn = as_markdown(bare(), results, {}, {}).split(f"## edit/boundary{REDRAWN_AS}")
+    assert "`preset: paper`" not in plain
+    assert "`preset: paper`" in redrawn
 
 
 def test_what_failed_has_a_table_of_its_own() -> None:
@@ -105,11 +116,3 @@ def test_a_point_is_drawn_where_its_means_are() -> None:
 def test_a_plot_of_nothing_says_so() -> None:
     image = plot([Panel("none", Axis("x"), Axis("y"), [])])
     assert len(image.getcolors() or []) > 1
-
-
-def test_a_sheet_shows_each_row_at_its_place() -> None:
-    white, black = torch.ones(2, 3, 8, 8), -torch.ones(2, 3, 8, 8)
-    image = np.asarray(sheet([("white", white), ("black", black)]))
-    assert image.shape[0] == 2 * CELL_PX
-    assert (image[40, NAME_PX + 40] == 255).all()
-    assert (image[CELL_PX + 40, NAME_PX + CELL_PX + 40] == 0).all()
