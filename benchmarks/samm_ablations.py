@@ -4,7 +4,8 @@
         python benchmarks/samm_ablations.py --num 128
 
 Without alignment, trained so (`invertory train portraits_samm_unaligned`); trained with it but
-skipped; and with 1, 2 and 3 cycles of the one network. Then the masks by kind of object. Pictures
+skipped; and with 1, 2 and 3 cycles of the one network. Then over other bases, each below its own
+latents alone; the flows (see invertory/samm_figures.py); and the masks by kind of object. Pictures
 are as the method draws them from its store; means over pictures, +- the standard deviation.
 `chance` is the IoU of as many pixels thrown at random. Times are CPU seconds a picture of `invert`,
 which with `draw` is the whole work; one thread, or wall time with several.
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from invertory.images import to_tensor
+from invertory.inversion import METHODS
 from invertory.inversion.domain_guided_encoder import DomainGuidedEncoder
 from invertory.inversion.drawing import drawn
 from invertory.inversion.samm import SAMM
@@ -38,6 +40,7 @@ from invertory.metrics.ssim import ssim
 from invertory.perceptual import FeatureDistance
 from invertory.portraits import SEGMENTS, World, draw, render, row_seed
 from invertory.portraits.attributes import OOD_KINDS
+from invertory.samm_figures import figures
 from resources.checkpoints import fetch_network, load_network
 from resources.models import ModelStore
 
@@ -46,6 +49,9 @@ if TYPE_CHECKING:
     from invertory.inversion import Inversion, Method
 
 HELD_OUT_SEED = 90_002  # of collections that no training has
+ALIKE = ("step_cosine", "step_ratio")
+CYCLES = (1, 2, 3)
+BASES = {"e4e": 1, "psp": 1, "restyle": 5}  # kind of the network => iterations
 HEADER = """\
 | method | PSNR dB | SSIM | perceptual | OOD area % | IoU | soft IoU | pooled | chance | s |
 |---|---|---|---|---|---|---|---|---|---|"""
@@ -120,6 +126,19 @@ class Bench:
             f"{chance_iou(float(area.mean()), float(self.truth.mean())):.3f}",
         ]
 
+    @torch.no_grad()
+    def print_flows(self, cycles: tuple[int, ...]) -> None:
+        """Whether alignment has learnt: of every number of cycles, over all pictures."""
+        encoder, samm = (cast("Any", self.networks[name]) for name in ("encoder", "samm"))
+        w_plus, taps = encoder.tapped(self.targets)
+        w_plus = w_plus.expand(-1, self.generator.num_ws, -1)
+        print("\n| SAMM | flows at the limit % | second step: cosine | its length |")
+        print("|---|---|---|---|")
+        for n in cycles:
+            told = figures(samm.align(self.generator, w_plus, taps, cycles=n))
+            alike = [f"{float(told[k]):.2f}" if k in told else "-" for k in ALIKE]
+            print(f"| N = {n} | {100 * float(told['flow_saturation']):.0f} | {' | '.join(alike)} |")
+
     def print_kinds(self, mask: Tensor) -> None:
         """The masks by kind of object."""
         shares = {
@@ -158,9 +177,24 @@ def measure(bench: Bench, unaligned: nn.Module | None) -> None:
     else:
         bench.row("without alignment, N = 2", replace(samm, cycles=2), samm=unaligned)
     bench.row("alignment skipped, N = 2", replace(samm, cycles=2, alignment="skipped"))
-    masks = {n: bench.row(f"SAMM, N = {n}", replace(samm, cycles=n)) for n in (1, 2, 3)}
+    masks = {n: bench.row(f"SAMM, N = {n}", replace(samm, cycles=n)) for n in CYCLES}
+    for base, iterations in BASES.items():
+        over_base(bench, base, iterations)
+    bench.print_flows(CYCLES)
     if (mask := masks[2]) is not None:
         bench.print_kinds(mask)
+
+
+def over_base(bench: Bench, base: Any, iterations: int) -> None:
+    """Two lines: the latents of another base alone, and SAMM over them, N = 2."""
+    network = bench.networks.get(base)
+    if network is None:
+        print(f"| SAMM over {base} | no network of that kind: name one by --{base} |")
+        return
+    many = {"iterations": iterations} if iterations > 1 else {}
+    bench.row(f"{base} alone", METHODS[base](**many))
+    samm = SAMM(base=base, iterations=iterations, cycles=2)
+    bench.row(f"SAMM over {base}" + f" x{iterations}" * bool(many), samm)
 
 
 def main() -> None:
@@ -169,13 +203,17 @@ def main() -> None:
     parser.add_argument("--encoder", default="bundled://portraits_domain_guided_encoder")
     parser.add_argument("--samm", default="bundled://portraits_samm")
     parser.add_argument("--unaligned", default="trained://portraits_samm_unaligned")
+    for base in BASES:
+        address = f"bundled://portraits_{base}"
+        parser.add_argument(f"--{base}", default=address, help="empty: without it")
     parser.add_argument("--features", default="bundled://portraits_classifier")
     parser.add_argument("--num", type=int, default=128, help="pictures")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    nets = {name: _network(getattr(asked, name)) for name in ("generator", "encoder", "samm")}
+    names = ("generator", "encoder", "samm", *BASES)
+    nets = {name: _network(at) for name in names if (at := getattr(asked, name))}
     generator: Any = nets.pop("generator")
     judge: Any = _network(asked.features)
     bench = Bench(

@@ -66,6 +66,7 @@ class Aligned:
     synth: Tensor  # [N, 3, R, R], of the warped features; not yet blended
     masks: list[Tensor] = field(default_factory=list)  # [N, 1, r, r] in [0, 1], 1: out of domain
     flows: list[Tensor] = field(default_factory=list)  # [N, 2, r, r], see samm_layers
+    steps: list[Tensor] = field(default_factory=list)  # [cycles, N, 2, r, r], what flows add up
 
     def mask(self) -> Tensor:
         """[N, 1, R, R]: the levels' masks gathered."""
@@ -225,9 +226,10 @@ def _at(
 ) -> Tensor:
     """The hook of a level: what goes on through the synthesis in place of g."""
     coarser = found.masks[-1] if found.masks else None
-    g, mask, flow = level(g, w, tap, coarser, **how)
+    g, mask, flow, steps = level(g, w, tap, coarser, **how)
     found.masks.append(mask)
     found.flows.append(flow)
+    found.steps.append(steps)
     return g
 
 

@@ -169,6 +169,16 @@ class Level(nn.Module):
         nn.init.normal_(self.styled.affine.weight)
         self.align = AlignNet(channels, hidden)
 
+    @torch.no_grad()
+    def begin_near(self, area: float) -> None:
+        """Masks of an untrained one that are about `area` everywhere; never all or nothing."""
+        share = torch.tensor(min(max(area, 0.02), 0.98))
+        self.align.shift[2] = torch.logit(share)
+
+    def wanted(self, tap: Tensor, w: Tensor) -> Tensor:
+        """The encoder's map as the generator's features are to be, [N, C, r, r], standardised."""
+        return standardised(self.styled(self.refined(self.mapped(tap)), w, Pass("none")))
+
     def forward(
         self,
         g: Tensor,
@@ -178,15 +188,18 @@ class Level(nn.Module):
         *,
         cycles: int,
         is_warping: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Algorithm 1: g [N, C, r, r], w [N, w_dim], the encoder's map, the mask of the level
-        before => g warped, mask [N, 1, r, r], flow [N, 2, r, r].
+        before => g warped, mask [N, 1, r, r], flow [N, 2, r, r], and the steps that it is the sum
+        of [cycles, N, 2, r, r].
         """
-        f = standardised(self.styled(self.refined(self.mapped(tap)), w, Pass("none")))
+        f = self.wanted(tap, w)
         current, (flow, mask) = g, self.align(g, f)
+        steps = [flow]
         for cycle in range(1, cycles + 1):
             if cycle > 1:
                 step, told = self.align(current, f)
+                steps.append(step)
                 flow = (flow + step).clamp(-MAX_FLOW, MAX_FLOW)  # line 4
                 # as printed, line 6 leaves the mask of the first cycle
                 mask = compose(mask, told) if self.preset == "code" else mask
@@ -194,4 +207,4 @@ class Level(nn.Module):
                 mask = compose(enlarged(coarser, self.size_px, "bicubic"), mask)
             if is_warping:  # line 8: always of g, never of what was warped before
                 current = torch.lerp(g, warp(g, flow), mask.to(g.dtype))
-        return current, mask, flow
+        return current, mask, flow, torch.stack(steps)

@@ -111,8 +111,8 @@ CLAIMS: Final[dict[str, Claim]] = {
 # Claim => why it is not held here, where a measurement says so; to be read again after a training.
 NOTES: Final[dict[str, str]] = {
     EACH_CYCLE: (
-        "All alignment is worth little in 64 px (0.1 dB in docs/measured.md, SAMM's table 3), and "
-        "the first cycle has it all."
+        "The second cycle gains 0.16 dB over the first, the third 0.01 (n = 128, SAMM's table 3 in "
+        "docs/measured.md): second steps go where the first went, 0.83 times as far."
     ),
     LESS_AREA: (
         "A hinge holds both networks to the same limits of area: where both fill them it is equal "

@@ -5,14 +5,15 @@ https://arxiv.org/abs/2212.09262, eq. 5 to 9. No labels of masks or flows: the b
 be the input, and the masks, which would make it so everywhere, are held to an area. What print and
 code differ in lies in samm_config.py. Ours differs in the schedule (Adam with a cosine, an average
 of the weights is kept), in distances (the `perceptual` that is passed in), in the identity, for
-which the embedding of an attribute classifier stands, and in that the discriminator sees the
-unblended picture.
+which the embedding of an attribute classifier stands, in that the discriminator sees the unblended
+picture, and, where the settings ask for it, in how alignment starts (samm_known_warps.py). The log
+and the evaluation tell whether it learns (invertory/samm_figures.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
@@ -22,11 +23,13 @@ from invertory.metrics.ood_masks import mask_iou, ood_area, pooled_iou, soft_iou
 from invertory.metrics.pixel import psnr_db
 from invertory.portraits.attributes import SEGMENTS
 from invertory.samm import Aligned, Samm, drawn_at
+from invertory.samm_figures import FIGURES, figures
 from invertory.training.adversarial import discriminator_loss, r1_penalty
 from invertory.training.compute import Compute
 from invertory.training.portrait_batches import PortraitMix, Rows
 from invertory.training.run import Composed
 from invertory.training.samm_config import SammConfig
+from invertory.training.samm_known_warps import fitting, known_warp_losses, weighed
 from invertory.training.samm_losses import SammLosses
 from invertory.training.supervised import Supervised, seeded
 
@@ -39,9 +42,12 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
     from invertory.portraits.dataset import PortraitSet
     from invertory.samm import Reachable
+    from invertory.samm_layers import Level
 
 FOREIGN: Final = SEGMENTS.index("ood")
 NUM_SHOWN: Final = 12  # pictures of a sheet
+KNOWN_STREAM: Final = 1  # of draws; batches have 0
+KEPT_UP: Final = 4  # after the start one picture of so many is still warped by a known amount
 
 
 @dataclass
@@ -72,7 +78,12 @@ class SammTraining(Composed):
         for network in (self.generator, self.encoder, self.classifier):
             if network is not None:
                 self.compute.place(network.eval().requires_grad_(False))
-        self._supervised = Supervised(seeded(self._fresh, config.seed), config, self.compute)
+        self._num_known = config.num_known
+        first = self._num_known * config.batch_size
+        start = replace(config, images=max(first, 1), learning_rate=config.known_rate)
+        rest = replace(config, images=max(config.images - first, 1))
+        self._supervised = Supervised(seeded(self._fresh, config.seed), rest, self.compute)
+        self._starting = Supervised(self._supervised.network, start, self.compute)
         self._losses = SammLosses(
             config,
             config.limits(len(self._supervised.network.levels)),
@@ -108,8 +119,9 @@ class SammTraining(Composed):
                 )
 
     def _fresh(self) -> Samm:
+        """Its masks begin near the areas that they may have."""
         config = self.config
-        return Samm.between(
+        made = Samm.between(
             self.encoder,
             cast("Generator", self.generator),
             num=config.num_levels,
@@ -118,6 +130,9 @@ class SammTraining(Composed):
             preset=config.preset,
             narrowing=config.narrowing,
         )
+        for level, area in zip(made.levels, config.limits(len(made.levels)), strict=True):
+            cast("Level", level).begin_near(area)
+        return made
 
     @property
     def batch_size(self) -> int:
@@ -126,18 +141,41 @@ class SammTraining(Composed):
     def step(self, step: int) -> dict[str, Tensor]:
         """One step of the modules, then, where it takes part, one of the discriminator."""
         config = self.config
-        done = step * config.batch_size / config.images
         real, cycles = self._batch(step)
+        if step < self._num_known:
+            return self._step_known(real, step)
+        first = self._num_known * config.batch_size  # of the pictures that are blended
+        done = (step * config.batch_size - first) / max(config.images - first, 1)
         is_judged = config.weights.adversarial > 0 and done >= config.adversarial_from
         if self.discriminator is not None:
             self.discriminator.requires_grad_(False)
         found = self._aligned(self._supervised.network, real, cycles, self._num_levels(done))
         losses = self._losses(found, real, is_judged=is_judged)
-        self._supervised.descend(self._losses.total(losses), step)
+        total = self._losses.total(losses)
+        if self._num_known:
+            known = self._known(real[: -(-len(real) // KEPT_UP)], step)
+            total, losses = total + weighed(known), losses | known
+        self._supervised.descend(total, step - self._num_known)
         if is_judged:
             losses |= self._step_discriminator(real, found.synth.detach(), step)
-        area = {"mask_area": found.mask().detach().mean()}
-        return {name: loss.detach() for name, loss in losses.items()} | area
+        told = {"mask_area": found.mask().detach().mean()} | self._figures(found)
+        return {name: loss.detach() for name, loss in losses.items()} | told
+
+    def _step_known(self, real: Tensor, step: int) -> dict[str, Tensor]:
+        """One step of the start alone (see samm_known_warps.py)."""
+        losses = self._known(real, step)
+        self._starting.descend(weighed(losses), step)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _known(self, real: Tensor, step: int) -> dict[str, Tensor]:
+        """Its losses, of the generator's pictures with the codes of real ones."""
+        samm, size_px = self._supervised.network, self.mix.size_px
+        with self.compute.autocast():
+            with torch.no_grad():
+                w_plus = self.encoder(real).expand(-1, self.generator.num_ws, -1)
+            parts = fitting(samm, self.generator, self.encoder, w_plus, size_px)
+            rng = self.compute.rng(self.config.seed, step, KNOWN_STREAM)
+            return known_warp_losses(samm, parts, rng)
 
     def _batch(self, step: int) -> tuple[Tensor, int]:
         """Pictures, and the number of cycles."""
@@ -189,8 +227,8 @@ class SammTraining(Composed):
 
     def evaluate(self) -> dict[str, float]:
         """Means over the test rows of each set as <set>/<name>: of what the encoder's latent gives
-        (`plain_psnr_db`), aligned, and blended (`psnr_db`); the mask's area; and, where there are
-        foreign objects, how well it is theirs.
+        (`plain_psnr_db`), aligned, and blended (`psnr_db`); the mask's area; where there are
+        foreign objects, how well it is theirs; and the figures of samm_figures.py.
         """
         found: dict[str, float] = {}
         for name in self.mix.names:
@@ -200,12 +238,15 @@ class SammTraining(Composed):
             if self.mix.has_labels(name):
                 truth = self.mix.labels(rows, "segmentations")[:, None] == FOREIGN
             own = measure(real, made, truth)
+            own |= {key: float(made[key].mean()) for key in FIGURES if key in made}
             found |= {f"{name}/{key}": value for key, value in own.items()}
         return found
 
     @torch.no_grad()
     def _made(self, rows: Rows) -> dict[str, Tensor]:
-        """The plain synthesis, the aligned one, the mask, and the blended picture."""
+        """The plain synthesis, the aligned one, the mask, the blended picture; and figures [1] of
+        every 16 rows.
+        """
         samm, parts = self._supervised.average, []
         for real in torch.split(self.mix.pictures(rows), 16):
             found = self._aligned(samm, real, samm.cycles, len(samm.levels))
@@ -214,8 +255,14 @@ class SammTraining(Composed):
                 plain = drawn_at(self.generator, w_plus, self.mix.size_px).float()
             mask = found.mask()
             blended = torch.lerp(found.synth, real, mask)
-            parts.append({"plain": plain, "aligned": found.synth, "mask": mask, "blended": blended})
+            own = {name: value[None] for name, value in self._figures(found).items()}
+            drawn = {"plain": plain, "aligned": found.synth, "mask": mask, "blended": blended}
+            parts.append(drawn | own)
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _figures(self, found: Aligned) -> dict[str, Tensor]:
+        """Whether alignment learns, where anything is warped."""
+        return figures(found) if self.config.alignment == "full" else {}
 
     def sheet(self) -> Tensor:
         """Held-out pictures of the last set; below them what the latents give, the masks, and the
@@ -233,6 +280,8 @@ class SammTraining(Composed):
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"supervised": self._supervised}
+        if self._num_known:
+            parts["starting"] = self._starting
         if self.discriminator is not None:
             parts["discriminator"] = self.discriminator
             parts["discriminator_optimiser"] = self._judging

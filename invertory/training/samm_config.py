@@ -14,6 +14,16 @@ The limits are those of 32, 64, 128, 256 px, here by level; as in the code they 
 over a batch, so that pictures with much that is foreign may take from those with nothing. Eq. 7 has
 a sign misprinted: what lies beyond the limit is a loss. The weight of eq. 6 is not printed; both
 have the code's. `preset` also says how masks are refined (see invertory/samm.py).
+
+The code's Gram matrices are of raw VGG19 maps; ours are of what `perceptual` hands out, vectors of
+unit length in LPIPS and FeatureDistance. So a weight of 50 means another thing here, as the maps'
+sizes have gone. The bundled weights were trained without this term and without a
+discriminator (trainings/portraits_samm.yaml).
+
+Warps act only where a level's mask is high, while of the gathered mask the finest level decides:
+limits of coarse levels near 1 let the in-domain area be aligned. Masks begin near their limits, and
+the limit of all gathered holds once every level takes part. `known_warps` and `known_rate` are ours
+(see samm_known_warps.py); 0 is as published.
 """
 
 from __future__ import annotations
@@ -57,6 +67,8 @@ class SammConfig:
     warm_up: float = 0.02
     weight_decay: float = 0.0
     half_life_images: float = 1_000
+    known_warps: float = 0.0  # share of the run that goes to the start of samm_known_warps.py
+    known_rate: float = 3e-3  # learning rate of that
     levels_by: float = 0.2  # share of the run after which all levels take part
     mse_weight: float = 1.0
     perceptual_weight: float = 1.0
@@ -82,6 +94,12 @@ class SammConfig:
             object.__setattr__(self, name, given if given is None else tuple(given))
         if not self.cycles or min(self.cycles) < 1:
             raise ValueError(f"expected numbers of cycles from 1, got {list(self.cycles)}")
+
+    @property
+    def num_known(self) -> int:
+        """Steps of the start; none where nothing is warped."""
+        images = self.known_warps * self.images if self.alignment == "full" else 0
+        return int(images / self.batch_size)
 
     @property
     def weights(self) -> Weights:

@@ -74,10 +74,12 @@ class SammLosses:
         return self.perceptual.features(real)
 
     def _beyond(self, masks: Sequence[Tensor], gathered: Tensor) -> Tensor:
-        """Eq. 7, of the levels that take part and of the mask that they give together."""
+        """Eq. 7, of the levels that take part and, once all do, of the mask that they give: before,
+        its limit would be that of the coarse ones, which may have more.
+        """
         weights = self.config.weights
         found = [relu(m.mean() - limit) for m, limit in zip(masks, self.areas, strict=False)]
-        if weights.gathered_area is not None:
+        if weights.gathered_area is not None and len(masks) == len(self.areas):
             found.append(relu(gathered.mean() - weights.gathered_area))
         return torch.stack(found).sum()
 

@@ -114,8 +114,9 @@ def test_cycles_warp_the_generators_own_feature_by_the_sum_of_flows(monkeypatch)
     g, tap, w = torch.randn(2, 6, 8, 8), torch.randn(2, 6, 8, 8), torch.randn(2, 8)
     told = torch.full((2, 2, 8, 8), 0.03)
     monkeypatch.setattr(level.align, "forward", lambda *_: (told, torch.ones(2, 1, 8, 8)))
-    warped, _, flow = level(g, w, tap, None, cycles=3, is_warping=True)
+    warped, _, flow, steps = level(g, w, tap, None, cycles=3, is_warping=True)
     assert len(seen) == 3
+    assert torch.equal(steps, told.expand(3, -1, -1, -1, -1))
     assert all(x is g for x, _ in seen)
     means = [float(f.mean()) for _, f in seen]
     assert means == pytest.approx([0.03, 0.06, MAX_FLOW])  # held within its bound
