@@ -9,11 +9,19 @@ Both players descend from one pass (the paper's +, "simultaneously"): D is held 
 G, pictures are held where they teach D. The third term is printed as |w~ - w~|^2, which is nought;
 we read it as the code of the picture that the code makes. `InvGANConfig.stage` switches terms on.
 
+Not the paper's: a pixel term beside L_fm in the full stage (`pixel_weight`; section 3.2 argues
+against pixels beside features, and takes D's features alone: 0); and L_fm itself, printed in eq. 2
+as the norm of an expectation, is here a relative L1 averaged per element (invgan_losses.py).
+
 Ours: a start as an autoencoder (as in stylegan2.py: a plain start takes a processor far longer to
 faces), D's trunk and latent head being its encoder, alike in every stage. After it M is set to
 draw from the Gaussian of the codes, and, with `prior_images`, kept there (invgan_prior.py). With a
 `WarmStart` G, M and D are those of a trained GAN, and the start is D's alone: the latents of M's
 draws, beside its realness (`_head_start`).
+
+Stage "afterwards" is the control of "joint training inverts better": the same D, data, steps and
+reconstruction terms, G and M held. Its realness is trained on: D's maps are the features f, and
+they are worth something only as long as they tell pictures from real ones.
 
     training = InvGANTraining(pictures, InvGANConfig(), Compute.best())
     train(training, Path("out"), images=training.config.images)
@@ -183,7 +191,7 @@ class InvGANTraining:
             nets.lead(on_real.w)
         prior = nets.draw(len(real), rng)
         n = round(config.inferred_share * len(real)) if config.has_inferred else 0
-        inferred = on_real.w[:n] if config.is_joint else on_real.w[:n].detach()
+        inferred = on_real.w[:n] if config.has_reconstruction else on_real.w[:n].detach()
         w = torch.cat([inferred, prior[n:]])
         synth = nets.synthesise(w)
         return Pass(

@@ -10,7 +10,7 @@ from typing import Literal
 
 from invertory.training.mmd import SCALES
 
-STAGES = ("naive", "augmented", "full")
+STAGES = ("naive", "augmented", "full", "afterwards")
 BACKBONES = ("stylegan2", "biggan", "dcgan")
 
 
@@ -21,10 +21,16 @@ class InvGANConfig:
     `stage` is a preset over the weights (section 4.4): it switches off what it does not have.
     naive: |M(z) - w~|^2 alone, and D alone learns of it. augmented: codes of real pictures in the
     generator's batch, too. full: the generator's losses reach D through those codes; features,
-    pixels, the cycle and MMD count.
+    pixels, the cycle and MMD count. The paper has no pixels (`pixel_weight` 0): section 3.2 argues
+    against them beside features, and takes D's maps alone.
+
+    afterwards is ours, the control of "joint": G and M are held, as they were given, and D's trunk
+    and latent head alone learn, by full's latent, cycle, feature and pixel terms. What serves G's
+    draws is left out, the adversary through the codes and MMD. So it is no ablation of one factor:
+    its pictures may be nearer and look less real for that, too.
     """
 
-    stage: Literal["naive", "augmented", "full"] = "full"
+    stage: Literal["naive", "augmented", "full", "afterwards"] = "full"
     backbone: Literal["stylegan2", "biggan", "dcgan"] = "stylegan2"
     seed: int = 0
     images: int = 45_000  # of the whole training: the learning rate falls over its last fifth
@@ -54,7 +60,7 @@ class InvGANConfig:
     latent_weight: float = 0.5  # of |M(z) - w~|^2, a mean over the latent
     cycle_weight: float = 0.5  # of |w~ - E(G(w~))|^2, a mean over the latent
     feature_weight: float = 2.0  # of L_fm, relative to the features' magnitude
-    pixel_weight: float = 4.0  # the picture itself as a feature; 0: D's maps alone, as printed
+    pixel_weight: float = 4.0  # ours: the picture itself as a feature; 0: as printed
     mmd_weight: float = 10.0
     mmd_memory: int = 0  # codes of the batches before, held, beside the batch's; as many draws
     prior_images: float = 0.0  # full, after the start: M is kept at the codes' Gaussian, that
@@ -94,6 +100,16 @@ class InvGANConfig:
     def is_joint(self) -> bool:
         """The generator's losses reach D through the codes."""
         return self.stage == "full"
+
+    @property
+    def is_frozen(self) -> bool:
+        """G and M are held: an encoder is added to a finished generator."""
+        return self.stage == "afterwards"
+
+    @property
+    def has_reconstruction(self) -> bool:
+        """What G makes of the codes of real pictures is held against those pictures."""
+        return self.is_joint or self.is_frozen
 
     @property
     def is_led(self) -> bool:

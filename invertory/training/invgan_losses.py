@@ -4,6 +4,13 @@ InvGAN: Invertable GANs, Ghosh et al., eq. 1 to 3. Where the paper is silent the
 the non-saturating form of eq. 1; squares of latents as means over the latent; the wanted latent of
 a latent term is held (else M and D make it small by making latents small); D is held where it
 serves as the features f of eq. 2, and learns of L_fm through the codes that it infers.
+
+Two things here are not as printed. Eq. 2 is the norm of an expectation, |E_x(f(x) - f(G(D(x))))|_p,
+which a batch's mean picture would satisfy; ours is the L1 of every element of every picture, over
+the target's mean magnitude, so that each picture counts and deep maps count as shallow ones.
+"pixels" (L1 of the picture, its 4x4 means and its slopes) is no term of eq. 3: section 3.2 says of
+pixels beside VGG's features that they often degrade quality, and takes D's features alone instead.
+Weight 0 is the paper's (trainings/portraits_invgan_features.yaml).
 """
 
 from __future__ import annotations
@@ -49,20 +56,28 @@ def discriminator_terms(made: Pass, realness: Tensor, synthness: Tensor) -> dict
 
 
 def generator_terms(made: Pass, logits: Tensor, config: InvGANConfig) -> dict[str, Tensor]:
-    """Of G (and M, and, where the stage is full, of D by the codes it inferred)."""
+    """Of G (and M, and, in the full stage, of D by the codes it inferred); G held, of D alone."""
+    if config.is_frozen:
+        return reconstruction_terms(made)
     losses = {"generator": generator_loss(logits)}
     if made.compared is None:
         return losses
     n = made.num_inferred
-    target = made.real[:n]
+    losses["latent_made"] = squared(made.still.w[n:], made.w[n:])
+    losses |= reconstruction_terms(made)
+    losses["mmd"] = mmd(*made.compared, config.mmd_scales)
+    return losses
+
+
+def reconstruction_terms(made: Pass) -> dict[str, Tensor]:
+    """What the codes of real pictures make, against those pictures and codes; D held."""
+    n = made.num_inferred
     maps = [m[:n] for m in made.still.maps]
     wanted = [m[:n].detach() for m in made.on_real.maps]
-    return losses | {
-        "latent_made": squared(made.still.w[n:], made.w[n:]),
+    return {
         "cycle": squared(made.still.w[:n], made.w[:n]),
         "features": feature_distance(maps, wanted),
-        "pixels": reconstruction_loss(made.synth[:n], target),
-        "mmd": mmd(*made.compared, config.mmd_scales),
+        "pixels": reconstruction_loss(made.synth[:n], made.real[:n]),
     }
 
 

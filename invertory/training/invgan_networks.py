@@ -37,11 +37,7 @@ class Networks:
         generator, encoder = _networks(config, size_px, warm_start)
         self.generator = compute.place(generator).requires_grad_(True)
         self.generator.train()
-        for name, parameter in self.generator.named_parameters():
-            if name.endswith("noise_strength"):  # 0: a latent names one picture without noise
-                parameter.requires_grad_(False)
-        if config.is_led:  # by `lead`; no loss moves it
-            self.generator.mapping.requires_grad_(False)
+        self._hold()
         self.encoder = compute.place(encoder).requires_grad_(True).train()
         self.prior = compute.place(LatentPrior(generator.w_dim))
         self.memory = compute.place(CodeMemory(config.mmd_memory, generator.w_dim))
@@ -49,24 +45,37 @@ class Networks:
         self.encoder_average = average_of(self.encoder)
         self._glance = _Glance(self.encoder)
 
+    def _hold(self) -> None:
+        """What no loss moves: noise; M where `lead` moves it; all of a finished generator."""
+        for name, parameter in self.generator.named_parameters():
+            if name.endswith("noise_strength"):  # 0: a latent names one picture without noise
+                parameter.requires_grad_(False)
+        if self._config.is_led:
+            self.generator.mapping.requires_grad_(False)
+        if self._config.is_frozen:
+            self.generator.eval().requires_grad_(False)
+
     def groups(self) -> list[dict[str, Any]]:
         """Parameters of the one optimiser; `scale` is of the learning rate, `is_trunk` of D."""
         config = self._config
-        mapping = list(self.generator.mapping.parameters())
-        is_mapping = {id(p) for p in mapping}
-        rest = [p for p in self.generator.parameters() if id(p) not in is_mapping]
-        return [
-            _group([p for p in rest if p.requires_grad], 1.0),
-            _group(mapping, config.mapping_rate),
+        own = [
             _group(self.encoder.discriminator.parameters(), config.discriminator_rate, True),
             _group(self.encoder.head.parameters(), config.head_rate),
         ]
+        if config.is_frozen:
+            return own
+        mapping = list(self.generator.mapping.parameters())
+        is_mapping = {id(p) for p in mapping}
+        rest = [p for p in self.generator.parameters() if id(p) not in is_mapping]
+        moved = [p for p in rest if p.requires_grad]
+        return [_group(moved, 1.0), _group(mapping, config.mapping_rate), *own]
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
-        """w = M(z) [n, w_dim]; moves the mean w."""
+        """w = M(z) [n, w_dim]; moves the mean w, but not of a generator that is held."""
         z = torch.randn(n, self.generator.z_dim, generator=rng, device=self._compute.device)
         w = self.generator.mapping(z).float()
-        self.generator.w_avg.lerp_(w.detach().mean(0), 0.005)
+        if not self._config.is_frozen:
+            self.generator.w_avg.lerp_(w.detach().mean(0), 0.005)
         return w
 
     def synthesise(self, w: Tensor) -> Tensor:
@@ -146,6 +155,11 @@ def _networks(
     if warm_start is not None:
         warm_start.check(config, size_px)
         return warm_start.generator_copy(), warm_start.encoder(config)
+    if config.is_frozen:
+        raise ValueError(
+            "expected a generator and its discriminator for stage afterwards, got none: name both "
+            "under `uses`, or take another stage"
+        )
     rng = torch.Generator().manual_seed(config.seed)
     return _generator(config, size_px, rng), _encoder(config, size_px, rng)
 
