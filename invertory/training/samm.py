@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import torch
 from torch import Tensor, nn
 
-from invertory.metrics.ood_masks import mask_iou, ood_area, pooled_iou, soft_iou
-from invertory.metrics.pixel import psnr_db
 from invertory.portraits.attributes import SEGMENTS
 from invertory.samm import Aligned, Samm, drawn_at
 from invertory.samm_figures import FIGURES, figures
@@ -31,6 +29,7 @@ from invertory.training.run import Composed
 from invertory.training.samm_config import SammConfig
 from invertory.training.samm_known_warps import fitting, known_warp_losses, weighed
 from invertory.training.samm_losses import SammLosses
+from invertory.training.samm_measures import measure
 from invertory.training.supervised import Supervised, seeded
 
 if TYPE_CHECKING:
@@ -286,19 +285,3 @@ class SammTraining(Composed):
             parts["discriminator"] = self.discriminator
             parts["discriminator_optimiser"] = self._judging
         return parts
-
-
-def measure(real: Tensor, made: Mapping[str, Tensor], truth: Tensor) -> dict[str, float]:
-    """real [N, 3, R, R], what was made of them, truth bool [N, 1, R, R] => means over pictures."""
-    pictures = {"plain_psnr_db": "plain", "aligned_psnr_db": "aligned", "psnr_db": "blended"}
-    found = {
-        key: float(psnr_db(made[name].clamp(-1, 1), real).mean()) for key, name in pictures.items()
-    }
-    mask = made["mask"]
-    found["ood_area"] = float(ood_area(mask).mean())
-    if truth.any():
-        found["true_area"] = float(truth.double().mean())
-        found["iou"] = float(mask_iou(mask, truth.float()).nanmean())
-        found["soft_iou"] = float(soft_iou(mask, truth.float()).nanmean())
-        found["pooled_iou"] = pooled_iou(mask, truth.float())
-    return found

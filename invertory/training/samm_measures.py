@@ -1,0 +1,26 @@
+"""How well SAMM inverts: its pictures against the real ones, its masks against foreign objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from invertory.metrics.ood_masks import mask_iou, ood_area, pooled_iou, soft_iou
+from invertory.metrics.pixel import psnr_db
+
+
+def measure(real: Tensor, made: Mapping[str, Tensor], truth: Tensor) -> dict[str, float]:
+    """real [N, 3, R, R], what was made of them, truth bool [N, 1, R, R] => means over pictures."""
+    pictures = {"plain_psnr_db": "plain", "aligned_psnr_db": "aligned", "psnr_db": "blended"}
+    found = {
+        key: float(psnr_db(made[name].clamp(-1, 1), real).mean()) for key, name in pictures.items()
+    }
+    mask = made["mask"]
+    found["ood_area"] = float(ood_area(mask).mean())
+    if truth.any():
+        found["true_area"] = float(truth.double().mean())
+        found["iou"] = float(mask_iou(mask, truth.float()).nanmean())
+        found["soft_iou"] = float(soft_iou(mask, truth.float()).nanmean())
+        found["pooled_iou"] = pooled_iou(mask, truth.float())
+    return found
