@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from benchmarks.compare.drawing import save, sheet
+from benchmarks.compare.sheet import save, sheet
 from benchmarks.key_frames import as_told, table
 from benchmarks.tiled_pairs import add_arguments, chosen_pair, network
 from invertory.editing.deblur import deblurred, enlarged, extrapolated, gaussian_blur

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.compare.drawing import save, sheet
+from benchmarks.compare.sheet import save, sheet
 from benchmarks.tiled_pairs import add_arguments, chosen_pair, network
 from invertory.editing.key_frames import SIGMA, averaged, key_framed, linear_weights
 from invertory.images import to_tensor

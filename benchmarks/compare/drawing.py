@@ -9,8 +9,6 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from benchmarks.compare.sheet import INK, LABEL_PX, PAPER, font
-from benchmarks.compare.sheet import save as save
-from benchmarks.compare.sheet import sheet as sheet
 from invertory.metrics.spread import Spread
 
 FAINT = (208, 210, 216)
