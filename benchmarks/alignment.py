@@ -24,8 +24,8 @@ from PIL import Image
 from invertory.alignment import align_face, anchors_from_landmarks, face_quad
 from invertory.images import Pixels, to_uint8
 from invertory.landmarks import Dlib, FaceDetector, YuNetMediaPipe
-from resources.models import ModelStore
-from resources.pinned import PINNED
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED
 
 PUPILS_AND_MOUTH = [0, 1, 87, 93]  # points of an FRLL template
 MODELS = ModelStore()

@@ -35,8 +35,8 @@ from invertory.generators.toy import ToyGenerator
 from invertory.images import decode, to_tensor, to_uint8
 from invertory.inversion.image2stylegan import Image2StyleGAN
 from invertory.perceptual import PixelPyramid
-from pipelines.cli import ALLOCATOR  # as `invertory` starts itself
-from pipelines.memory import peak_rss_bytes
+from invertory.pipelines.cli.main import ALLOCATOR  # as `invertory` starts itself
+from invertory.pipelines.progress.memory import peak_rss_bytes
 
 FILE_PX, CROP_PX, BATCH = 64, 32, 16
 EDIT_STEPS = (-1.0, 1.0)
@@ -90,10 +90,10 @@ def by_chain(work: Path, pictures: Path, steps: int) -> None:
     """Files to edits through the store in `work`."""
     import yaml
 
-    from pipelines.progress import Silent
-    from pipelines.recipe import load_recipe
-    from pipelines.reporting import Fixed
-    from pipelines.running import run_recipe
+    from invertory.pipelines.cli.running import run_recipe
+    from invertory.pipelines.progress.display import Silent
+    from invertory.pipelines.progress.reporting import Fixed
+    from invertory.pipelines.recipe.recipe import load_recipe
 
     os.environ |= {"INVERTORY_STORE": str(work / "store"), "DAGSTER_HOME": str(work / "dagster")}
     path = work / "bench.yaml"

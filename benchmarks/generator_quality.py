@@ -30,13 +30,13 @@ from invertory.images import to_tensor, to_uint8
 from invertory.metrics.inception import InceptionFeatures
 from invertory.metrics.quality import Embedding, SetComparison, compare_embedded, embed_set
 from invertory.portraits.dataset import prepare
-from resources.checkpoints import fetch_network, load_network
-from resources.models import ModelStore
-from resources.pinned import PINNED
+from invertory.resources.checkpoints import fetch_network, load_network
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED
 
 if TYPE_CHECKING:
-    from invertory.classifier import AttributeClassifier
     from invertory.generators import Generator
+    from invertory.networks.classifier import AttributeClassifier
 
 MODELS = ModelStore()
 GAP_PX = 12  # on the sheet, between the real ones above and the generated ones below

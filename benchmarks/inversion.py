@@ -38,8 +38,8 @@ from invertory.generators.stylegan2 import StyleGAN2
 from invertory.inversion import Inversion
 from invertory.inversion.image2stylegan import Image2StyleGAN
 from invertory.perceptual import Lpips, Perceptual, PixelPyramid
-from resources.models import ModelStore
-from resources.pinned import PINNED
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED
 
 BUNDLED = Path(__file__).resolve().parents[1] / "resources/bundled"
 TRUNKS = {"lpips_alex": ("alex", "lpips-alexnet"), "lpips_vgg": ("vgg", "lpips-vgg16")}

@@ -42,13 +42,13 @@ from invertory.metrics.invertible import (
 )
 from invertory.metrics.quality import Embedding, embed_set
 from invertory.portraits.dataset import prepare
-from resources.checkpoints import fetch_network, load_network
-from resources.digits import digits
-from resources.models import ModelStore
-from resources.pinned import PINNED
+from invertory.resources.checkpoints import fetch_network, load_network
+from invertory.resources.digits import digits
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED
 
 if TYPE_CHECKING:
-    from invertory.classifier import AttributeClassifier
+    from invertory.networks.classifier import AttributeClassifier
 
 MODELS = ModelStore()
 TITLES = dict(zip(SETS, ("RandFID", "RandRecFID", "TsRecFID", "IntTsFID"), strict=True))

@@ -27,13 +27,13 @@ from invertory.generators.deltas import coded, cut
 from invertory.generators.state import pack, synthesised
 from invertory.images import to_tensor
 from invertory.inversion import Inversion, Method
-from invertory.inversion.pti import PivotalTuning
+from invertory.inversion.pti.method import PivotalTuning
 from invertory.metrics.pixel import psnr_db
 from invertory.perceptual import Lpips, Perceptual
 from invertory.portraits import draw, render, row_seed
-from resources.checkpoints import fetch_network, load_network
-from resources.models import ModelStore
-from resources.pinned import PINNED
+from invertory.resources.checkpoints import fetch_network, load_network
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED
 
 if TYPE_CHECKING:
     from invertory.generators import Generator

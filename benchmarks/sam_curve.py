@@ -30,20 +30,20 @@ from torch import Tensor, nn
 
 from benchmarks.compare.budgets import PORTRAITS
 from benchmarks.sam_report import HEADER, Row, plot
-from invertory.classifier import AttributeClassifier
 from invertory.generators import Generator
 from invertory.generators.f_space import default_spaces
 from invertory.generators.state import pack
 from invertory.images import to_tensor
 from invertory.inversion import METHODS, Inversion, Method
-from invertory.inversion.choosing import Choosing
 from invertory.inversion.drawing import drawn
-from invertory.inversion.sam import SpatiallyAdaptive
+from invertory.inversion.sam.choice import Choosing
+from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.metrics.pixel import psnr_db
+from invertory.networks.classifier import AttributeClassifier
 from invertory.perceptual import FeatureDistance
 from invertory.portraits import SEGMENTS, World, draw, render, row_seed
-from resources.checkpoints import fetch_network, load_network
-from resources.models import ModelStore
+from invertory.resources.checkpoints import fetch_network, load_network
+from invertory.resources.models import ModelStore
 
 HELD_OUT_SEED = 90_002  # of collections that no training has
 DRAWS = 1500  # latents behind the edit

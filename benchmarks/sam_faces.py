@@ -33,13 +33,13 @@ from invertory.generators.state import pack
 from invertory.images import to_uint8
 from invertory.inversion import Inversion
 from invertory.inversion.drawing import drawn
-from invertory.inversion.sam import SpatiallyAdaptive
+from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.metrics.pixel import psnr_db
 from invertory.perceptual import Lpips
-from pipelines.loading import load_generator, load_method_networks, load_perceptual
-from pipelines.recipe import Recipe
-from resources.checkpoints import fetch_network, load_network
-from resources.models import ModelStore
+from invertory.pipelines.networks.load import load_generator, load_method_networks, load_perceptual
+from invertory.pipelines.recipe.recipe import Recipe
+from invertory.resources.checkpoints import fetch_network, load_network
+from invertory.resources.models import ModelStore
 
 HEADER: Final = "| spaces | PSNR dB | LPIPS | CPU s | bytes |\n|---|---|---|---|---|"
 

@@ -5,7 +5,7 @@
 
 Without alignment, trained so (`invertory train portraits_samm_unaligned`); trained with it but
 skipped; and with 1, 2 and 3 cycles of the one network. Then over other bases, each below its own
-latents alone; the flows (see invertory/samm_figures.py); and the masks by kind of object. Pictures
+latents alone; the flows (see invertory/networks/samm/figures.py); and the masks by kind of object. Pictures
 are as the method draws them from its store; means over pictures, +- the standard deviation.
 `chance` is the IoU of as many pixels thrown at random. Times are CPU seconds a picture of `invert`,
 which with `draw` is the whole work; one thread, or wall time with several.
@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from invertory.images import to_tensor
 from invertory.inversion import METHODS
-from invertory.inversion.domain_guided_encoder import DomainGuidedEncoder
 from invertory.inversion.drawing import drawn
-from invertory.inversion.samm import SAMM
+from invertory.inversion.in_domain.domain_guided_encoder import DomainGuidedEncoder
+from invertory.inversion.samm.method import SAMM
 from invertory.metrics.ood_masks import (
     by_kind,
     chance_iou,
@@ -37,12 +37,12 @@ from invertory.metrics.ood_masks import (
 )
 from invertory.metrics.pixel import psnr_db
 from invertory.metrics.ssim import ssim
+from invertory.networks.samm.figures import figures
 from invertory.perceptual import FeatureDistance
 from invertory.portraits import SEGMENTS, World, draw, render, row_seed
 from invertory.portraits.attributes import OOD_KINDS
-from invertory.samm_figures import figures
-from resources.checkpoints import fetch_network, load_network
-from resources.models import ModelStore
+from invertory.resources.checkpoints import fetch_network, load_network
+from invertory.resources.models import ModelStore
 
 if TYPE_CHECKING:
     from invertory.generators import Generator

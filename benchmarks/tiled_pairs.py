@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from invertory.editing.tiling import TiledPair
-from resources.checkpoints import fetch_network, load_network
-from resources.models import ModelStore
+from invertory.resources.checkpoints import fetch_network, load_network
+from invertory.resources.models import ModelStore
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,10 +14,10 @@ import pyarrow as pa
 from invertory.alignment import Crop, align_face, centre_crop, face_quad, outside_share
 from invertory.images import MAX_PIXELS, BadPicture, Pixels, decode, encode
 from invertory.landmarks import Face, FaceDetector
-from ops.ahead import ahead, on_all_cores
-from ops.ingest import Read, describe, unread_status
-from ops.schemas import ALIGNED
-from ops.streams import Chunk, chunk, reject
+from invertory.ops.ahead import ahead, on_all_cores
+from invertory.ops.ingest import Read, describe, unread_status
+from invertory.ops.schemas import ALIGNED
+from invertory.ops.streams import Chunk, chunk, reject
 
 Row = dict[str, Any]
 CropFormat = Literal["png", "jpeg", "webp"]

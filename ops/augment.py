@@ -14,9 +14,16 @@ from torch import Tensor
 
 from invertory.boundaries import Boundary
 from invertory.debias import partner
-from ops import schemas
-from ops.render import Failure, Rendered, Renderer, read_latents, read_states, score_columns
-from ops.streams import Chunk, chunk, reject
+from invertory.ops import schemas
+from invertory.ops.render import (
+    Failure,
+    Rendered,
+    Renderer,
+    read_latents,
+    read_states,
+    score_columns,
+)
+from invertory.ops.streams import Chunk, chunk, reject
 
 Group = tuple[bool, bool]  # (target label, protected label)
 

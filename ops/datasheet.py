@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.export import GROUPS, Plan
+from invertory.ops.export import GROUPS, Plan
 
 NOT_STATED = "not stated"
 LIMITS = (

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from invertory.boundaries import Boundary
 from invertory.editing.linear import Mode, edit, parse_layers
-from ops import schemas
-from ops.render import Failure, Renderer, read_latents, read_states, score_columns
-from ops.streams import Chunk, chunk, reject
+from invertory.ops import schemas
+from invertory.ops.render import Failure, Renderer, read_latents, read_states, score_columns
+from invertory.ops.streams import Chunk, chunk, reject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

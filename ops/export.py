@@ -14,9 +14,9 @@ from typing import Any, Literal, cast
 import pyarrow as pa
 
 from invertory.images import decode, encode, resize
-from ops import schemas
-from ops.augment import Group
-from ops.render import PictureFormat
+from invertory.ops import schemas
+from invertory.ops.augment import Group
+from invertory.ops.render import PictureFormat
 
 Counts = Literal["all", "balanced"] | Mapping[Group, int]
 GROUPS: tuple[Group, ...] = ((False, False), (False, True), (True, False), (True, True))

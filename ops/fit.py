@@ -23,10 +23,10 @@ from invertory.boundaries import (
     unit,
 )
 from invertory.editing.directions import Direction, adapt_rows
-from ops import schemas
-from ops.render import read_latents
-from ops.scored import Scored, gather
-from ops.streams import Chunk, chunk, reject
+from invertory.ops import schemas
+from invertory.ops.render import read_latents
+from invertory.ops.scored import Scored, gather
+from invertory.ops.streams import Chunk, chunk, reject
 
 Source = Literal["samples", "collection"]
 Sources = Mapping[str, Callable[[], Iterable[pa.RecordBatch]]]

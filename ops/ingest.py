@@ -17,9 +17,9 @@ from typing import Any, Final
 import pyarrow as pa
 
 from invertory.images import MAX_PIXELS, BadPicture, Picture, decode
-from ops.ahead import ahead, on_all_cores
-from ops.schemas import IMAGES
-from ops.streams import MAX_ERROR_CHARS, Chunk, chunk
+from invertory.ops.ahead import ahead, on_all_cores
+from invertory.ops.schemas import IMAGES
+from invertory.ops.streams import MAX_ERROR_CHARS, Chunk, chunk
 
 Read = Callable[[str], bytes]
 Earlier = Callable[[str], str | None]  # image_id => URI of the same picture in an earlier shard

@@ -19,10 +19,10 @@ from invertory.inversion import Inversion, Method
 from invertory.inversion.drawing import drawn, has_state, maps_of
 from invertory.metrics.pixel import mse, psnr_db
 from invertory.metrics.ssim import ssim
+from invertory.ops import schemas
+from invertory.ops.ahead import on_all_cores
+from invertory.ops.streams import Chunk, reject
 from invertory.perceptual import Perceptual
-from ops import schemas
-from ops.ahead import on_all_cores
-from ops.streams import Chunk, reject
 
 Cell = dict[str, bytes | None]  # of a PICTURE column
 

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from invertory.images import BadPicture, Pixels, decode
+from invertory.ops.schemas import attributes
+from invertory.ops.streams import Chunk, chunk, reject
 from invertory.scoring import BadScore, Scorer, Scores
-from ops.schemas import attributes
-from ops.streams import Chunk, chunk, reject
 
 NUM_TOGETHER: Final = 32
 

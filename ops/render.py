@@ -13,9 +13,9 @@ from invertory.generators.state import NO_STATE, State, unpack
 from invertory.images import Pixels, encode, to_uint8
 from invertory.inversion import Method
 from invertory.inversion.drawing import drawn
+from invertory.ops.invert import resize
+from invertory.ops.label import score_pictures
 from invertory.scoring import BadScore, Scorer, Scores
-from ops.invert import resize
-from ops.label import score_pictures
 
 PictureFormat = Literal["png", "jpeg", "webp"]
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ops import schemas
-from ops.invert import seed_of
-from ops.render import Failure, Renderer, score_columns
-from ops.streams import Chunk, chunk, reject
+from invertory.ops import schemas
+from invertory.ops.invert import seed_of
+from invertory.ops.render import Failure, Renderer, score_columns
+from invertory.ops.streams import Chunk, chunk, reject
 
 DRAWS: Final = pa.schema(
     [pa.field("sample_id", pa.string(), False), pa.field("seed", pa.int64(), False)]

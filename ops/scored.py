@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ops.render import read_latents
+from invertory.ops.render import read_latents
 
 
 @dataclass(frozen=True, slots=True)

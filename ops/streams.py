@@ -17,8 +17,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from ops.ahead import ahead
-from ops.schemas import REJECTS, STATUSES
+from invertory.ops.ahead import ahead
+from invertory.ops.schemas import REJECTS, STATUSES
 
 MAX_ERROR_CHARS = 500
 

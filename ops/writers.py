@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ops.schemas import EXPORTED
+from invertory.ops.schemas import EXPORTED
 
 Create = Callable[[str], AbstractContextManager[BinaryIO]]
 SetFormat = Literal["webdataset", "imagefolder", "parquet"]

@@ -1,6 +1,6 @@
 """The assets of a recipe: one a table, in the order of the data, methods side by side.
 
-What computes a table lies in `pipelines.verbs`, what it depends on in `pipelines.stages`.
+What computes a table lies in `invertory.pipelines.tables.verbs`, what it depends on in `invertory.pipelines.tables.stages`.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of an asset.
@@ -8,20 +8,20 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.chain import Chain, Stage, asset_path
-from pipelines.line import Line
-from pipelines.networks import networks_of
-from pipelines.partitions import shards_of
-from pipelines.produce import produce
-from pipelines.quality import check_specs
-from pipelines.recipe import Recipe
-from pipelines.reporting import Reporting
-from pipelines.retrying import Retry
-from pipelines.training_assets import deps_of
-from pipelines.trainings import valid_trainings
-from resources.gpu import Gpu
-from resources.models import ModelStore
-from resources.tables import Tables
+from invertory.pipelines.checks import check_specs
+from invertory.pipelines.materialize import produce
+from invertory.pipelines.networks.resolve import networks_of
+from invertory.pipelines.partitions import shards_of
+from invertory.pipelines.progress.reporting import Reporting
+from invertory.pipelines.recipe.recipe import Recipe
+from invertory.pipelines.retry import Retry
+from invertory.pipelines.tables.chain import Chain, Stage, asset_path
+from invertory.pipelines.tables.line import Line
+from invertory.pipelines.training.assets import deps_of
+from invertory.pipelines.training.training import valid_trainings
+from invertory.resources.gpu import Gpu
+from invertory.resources.models import ModelStore
+from invertory.resources.tables import Tables
 
 DESCRIPTIONS = {
     "models": "Every network that takes part: where it comes from, its digest and its licence.",

@@ -6,13 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.chain import ALL, Chain, Keys, Stage, Step, digest
-from pipelines.collection import Collection
-from pipelines.intake import deal_new
-from pipelines.partitions import partitions_name, shards_of
-from pipelines.recipe import Recipe
-from resources.models import ModelStore
-from resources.tables import Store, Tables
+from invertory.pipelines.collections.collection import Collection
+from invertory.pipelines.collections.intake import deal_new
+from invertory.pipelines.partitions import partitions_name, shards_of
+from invertory.pipelines.recipe.recipe import Recipe
+from invertory.pipelines.tables.chain import ALL, Chain, Keys, Stage, Step, digest
+from invertory.resources.models import ModelStore
+from invertory.resources.tables import Store, Tables
 
 Job = Any  # what `define_asset_job` gives; Dagster does not export its type
 RUNS_A_TICK = 100  # a tick has 60 s; the rest is asked for at the next one

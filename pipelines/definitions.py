@@ -13,16 +13,22 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.assets import assets_of
-from pipelines.automation import jobs_of, phases_of, ready_sensor_of, schedule_of, sensor_of
-from pipelines.recipe import RECIPES, Recipe, RecipeError, all_recipes
-from pipelines.reporting import Reporting
-from pipelines.stages import chain_of
-from pipelines.training_assets import training_assets
-from pipelines.trainings import all_trainings
-from resources.gpu import Gpu
-from resources.models import ModelStore
-from resources.tables import Tables
+from invertory.pipelines.assets import assets_of
+from invertory.pipelines.automation import (
+    jobs_of,
+    phases_of,
+    ready_sensor_of,
+    schedule_of,
+    sensor_of,
+)
+from invertory.pipelines.progress.reporting import Reporting
+from invertory.pipelines.recipe.recipe import RECIPES, Recipe, RecipeError, all_recipes
+from invertory.pipelines.tables.stages import chain_of
+from invertory.pipelines.training.assets import training_assets
+from invertory.pipelines.training.training import all_trainings
+from invertory.resources.gpu import Gpu
+from invertory.resources.models import ModelStore
+from invertory.resources.tables import Tables
 
 
 def recipe_folders() -> list[Path]:

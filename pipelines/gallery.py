@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from pipelines.gallery_cells import METRICS, reject_html, row_html, text
-from pipelines.gallery_shots import (
+from invertory.pipelines.gallery_cells import METRICS, reject_html, row_html, text
+from invertory.pipelines.gallery_shots import (
     EditShot,
     GalleryRow,
     InversionShot,
@@ -21,8 +21,8 @@ from pipelines.gallery_shots import (
     RejectShot,
     Summary,
 )
-from pipelines.gallery_style import CSS, JS
-from pipelines.thumbnails import contact_sheet
+from invertory.pipelines.gallery_style import CSS, JS
+from invertory.pipelines.thumbnails import contact_sheet
 
 __all__ = [
     "EditShot",

@@ -7,8 +7,14 @@ from dataclasses import replace
 from html import escape
 from typing import Final, NamedTuple
 
-from pipelines.gallery_shots import EditShot, GalleryRow, InversionShot, PartnerShot, RejectShot
-from pipelines.thumbnails import thumbnail
+from invertory.pipelines.gallery_shots import (
+    EditShot,
+    GalleryRow,
+    InversionShot,
+    PartnerShot,
+    RejectShot,
+)
+from invertory.pipelines.thumbnails import thumbnail
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 MINUS: Final = "\N{MINUS SIGN}"

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.chain import Keys
-from pipelines.collection import Collection
-from pipelines.gallery import write_gallery
-from pipelines.gallery_shots import (
+from invertory.pipelines.collections.collection import Collection
+from invertory.pipelines.gallery import write_gallery
+from invertory.pipelines.gallery_shots import (
     EditShot,
     GalleryRow,
     InversionShot,
@@ -23,15 +22,16 @@ from pipelines.gallery_shots import (
     RejectShot,
     Summary,
 )
-from pipelines.networks import networks_of
-from pipelines.stages import chain_of
-from resources.atomic import replacing
-from resources.models import ModelStore
+from invertory.pipelines.networks.resolve import networks_of
+from invertory.pipelines.tables.chain import Keys
+from invertory.pipelines.tables.stages import chain_of
+from invertory.resources.atomic import replacing
+from invertory.resources.models import ModelStore
 
 if TYPE_CHECKING:
-    from pipelines.chain import Chain
-    from pipelines.recipe import Recipe
-    from resources.tables import Store
+    from invertory.pipelines.recipe.recipe import Recipe
+    from invertory.pipelines.tables.chain import Chain
+    from invertory.resources.tables import Store
 
 METRICS = ("mse", "psnr_db", "ssim")  # and the perceptual distance, whose column names it
 MAX_REJECTS = 60

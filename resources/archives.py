@@ -11,7 +11,7 @@ from typing import IO
 
 import fsspec
 
-from resources.atomic import replacing
+from invertory.resources.atomic import replacing
 
 BLOCK_BYTES = 1 << 20
 

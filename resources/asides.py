@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import fsspec
 import pyarrow as pa
 
-from resources.parquet import read_file, read_footer, read_metadata, read_schema
+from invertory.resources.parquet import read_file, read_footer, read_metadata, read_schema
 
 FOLDER = "_state/"
 COLUMNS = ("state",)

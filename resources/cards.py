@@ -5,8 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from resources.footers import check_name
-from resources.pinned import PINNED, ModelCard
+from invertory.resources.footers import check_name
+from invertory.resources.pinned import PINNED, ModelCard
 
 
 def card_in(folder: Path, kind: str, name: str) -> ModelCard:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 
-from resources.atomic import replacing
-from resources.models import ModelStore, silent
-from resources.pypi import Progress
+from invertory.resources.atomic import replacing
+from invertory.resources.models import ModelStore, silent
+from invertory.resources.pypi import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,7 +26,7 @@ def load_network(weights: Path, default: str = "", *, card: Path | None = None) 
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from invertory.architectures import build
+    from invertory.networks import build
 
     card = card or weights.with_suffix(".json")
     if not card.is_file():

@@ -21,8 +21,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.entries import SEPARATOR, Entry, encode, is_hidden
-from resources.folders import check_size, modified, place
+from invertory.resources.entries import SEPARATOR, Entry, encode, is_hidden
+from invertory.resources.folders import check_size, modified, place
 
 UNPACKERS: dict[str, Any] = {
     ".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open,

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from invertory.images import encode
-from resources.made_files import MadeFiles
+from invertory.resources.made_files import MadeFiles
 
 SCHEME: Final = "digits://"
 

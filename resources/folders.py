@@ -10,7 +10,7 @@ from typing import Any
 
 import fsspec
 
-from resources.entries import SEPARATOR, Entry, encode, is_hidden
+from invertory.resources.entries import SEPARATOR, Entry, encode, is_hidden
 
 TIMES = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag", "etag")
 

@@ -14,12 +14,12 @@ import dagster as dg
 import fsspec
 from pydantic import Field
 
-from resources.archives import BLOCK_BYTES, digest, extract, inside, members
-from resources.atomic import is_local, replacing
-from resources.cards import card_in, cards_in, digest_in, has_card, told_in
-from resources.footers import check_name
-from resources.pinned import PINNED, ModelCard, pinned_sha256
-from resources.pypi import PackageUri, Progress, fetch_archive, retried
+from invertory.resources.archives import BLOCK_BYTES, digest, extract, inside, members
+from invertory.resources.atomic import is_local, replacing
+from invertory.resources.cards import card_in, cards_in, digest_in, has_card, told_in
+from invertory.resources.footers import check_name
+from invertory.resources.pinned import PINNED, ModelCard, pinned_sha256
+from invertory.resources.pypi import PackageUri, Progress, fetch_archive, retried
 
 BUNDLED = Path(__file__).parent / "bundled"
 

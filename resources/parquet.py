@@ -8,7 +8,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.atomic import replacing
+from invertory.resources.atomic import replacing
 
 ROW_GROUP_ROWS = 256  # 9.4 MB of [18, 512] latents: fair both to streams and to look-ups
 PREFIX = "invertory."

@@ -14,7 +14,7 @@ from typing import Protocol
 import fsspec
 import pyarrow as pa
 
-from resources.parquet import (
+from invertory.resources.parquet import (
     ROW_GROUP_ROWS,
     check_rows,
     read_file,
@@ -27,7 +27,7 @@ ROWS, REJECTS = ".parquet", ".rejects.parquet"
 
 
 class ChunkLike(Protocol):
-    """What became of `num_inputs` consecutive input rows (ops.streams.Chunk)."""
+    """What became of `num_inputs` consecutive input rows (invertory.ops.streams.Chunk)."""
 
     @property
     def num_inputs(self) -> int: ...

@@ -17,7 +17,7 @@ from invertory.portraits.dataset import LOOK
 from invertory.portraits.render import SIZES
 from invertory.portraits.settings import words_of, world_of
 from invertory.portraits.streams import MAX_SEED
-from resources.made_files import MadeFiles
+from invertory.resources.made_files import MadeFiles
 
 SCHEME: Final = "portraits://"
 MAX_NUM: Final = 1_000_000  # as names have six digits

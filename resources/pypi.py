@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from resources.atomic import replacing
+from invertory.resources.atomic import replacing
 
 Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all)
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 An entry's URI says where its bytes lie: a path or URL, `pictures.tar::member`,
 `pictures.parquet::row`, `pypi://package==version#member`, `portraits://...`, `digits://...`; how
-names are encoded is told in `resources.entries`.
+names are encoded is told in `invertory.resources.entries`.
 """
 
 import errno
@@ -16,18 +16,25 @@ import dagster as dg
 import fsspec
 from pydantic import Field, PrivateAttr
 
-from resources.atomic import is_local
-from resources.containers import TARS, Container, Parquet, Tar
-from resources.entries import SEPARATOR, Entry, deal, decode, encode
-from resources.folders import describe, list_local, list_remote, place, read_local, read_remote
-from resources.models import ModelStore
+from invertory.resources.atomic import is_local
+from invertory.resources.containers import TARS, Container, Parquet, Tar
+from invertory.resources.entries import SEPARATOR, Entry, deal, decode, encode
+from invertory.resources.folders import (
+    describe,
+    list_local,
+    list_remote,
+    place,
+    read_local,
+    read_remote,
+)
+from invertory.resources.models import ModelStore
 
 __all__ = ["Entry", "ImageSource", "deal"]
 
 MAX_OPEN = 8  # containers with their indices; a shard's pictures come in order, from a few
 
-fsspec.register_implementation("digits", "resources.digits.DigitFiles")
-fsspec.register_implementation("portraits", "resources.portraits.PortraitFiles")
+fsspec.register_implementation("digits", "invertory.resources.digits.DigitFiles")
+fsspec.register_implementation("portraits", "invertory.resources.portraits.PortraitFiles")
 
 
 class ImageSource(dg.ConfigurableResource):

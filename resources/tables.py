@@ -18,10 +18,10 @@ import fsspec
 import pyarrow as pa
 from pydantic import Field
 
-from resources import asides
-from resources.atomic import is_local, sweep
-from resources.footers import Published, check_name, given, told
-from resources.parquet import (
+from invertory.resources import asides
+from invertory.resources.atomic import is_local, sweep
+from invertory.resources.footers import Published, check_name, given, told
+from invertory.resources.parquet import (
     ROW_GROUP_ROWS,
     read_file,
     read_footer,
@@ -29,7 +29,7 @@ from resources.parquet import (
     read_schema,
     writing,
 )
-from resources.parts import ChunkLike, Part, Parts, list_folder, num_inputs
+from invertory.resources.parts import ChunkLike, Part, Parts, list_folder, num_inputs
 
 ATTEMPTS = 5  # at a shard whose parts another process keeps removing
 

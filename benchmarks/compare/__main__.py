@@ -58,7 +58,7 @@ from benchmarks.compare.running import (
 from benchmarks.compare.sheet import grouped, save, sheet
 from benchmarks.compare.store import Kept, Store
 from invertory.inversion import METHODS
-from resources.models import ModelStore
+from invertory.resources.models import ModelStore
 
 CLAIMS: dict[str, Claim] = (
     OF_THE_FIRST | claims_sam.CLAIMS | claims_samm.CLAIMS | claims_encoders.CLAIMS

@@ -18,17 +18,17 @@ from invertory.alignment import align_face
 from invertory.images import BadPicture, decode, to_tensor
 from invertory.inversion import METHODS
 from invertory.landmarks import YuNetMediaPipe
+from invertory.pipelines.collections.demo import photographs
+from invertory.pipelines.networks.load import load_generator
+from invertory.pipelines.networks.resolve import generator_networks
+from invertory.pipelines.recipe.recipe import Recipe
 from invertory.portraits import SEGMENTS, Portrait, World, draw, render, row_seed
-from pipelines.demo import photographs
-from pipelines.loading import load_generator
-from pipelines.networks import generator_networks
-from pipelines.recipe import Recipe
-from resources.models import ModelStore
-from resources.pinned import PINNED
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED
 
 if TYPE_CHECKING:
-    from invertory.classifier import AttributeClassifier
     from invertory.generators import Generator
+    from invertory.networks.classifier import AttributeClassifier
     from invertory.perceptual import Perceptual
 
 CROP_PX = 256  # of photographs

@@ -14,15 +14,15 @@ from torch import nn
 
 from benchmarks.compare.judges import CANNOT
 from benchmarks.compare.store import digest_of
-from pipelines.loading import load_generator, load_method_networks
-from pipelines.networks import method_networks
-from resources.models import ModelStore
+from invertory.pipelines.networks.load import load_generator, load_method_networks
+from invertory.pipelines.networks.resolve import method_networks
+from invertory.resources.models import ModelStore
 
 if TYPE_CHECKING:
     from benchmarks.compare.budgets import Arm
     from invertory.generators import Generator
-    from invertory.linknet import LinkNet
-    from pipelines.recipe import Recipe
+    from invertory.networks.linknet import LinkNet
+    from invertory.pipelines.recipe.recipe import Recipe
 
 
 @dataclass(slots=True)

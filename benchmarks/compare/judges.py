@@ -5,18 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pipelines.loading import load_perceptual, on
-from pipelines.networks import FEATURES, TRUNKS, perceptual_name, perceptual_networks
-from resources.checkpoints import fetch_network, load_network
-from resources.models import ModelStore
-from resources.pinned import PINNED
+from invertory.pipelines.networks.load import load_perceptual, on
+from invertory.pipelines.networks.resolve import (
+    FEATURES,
+    TRUNKS,
+    perceptual_name,
+    perceptual_networks,
+)
+from invertory.resources.checkpoints import fetch_network, load_network
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED
 
 if TYPE_CHECKING:
     import torch
 
-    from invertory.classifier import AttributeClassifier
+    from invertory.networks.classifier import AttributeClassifier
     from invertory.perceptual import Perceptual
-    from pipelines.recipe import Recipe
+    from invertory.pipelines.recipe.recipe import Recipe
 
 CANNOT = (OSError, ValueError, RuntimeError, ImportError)  # what a missing network raises
 REFEREE = "trained://portraits_referee"

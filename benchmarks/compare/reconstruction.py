@@ -23,8 +23,8 @@ from invertory.metrics.ssim import ssim
 from invertory.portraits.attributes import DECIDED
 
 if TYPE_CHECKING:
-    from invertory.classifier import AttributeClassifier
     from invertory.generators import Generator
+    from invertory.networks.classifier import AttributeClassifier
     from invertory.perceptual import Perceptual
 
 IDENTITY = "identity (cosine, classifier embedding)"

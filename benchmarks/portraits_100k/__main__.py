@@ -24,8 +24,8 @@ import yaml
 from benchmarks.portraits_100k.curve import COLUMNS, METHOD, Curve, read_curve
 from benchmarks.portraits_100k.drawing import SIZE_PX, draw_all
 from benchmarks.portraits_100k.report import plot, table
-from ops.ahead import num_cores
-from pipelines.cli import ALLOCATOR
+from invertory.ops.ahead import num_cores
+from invertory.pipelines.cli.main import ALLOCATOR
 
 ATTRIBUTES = ("glasses", "male", "smile")
 
@@ -58,9 +58,9 @@ def run_chain(work: Path) -> None:
     """The recipe in `work`, to its end; this process is watched."""
     import torch
 
-    from pipelines.recipe import load_recipe
-    from pipelines.reporting import Fixed
-    from pipelines.running import run_recipe
+    from invertory.pipelines.cli.running import run_recipe
+    from invertory.pipelines.progress.reporting import Fixed
+    from invertory.pipelines.recipe.recipe import load_recipe
 
     torch.set_num_threads(num_cores())
     os.environ |= {"INVERTORY_STORE": str(work / "store"), "DAGSTER_HOME": str(work / "dagster")}

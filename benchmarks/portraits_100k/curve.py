@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.progress import Silent
+from invertory.pipelines.progress.display import Silent
 
 METHOD = "domain_guided_encoder"
 STAGES = ("images", "aligned", f"latents/{METHOD}")

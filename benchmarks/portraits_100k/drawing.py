@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from resources.portraits import Portraits
+from invertory.resources.portraits import Portraits
 
 SIZE_PX, SEED = 64, 100
 

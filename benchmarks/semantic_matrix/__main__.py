@@ -45,8 +45,8 @@ from benchmarks.semantic_matrix.sources import (
 )
 from invertory.images import to_tensor
 from invertory.metrics.pixel import psnr_db
+from invertory.resources.models import ModelStore
 from invertory.training.compute import Compute
-from resources.models import ModelStore
 
 GROUPS = {"feed_forward": "one pass", "optimisation": "optimisation"}
 

@@ -1,7 +1,7 @@
 """Attribute classifiers of equal budget, and the average precision of one on another's pictures.
 
 The paper trains a ResNet50 for each attribute over 20 epochs; ours is one small residual network
-for all attributes (`invertory/classifier.py`), the same for every source of pictures.
+for all attributes (`invertory/networks/classifier.py`), the same for every source of pictures.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from invertory.classifier import AttributeClassifier
 from invertory.metrics.average_precision import average_precision
+from invertory.networks.classifier import AttributeClassifier
 from invertory.portraits.attributes import DECIDED
 from invertory.training.compute import Compute, Pictures, batch_rows
-from invertory.training.supervised import Supervised, seeded
+from invertory.training.optimiser import Supervised, seeded
 
 if TYPE_CHECKING:
     import numpy.typing as npt

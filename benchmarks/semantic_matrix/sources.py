@@ -22,12 +22,12 @@ from benchmarks.compare.judges import CANNOT
 from invertory.images import to_tensor, to_uint8
 from invertory.inversion import METHODS
 from invertory.inversion.drawing import drawn
+from invertory.ops.invert import resize
+from invertory.pipelines.networks.load import load_generator, load_method_networks, load_perceptual
+from invertory.pipelines.networks.resolve import generator_networks, method_networks
+from invertory.pipelines.recipe.recipe import Recipe
 from invertory.portraits.dataset import LOOK, PortraitSet, prepare
-from ops.invert import resize
-from pipelines.loading import load_generator, load_method_networks, load_perceptual
-from pipelines.networks import generator_networks, method_networks
-from pipelines.recipe import Recipe
-from resources.models import ModelStore
+from invertory.resources.models import ModelStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -33,9 +33,9 @@ import torch
 from benchmarks.throughput.bench import CLOCKS, Bench, on_cores, recipe_of, write_portraits
 from benchmarks.throughput.parts import parts, stages_before
 from benchmarks.throughput.rates import rates
-from ops.ahead import num_cores
-from pipelines.cli import ALLOCATOR
-from resources.models import ModelStore
+from invertory.ops.ahead import num_cores
+from invertory.pipelines.cli.main import ALLOCATOR
+from invertory.resources.models import ModelStore
 
 HEAD = (
     "threads", "batch", "encoder/s", "networks/s", "latents/s", "chain/s", "latents : networks",

@@ -14,24 +14,24 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 
-from invertory.portraits import draw, render
-from ops.invert import Invert
-from ops.schemas import REJECTS
-from pipelines.line import Line
-from pipelines.loading import (
+from invertory.ops.invert import Invert
+from invertory.ops.schemas import REJECTS
+from invertory.pipelines.networks.load import (
     load_generator,
     load_method,
     load_method_networks,
     load_perceptual,
     on,
 )
-from pipelines.progress import Silent
-from pipelines.recipe import Recipe
-from pipelines.stages import chain_of
-from pipelines.verbs import making_of
-from resources.gpu import Gpu
-from resources.models import ModelStore
-from resources.tables import Store
+from invertory.pipelines.progress.display import Silent
+from invertory.pipelines.recipe.recipe import Recipe
+from invertory.pipelines.tables.line import Line
+from invertory.pipelines.tables.stages import chain_of
+from invertory.pipelines.tables.verbs import making_of
+from invertory.portraits import draw, render
+from invertory.resources.gpu import Gpu
+from invertory.resources.models import ModelStore
+from invertory.resources.tables import Store
 
 SHARD = "shard-000001"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

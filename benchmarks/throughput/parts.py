@@ -12,8 +12,8 @@ from benchmarks.throughput.rates import encoder_alone
 from invertory.images import from_levels
 from invertory.metrics.pixel import mse, psnr_db
 from invertory.metrics.ssim import ssim
-from ops.invert import Inverted
-from resources.tables import Store
+from invertory.ops.invert import Inverted
+from invertory.resources.tables import Store
 
 
 def parts(bench: Bench, repeats: int) -> Iterator[tuple[str, float]]:

@@ -8,9 +8,9 @@ import torch
 
 from benchmarks.throughput.bench import Bench, crops_of, renewed, seconds
 from invertory.images import from_levels
-from ops.invert import Crops
-from pipelines.collection import Collection
-from pipelines.intake import deal_new
+from invertory.ops.invert import Crops
+from invertory.pipelines.collections.collection import Collection
+from invertory.pipelines.collections.intake import deal_new
 
 
 def rates(bench: Bench, repeats: int) -> dict[str, float]:

@@ -106,24 +106,24 @@ class Checking(Protocol):
 
 
 # Below the contracts, because the methods import them.
-from invertory.inversion.conventional_encoder import ConventionalEncoder  # noqa: E402
-from invertory.inversion.domain_guided_encoder import DomainGuidedEncoder  # noqa: E402
 from invertory.inversion.e4e import E4E  # noqa: E402
 from invertory.inversion.gaussian_prior import GaussianPrior  # noqa: E402
 from invertory.inversion.hybrid import Hybrid  # noqa: E402
 from invertory.inversion.image2stylegan import Image2StyleGAN  # noqa: E402
 from invertory.inversion.image2stylegan_plus import Image2StyleGANPlus  # noqa: E402
-from invertory.inversion.in_domain import InDomain  # noqa: E402
-from invertory.inversion.invgan import InvGAN  # noqa: E402
-from invertory.inversion.invgan_tiled import InvGANTiled  # noqa: E402
+from invertory.inversion.in_domain.conventional_encoder import ConventionalEncoder  # noqa: E402
+from invertory.inversion.in_domain.domain_guided_encoder import DomainGuidedEncoder  # noqa: E402
+from invertory.inversion.in_domain.optimisation import InDomain  # noqa: E402
+from invertory.inversion.invgan.encoder import InvGAN  # noqa: E402
+from invertory.inversion.invgan.tiled import InvGANTiled  # noqa: E402
 from invertory.inversion.magec import Magec  # noqa: E402
 from invertory.inversion.projector import Projector  # noqa: E402
 from invertory.inversion.psp import PSP  # noqa: E402
-from invertory.inversion.pti import PivotalTuning  # noqa: E402
+from invertory.inversion.pti.method import PivotalTuning  # noqa: E402
 from invertory.inversion.restyle import ReStyle  # noqa: E402
-from invertory.inversion.sam import SpatiallyAdaptive  # noqa: E402
-from invertory.inversion.sam_encoder import SamByEncoder  # noqa: E402
-from invertory.inversion.samm import SAMM  # noqa: E402
+from invertory.inversion.sam.encoder import SamByEncoder  # noqa: E402
+from invertory.inversion.sam.optimisation import SpatiallyAdaptive  # noqa: E402
+from invertory.inversion.samm.method import SAMM  # noqa: E402
 
 METHODS: dict[str, type[Method]] = {
     "conventional_encoder": ConventionalEncoder,

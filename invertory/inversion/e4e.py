@@ -1,7 +1,7 @@
 """e4e: latents in one pass, close enough to W to be edited.
 
 Designing an Encoder for StyleGAN Image Manipulation, Tov et al. 2021,
-https://arxiv.org/abs/2102.02766. `invertory/training/e4e.py` trains its encoder.
+https://arxiv.org/abs/2102.02766. `invertory/training/pyramid/e4e.py` trains its encoder.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from invertory.inversion.encoded import OnePass
+from invertory.inversion.feed_forward import OnePass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.budget import Schedule, Weighing
 from invertory.inversion.image2stylegan import Embedding, mean_start
+from invertory.inversion.optimisation import Schedule, Weighing
 from invertory.inversion.w_space import Whitening
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from invertory.generators import Generator
     from invertory.inversion import Inversion, Space
-    from invertory.inversion.objective import Tensors
+    from invertory.inversion.engine.objective import Tensors
     from invertory.perceptual import Perceptual
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.budget import Schedule, Weighing
-from invertory.inversion.encoded import encoded, encoder_of
+from invertory.inversion.feed_forward import encoded, encoder_of
 from invertory.inversion.image2stylegan import Embedding
+from invertory.inversion.optimisation import Schedule, Weighing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

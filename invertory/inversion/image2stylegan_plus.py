@@ -22,18 +22,18 @@ import torch
 
 from invertory.generators.state import synthesised
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.budget import Budget
+from invertory.inversion.engine.objective import Free, Start, Tensors
+from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.image2stylegan import Embedding, mean_start
 from invertory.inversion.noise_maps import noise_buffers
-from invertory.inversion.objective import Free, Start, Tensors
-from invertory.inversion.view import View, squared_error
+from invertory.inversion.optimisation import Budget
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from invertory.generators import Generator
     from invertory.inversion import Inversion, Space
-    from invertory.inversion.slots import Outcome
+    from invertory.inversion.engine.slots import Outcome
     from invertory.perceptual import Perceptual
 
 

@@ -18,18 +18,18 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.budget import Budget
-from invertory.inversion.objective import Free, Start, Tensors
-from invertory.inversion.view import View, squared_error
-from invertory.linknet import Editor  # a field's type, which recipes are checked by
+from invertory.inversion.engine.objective import Free, Start, Tensors
+from invertory.inversion.engine.view import View, squared_error
+from invertory.inversion.optimisation import Budget
+from invertory.networks.linknet import Editor  # a field's type, which recipes are checked by
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from invertory.classifier import AttributeClassifier
     from invertory.generators import Generator
     from invertory.inversion import Inversion, Space
-    from invertory.linknet import LinkNet
+    from invertory.networks.classifier import AttributeClassifier
+    from invertory.networks.linknet import LinkNet
     from invertory.perceptual import Perceptual
 
 

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from invertory.generators.state import synthesised
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.adam import per_row
-from invertory.inversion.budget import Budget, Schedule
+from invertory.inversion.engine.adam import per_row
+from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.view import View
 from invertory.inversion.noise_maps import Shapes, autocorrelation, noise_shapes, standardised
-from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.view import View
+from invertory.inversion.optimisation import Budget, Schedule
 from invertory.inversion.w_space import w_statistics
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """pSp: latents in one pass, every style by a head of its own.
 
 Encoding in Style: a StyleGAN Encoder for Image-to-Image Translation, Richardson et al. 2021,
-https://arxiv.org/abs/2008.00951. `invertory/training/pyramid_encoders.py` trains its encoder.
+https://arxiv.org/abs/2008.00951. `invertory/training/pyramid/psp.py` trains its encoder.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from invertory.inversion.encoded import OnePass
+from invertory.inversion.feed_forward import OnePass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

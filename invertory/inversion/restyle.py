@@ -2,7 +2,7 @@
 
 ReStyle: A Residual-Based StyleGAN Encoder via Iterative Refinement, Alaluf et al. 2021,
 https://arxiv.org/abs/2104.02699. As published the network sees picture and reconstruction side by
-side (`invertory/training/restyle.py` trains it), starts from the mean latent and its picture, and
+side (`invertory/training/pyramid/restyle.py` trains it), starts from the mean latent and its picture, and
 the last iteration is the result. It goes no further down than the passes it was trained with (its
 card's `iterations`).
 
@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, cast
 import torch
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.adam import per_row
-from invertory.inversion.encoded import Judging, OnePass, encoder_of, settled
-from invertory.inversion.engine import Engine
-from invertory.inversion.objective import Start, Tensors
-from invertory.inversion.view import View, squared_error
+from invertory.inversion.engine.adam import per_row
+from invertory.inversion.engine.engine import Engine
+from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.view import View, squared_error
+from invertory.inversion.feed_forward import Judging, OnePass, encoder_of, settled
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

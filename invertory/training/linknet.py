@@ -24,16 +24,16 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from invertory.boundaries import fit_boundary
-from invertory.linknet import LinkNet
 from invertory.metrics.attributes import Confusion, roc_auc
+from invertory.networks.linknet import LinkNet
 from invertory.training.compute import Compute
-from invertory.training.supervised import cosine_rate
+from invertory.training.optimiser import cosine_rate
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from invertory.classifier import AttributeClassifier
     from invertory.generators import Generator
+    from invertory.networks.classifier import AttributeClassifier
 
 Kind = Literal["independent", "single", "crossed"]  # of a latent, by how its rows are drawn
 KINDS: Final[tuple[Kind, ...]] = ("independent", "single", "crossed")

@@ -32,8 +32,8 @@ from benchmarks.compare.store import Kept
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion import METHODS
 from invertory.perceptual import PixelPyramid
+from invertory.pipelines.recipe.recipe import Recipe
 from invertory.portraits import World
-from pipelines.recipe import Recipe
 
 GENERATOR = ToyGenerator(resolution=32, frequencies=3)
 TINY = Budget(common={"steps": 4, "learning_rate": 0.1})

@@ -86,8 +86,8 @@ def test_code_decides_and_words_do_not(root: Path, name: str, text: str, is_othe
 def test_a_method_is_decided_by_its_own_code_and_the_engine() -> None:
     sources = Sources()
     e4e = sources.digests([METHODS["e4e"].__module__])
-    assert "invertory/inversion/engine.py" in e4e
-    assert "invertory/inversion/sam.py" not in e4e
+    assert "invertory/inversion/engine/engine.py" in e4e
+    assert "invertory/inversion/sam/optimisation.py" not in e4e
     measuring = sources.digests(MEASURING)
     assert "invertory/metrics/latent_consistency.py" in measuring
     assert "benchmarks/compare/editability.py" in measuring

@@ -11,7 +11,7 @@ import torch
 from benchmarks import sam_curve
 from benchmarks.compare.budgets import PORTRAITS
 from benchmarks.sam_report import HEADER, Row, plot
-from invertory.inversion.sam import SpatiallyAdaptive
+from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 
 SVG = "{http://www.w3.org/2000/svg}"
 

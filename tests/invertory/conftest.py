@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resources.models import ModelStore
+from invertory.resources.models import ModelStore
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared"
 

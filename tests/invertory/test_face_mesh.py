@@ -25,11 +25,11 @@ from invertory.face_mesh import (
     filled,
 )
 from invertory.images import to_tensor
-from invertory.inversion.choosing import Choosing
-from invertory.inversion.space_choice import segmented
+from invertory.inversion.sam.choice import Choosing
+from invertory.inversion.sam.spaces import segmented
 from invertory.landmarks import YuNetMediaPipe
-from resources.models import ModelStore
-from resources.pinned import PINNED
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED
 
 SHARED = (Path(__file__).resolve().parents[2] / "../shared").resolve()
 

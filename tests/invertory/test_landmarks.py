@@ -10,8 +10,8 @@ from PIL import Image
 
 from invertory.alignment import anchors_from_landmarks
 from invertory.landmarks import Dlib, YuNetMediaPipe, quiet
-from resources.models import ModelStore
-from resources.pinned import PINNED
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED
 
 SHARED = (Path(__file__).resolve().parents[2] / "../shared").resolve()
 

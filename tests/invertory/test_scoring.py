@@ -7,6 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED
 from invertory.scoring import (
     BLENDSHAPES,
     POSE,
@@ -18,8 +20,6 @@ from invertory.scoring import (
     TorchScorer,
     head_pose,
 )
-from resources.models import ModelStore
-from resources.pinned import PINNED
 
 SHARED = (Path(__file__).resolve().parents[2] / "../shared").resolve()
 RED = np.full((20, 30, 3), (255, 51, 0), np.uint8)

@@ -9,13 +9,13 @@ import torch
 from invertory.boundaries import Boundary, project, unit
 from invertory.generators.toy import ToyGenerator
 from invertory.images import Pixels, resize, to_tensor
+from invertory.ops import schemas
+from invertory.ops.fit import Fit, FitSpec, read_boundaries
+from invertory.ops.render import Renderer, read_latents
+from invertory.ops.sample import Sample, draws
+from invertory.ops.scored import join_scores
+from invertory.ops.streams import run
 from invertory.scoring import BadScore, Scores
-from ops import schemas
-from ops.fit import Fit, FitSpec, read_boundaries
-from ops.render import Renderer, read_latents
-from ops.sample import Sample, draws
-from ops.scored import join_scores
-from ops.streams import run
 
 G = ToyGenerator(resolution=16, frequencies=2)  # w_dim 12, 4 rows
 NAMES = ("smile", "old")

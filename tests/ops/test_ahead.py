@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ops.ahead import ahead, on_all_cores
+from invertory.ops.ahead import ahead, on_all_cores
 
 
 def test_the_items_come_in_their_order():

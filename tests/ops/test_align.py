@@ -11,9 +11,9 @@ from PIL import Image
 from invertory.alignment import align_face
 from invertory.images import decode, encode
 from invertory.landmarks import Face
-from ops.align import Align, CentreCrop
-from ops.ingest import Ingest
-from ops.schemas import ALIGNED, ENTRIES
+from invertory.ops.align import Align, CentreCrop
+from invertory.ops.ingest import Ingest
+from invertory.ops.schemas import ALIGNED, ENTRIES
 
 ANCHORS = np.array([[100.0, 100.0], [160.0, 100.0], [105.0, 160.0], [155.0, 160.0]])
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from invertory.boundaries import Boundary, condition_normal
-from ops.augment import Augment, Label
-from ops.render import Renderer, read_latents
-from ops.streams import run
+from invertory.ops.augment import Augment, Label
+from invertory.ops.render import Renderer, read_latents
+from invertory.ops.streams import run
 
 Boundaries = dict[str, Boundary]
 

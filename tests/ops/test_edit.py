@@ -8,9 +8,9 @@ import torch
 
 from invertory.boundaries import Boundary, project
 from invertory.images import decode
-from ops.edit import Edit, EditSpec
-from ops.render import Renderer, read_latents
-from ops.streams import run
+from invertory.ops.edit import Edit, EditSpec
+from invertory.ops.render import Renderer, read_latents
+from invertory.ops.streams import run
 
 
 def test_edits_move_the_score_by_the_step(

@@ -14,10 +14,18 @@ import pyarrow as pa
 import pytest
 
 from invertory.images import decode, encode
-from ops import schemas
-from ops.datasheet import Datasheet
-from ops.export import GROUPS, Candidate, Recode, exported_rows, originals, partners, plan_export
-from ops.writers import Create, write_set
+from invertory.ops import schemas
+from invertory.ops.datasheet import Datasheet
+from invertory.ops.export import (
+    GROUPS,
+    Candidate,
+    Recode,
+    exported_rows,
+    originals,
+    partners,
+    plan_export,
+)
+from invertory.ops.writers import Create, write_set
 
 ALIGNED = pa.schema([schemas.ALIGNED.field(n) for n in ("crop_id", "image_id", "uri", "crop")])
 PARTNERS = pa.schema(

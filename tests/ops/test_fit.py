@@ -7,10 +7,10 @@ import torch
 from invertory.boundaries import Boundary, project, unit
 from invertory.editing.directions import Direction
 from invertory.generators.toy import ToyGenerator
-from ops import schemas
-from ops.fit import Fit, FitSpec, ImportSpec, read_boundaries
-from ops.scored import gather, join_scores
-from ops.streams import Chunk
+from invertory.ops import schemas
+from invertory.ops.fit import Fit, FitSpec, ImportSpec, read_boundaries
+from invertory.ops.scored import gather, join_scores
+from invertory.ops.streams import Chunk
 
 NAMES = ("smile", "old")
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from ops import streams
-from ops.ingest import Ingest, first_uris
-from ops.schemas import ENTRIES, IMAGES
+from invertory.ops import streams
+from invertory.ops.ingest import Ingest, first_uris
+from invertory.ops.schemas import ENTRIES, IMAGES
 
 
 def png(seed, size=64):

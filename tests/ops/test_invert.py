@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from invertory.generators.toy import ToyGenerator
 from invertory.images import decode, encode, to_tensor, to_uint8
-from invertory.inversion.domain_guided_encoder import DomainGuidedEncoder
 from invertory.inversion.image2stylegan import Image2StyleGAN
+from invertory.inversion.in_domain.domain_guided_encoder import DomainGuidedEncoder
 from invertory.metrics.pixel import psnr_db
 from invertory.metrics.ssim import ssim
+from invertory.ops.invert import Invert, latent_column, seed_of
+from invertory.ops.schemas import latent_type
+from invertory.ops.streams import run
 from invertory.perceptual import PixelPyramid
-from ops.invert import Invert, latent_column, seed_of
-from ops.schemas import latent_type
-from ops.streams import run
 
 G = ToyGenerator(resolution=16)
 CPU = torch.device("cpu")

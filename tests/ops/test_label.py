@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from invertory.images import encode
+from invertory.ops.label import Label
+from invertory.ops.schemas import ALIGNED, attributes
 from invertory.scoring import BadScore
-from ops.label import Label
-from ops.schemas import ALIGNED, attributes
 
 
 class Brightness:

@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
+from invertory.ops.labels import LabelTable
 from invertory.scoring import BadScore
-from ops.labels import LabelTable
 
 TABLE = pa.table({
     "file": ["a.jpg", "sub/a.jpg", "b.jpg", "c.jpg"],

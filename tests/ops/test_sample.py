@@ -6,9 +6,9 @@ import pyarrow as pa
 import torch
 
 from invertory.generators.toy import ToyGenerator
-from ops.render import Renderer, read_latents
-from ops.sample import Sample, draws
-from ops.streams import Chunk, run
+from invertory.ops.render import Renderer, read_latents
+from invertory.ops.sample import Sample, draws
+from invertory.ops.streams import Chunk, run
 
 
 def table(chunks: Iterator[Chunk] | list[Chunk]) -> pa.Table:

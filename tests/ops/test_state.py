@@ -18,11 +18,11 @@ from invertory.images import Pixels, decode, encode, to_uint8
 from invertory.inversion import Inversion
 from invertory.inversion.image2stylegan import Image2StyleGAN
 from invertory.inversion.image2stylegan_plus import Image2StyleGANPlus
+from invertory.ops.edit import Edit, EditSpec
+from invertory.ops.invert import Invert
+from invertory.ops.render import Renderer
 from invertory.perceptual import PixelPyramid
 from invertory.scoring import BadScore, Scores
-from ops.edit import Edit, EditSpec
-from ops.invert import Invert
-from ops.render import Renderer
 
 
 class Brightness:

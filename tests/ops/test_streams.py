@@ -5,8 +5,8 @@ import threading
 import pyarrow as pa
 import pytest
 
-from ops.schemas import REJECTS, STATUSES
-from ops.streams import Chunk, chunk, rechunk, reject, run
+from invertory.ops.schemas import REJECTS, STATUSES
+from invertory.ops.streams import Chunk, chunk, rechunk, reject, run
 
 NUMBERS = pa.schema([pa.field("n", pa.int64(), nullable=False)])
 

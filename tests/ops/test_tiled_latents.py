@@ -12,12 +12,12 @@ from invertory.boundaries import Boundary
 from invertory.generators.state import unpack
 from invertory.generators.toy import ToyGenerator
 from invertory.images import Pixels, decode, encode, to_tensor, to_uint8
-from invertory.inversion.invgan_tiled import InvGANTiled
+from invertory.inversion.invgan.tiled import InvGANTiled
+from invertory.ops.edit import Edit, EditSpec
+from invertory.ops.invert import Invert
+from invertory.ops.render import Renderer, read_latents
 from invertory.perceptual import PixelPyramid
 from invertory.scoring import BadScore, Scores
-from ops.edit import Edit, EditSpec
-from ops.invert import Invert
-from ops.render import Renderer, read_latents
 
 METHOD = InvGANTiled(tiles=2, space="w_plus")
 

@@ -22,8 +22,8 @@ from PIL import Image
 
 from invertory.generators.toy import ToyGenerator
 from invertory.images import to_uint8
-from pipelines.cli import main
-from resources.tables import Store
+from invertory.pipelines.cli.main import main
+from invertory.resources.tables import Store
 
 G = ToyGenerator(resolution=32, frequencies=2)
 Rows = dict[tuple[str, str], tuple[pa.Table, pa.Table, dict[str, str]]]

@@ -17,8 +17,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from pipelines.abandoned import UNFINISHED, free_abandoned, process_tags
-from resources.tables import Store
+from invertory.pipelines.cli.abandoned import UNFINISHED, free_abandoned, process_tags
+from invertory.resources.tables import Store
 
 COMMAND = [str(Path(sys.executable).with_name("invertory")), "run", "toy.yaml", "--json"]
 TIMEOUT_S = 120

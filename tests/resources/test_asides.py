@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ops.schemas import REJECTS
-from ops.streams import Chunk
-from resources.tables import Published, Store
+from invertory.ops.schemas import REJECTS
+from invertory.ops.streams import Chunk
+from invertory.resources.tables import Published, Store
 
 TABLE, SHARD = "latents/pti", "shard-000001"
 PLAIN = pa.schema([pa.field("crop_id", pa.string(), False), pa.field("loss", pa.float32(), False)])

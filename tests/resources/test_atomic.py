@@ -5,7 +5,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from resources.atomic import replacing, sweep
+from invertory.resources.atomic import replacing, sweep
 
 LOCAL = fsspec.filesystem("file")
 

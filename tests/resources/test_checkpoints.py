@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from invertory.checkpoints.strict import ArchitectureError
 from invertory.generators.stylegan2 import StyleGAN2
-from resources.cards import digest_in
-from resources.checkpoints import fetch_network, load_network, network_card, write_network
-from resources.models import ModelStore
+from invertory.resources.cards import digest_in
+from invertory.resources.checkpoints import fetch_network, load_network, network_card, write_network
+from invertory.resources.models import ModelStore
 
 SIZES = {"img_resolution": 8, "z_dim": 4, "w_dim": 4, "channel_base": 32, "channel_max": 4}
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from resources.gpu import Gpu
-from resources.models import ModelStore
-from resources.sources import ImageSource
-from resources.tables import Tables
+from invertory.resources.gpu import Gpu
+from invertory.resources.models import ModelStore
+from invertory.resources.sources import ImageSource
+from invertory.resources.tables import Tables
 
 RESOURCES = [Tables, ImageSource, ModelStore, Gpu]
 

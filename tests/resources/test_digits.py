@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from invertory.images import decode
-from resources.digits import digits, names
-from resources.sources import ImageSource
+from invertory.resources.digits import digits, names
+from invertory.resources.sources import ImageSource
 
 
 def test_all_digits_are_listed_by_number_and_label() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resources.gpu import Gpu
+from invertory.resources.gpu import Gpu
 
 FORK = multiprocessing.get_context("fork")
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resources.labels import read_labels
+from invertory.resources.labels import read_labels
 
 CELEBA = "2\nSmiling Male\n000001.jpg  1 -1\n000002.jpg -1 -1\n"
 

@@ -6,8 +6,8 @@ import io
 import pytest
 from PIL import Image
 
-from resources.portraits import Portraits, portrait_at
-from resources.sources import ImageSource
+from invertory.resources.portraits import Portraits, portrait_at
+from invertory.resources.sources import ImageSource
 
 ADDRESS = "portraits://?num=%d&seed=4&size_px=16&ood=0.5&glasses|male=0.8"
 

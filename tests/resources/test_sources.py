@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resources.entries import Entry, deal, decode, encode
-from resources.sources import ImageSource
+from invertory.resources.entries import Entry, deal, decode, encode
+from invertory.resources.sources import ImageSource
 
 NAMES = ["a.jpg", "b/c.png", "b.txt", "ü mlaut.jpg", "50%25.png", "a::b.jpg", "new\nline.jpg", "z"]
 
@@ -282,7 +282,7 @@ def test_a_tar_costs_little_more_than_the_names_of_its_members(tmp_path: Path) -
 def test_few_of_many_containers_stay_open_and_all_can_be_read(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resources.sources.MAX_OPEN", 2)
+    monkeypatch.setattr("invertory.resources.sources.MAX_OPEN", 2)
     for i in range(6):
         tar_of(folder, tmp_path / f"{i}.tar")
     source = ImageSource(uri=str(tmp_path / "*.tar"))

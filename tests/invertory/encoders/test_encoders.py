@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from invertory.architectures import build
 from invertory.checkpoints.strict import ArchitectureError
 from invertory.encoders import ENCODERS, Encoder
 from invertory.encoders.residual import ResidualEncoder
-from invertory.training.supervised import seeded
+from invertory.networks import build
+from invertory.training.optimiser import seeded
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "residual_encoder": {

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from invertory.generators.mobile_stylegan import MobileStyleGAN
+from invertory.resources.models import ModelStore
 from invertory.training.preview_head import FILES
-from resources.models import ModelStore
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from invertory.generators.toy import ToyGenerator
-from invertory.inversion.budget import ramp
+from invertory.inversion.engine.view import View
 from invertory.inversion.image2stylegan import Image2StyleGAN
-from invertory.inversion.view import View
+from invertory.inversion.optimisation import ramp
 from invertory.perceptual import PixelPyramid
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion import Inversion
 from invertory.inversion.magec import Magec
-from invertory.linknet import LinkNet
+from invertory.networks.linknet import LinkNet
 from invertory.perceptual import PixelPyramid
 
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)

@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from invertory.classifier import AttributeClassifier
 from invertory.encoders import ResidualEncoder
 from invertory.encoders.pyramid import PyramidEncoder
-from invertory.encoders.sam import SamEncoder
 from invertory.generators.f_space import default_spaces
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion import METHODS, Inversion, Method
-from invertory.invertibility import InvertibilityPredictor
-from invertory.linknet import LinkNet
-from invertory.parsing import FaceParser
+from invertory.networks.classifier import AttributeClassifier
+from invertory.networks.face_parser import FaceParser
+from invertory.networks.invertibility import InvertibilityPredictor
+from invertory.networks.linknet import LinkNet
+from invertory.networks.sam_encoder import SamEncoder
+from invertory.networks.samm.network import Samm
 from invertory.perceptual import PixelPyramid
-from invertory.samm import Samm
 
 TOLERANCE = 1e-4  # latents, absolute, between batch sizes
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from invertory.generators.stylegan2 import StyleGAN2, StyleGAN2Config
-from invertory.inversion.engine import Engine
-from invertory.inversion.objective import Tensors
+from invertory.inversion.engine.engine import Engine
+from invertory.inversion.engine.objective import Tensors
 from invertory.inversion.projector import Projector, ProjectorObjective, Shapes
 from invertory.inversion.w_space import w_statistics
 

@@ -16,7 +16,7 @@ from invertory.inversion.e4e import E4E
 from invertory.inversion.hybrid import Hybrid
 from invertory.inversion.restyle import ReStyle, refined
 from invertory.perceptual import PixelPyramid
-from invertory.training.supervised import seeded
+from invertory.training.optimiser import seeded
 
 G = ToyGenerator(resolution=16, frequencies=3)
 W_PLUS = 0.4 * torch.randn(3, G.num_ws, G.w_dim, generator=torch.Generator().manual_seed(4))

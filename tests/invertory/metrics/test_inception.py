@@ -12,8 +12,8 @@ from torch import Tensor
 
 from invertory.checkpoints.strict import ArchitectureError
 from invertory.metrics.inception import InceptionFeatures, prepare
-from resources.models import ModelStore
-from resources.pinned import PINNED
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from invertory.training.adaptive_augmentation import adapt, augment
 from invertory.training.adversarial import (
     discriminator_loss,
     generator_loss,
@@ -16,7 +15,8 @@ from invertory.training.adversarial import (
     path_lengths,
     r1_penalty,
 )
-from invertory.training.autoencoding import feature_distance, reconstruction_loss
+from invertory.training.stylegan2.adaptive_augmentation import adapt, augment
+from invertory.training.stylegan2.autoencoding import feature_distance, reconstruction_loss
 
 
 def rng(seed: int = 0) -> torch.Generator:

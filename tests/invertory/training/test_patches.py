@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invertory.training.invgan import spread_patches
+from invertory.training.invgan.trainer import spread_patches
 
 
 def test_patches_held_out_go_from_place_to_place() -> None:

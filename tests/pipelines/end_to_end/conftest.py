@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from pipelines.hostile import write_hostile
+from invertory.pipelines.collections.hostile import write_hostile
 
 
 def write_portrait(path: Path) -> Path:

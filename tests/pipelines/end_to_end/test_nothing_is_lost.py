@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from pipelines.collection import Collection
-from pipelines.intake import deal_new
-from pipelines.recipe import load_recipe
-from resources.models import ModelStore
+from invertory.pipelines.collections.collection import Collection
+from invertory.pipelines.collections.intake import deal_new
+from invertory.pipelines.recipe.recipe import load_recipe
+from invertory.resources.models import ModelStore
 
 METHOD = "projector"
 SHARDED = ["images", "aligned", "attributes", f"latents/{METHOD}", f"edits/{METHOD}",

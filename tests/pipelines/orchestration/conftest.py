@@ -17,19 +17,19 @@ import torch
 import yaml
 from PIL import Image
 
-from pipelines.assets import assets_of
-from pipelines.chain import Chain
-from pipelines.collection import Collection
-from pipelines.definitions import definitions_of
-from pipelines.intake import deal_new
-from pipelines.partitions import partitions_name
-from pipelines.recipe import Recipe, load_recipe
-from pipelines.reporting import Reporting
-from pipelines.running import HOUSE
-from pipelines.stages import chain_of
-from resources.gpu import Gpu
-from resources.models import ModelStore
-from resources.tables import Store, Tables
+from invertory.pipelines.assets import assets_of
+from invertory.pipelines.cli.running import HOUSE
+from invertory.pipelines.collections.collection import Collection
+from invertory.pipelines.collections.intake import deal_new
+from invertory.pipelines.definitions import definitions_of
+from invertory.pipelines.partitions import partitions_name
+from invertory.pipelines.progress.reporting import Reporting
+from invertory.pipelines.recipe.recipe import Recipe, load_recipe
+from invertory.pipelines.tables.chain import Chain
+from invertory.pipelines.tables.stages import chain_of
+from invertory.resources.gpu import Gpu
+from invertory.resources.models import ModelStore
+from invertory.resources.tables import Store, Tables
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SHARD = "shard-000001"

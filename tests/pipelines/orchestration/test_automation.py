@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipelines import automation
+from invertory.pipelines import automation
 
 SHARD = "shard-000001"
 NIGHT = {"schedule": {"cron": "0 2 * * *", "timezone": "Europe/Paris"}}

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ops import schemas
-from ops.streams import Chunk, chunk, reject
-from pipelines.chain import Keys
-from pipelines.quality import check_specs, reject_share, rows_add_up
-from resources.tables import Store
+from invertory.ops import schemas
+from invertory.ops.streams import Chunk, chunk, reject
+from invertory.pipelines.checks import check_specs, reject_share, rows_add_up
+from invertory.pipelines.tables.chain import Keys
+from invertory.resources.tables import Store
 
 SHARD = "shard-000001"
 LATENTS, EDITS = "latents/image2stylegan", "edits/image2stylegan"

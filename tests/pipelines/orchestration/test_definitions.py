@@ -10,13 +10,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipelines import retrying
-from pipelines.definitions import defs
-from pipelines.progress import Silent
-from pipelines.recipe import RECIPES
-from pipelines.reporting import Reporting
-from pipelines.retrying import Retry
-from resources.gpu import Gpu
+from invertory.pipelines import retry as retrying
+from invertory.pipelines.definitions import defs
+from invertory.pipelines.progress.display import Silent
+from invertory.pipelines.progress.reporting import Reporting
+from invertory.pipelines.recipe.recipe import RECIPES
+from invertory.pipelines.retry import Retry
+from invertory.resources.gpu import Gpu
 
 LATENTS = "latents/image2stylegan"
 ON_DEVICE = {"samples", "latents", "edits", "augmentation"}

@@ -21,7 +21,7 @@ def start(world: Any, *command: str) -> subprocess.Popen:
         "OMP_NUM_THREADS": "1",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", *command],
+        [sys.executable, "-m", "invertory.pipelines.cli.main", *command],
         env=os.environ | told,
         cwd=world.folder,
         stdout=subprocess.PIPE,

@@ -9,13 +9,13 @@ import dagster as dg
 import pytest
 import yaml
 
-from pipelines import training_assets
-from pipelines.definitions import defs
-from pipelines.reporting import Reporting
-from pipelines.retrying import Retry
-from pipelines.trainings import TRAININGS, load_training
-from resources.gpu import Gpu
-from resources.models import ModelStore
+from invertory.pipelines.definitions import defs
+from invertory.pipelines.progress.reporting import Reporting
+from invertory.pipelines.retry import Retry
+from invertory.pipelines.training import assets as training_assets
+from invertory.pipelines.training.training import TRAININGS, load_training
+from invertory.resources.gpu import Gpu
+from invertory.resources.models import ModelStore
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 JUDGE: dict[str, Any] = {

@@ -10,11 +10,11 @@ import pytest
 import torch
 import yaml
 
-from invertory.classifier import AttributeClassifier
 from invertory.encoders.residual import ResidualEncoder
 from invertory.generators.stylegan2 import StyleGAN2
-from resources import models
-from resources.checkpoints import write_network
+from invertory.networks.classifier import AttributeClassifier
+from invertory.resources import models
+from invertory.resources.checkpoints import write_network
 
 PX = 32
 NETWORKS: dict[str, tuple[str, str, Any, dict[str, Any]]] = {

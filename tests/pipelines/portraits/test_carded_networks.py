@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from invertory.inversion.in_domain import InDomain
-from pipelines.networks import method_networks, networks_of, perceptual_name
-from pipelines.recipe import load_recipe
-from pipelines.stages import chain_of
-from resources import models
+from invertory.inversion.in_domain.optimisation import InDomain
+from invertory.pipelines.networks.resolve import method_networks, networks_of, perceptual_name
+from invertory.pipelines.recipe.recipe import load_recipe
+from invertory.pipelines.tables.stages import chain_of
+from invertory.resources import models
 
 
 def test_missing_weights_stop_a_run_before_it_begins(place, bundled, domain):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.recipe import load_recipe
-from resources import models
-from resources.portraits import Portraits
+from invertory.pipelines.recipe.recipe import load_recipe
+from invertory.resources import models
+from invertory.resources.portraits import Portraits
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from invertory.encoders.pyramid import PyramidEncoder
-from pipelines.loading import load_method_networks
-from pipelines.networks import fitting, method_networks
-from pipelines.recipe import load_recipe
-from resources.checkpoints import write_network
-from resources.models import ModelStore
+from invertory.pipelines.networks.load import load_method_networks
+from invertory.pipelines.networks.resolve import fitting, method_networks
+from invertory.pipelines.recipe.recipe import load_recipe
+from invertory.resources.checkpoints import write_network
+from invertory.resources.models import ModelStore
 
 
 def test_each_method_gets_the_encoder_that_is_meant_for_it(tmp_path, bundled, domain):

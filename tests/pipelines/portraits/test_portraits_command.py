@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from invertory.portraits import ATTRIBUTES, SEGMENTS, draw, render, row_seed
-from resources.sources import ImageSource
+from invertory.resources.sources import ImageSource
 
 
 def test_the_command_draws_a_labelled_collection(place):

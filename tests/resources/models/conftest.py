@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from resources import pypi
-from resources.models import ModelStore
+from invertory.resources import pypi
+from invertory.resources.models import ModelStore
 
 
 def pack_files(path: Path, files: dict[str, bytes], links: dict[str, str] | None = None) -> Path:

@@ -11,10 +11,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from resources import models
-from resources.models import ModelStore
-from resources.pinned import PINNED, pinned_sha256
-from resources.pypi import PackageUri
+from invertory.resources import models
+from invertory.resources.models import ModelStore
+from invertory.resources.pinned import PINNED, pinned_sha256
+from invertory.resources.pypi import PackageUri
 
 
 @pytest.mark.parametrize("way", ["field", "environment"])
@@ -97,7 +97,7 @@ def test_no_index_is_named_in_the_code():
 
 
 def test_importing_the_models_imports_no_client():
-    code = "import resources.models, sys; print('unearth' in sys.modules, 'torch' in sys.modules)"
+    code = "import invertory.resources.models, sys; print('unearth' in sys.modules, 'torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]
 

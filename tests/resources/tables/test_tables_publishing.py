@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ops.streams import Chunk
-from resources.parts import Part, Parts
+from invertory.ops.streams import Chunk
+from invertory.resources.parts import Part, Parts
 
 
 def test_published_rows_and_rejects_come_back(store, latents):

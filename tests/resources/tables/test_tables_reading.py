@@ -75,9 +75,9 @@ def test_memory_does_not_grow_with_the_shard(tmp_path):
     script = """
 import os, resource, sys
 import pyarrow as pa
-from ops.streams import Chunk
-from ops.schemas import REJECTS
-from resources.tables import Store
+from invertory.ops.streams import Chunk
+from invertory.ops.schemas import REJECTS
+from invertory.resources.tables import Store
 schema = pa.schema([pa.field("picture", pa.binary(), False)])
 store = Store(sys.argv[1], "faces")
 none = pa.RecordBatch.from_pylist([], schema=REJECTS)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ops import schemas
-from ops.streams import Chunk
-from resources.parts import Parts
-from resources.tables import Store
+from invertory.ops import schemas
+from invertory.ops.streams import Chunk
+from invertory.resources.parts import Parts
+from invertory.resources.tables import Store
 
 
 def test_a_stage_that_fails_publishes_nothing_and_goes_on_later(store, latents):

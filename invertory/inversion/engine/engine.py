@@ -1,0 +1,255 @@
+"""The inversion engine: every optimisation method, many pictures at a time, in slots.
+
+An *objective* says how a row starts and what its losses are; the engine moves all rows with Adam.
+The sum of the rows' losses is differentiated, so a row in a batch follows the path it has alone.
+What a row does depends on its own step, never on the batch's: when a row has used its steps, or
+met the target loss, its slot takes the next row, and no other row notices.
+
+The loop does not wait for the device: only every `check_every` steps does it read back which rows
+stopped early. A row with a non-finite loss stops and is marked; the others go on. Where memory
+runs out, the batch is halved.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from invertory.inversion.engine.adam import RowAdam
+from invertory.inversion.engine.execution import (
+    Advance,
+    Execution,
+    compiled,
+    is_out_of_memory,
+    recorded,
+)
+from invertory.inversion.engine.objective import Objective, Tensors
+from invertory.inversion.engine.slots import (
+    EMPTY,
+    RESULTS,
+    Outcome,
+    Slots,
+    collect,
+    opened,
+    unfinished,
+    where,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Precision = Literal["float32", "bf16"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is to be inverted."""
+
+    targets: Tensor
+    seeds: Sequence[int]
+    starts: Tensors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Adam over slots: a budget of steps, a loss to stop at, a precision."""
+
+    steps: int
+    target_loss: float | None = None  # a row whose weighted total is at or below it has finished
+    target_term: tuple[str, float] | None = None  # the same of one term, unweighted
+    adam: RowAdam = field(default_factory=RowAdam)
+    precision: Precision = "float32"  # bf16: networks under autocast, variables stay float32
+    execution: Execution = "eager"  # the other two keep a batch's size to its end
+    check_every: int | None = None  # steps between two looks for rows that stopped early
+
+    def run(
+        self,
+        objective: Objective,
+        targets: Tensor,
+        *,
+        seeds: Sequence[int],
+        batch_size: int,
+        starts: Tensors | None = None,
+    ) -> Outcome:
+        """targets [N, 3, H, W] float32 in [-1, 1] => outcome; at most `batch_size` rows at once.
+
+        `starts`, name => [N, ...], takes the place of variables that the objective would start.
+        Iterates 0 to `steps` are evaluated (0 is the start), so `steps` + 1 evaluations a row.
+        When memory runs out the batch is halved and rows under way start again.
+        """
+        _check(targets, seeds, batch_size, self.steps)
+        rows = _Rows(targets, seeds, starts or {})
+        runs = compiled(objective) if self.execution == "compiled" else objective
+        done: list[Slots] = []
+        while left := unfinished(len(targets), done):
+            batch_size = min(batch_size, len(left))
+            try:
+                self._drain(runs, rows, left, batch_size, done)
+            except (RuntimeError, MemoryError) as error:
+                if batch_size == 1 or not is_out_of_memory(error):
+                    raise
+                batch_size //= 2
+            else:
+                break
+            # only here, outside the handler, are the failed batch's tensors let go
+            _log.warning("out of memory: going on with batches of %d", batch_size)
+            if targets.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return collect(objective, done)
+
+    def _drain(
+        self,
+        objective: Objective,
+        rows: _Rows,
+        left: list[int],
+        batch_size: int,
+        done: list[Slots],
+    ) -> None:
+        """Run the rows `left`, putting finished ones into `done`."""
+        first, waiting = left[:batch_size], left[batch_size:]
+        slots = self._open(objective, rows, first)
+        advance = self._advance(objective, slots)
+        # a look waits for the device; the CPU is always done
+        every = self.check_every or (1 if slots.device.type == "cpu" else 10)
+        looks = 0
+        while slots.live:
+            advance(slots)
+            slots.age = [age + 1 for age in slots.age]
+            looks += 1
+            finished = self._finished(slots, is_look=looks % every == 0)
+            if not finished:
+                continue
+            done.append(slots.select(finished, RESULTS))
+            fresh, waiting = waiting[: len(finished)], waiting[len(finished) :]
+            if fresh:
+                slots.write(finished[: len(fresh)], self._open(objective, rows, fresh))
+            if empty := finished[len(fresh) :]:
+                slots = self._without(slots, empty)
+
+    def _advance(self, objective: Objective, slots: Slots) -> Advance:
+        """What moves the slots by one step."""
+        step = partial(self._step, objective)
+        return recorded(step, slots) if self.execution == "graphed" else step
+
+    def _without(self, slots: Slots, empty: list[int]) -> Slots:
+        """A smaller batch; or the same, where its size has been compiled or recorded."""
+        for slot in empty:
+            slots.row[slot] = EMPTY
+        return slots.select(slots.live) if self.execution == "eager" else slots
+
+    def _open(self, objective: Objective, rows: _Rows, chosen: list[int]) -> Slots:
+        """Fresh slots for the rows `chosen`."""
+        device = rows.targets.device
+        index = torch.tensor(chosen, device=device)
+        with torch.no_grad(), self._autocast(device):
+            start = objective.start(rows.targets[index], [rows.seeds[row] for row in chosen])
+        given = {name: values.to(device)[index] for name, values in rows.starts.items()}
+        return opened(objective, replace(start, variables={**start.variables, **given}), chosen)
+
+    def _step(self, objective: Objective, slots: Slots) -> None:
+        """Evaluate every slot, keep what is worth keeping, and move the rows that go on."""
+        row = slots.tensors["row"]
+        age = min(slots.age[slot] for slot in slots.live)
+        is_over = age >= self.steps  # each row is at its last iterate: no gradient
+        terms, totals, gradients = self._evaluate(objective, slots, with_gradient=not is_over)
+        is_known = torch.isfinite(totals)
+        slots.keep(terms, totals, row["is_active"] & is_known)
+        is_done = row["step"] >= self.steps
+        if self.target_loss is not None:
+            is_done = is_done | (totals <= self.target_loss)
+        if self.target_term is not None:
+            name, limit = self.target_term
+            is_done = is_done | (terms[:, list(objective.weights).index(name)] <= limit)
+        is_sound = is_known & (is_done | _rows_finite(gradients, is_known))
+        row["is_finite"] = row["is_finite"] & (is_sound | ~row["is_active"])
+        is_moving = row["is_active"] & is_sound & ~is_done
+        if not is_over:
+            self._move(objective, slots, gradients, is_moving)
+        row["is_active"] = is_moving
+        row["step"] = row["step"] + is_moving
+
+    def _evaluate(
+        self, objective: Objective, slots: Slots, *, with_gradient: bool
+    ) -> tuple[Tensor, Tensor, Tensors]:
+        """=> terms [B, T], weighted totals [B], gradient of each variable [B, ...]."""
+        constants, step = slots.tensors["constants"], slots.tensors["row"]["step"]
+        variables = slots.tensors["variables"]
+        leaves = {k: v.detach().requires_grad_(with_gradient) for k, v in variables.items()}
+        with torch.set_grad_enabled(with_gradient):
+            with self._autocast(step.device):
+                named = objective.losses(leaves, constants, step)
+            terms = torch.stack([named[name].float() for name in objective.weights], dim=1)
+            scales = list(objective.weights.values())
+            totals = torch.stack([terms[:, i] * s for i, s in enumerate(scales)]).sum(0)
+            batch_total = totals.sum()  # a sum: the gradient of a row has no other row in it
+        if not with_gradient:
+            return terms, totals, {}
+        gradients = torch.autograd.grad(
+            batch_total, list(leaves.values()), allow_unused=True, materialize_grads=True
+        )
+        return terms.detach(), totals.detach(), dict(zip(leaves, gradients, strict=True))
+
+    def _move(
+        self, objective: Objective, slots: Slots, gradients: Tensors, is_moving: Tensor
+    ) -> None:
+        """One Adam step of the moving rows; the others keep variable and moments, NaN or not."""
+        variables, m, v = (slots.tensors[group] for group in ("variables", "m", "v"))
+        step = slots.tensors["row"]["step"]
+        rate = objective.learning_rate(step)
+        moved: Tensors = {}
+        with torch.no_grad():
+            for name, old in variables.items():
+                moved[name], (new_m, new_v) = self.adam.update(
+                    old, gradients[name], (m[name], v[name]), step=step, rate=rate
+                )
+                m[name] = where(is_moving, new_m, m[name])
+                v[name] = where(is_moving, new_v, v[name])
+            moved |= objective.settle(moved)
+            for name, old in variables.items():
+                variables[name] = where(is_moving, moved[name], old)
+
+    def _finished(self, slots: Slots, *, is_look: bool) -> list[int]:
+        """Slots whose row has finished: by the host's own count, or after a look at the device."""
+        if is_look or any(slots.age[slot] > self.steps for slot in slots.live):
+            is_active = slots.tensors["row"]["is_active"].tolist()  # waits for the device
+            return [slot for slot in slots.live if not is_active[slot]]
+        return []
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        # a recording must not use what autocast cached before it
+        return torch.autocast(
+            device.type,
+            torch.bfloat16,
+            enabled=self.precision == "bf16",
+            cache_enabled=self.execution != "graphed",
+        )
+
+
+def _rows_finite(gradients: Mapping[str, Tensor], like: Tensor) -> Tensor:
+    """=> [B] bool: every gradient of the row is finite."""
+    is_finite = torch.ones_like(like)
+    for gradient in gradients.values():
+        is_finite = is_finite & torch.isfinite(gradient).reshape(len(like), -1).all(1)
+    return is_finite
+
+
+def _check(targets: Tensor, seeds: Iterable[int], batch_size: int, steps: int) -> None:
+    if targets.dim() != 4 or len(targets) == 0:
+        raise ValueError(
+            f"expected targets [N, 3, H, W] with N of at least 1, got {list(targets.shape)}"
+        )
+    if (num_seeds := len(list(seeds))) != len(targets):
+        raise ValueError(
+            f"expected one seed per target ({len(targets)}), got {num_seeds}: "
+            "pass the seeds of the rows, in their order"
+        )
+    if batch_size < 1 or steps < 0:
+        raise ValueError(f"expected batch_size from 1 and steps from 0, got {batch_size}, {steps}")

@@ -1,0 +1,161 @@
+"""What every method that has an encoder shares: the check that it fits, and its one pass.
+
+A feed-forward method is a frozen dataclass on top of `FeedForward`, or of `OnePass` where its
+network is of a kind of its own. The engine runs it with no steps, so that batches, memory and bad
+rows are treated as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+import torch
+
+from invertory.inversion import NO_NETWORKS
+from invertory.inversion.engine.engine import Engine, Precision
+from invertory.inversion.engine.objective import Start, Still, Tensors
+from invertory.inversion.engine.view import View, channels_last
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from invertory.encoders import Encoder
+    from invertory.generators import Generator
+    from invertory.inversion import Inversion, Space
+    from invertory.perceptual import Perceptual
+
+
+def encoder_of(
+    networks: Mapping[str, nn.Module], generator: Generator, kind: str = "encoder"
+) -> Encoder:
+    """The network of `kind`, if it speaks the generator's latents."""
+    if kind not in networks:
+        raise ValueError(
+            f"expected a network {kind!r}, got {sorted(networks) or 'none'}: pass "
+            f"networks={{{kind!r}: ...}}, trained for this generator"
+        )
+    encoder = cast("Encoder", networks[kind])
+    is_fitting = encoder.w_dim == generator.w_dim and encoder.num_ws in (1, generator.num_ws)
+    if not is_fitting:
+        raise ValueError(
+            f"expected an encoder into the generator's latents, [{generator.num_ws}, "
+            f"{generator.w_dim}], got one into [{encoder.num_ws}, {encoder.w_dim}]: name the "
+            "encoder that was trained for this generator"
+        )
+    return encoder
+
+
+def encoded(encoder: Encoder, pictures: Tensor, generator: Generator) -> Tensor:
+    """pictures [N, 3, H, H] => w_plus [N, num_ws, w_dim]; the mean w for a bad picture."""
+    return settled(encoder(pictures), generator)
+
+
+def settled(told: Tensor, generator: Generator) -> Tensor:
+    """told [N, 1 or num_ws, w_dim] => w_plus [N, num_ws, w_dim]; the mean w where no number is."""
+    w_plus = told.expand(-1, generator.num_ws, -1)
+    is_finite = torch.isfinite(w_plus).all(2).all(1)[:, None, None]
+    return torch.where(is_finite, w_plus, generator.w_avg.to(w_plus))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What methods of one pass let a recipe choose: the loss is measured, and moves nothing."""
+
+    terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
+    kind: ClassVar[Literal["optimisation", "feed_forward"]] = "feed_forward"
+
+    mse_weight: float = field(
+        default=1.0, metadata={"description": "of the mean square on [-1, 1], in the loss told"}
+    )
+    perceptual_weight: float = field(
+        default=1.0, metadata={"description": "of the perceptual distance, in the loss told"}
+    )
+    loss_px: int = field(
+        default=256, metadata={"description": "most pixels a side that the loss sees"}
+    )
+    precision: Precision = field(
+        default="float32", metadata={"description": "bf16: autocast networks"}
+    )
+
+
+class Judging(Still):
+    """The objective of a method of one pass: its loss has the method's weights."""
+
+    __slots__ = ()
+    method: Told
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        return {"mse": self.method.mse_weight, "perceptual": self.method.perceptual_weight}
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded(Judging):
+    """The objective of no steps: the code, and how alike its picture is."""
+
+    method: OnePass
+    view: View
+    encoder: Encoder
+    results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
+
+    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+        w_plus = encoded(self.encoder, targets, self.view.generator)
+        synth = self.view.render(w_plus).clamp(-1, 1)
+        return Start({"w_plus": w_plus, "synth": synth}, self.view.constants(targets))
+
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        synth = variables["synth"]
+        return self.view.compare(synth, constants)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnePass(Told):
+    """One pass of the network in `needs`; the losses are measured, and move nothing."""
+
+    space: ClassVar[Space] = "w_plus"
+
+    preview: bool = field(
+        default=False, metadata={"description": "measure the preview, not the full picture"}
+    )
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The one kind of network."""
+        raise NotImplementedError
+
+    def invert(
+        self,
+        generator: Generator,
+        targets: Tensor,
+        *,
+        seeds: Sequence[int],
+        perceptual: Perceptual,
+        batch_size: int,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
+    ) -> Inversion:
+        """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`."""
+        view = View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
+        encoder = encoder_of(networks, generator, self.needs[0])
+        if self.precision == "bf16":
+            channels_last(generator, perceptual, encoder)
+        is_whole = not self.preview and view.size_px == generator.resolution == targets.shape[-1]
+        results = ("w_plus", "synth") if is_whole else ("w_plus",)
+        engine = Engine(steps=0, precision=self.precision)
+        objective = _Encoded(self, view, encoder, results)
+        outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
+        found = outcome.inversion(self.space, outcome.variables["w_plus"])
+        return replace(found, synths=outcome.variables.get("synth"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedForward(OnePass):
+    """One pass of an encoder."""
+
+    needs: ClassVar[tuple[str, ...]] = ("encoder",)
+
+    encoder: str = field(
+        default="auto",
+        metadata={"description": "address of the encoder; auto: the one for this generator"},
+    )

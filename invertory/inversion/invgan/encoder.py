@@ -1,0 +1,64 @@
+"""InvGAN: the latent head of the discriminator that a generator was trained against, in one pass.
+
+InvGAN: Invertable GANs, Ghosh, Zietlow, Black, Davis and Hu 2021, https://arxiv.org/abs/2112.04598,
+section 3.1. Generator and encoder come of one training (`invertory/training/invgan/trainer.py`); the latent
+is one w, the space that the mapping network draws from. Optimisation may start from it
+(`gaussian_prior`, `projector`), but the paper has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from invertory.inversion import NO_NETWORKS
+from invertory.inversion.feed_forward import OnePass, encoder_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from invertory.generators import Generator
+    from invertory.inversion import Inversion, Space
+    from invertory.perceptual import Perceptual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvGAN(OnePass):
+    """W in one pass of the discriminator."""
+
+    space: ClassVar[Space] = "w"
+    needs: ClassVar[tuple[str, ...]] = ("invgan",)
+
+    invgan: str = field(
+        default="auto",
+        metadata={"description": "address of the encoder; auto: the one for this generator"},
+    )
+
+    def invert(
+        self,
+        generator: Generator,
+        targets: Tensor,
+        *,
+        seeds: Sequence[int],
+        perceptual: Perceptual,
+        batch_size: int,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
+    ) -> Inversion:
+        """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, 1, w_dim]; see `Method`."""
+        encoder = encoder_of(networks, generator, "invgan")
+        if encoder.num_ws != 1:
+            raise ValueError(
+                f"expected an encoder into W, one row, got one of {encoder.num_ws} rows: name the "
+                "encoder that InvGAN trained with this generator"
+            )
+        found = OnePass.invert(
+            self,
+            generator,
+            targets,
+            seeds=seeds,
+            perceptual=perceptual,
+            batch_size=batch_size,
+            networks=networks,
+        )
+        return replace(found, latents=found.latents[:, :1])

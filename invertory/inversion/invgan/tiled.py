@@ -1,0 +1,150 @@
+"""InvGAN on tiles: n x n patches of a picture, each with a code of its own, in one pass.
+
+InvGAN: Invertable GANs, Ghosh, Zietlow, Black, Davis and Hu 2021, https://arxiv.org/abs/2112.04598,
+sections 3.3 and 4.3: an invertible GAN of patches reconstructs pictures n times larger. It takes
+the encoder of any generator of patches; of whole faces, too, though a quarter of a face is none.
+
+A latent has the rows of W+, which are layers; tiles are no layers. So the tiles' codes are the
+picture's state, `codes` [N, n * n, rows, w_dim], and the latent is their mean: what boundaries are
+fitted on, and what an edit moves. The move of the mean, layer by layer, is that of every tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isqrt
+from typing import TYPE_CHECKING, ClassVar
+
+from invertory.editing.tiling import Grid, TiledPair, tiled_pictures
+from invertory.inversion import NO_NETWORKS, Space
+from invertory.inversion.engine.engine import Engine
+from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.view import View
+from invertory.inversion.feed_forward import Judging, Told, encoder_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from invertory.generators import Generator
+    from invertory.generators.state import State
+    from invertory.inversion import Inversion
+    from invertory.perceptual import Perceptual
+
+CODES = "codes"  # in the state
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiled(Judging):
+    """The objective of no steps: a code a tile, and how alike the joined picture is."""
+
+    method: InvGANTiled
+    pair: TiledPair
+    view: View  # of the joined pictures
+    results: ClassVar[tuple[str, ...]] = (CODES,)
+
+    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+        return Start({CODES: self.pair.codes(targets)}, self.view.constants(targets))
+
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        synth = self.view.resize(self.pair.pictures(variables[CODES]))
+        return self.view.compare(synth, constants)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvGANTiled(Told):
+    """One pass of the encoder over every tile; the losses are measured, and move nothing."""
+
+    needs: ClassVar[tuple[str, ...]] = ("invgan",)
+    has_state: ClassVar[bool] = True
+
+    invgan: str = field(
+        default="auto",
+        metadata={"description": "address of the encoder; auto: the one for this generator"},
+    )
+    tiles: int = field(
+        default=0,
+        metadata={
+            "description": "a side, to which pictures are brought; 0: as few as cover the picture"
+        },
+    )
+    overlap_px: int = field(
+        default=0, metadata={"description": "that neighbouring tiles share and are blended in"}
+    )
+    space: Space = field(
+        default="w", metadata={"description": "of a tile's code; w_plus: for an encoder into it"}
+    )
+
+    def invert(
+        self,
+        generator: Generator,
+        targets: Tensor,
+        *,
+        seeds: Sequence[int],
+        perceptual: Perceptual,
+        batch_size: int,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
+    ) -> Inversion:
+        """targets [N, 3, H, H] float32 in [-1, 1] => mean codes and, as state, all; see `Method`.
+
+        At most `batch_size` tiles are in a network at once.
+        """
+        if targets.shape[-2:] != (targets.shape[-1],) * 2:
+            raise ValueError(
+                f"expected square targets [N, 3, H, H], got {list(targets.shape)}: align them first"
+            )
+        pair = self._pair(
+            generator, networks, batch_size, self.tiles or self._num(generator, targets)
+        )
+        size_px = min(pair.grid.size_px, targets.shape[-1], self.loss_px)
+        view = View(generator, perceptual, is_preview=False, size_px=size_px)
+        objective = _Tiled(self, pair, view)
+        engine = Engine(steps=0, precision=self.precision)
+        outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
+        codes = outcome.variables[CODES]
+        found = outcome.inversion(self.space, codes.mean(1))
+        return replace(found, state={CODES: codes})
+
+    def draw(
+        self,
+        generator: Generator,
+        w_plus: Tensor,
+        state: State,
+        *,
+        origin: Tensor,
+        networks: Mapping[str, nn.Module] = NO_NETWORKS,
+    ) -> Tensor:
+        """w_plus [N, num_ws, w_dim] and the tiles' codes => [N, 3, S, S]; see `Drawing`.
+
+        S is as many generator's resolutions as there are tiles a side, less what tiles share.
+        """
+        codes = state[CODES].to(w_plus)
+        grid = Grid(
+            tiles=isqrt(codes.shape[1]),
+            tile_px=generator.resolution,
+            overlap_px=self.overlap_px,
+        )
+        moved = codes + (w_plus - origin)[:, None]
+        return tiled_pictures(generator, grid, moved, batch_size=max(len(w_plus), 1))
+
+    def _num(self, generator: Generator, targets: Tensor) -> int:
+        """Tiles a side that cover the targets [N, 3, H, H]."""
+        shape_px, tile_px = targets.shape[-2:], generator.resolution
+        return Grid.over(shape_px, tile_px=tile_px, overlap_px=self.overlap_px).tiles
+
+    def _pair(
+        self,
+        generator: Generator,
+        networks: Mapping[str, nn.Module],
+        batch_size: int,
+        tiles: int,
+    ) -> TiledPair:
+        encoder = encoder_of(networks, generator, "invgan")
+        if self.space == "w" and encoder.num_ws > 1:
+            raise ValueError(
+                f"expected an encoder into W, got one into W+ of {encoder.num_ws} rows: say "
+                "`space: w_plus` of invgan_tiled"
+            )
+        grid = Grid(tiles=tiles, tile_px=generator.resolution, overlap_px=self.overlap_px)
+        rows = 1 if self.space == "w" else generator.num_ws
+        return TiledPair(encoder, generator, grid, rows, batch_size)

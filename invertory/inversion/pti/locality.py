@@ -1,0 +1,53 @@
+"""PTI's locality regulariser: tuned weights should draw other latents as they were drawn before.
+
+Pivotal Tuning for Latent-based Editing of Real Images, Roich et al. 2021, section 3.3: at every
+step a latent is drawn, brought to a distance alpha from the pivot, and drawn with the tuned and
+with the original weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from invertory.generators.state import State, synthesised
+from invertory.inversion.engine.adam import per_row
+
+if TYPE_CHECKING:
+    from invertory.generators import Generator
+    from invertory.inversion.engine.view import View
+
+ALPHA = 30.0  # of the published code
+PSI = 0.5  # its truncation of the draws
+
+
+def latent_draws(generator: Generator, seeds: Sequence[int], steps: int) -> Tensor:
+    """One w for each row and step, truncated: [N, steps, w_dim]; a row's from its seed alone."""
+    z = torch.stack(
+        [
+            torch.randn(steps, generator.z_dim, generator=torch.Generator().manual_seed(seed))
+            for seed in seeds
+        ]
+    )
+    w = generator.mapping(z.flatten(0, 1).to(generator.w_avg))
+    return generator.w_avg.lerp(w, PSI).reshape(len(seeds), steps, -1)
+
+
+def locality(view: View, w_plus: Tensor, drawn: Tensor, state: State) -> Tensor:
+    """eq. 5 and 6: pivots [N, num_ws, w_dim], drawn w [N, w_dim], tuned weights => [N].
+
+    The perceptual distance and the mean square add up, as their weights are equal in print and in
+    code; the distance from the pivot is that of all rows together, as in the code.
+    """
+    away = drawn[:, None] - w_plus
+    length = away.flatten(1).norm(dim=1).clamp_min(1e-8)
+    around = w_plus + away * per_row(ALPHA / length, away)
+    with torch.no_grad():
+        before = view.resize(view.generator.synthesis(around))
+        features = view.perceptual.features(before)
+    after = view.resize(synthesised(view.generator, around, state))
+    distance = view.perceptual.distance(view.perceptual.features(after), features)
+    return distance + (after.float() - before.float()).square().mean((1, 2, 3))

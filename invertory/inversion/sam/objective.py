@@ -1,0 +1,116 @@
+"""The objective of spatially-adaptive inversion: w_plus and masked changes of features together.
+
+Eq. 3.5 to 3.8 of Parmar et al. 2022; see sam.py for the paper and for print and code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from invertory.generators.f_space import DELTA, MASK, Features, f_spaces, hooks_of, masks_of
+from invertory.inversion.engine.objective import Free, Start, Tensors
+from invertory.inversion.engine.view import View, squared_error
+from invertory.inversion.feed_forward import encoded
+from invertory.inversion.gaussian_prior import prior
+from invertory.inversion.pti.tuning import Stored
+
+if TYPE_CHECKING:
+    from invertory.encoders import Encoder
+    from invertory.inversion.sam.optimisation import SpatiallyAdaptive
+    from invertory.inversion.w_space import Whitening
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptive(Free):
+    """eq. 3.8. A fourth channel of the targets is the choice: an index into `spaces` per pixel."""
+
+    method: SpatiallyAdaptive
+    view: View
+    encoder: Encoder
+    whitening: Whitening
+    spaces: tuple[str, ...]
+    blocks: tuple[str, ...]  # of the F-spaces that some row has chosen; others stay unchanged
+    iterate: ClassVar[Literal["best", "last"]] = "best"
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        method = self.method
+        weights = {
+            "mse": method.mse_weight,
+            "perceptual": method.perceptual_weight,
+            "prior": method.prior_weight,
+            "variation": method.variation_weight,
+            "delta": method.delta_weight,
+        }
+        return {name: weights[name] for name in method.terms}
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        return ("w_plus", *(DELTA + block for block in self.blocks))
+
+    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+        """The encoder's latent, and no change of features."""
+        G, pictures, choice = self.view.generator, targets[:, :3], targets[:, 3].long()
+        shapes, masks = dict(f_spaces(G).values()), masks_of(G, choice, self.spaces)
+        is_last = self.method.precision == "bf16"  # where such convolutions read fastest
+        order = torch.channels_last if is_last else torch.contiguous_format
+        zeros = {
+            DELTA + block: targets.new_zeros(len(targets), *shapes[block]).to(memory_format=order)
+            for block in self.blocks
+        }
+        constants = self.view.constants(pictures)
+        constants |= {MASK + block: masks[block] for block in self.blocks}
+        return Start({"w_plus": encoded(self.encoder, pictures, G), **zeros}, constants)
+
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        w_plus = variables["w_plus"]
+        deltas = {block: variables[DELTA + block] for block in self.blocks}
+        masked = {block: constants[MASK + block] * delta for block, delta in deltas.items()}
+        synth = rendered(self.view, w_plus, masked)
+        terms = {
+            "mse": squared_error(synth, constants),
+            "perceptual": self.view.distance(synth, constants),
+            # the printed sum over rows and axes
+            "prior": prior(w_plus, self.whitening) * w_plus[0].numel(),
+            "variation": variation(w_plus, is_squared=self.method.preset == "paper"),
+            "delta": sum(
+                (delta.square().mean((1, 2, 3)) for delta in deltas.values()),
+                torch.zeros_like(w_plus[:, 0, 0]),
+            ),
+        }
+        return {name: terms[name] for name in self.weights}
+
+    def learning_rate(self, step: Tensor) -> Tensor:
+        return self.method.rate(step)
+
+
+class Kept(Stored):
+    """The objective of no steps: how alike the picture is that the stored deltas give."""
+
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        return compared(self.view, variables, constants)
+
+
+def compared(view: View, variables: Tensors, constants: Tensors) -> Tensors:
+    """How alike the picture is that w_plus and the deltas among the variables give."""
+    deltas = {n.removeprefix(DELTA): d for n, d in variables.items() if n.startswith(DELTA)}
+    return view.compare(rendered(view, variables["w_plus"], deltas), constants)
+
+
+def rendered(view: View, w_plus: Tensor, deltas: Mapping[str, Tensor]) -> Tensor:
+    """What the loss looks at, with `deltas` (block => m * delta) added to the features."""
+    hooks: dict[str, Any] = {"hooks": hooks_of(Features(deltas, {}))} if deltas else {}
+    return view.render(w_plus, **hooks)
+
+
+def variation(w_plus: Tensor, *, is_squared: bool) -> Tensor:
+    """Second term of eq. 3.6: sum over rows n of |w_n - w_0|^2, in the code not squared; [N]."""
+    offsets = w_plus[:, 1:] - w_plus[:, :1]
+    if is_squared:
+        return offsets.square().sum((1, 2))
+    return torch.linalg.vector_norm(offsets, dim=2).sum(1)

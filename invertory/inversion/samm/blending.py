@@ -1,0 +1,131 @@
+"""The objective of SAMM's method (samm.py): networks that fit, the stored input, the blend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+import torch
+from torch.nn.functional import interpolate
+
+from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.view import View
+from invertory.inversion.feed_forward import Judging, encoded, encoder_of
+from invertory.inversion.restyle import refined
+from invertory.networks.samm.network import Reachable, Samm, TappedEncoder
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from invertory.encoders import Encoder
+    from invertory.encoders.pyramid import PyramidEncoder
+    from invertory.generators import Generator
+    from invertory.generators.state import State
+    from invertory.inversion.samm.method import SAMM
+
+TARGET: Final = "target"  # of the state: uint8 [N, 3, H, H], H at most the generator's
+MASK: Final = "mask"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Networks that were found to fit each other."""
+
+    generator: Reachable
+    encoder: TappedEncoder
+    samm: Samm
+
+    @classmethod
+    def of(cls, networks: Mapping[str, nn.Module], generator: Generator) -> Parts:
+        encoder = encoder_of(networks, generator)
+        samm = networks.get("samm")
+        if not isinstance(samm, Samm):
+            got = "none" if samm is None else f"a {type(samm).__name__}"
+            raise ValueError(
+                f"expected a network 'samm', got {got}: train one with the trainer samm and pass "
+                "networks={'samm': ...}"
+            )
+        tapped = cast("TappedEncoder", encoder)
+        samm.check(tapped, generator)
+        return cls(cast("Reachable", generator), tapped, samm)
+
+
+@dataclass(frozen=True, slots=True)
+class Blended(Judging):
+    """The objective of no steps: latent and mask, and how alike the blended picture is."""
+
+    method: SAMM
+    view: View
+    parts: Parts
+    base: Encoder
+    results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
+
+    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+        stored = kept(targets, self.view.generator.resolution)
+        pictures = shown(stored, self.view.generator.resolution)
+        w_plus = self._latents(pictures)
+        found = self.method.aligned(self.parts, w_plus, pictures)
+        mask = found.mask()
+        synth = torch.lerp(found.synth.float(), pictures, mask).clamp(-1, 1)
+        variables = {"w_plus": w_plus, MASK: mask.nan_to_num(0.0), TARGET: stored, "synth": synth}
+        return Start(variables, self.view.constants(targets))
+
+    def _latents(self, pictures: Tensor) -> Tensor:
+        G, iterations = self.view.generator, self.method.iterations
+        if self.method.base == "restyle":
+            network = cast("PyramidEncoder", self.base)
+            w_plus = G.w_avg.float().expand(len(pictures), G.num_ws, -1)
+            steps = refined(
+                lambda synth: network.residual(pictures, synth), G.synthesis, w_plus, iterations
+            )
+            return list(steps)[-1]
+        first = encoded(self.base, pictures, G)
+        w_plus = first
+        for _ in range(iterations - 1):  # what the encoder tells apart is added
+            again = encoded(self.base, G.synthesis(w_plus), G)
+            w_plus = w_plus + first - again
+        return w_plus
+
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        synth = self.view.resize(variables["synth"])
+        return self.view.compare(synth, constants)
+
+
+def kept(targets: Tensor, resolution: int) -> Tensor:
+    """targets [N, 3, H, H] => what is stored of them: 0 to 255, at most `resolution` px; float."""
+    targets = reduced(targets, resolution)
+    return ((targets.float().nan_to_num(0.0) + 1) * 127.5).round().clamp(0, 255)
+
+
+def reduced(x: Tensor, most_px: int) -> Tensor:
+    """x [N, C, H, H] at `most_px` or less, by area means."""
+    if x.shape[-1] <= most_px:
+        return x
+    return interpolate(x, size=(most_px, most_px), mode="area")
+
+
+def shown(stored: Tensor, resolution: int) -> Tensor:
+    """The stored inputs => [N, 3, resolution, resolution] in [-1, 1]."""
+    pictures = stored.float() / 127.5 - 1
+    if pictures.shape[-1] == resolution:
+        return pictures
+    return interpolate(pictures, size=(resolution, resolution), mode="bilinear")
+
+
+def input_of(state: State, w_plus: Tensor, parts: Parts) -> Tensor:
+    """The inputs within the state."""
+    n, most = len(w_plus), parts.generator.resolution
+    target = state.get(TARGET)
+    if (
+        target is None
+        or target.shape[:2] != (n, 3)
+        or target.shape[2] != target.shape[3]
+        or target.shape[-1] > most
+    ):
+        got = sorted(state) if target is None else list(target.shape)
+        raise ValueError(
+            f"expected a state {TARGET!r} [{n}, 3, H, H] of at most {most} px, got {got}: draw "
+            "latents with the state that their inversion gave"
+        )
+    return target

@@ -1,0 +1,72 @@
+"""Every network that a checkpoint's card may name, by the word that its card has for it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from invertory.encoders.idinvert import IdinvertEncoder
+from invertory.encoders.invgan import InvGANEncoder
+from invertory.encoders.pyramid import PyramidEncoder
+from invertory.encoders.residual import ResidualEncoder
+from invertory.generators.biggan import BigGAN
+from invertory.generators.dcgan import DCGAN
+from invertory.generators.mobile_stylegan import MobileStyleGAN
+from invertory.generators.stylegan2 import StyleGAN2
+from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
+from invertory.networks.classifier import AttributeClassifier
+from invertory.networks.face_parser import FaceParser
+from invertory.networks.invertibility import InvertibilityPredictor
+from invertory.networks.landmark_regressor import LandmarkRegressor
+from invertory.networks.linknet import LinkNet
+from invertory.networks.sam_encoder import SamEncoder
+from invertory.networks.samm.network import Samm
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Architecture(Protocol):
+    """A network's class: what it takes to have it again from its tensors and its card."""
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> nn.Module:
+        """The network, frozen and in eval; raises `ArchitectureError` where they do not fit."""
+        ...
+
+
+ARCHITECTURES: dict[str, type[Architecture]] = {
+    "attribute_classifier": AttributeClassifier,
+    "biggan": BigGAN,
+    "dcgan": DCGAN,
+    "face_parser": FaceParser,
+    "landmark_regressor": LandmarkRegressor,
+    "idinvert_encoder": IdinvertEncoder,
+    "invgan_encoder": InvGANEncoder,
+    "invertibility_predictor": InvertibilityPredictor,
+    "linknet": LinkNet,
+    "mobile_stylegan": MobileStyleGAN,
+    "pyramid_encoder": PyramidEncoder,
+    "residual_encoder": ResidualEncoder,
+    "sam_encoder": SamEncoder,
+    "samm": Samm,
+    "stylegan2": StyleGAN2,
+    "stylegan2_discriminator": StyleGAN2Discriminator,
+}
+
+
+def build(name: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The network that a card calls `name`, with its configuration and its tensors."""
+    if name not in ARCHITECTURES:
+        near = difflib.get_close_matches(name, ARCHITECTURES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"expected an architecture among {sorted(ARCHITECTURES)}, got {name!r}{hint}"
+        )
+    try:
+        return ARCHITECTURES[name].load(tensors, config)
+    except TypeError as error:  # an argument that the class does not have
+        raise ValueError(
+            f"expected a configuration of {name!r}, got {dict(config)}: {error}"
+        ) from error

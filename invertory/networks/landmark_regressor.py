@@ -1,0 +1,148 @@
+"""The 68 landmarks of a portrait by regression, so that portraits need no photographs' detector.
+
+A residual trunk as the classifier's, the last map read whole (where a feature lies is the answer),
+offsets from the mean shape. One head in the picture is assumed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from invertory.alignment import Points, anchors_from_landmarks
+from invertory.checkpoints.strict import load_strictly
+from invertory.images import to_tensor
+from invertory.landmarks import Face
+from invertory.networks.classifier import ResidualBlock, resized
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from invertory.images import Pixels
+
+NUM_POINTS: Final = 68  # iBUG's
+WINDOW: Final = 2.5  # side of the second look, in longer sides of the points' box
+OFFSET: Final = -0.1  # its middle above the points' middle: landmarks have no forehead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegressorConfig:
+    """The network's sizes."""
+
+    size_px: int = 64  # of the pictures within; others are resized
+    widths: tuple[int, ...] = (32, 64, 96, 128)  # channels at 1/2, 1/4, ... of `size_px`
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))  # JSON has no tuples
+        if not self.widths or min(self.widths) < 1:
+            raise ValueError(f"expected the channels of each stage, got {list(self.widths)}")
+        step = 2 ** len(self.widths)
+        if self.size_px < step or self.size_px % step:
+            raise ValueError(
+                f"expected a size in multiples of {step} px (it is halved {len(self.widths)} "
+                f"times), got {self.size_px} px"
+            )
+
+
+class LandmarkRegressor(nn.Module):
+    """Pictures x [N, 3, H, W] in [-1, 1] of one head => points [N, 68, 2] (x, y) px, iBUG order.
+
+    Pixels of x, counted from centres. Frozen and in eval when loaded; made afresh it can be
+    trained.
+    """
+
+    mean_shape: Tensor
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        self._config = RegressorConfig(**config)
+        widths = (self._config.widths[0], *self._config.widths)
+        self.stem = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(widths[0])
+        self.stages = nn.ModuleList(ResidualBlock(i, o) for i, o in pairwise(widths))
+        last_px = self._config.size_px // 2 ** len(self._config.widths)
+        self.head = nn.Linear(widths[-1] * last_px**2, 2 * NUM_POINTS)
+        self.register_buffer("mean_shape", torch.zeros(NUM_POINTS, 2))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of the constructor; JSON-able."""
+        return {**asdict(self._config), "widths": list(self._config.widths)}
+
+    @property
+    def size_px(self) -> int:
+        return self._config.size_px
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> LandmarkRegressor:
+        """The network of a checkpoint, frozen and in eval; raises `ArchitectureError`."""
+        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, 68, 2]: points (x, y) in pixels of x."""
+        size = x.new_tensor([x.shape[3], x.shape[2]], dtype=torch.float32)
+        return self.shares(x) * size - 0.5
+
+    def shares(self, x: Tensor) -> Tensor:
+        """[N, 68, 2]: points as shares (x, y) of the picture's sides, 0 at its left top edges."""
+        y = functional.silu(self.norm(self.stem(resized(x, self.size_px))))
+        for stage in self.stages:
+            y = stage(functional.avg_pool2d(y, 2))
+        offsets = self.head(y.flatten(1)).float().view(-1, NUM_POINTS, 2)
+        return self.mean_shape + offsets
+
+
+class RegressedFaces:
+    """A `LandmarkRegressor` as a `FaceDetector` of pictures that show one head each.
+
+    It looks twice: at the whole picture, then at the window about the points found. Where the two
+    looks disagree there is no result; yet this is no test for a head, and most pictures that show
+    none (noise, one colour) pass it.
+    """
+
+    def __init__(self, regressor: LandmarkRegressor, *, max_disagreement: float = 0.35) -> None:
+        """`max_disagreement` of the two looks: mean distance, in distances between the eyes."""
+        self._regressor = regressor.eval()
+        self._max_disagreement = max_disagreement
+
+    def detect(self, picture: Pixels) -> list[Face]:
+        """uint8 [H, W, 3] => the head, or nothing where the two looks disagree."""
+        height, width = picture.shape[:2]
+        whole = (np.array([width - 1, height - 1]) / 2, float(max(width, height)))
+        first = self._look(picture, *whole)
+        low, high = first.min(0), first.max(0)
+        side = WINDOW * float((high - low).max())
+        if not 1 < side < 4 * whole[1]:
+            return []
+        second = self._look(picture, (low + high) / 2 + [0, OFFSET * side], side)
+        anchors = anchors_from_landmarks(second)
+        eye_to_eye = float(np.hypot(*(anchors[1] - anchors[0])))
+        distance = float(np.hypot(*(first - second).T).mean())
+        if eye_to_eye <= 0 or distance > self._max_disagreement * eye_to_eye:
+            return []
+        box = (*second.min(0).tolist(), *second.max(0).tolist())
+        confidence = 1 - distance / (self._max_disagreement * eye_to_eye)
+        return [Face(box, confidence, anchors, second)]
+
+    @torch.no_grad()
+    def _look(self, picture: Pixels, centre: Points, side: float) -> Points:
+        """The points [68, 2] in the picture's pixels, seen in the square of `side` px."""
+        left, top = (int(c) for c in np.floor(centre - side / 2 + 0.5))
+        px = max(round(side), 1)
+        square = cut(picture, left, top, px)
+        device = self._regressor.mean_shape.device
+        points = self._regressor(to_tensor(square).to(device))[0]
+        return np.asarray(points.double().cpu().numpy() + np.array([left, top]))
+
+
+def cut(picture: Pixels, left: int, top: int, side: int) -> Pixels:
+    """The square [side, side, 3] at (left, top); beyond the picture its edge goes on."""
+    rows = np.clip(np.arange(top, top + side), 0, picture.shape[0] - 1)
+    columns = np.clip(np.arange(left, left + side), 0, picture.shape[1] - 1)
+    return picture[rows[:, None], columns]

@@ -1,0 +1,244 @@
+"""SAMM: the generator's features aligned to a picture's, and a mask of what they cannot reach.
+
+Out-of-domain GAN Inversion via Invertibility Decomposition for Photo-Realistic Human Face
+Manipulation, Yang, Xu and Chen 2023, https://arxiv.org/abs/2212.09262. At several sizes of the
+synthesis a module compares the generator's features with those of the encoder, and says how far to
+warp the former (flow) and where no warp will do (mask). The masks are gathered into one, by which
+the input is laid over the generator's picture.
+
+Where print and code differ in what is computed, `preset` chooses:
+
+    code    from the second cycle on, the mask is composed with that of the cycle before
+    paper   line 6 of algorithm 1 as printed, which leaves the mask of the first cycle
+
+In either, the mask of a coarser level is composed into the finer one's, and flows begin anew at
+each level. Ours differs from the code: the warped features replace the generator's directly, after
+the modulated convolution (theirs ride on the noise, divided by its weight); a flow of 0 is no
+change (theirs shrinks the content by half a pixel); flows and masks are smoothed by a kernel that
+does not shift them; masks are enlarged by pixels' centres; noise is constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast, runtime_checkable
+
+from torch import Tensor, nn
+
+from invertory.checkpoints.strict import load_strictly
+from invertory.generators.mobile_stylegan import MobileStyleGAN
+from invertory.generators.stylegan2 import StyleGAN2
+from invertory.generators.stylegan2_layers import Hooks
+from invertory.networks.samm.layers import Level, Preset, blend, gather
+
+if TYPE_CHECKING:
+    from invertory.generators import Generator
+
+NUM_LEVELS: Final = 4
+Trained = Literal["full", "none"]
+Reachable = StyleGAN2 | MobileStyleGAN  # generators with `after_conv`, see Hooks
+
+
+@runtime_checkable
+class TappedEncoder(Protocol):
+    """An encoder that shows the maps behind its code."""
+
+    resolution: int
+    num_ws: int
+    w_dim: int
+
+    @property
+    def tap_channels(self) -> dict[int, int]:
+        """Size in px => channels."""
+        ...
+
+    def tapped(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """x [N, 3, H, H] => w_plus [N, num_ws, w_dim] and size in px => map [N, C, r, r]."""
+        ...
+
+
+@dataclass(slots=True)
+class Aligned:
+    """What one synthesis gave; lists are by level, coarse to fine."""
+
+    synth: Tensor  # [N, 3, R, R], of the warped features; not yet blended
+    masks: list[Tensor] = field(default_factory=list)  # [N, 1, r, r] in [0, 1], 1: out of domain
+    flows: list[Tensor] = field(default_factory=list)  # [N, 2, r, r], see samm_layers
+    steps: list[Tensor] = field(default_factory=list)  # [cycles, N, 2, r, r], what flows add up
+
+    def mask(self) -> Tensor:
+        """[N, 1, R, R]: the levels' masks gathered."""
+        return gather(tuple(self.masks), self.synth.shape[-1])
+
+
+class Samm(nn.Module):
+    """The modules of all levels, for one generator and one encoder."""
+
+    def __init__(
+        self,
+        *,
+        sizes_px: Sequence[int],
+        encoder_channels: Sequence[int],
+        generator_channels: Sequence[int],
+        resolution: int,
+        num_ws: int,
+        w_dim: int,
+        cycles: int = 2,
+        alignment: Trained = "full",
+        preset: Preset = "code",
+        narrowing: int = 2,
+    ) -> None:
+        """Levels coarse to fine, with the channels of both sides; `resolution`, `num_ws` and
+        `w_dim` are the generator's. `cycles`: N, unless a call says otherwise. `alignment`: none
+        for one that is trained, and so run, without warps.
+        """
+        super().__init__()
+        sides = (sizes_px, encoder_channels, generator_channels)
+        if not sizes_px or len({len(side) for side in sides}) > 1 or cycles < 1:
+            raise ValueError(
+                "expected levels with channels on both sides and 1 cycle or more, got "
+                f"{[list(side) for side in sides]} and {cycles}"
+            )
+        if alignment not in ("full", "none") or preset not in ("paper", "code"):
+            raise ValueError(
+                f"expected alignment full or none and preset paper or code, got {alignment!r} and "
+                f"{preset!r}"
+            )
+        self.sizes_px = tuple(sizes_px)
+        self.encoder_channels = tuple(encoder_channels)
+        self.generator_channels = tuple(generator_channels)
+        self.resolution, self.num_ws, self.w_dim = resolution, num_ws, w_dim
+        self.cycles, self.alignment, self.narrowing = cycles, alignment, narrowing
+        self.preset = preset
+        self.levels = nn.ModuleList(
+            Level(px, (inputs, outputs), w_dim, preset=preset, narrowing=narrowing)
+            for px, inputs, outputs in zip(*sides, strict=True)
+        )
+
+    @classmethod
+    def between(
+        cls, encoder: TappedEncoder, generator: Generator, *, num: int = NUM_LEVELS, **how: Any
+    ) -> Samm:
+        """A fresh one at the `num` finest sizes that both have: of 1024 px and an encoder of 256 px
+        those of the paper, 32 to 256 px.
+        """
+        inputs, outputs = encoder.tap_channels, level_channels(generator)
+        sizes_px = sorted(set(inputs) & set(outputs))[-num:]
+        return cls(
+            sizes_px=sizes_px,
+            encoder_channels=[inputs[px] for px in sizes_px],
+            generator_channels=[outputs[px] for px in sizes_px],
+            resolution=generator.resolution,
+            num_ws=generator.num_ws,
+            w_dim=generator.w_dim,
+            **how,
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of the constructor; JSON-able."""
+        plain = ("resolution", "num_ws", "w_dim", "cycles", "alignment", "preset", "narrowing")
+        lists = ("sizes_px", "encoder_channels", "generator_channels")
+        return {name: list(getattr(self, name)) for name in lists} | {
+            name: getattr(self, name) for name in plain
+        }
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Samm:
+        """From `state_dict()` and `config`; frozen, in eval."""
+        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
+
+    def check(self, encoder: TappedEncoder, generator: Generator) -> None:
+        """Raises ValueError where it was made for another generator or encoder."""
+        theirs = level_channels(generator)
+        wanted = dict(zip(self.sizes_px, self.generator_channels, strict=True))
+        told = (self.resolution, self.num_ws, self.w_dim)
+        given = (generator.resolution, generator.num_ws, generator.w_dim)
+        if told != given or any(theirs.get(px) != num for px, num in wanted.items()):
+            raise ValueError(
+                f"expected a generator of {told[0]} px with latents [{told[1]}, {told[2]}] and "
+                f"features {wanted} (px: channels), got {given[0]} px, {list(given[1:])} and "
+                f"{theirs}: name the samm network that was trained for this generator"
+            )
+        inputs = dict(zip(self.sizes_px, self.encoder_channels, strict=True))
+        taps = getattr(encoder, "tap_channels", {})
+        if any(taps.get(px) != num for px, num in inputs.items()):
+            raise ValueError(
+                f"expected an encoder with maps {inputs} (px: channels), got {taps or 'none'}: "
+                "name the encoder that this samm network was trained with"
+            )
+
+    def align(
+        self,
+        generator: Reachable,
+        w_plus: Tensor,
+        taps: Mapping[int, Tensor],
+        *,
+        cycles: int | None = None,
+        is_skipped: bool = False,
+        num_levels: int | None = None,
+        size_px: int | None = None,
+    ) -> Aligned:
+        """w_plus [N, num_ws, w_dim] and the maps of the picture => its synthesis, aligned.
+
+        `is_skipped`: masks as always, but nothing is warped. `num_levels`: the coarsest alone.
+        `size_px`: of the generator's preview, to be drawn in place of the whole picture.
+        """
+        found = Aligned(w_plus)
+        how = {
+            "cycles": cycles or self.cycles,
+            "is_warping": self.alignment == "full" and not is_skipped,
+        }
+        active = list(zip(self.sizes_px, self.levels, strict=True))[:num_levels]
+        hooks = Hooks(
+            after_conv={
+                f"b{px}.conv0": partial(_at, found, cast("Level", level), taps[px], how)
+                for px, level in active
+            }
+        )
+        found.synth = drawn_at(generator, w_plus, size_px or generator.resolution, hooks)
+        return found
+
+    def forward(self, generator: Reachable, encoder: TappedEncoder, pictures: Tensor) -> Tensor:
+        """pictures [N, 3, H, H] => as they are inverted: aligned and blended; H is the generator's
+        or that of a preview.
+        """
+        w_plus, taps = encoder.tapped(pictures)
+        w_plus, size_px = w_plus.expand(-1, self.num_ws, -1), pictures.shape[-1]
+        found = self.align(generator, w_plus, taps, size_px=size_px)
+        return blend(pictures, found.synth, found.mask())
+
+
+def drawn_at(
+    generator: Reachable, w_plus: Tensor, size_px: int, hooks: Hooks | None = None
+) -> Tensor:
+    """The whole picture [N, 3, R, R], or its preview of `size_px`."""
+    if size_px == generator.resolution:
+        whole: Tensor = generator.synthesis(w_plus, hooks=hooks)
+        return whole
+    return generator.preview(w_plus, size_px, hooks=hooks)
+
+
+def _at(
+    found: Aligned, level: Level, tap: Tensor, how: Mapping[str, Any], g: Tensor, w: Tensor
+) -> Tensor:
+    """The hook of a level: what goes on through the synthesis in place of g."""
+    coarser = found.masks[-1] if found.masks else None
+    g, mask, flow, steps = level(g, w, tap, coarser, **how)
+    found.masks.append(mask)
+    found.flows.append(flow)
+    found.steps.append(steps)
+    return g
+
+
+def level_channels(generator: Generator) -> dict[int, int]:
+    """Size in px => channels after the first convolution of its block; from 8 px on."""
+    if not isinstance(generator, Reachable):
+        raise ValueError(
+            "expected a generator whose convolutions can be reached into, a stylegan2 or a "
+            f"mobile_stylegan, got {type(generator).__name__}: use one, or a method that moves "
+            "latents alone"
+        )
+    return {px: channels for channels, px in generator.feature_shapes.values() if px > 4}

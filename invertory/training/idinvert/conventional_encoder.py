@@ -1,0 +1,204 @@
+"""Trains an encoder on pairs of a generator: In-Domain's conventional encoder, and one term more.
+
+In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
+eq. 1: |z - E(G(z))|^2. Ours weighs the rows of W+ by what they change in the picture, in units of
+the latents' deviation, and, where `image_weight` is set, compares a few pictures of each batch with
+what the generator makes of their codes, late in the run (what eq. 2 does, on generated pictures).
+Any generator will do, and no photograph is needed.
+
+    pairs = prepare_pairs(generator, folder, 8000, size_px=128)
+    train(ConventionalEncoderTraining(generator, pairs, config, perceptual), out, images=60_000)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invertory.encoders.residual import ResidualEncoder
+from invertory.training.compute import Compute, Pictures, batch_rows
+from invertory.training.optimiser import Supervised, seeded
+from invertory.training.reconstruction import mean_psnr_db, reconstruct, render, sheet_of, shrink
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from invertory.generators import Generator
+    from invertory.perceptual import Perceptual
+    from invertory.training.idinvert.pairs import Pairs
+
+NUM_SHOWN = 8  # pictures of a sheet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConventionalEncoderConfig:
+    """Settings of a run; the schedule falls to 0 over `images`."""
+
+    images: int = 60_000
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    warm_up: float = 0.02
+    weight_decay: float = 1e-4
+    half_life_images: float = 2_000
+    channels: tuple[int, ...] = ()  # none: the encoder's usual ones
+    narrow: int = 32
+    hidden: int = 256
+    grain: float = 0.05  # most deviation of the noise on the input, so that it is no perfect fake
+    image_weight: float = 0.0  # of the mean square, and of the perceptual distance
+    perceptual_weight: float = 0.5
+    image_from: float = 0.4  # share of the run after which the image terms act
+    image_pictures: int = 4  # of each batch
+    image_px: int = 64
+    held_out: int = 256  # the last pairs
+    seed: int = 0
+
+
+@dataclass
+class ConventionalEncoderTraining:
+    """`Training` of a `ResidualEncoder` on pairs of `generator`, which is frozen."""
+
+    generator: Generator
+    pairs: Pairs
+    config: ConventionalEncoderConfig = field(default_factory=ConventionalEncoderConfig)
+    perceptual: Perceptual | None = None  # of the image terms
+    compute: Compute = field(default_factory=Compute)
+    name: str = "conventional_encoder"
+
+    def __post_init__(self) -> None:
+        config, device = self.config, self.compute.device
+        self._num = len(self.pairs) - config.held_out
+        if self._num < config.batch_size:
+            raise ValueError(
+                f"expected at least {config.held_out + config.batch_size} pairs (a batch beside "
+                f"{config.held_out} held out), got {len(self.pairs)}: draw more"
+            )
+        self._pictures = Pictures(self.pairs.pictures, self.compute)
+        self._w_plus = torch.from_numpy(np.array(self.pairs.w_plus)).to(device)
+        self._encoder = Supervised(self._fresh(), config, self.compute)
+        self._row_weights = row_weights(self.generator, self._w_plus[:64].float())
+
+    @property
+    def batch_size(self) -> int:
+        return self.config.batch_size
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        """One batch of pairs; the image terms on its first pictures."""
+        config = self.config
+        rows = batch_rows(self._num, self.batch_size, seed=config.seed, step=step)
+        pictures = self._pictures[rows]
+        with self.compute.autocast():
+            codes = self._encoder.network(self._grained(pictures, step))
+        losses = {"latent": self._error(codes, self._target(rows))}
+        total = losses["latent"]
+        if config.image_weight and step * self.batch_size >= config.image_from * config.images:
+            few = slice(config.image_pictures)
+            losses |= self._image_losses(codes[few], pictures[few])
+            total = total + config.image_weight * losses["image"]
+        self._encoder.descend(total, step)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """On the held-out pairs: share of the latents' variance that is left, PSNR of pictures."""
+        encoder = self._encoder.average
+        rows = torch.arange(self._num, len(self.pairs))
+        parts = []
+        for part in torch.split(rows, self.batch_size):
+            with self.compute.autocast():
+                parts.append(encoder(self._pictures[part]))
+        codes, target = torch.cat(parts), self._target(rows)
+        unexplained = ((codes - target) / encoder.w_scale).square().mean()
+        shown = self._pictures[rows[:64]]
+        made = reconstruct(self.generator, encoder, shown, self.config.image_px, self.compute)
+        return {
+            "latent_error": float(unexplained),
+            "latent_error_weighted": float(self._error(codes, target)),
+            "psnr_db": mean_psnr_db(shown, made),
+        }
+
+    def sheet(self) -> Tensor:
+        """Held-out pictures above, those of their codes below."""
+        shown = self._pictures[torch.arange(self._num, min(self._num + NUM_SHOWN, len(self.pairs)))]
+        encoder, px = self._encoder.average, self.config.image_px
+        return sheet_of(shown, reconstruct(self.generator, encoder, shown, px, self.compute))
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._encoder.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._encoder.load_state_dict(state)
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"encoder": self._encoder.average}
+
+    def _fresh(self) -> ResidualEncoder:
+        config = self.config
+        encoder = seeded(
+            lambda: ResidualEncoder(
+                resolution=self._pictures.size_px,
+                num_ws=self.generator.num_ws,
+                w_dim=self.generator.w_dim,
+                channels=config.channels,
+                narrow=config.narrow,
+                hidden=config.hidden,
+            ),
+            config.seed,
+        )
+        encoder.set_statistics(self._w_plus[: self._num].cpu())
+        return encoder
+
+    def _target(self, rows: Tensor) -> Tensor:
+        return self._w_plus[rows.to(self._w_plus.device)].float()
+
+    def _error(self, codes: Tensor, target: Tensor) -> Tensor:
+        """Eq. 1 in deviations, rows weighted by what they change."""
+        squares = ((codes - target) / self._encoder.network.w_scale).square()
+        return (squares.mean((0, 2)) * self._row_weights).mean()
+
+    def _grained(self, pictures: Tensor, step: int) -> Tensor:
+        rng = self.compute.rng(self.config.seed, step)
+        shape, device = (len(pictures), 1, 1, 1), pictures.device
+        size = torch.rand(shape, generator=rng, device=device) * self.config.grain
+        return pictures + size * torch.randn(pictures.shape, generator=rng, device=device)
+
+    def _image_losses(self, codes: Tensor, pictures: Tensor) -> dict[str, Tensor]:
+        """The mean square, alone or with the perceptual distance: mean over pictures."""
+        real = shrink(pictures, self.config.image_px)
+        made = render(self.generator, codes, self.config.image_px)
+        squares = (made.float() - real).square().mean()
+        if self.perceptual is None:
+            return {"image": squares, "mse": squares}
+        features = self.perceptual.features
+        distance = self.perceptual.distance(features(made), features(real)).mean()
+        total = squares + self.config.perceptual_weight * distance
+        return {"image": total, "mse": squares, "perceptual": distance}
+
+
+@torch.no_grad()
+def row_weights(generator: Generator, w_plus: Tensor, size_px: int = 64) -> Tensor:
+    """What the rows of W+ change in a picture => [num_ws], mean 1, none below a tenth.
+
+    Row i of each latent is exchanged for that of the next: the root mean square that the picture
+    changes by. w_plus [N, num_ws, w_dim].
+    """
+    few = w_plus[:8]
+    whole = render(generator, few, size_px)
+    changes = []
+    for i in range(generator.num_ws):
+        exchanged = few.clone()
+        exchanged[:, i] = few.roll(1, 0)[:, i]
+        difference = render(generator, exchanged, size_px) - whole
+        changes.append(difference.float().square().mean().sqrt())
+    found = torch.stack(changes)
+    return weights_of(found)
+
+
+def weights_of(changes: Tensor) -> Tensor:
+    """changes [num_ws] => weights of mean 1, each at least a tenth of the mean."""
+    weights = changes / changes.mean().clamp_min(1e-12)
+    weights = weights.clamp_min(0.1)
+    return weights / weights.mean()

@@ -1,0 +1,187 @@
+"""Pairs of latents and pictures from a generator: what a conventional encoder regresses.
+
+In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
+eq. 1 trains on (z, G(z)). The paper's generator draws another code for each layer; where a
+generator repeats one w, an encoder of photographs would never see rows that differ. So ours are
+mixed: half of them cross two w at a row, half have every row moved by a share of another w's
+offset from the mean, and all are truncated by a random psi.
+
+A folder holds `pictures.npy` uint8 [N, H, W, 3], `w_plus.npy` float16 [N, num_ws, w_dim] and
+`pairs.json`. It is drawn in blocks, and a drawing that was stopped goes on at its last block. Pair
+i is a function of the seed and i alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from invertory.images import to_uint8
+from invertory.training.loop.results import replace_file
+
+if TYPE_CHECKING:
+    from invertory.generators import Generator
+
+Shown = Callable[[int, int], None]  # pairs drawn, pairs in all
+_PICTURES, _LATENTS, _STATE = "pictures.npy", "w_plus.npy", "pairs.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """Which latents are drawn."""
+
+    seed: int = 0
+    psi: tuple[float, float] = (0.5, 1.0)  # of the truncation, uniform
+    crossed: float = 0.5  # share of pairs with two w
+    moved: float = 0.5  # share of pairs whose rows all differ
+    move: float = 0.4  # most of another w's offset that is added to a row
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The arrays of a folder, read from disk as they are asked for."""
+
+    pictures: np.ndarray  # uint8 [N, H, W, 3]
+    w_plus: np.ndarray  # float16 [N, num_ws, w_dim]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @classmethod
+    def open(cls, folder: Path) -> Pairs:
+        """A folder that `prepare_pairs` has finished."""
+        state = _state(folder)
+        if state is None or state["done"] != state["num"]:
+            done = "none" if state is None else f"{state['done']} of {state['num']}"
+            raise ValueError(
+                f"expected all pairs in {folder}, got {done}: draw them with prepare_pairs"
+            )
+        return cls(*(np.load(folder / name, mmap_mode="r") for name in (_PICTURES, _LATENTS)))
+
+
+def prepare_pairs(
+    generator: Generator,
+    folder: Path,
+    num: int,
+    *,
+    size_px: int,
+    draws: Draws | None = None,
+    batch_size: int = 8,
+    block: int = 64,
+    shown: Shown = lambda done, num: None,
+) -> Pairs:
+    """Draw `num` pairs of `size_px` into the folder, or those that are not there yet.
+
+    On the generator's device; the picture is the preview where that is fine enough.
+    """
+    asked = _asked(generator, num, size_px, draws or Draws())
+    done = _begun(folder, asked)
+    arrays = _arrays(folder, asked, generator)
+    for start in range(done, num, block):
+        stop = min(start + block, num)
+        w_plus = draw_latents(generator, range(start, stop), draws or Draws())
+        parts = [picture(generator, part, size_px) for part in torch.split(w_plus, batch_size)]
+        arrays[0][start:stop] = to_uint8(torch.cat(parts))
+        arrays[1][start:stop] = w_plus.cpu().numpy()
+        for array in arrays:
+            array.flush()
+        state = json.dumps(asked | {"done": stop}, indent=2)
+        replace_file(folder / _STATE, state.encode())
+        shown(stop, num)
+    return Pairs.open(folder)
+
+
+@torch.no_grad()
+def draw_latents(generator: Generator, rows: Sequence[int], draws: Draws) -> Tensor:
+    """Latents of the pairs `rows` => [N, num_ws, w_dim], each from (seed, row) alone."""
+    w_avg, n = generator.w_avg.cpu(), generator.num_ws
+    shares = [draw_row(_rng(draws.seed, row), n, generator.z_dim, draws) for row in rows]
+    z = torch.stack([z for z, *_ in shares])  # [N, 2 + num_ws, z_dim]
+    w = generator.mapping(z.flatten(0, 1).to(generator.w_avg)).cpu().view(*z.shape[:2], -1)
+    cuts = torch.tensor([cut for _, cut, _, _ in shares])
+    is_first = torch.arange(n) < cuts[:, None]  # [N, num_ws]
+    w_plus = torch.where(is_first[..., None], w[:, :1], w[:, 1:2])
+    moves = torch.tensor([move for *_, move, _ in shares])[:, None, None]
+    psi = torch.tensor([psi for *_, psi in shares])[:, None, None]
+    w_plus = w_plus + moves * (w[:, 2:] - w_avg)
+    return (w_avg + psi * (w_plus - w_avg)).to(generator.w_avg)
+
+
+def draw_row(
+    rng: torch.Generator, num_ws: int, z_dim: int, draws: Draws
+) -> tuple[Tensor, int, float, float]:
+    """One pair's draws: z [2 + num_ws, z_dim], the row at which w changes, move and psi."""
+    z = torch.randn(2 + num_ws, z_dim, generator=rng)
+    is_crossed, is_moved, share, place = torch.rand(4, generator=rng).tolist()
+    low, high = draws.psi
+    psi = low + (high - low) * float(torch.rand((), generator=rng))
+    cut = 1 + int(place * (num_ws - 1)) if is_crossed < draws.crossed else num_ws
+    return z, cut, share * draws.move if is_moved < draws.moved else 0.0, psi
+
+
+@torch.no_grad()
+def picture(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
+    """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px] in [-1, 1], by area means."""
+    is_fine = generator.preview_resolution >= size_px
+    made = generator.preview(w_plus, size_px) if is_fine else generator.synthesis(w_plus)
+    if made.shape[-1] < size_px:
+        raise ValueError(
+            f"expected pairs of at most {made.shape[-1]} px, got {size_px}: the generator "
+            "makes no finer pictures"
+        )
+    shrunk = made if made.shape[-1] == size_px else interpolate(made, size=size_px, mode="area")
+    return shrunk.float().clamp(-1, 1)
+
+
+def _rng(seed: int, row: int) -> torch.Generator:
+    digest = hashlib.sha256(f"pair {seed} {row}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def _asked(generator: Generator, num: int, size_px: int, draws: Draws) -> dict[str, Any]:
+    """What a folder must have been drawn with to be gone on with."""
+    digest = hashlib.sha256(generator.w_avg.float().cpu().numpy().tobytes()).hexdigest()
+    made = {"w_avg_sha256": digest, "num_ws": generator.num_ws}
+    return json.loads(json.dumps({"num": num, "size_px": size_px} | made | asdict(draws)))
+
+
+def _begun(folder: Path, asked: dict[str, Any]) -> int:
+    """Pairs that the folder has; refused where it has others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = _state(folder) or {}
+    done = int(state.pop("done", 0))
+    if state and state != asked:
+        names = [name for name in asked if state.get(name) != asked[name]]
+        raise ValueError(
+            f"expected pairs with { {name: asked[name] for name in names} } in {folder}, got "
+            f"{ {name: state.get(name) for name in names} }: name another folder"
+        )
+    return done
+
+
+def _arrays(folder: Path, asked: dict[str, Any], generator: Generator) -> list[np.memmap]:
+    num, px = asked["num"], asked["size_px"]
+    kinds = {
+        _PICTURES: ((num, px, px, 3), np.uint8),
+        _LATENTS: ((num, generator.num_ws, generator.w_dim), np.float16),
+    }
+    return [
+        np.lib.format.open_memmap(folder / name, mode="r+")
+        if (folder / name).exists()
+        else np.lib.format.open_memmap(folder / name, mode="w+", dtype=dtype, shape=shape)
+        for name, (shape, dtype) in kinds.items()
+    ]
+
+
+def _state(folder: Path) -> dict[str, Any] | None:
+    path = folder / _STATE
+    return json.loads(path.read_text()) if path.is_file() else None

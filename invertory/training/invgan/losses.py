@@ -1,0 +1,94 @@
+"""The terms of InvGAN's objective, on what one pass of its networks gave.
+
+InvGAN: Invertable GANs, Ghosh et al., eq. 1 to 3. Where the paper is silent the choice is ours:
+the non-saturating form of eq. 1; squares of latents as means over the latent; the wanted latent of
+a latent term is held (else M and D make it small by making latents small); D is held where it
+serves as the features f of eq. 2, and learns of L_fm through the codes that it infers.
+
+Two things here are not as printed. Eq. 2 is the norm of an expectation, |E_x(f(x) - f(G(D(x))))|_p,
+which a batch's mean picture would satisfy; ours is the L1 of every element of every picture, over
+the target's mean magnitude, so that each picture counts and deep maps count as shallow ones.
+"pixels" (L1 of the picture, its 4x4 means and its slopes) is no term of eq. 3: section 3.2 says of
+pixels beside VGG's features that they often degrade quality, and takes D's features alone instead.
+Weight 0 is the paper's (trainings/portraits_invgan_features.yaml).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invertory.encoders.invgan import Look
+from invertory.training.adversarial import discriminator_loss, generator_loss
+from invertory.training.invgan.config import InvGANConfig
+from invertory.training.invgan.mmd import mmd
+from invertory.training.stylegan2.autoencoding import feature_distance, reconstruction_loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One pass: latents w_total = w_R # w made into pictures, and what D says."""
+
+    real: Tensor  # x [B, 3, R, R]
+    num_inferred: int  # of the batch: w_R of the first `real`; the rest is M(z)
+    w: Tensor  # w_total [B, w_dim]
+    prior: Tensor  # M(z) [B, w_dim], those in w_total among them
+    compared: tuple[Tensor, Tensor] | None  # draws and codes [N, w_dim] for MMD, where it counts
+    synth: Tensor  # G(w_total) [B, 3, R, R]
+    on_real: Look  # of `real`
+    still: Look  # of `synth`, D held
+    judged: Look  # of `synth`, which is held
+
+
+def squared(latents: Tensor, wanted: Tensor) -> Tensor:
+    """|latents - wanted|^2 over the latents' length, a mean; `wanted` is held."""
+    return (latents - wanted.detach()).square().mean()
+
+
+def discriminator_terms(made: Pass, realness: Tensor, synthness: Tensor) -> dict[str, Tensor]:
+    """Of D: realness, and the latents of pictures whose latents are known, w # w_R."""
+    return {
+        "discriminator": discriminator_loss(realness, synthness),
+        "latent": squared(made.judged.w, made.w),
+    }
+
+
+def generator_terms(made: Pass, logits: Tensor, config: InvGANConfig) -> dict[str, Tensor]:
+    """Of G (and M, and, in the full stage, of D by the codes it inferred); G held, of D alone."""
+    if config.is_frozen:
+        return reconstruction_terms(made)
+    losses = {"generator": generator_loss(logits)}
+    if made.compared is None:
+        return losses
+    n = made.num_inferred
+    losses["latent_made"] = squared(made.still.w[n:], made.w[n:])
+    losses |= reconstruction_terms(made)
+    losses["mmd"] = mmd(*made.compared, config.mmd_scales)
+    return losses
+
+
+def reconstruction_terms(made: Pass) -> dict[str, Tensor]:
+    """What the codes of real pictures make, against those pictures and codes; D held."""
+    n = made.num_inferred
+    maps = [m[:n] for m in made.still.maps]
+    wanted = [m[:n].detach() for m in made.on_real.maps]
+    return {
+        "cycle": squared(made.still.w[:n], made.w[:n]),
+        "features": feature_distance(maps, wanted),
+        "pixels": reconstruction_loss(made.synth[:n], made.real[:n]),
+    }
+
+
+def start_terms(synth: Tensor, real: Tensor, codes: Tensor) -> dict[str, Tensor]:
+    """Of the start as an autoencoder; half the codes' mean square is their divergence."""
+    return {
+        "start_pixels": reconstruction_loss(synth, real),
+        "codes": codes.square().mean() / 2,
+    }
+
+
+def total(losses: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    """The weighted sum."""
+    return torch.stack([weights[name] * loss.float() for name, loss in losses.items()]).sum()

@@ -1,0 +1,204 @@
+"""The networks of an InvGAN training, for its three backbones, and their averages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from invertory.encoders.invgan import InvGANEncoder, Look
+from invertory.generators.biggan import BigGAN
+from invertory.generators.dcgan import DCGAN, OneW
+from invertory.generators.stylegan2 import StyleGAN2
+from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
+from invertory.training.compute import Compute, average_of, decay_of, update_average
+from invertory.training.invgan.config import InvGANConfig
+from invertory.training.invgan.prior import CodeMemory, follow_prior, lead, learn_mapping
+from invertory.training.invgan.warm_start import WarmStart
+from invertory.training.optimiser import seeded
+from invertory.training.stylegan2.latent_prior import LatentPrior
+
+
+class Networks:
+    """G, M and D with its two heads; their averages; the Gaussian of the codes, and the latest."""
+
+    def __init__(
+        self,
+        config: InvGANConfig,
+        compute: Compute,
+        size_px: int,
+        warm_start: WarmStart | None = None,
+    ) -> None:
+        self._config, self._compute = config, compute
+        self.is_warm = warm_start is not None
+        generator, encoder = _networks(config, size_px, warm_start)
+        self.generator = compute.place(generator).requires_grad_(True)
+        self.generator.train()
+        self._hold()
+        self.encoder = compute.place(encoder).requires_grad_(True).train()
+        self.prior = compute.place(LatentPrior(generator.w_dim))
+        self.memory = compute.place(CodeMemory(config.mmd_memory, generator.w_dim))
+        self.average = average_of(self.generator)
+        self.encoder_average = average_of(self.encoder)
+        self._glance = _Glance(self.encoder)
+
+    def _hold(self) -> None:
+        """What no loss moves: noise; M where `lead` moves it; all of a finished generator."""
+        for name, parameter in self.generator.named_parameters():
+            if name.endswith("noise_strength"):  # 0: a latent names one picture without noise
+                parameter.requires_grad_(False)
+        if self._config.is_led:
+            self.generator.mapping.requires_grad_(False)
+        if self._config.is_frozen:
+            self.generator.eval().requires_grad_(False)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameters of the one optimiser; `scale` is of the learning rate, `is_trunk` of D."""
+        config = self._config
+        own = [
+            _group(self.encoder.discriminator.parameters(), config.discriminator_rate, True),
+            _group(self.encoder.head.parameters(), config.head_rate),
+        ]
+        if config.is_frozen:
+            return own
+        mapping = list(self.generator.mapping.parameters())
+        is_mapping = {id(p) for p in mapping}
+        rest = [p for p in self.generator.parameters() if id(p) not in is_mapping]
+        moved = [p for p in rest if p.requires_grad]
+        return [_group(moved, 1.0), _group(mapping, config.mapping_rate), *own]
+
+    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+        """w = M(z) [n, w_dim]; moves the mean w, but not of a generator that is held."""
+        z = torch.randn(n, self.generator.z_dim, generator=rng, device=self._compute.device)
+        w = self.generator.mapping(z).float()
+        if not self._config.is_frozen:
+            self.generator.w_avg.lerp_(w.detach().mean(0), 0.005)
+        return w
+
+    def synthesise(self, w: Tensor) -> Tensor:
+        """w [n, w_dim] => pictures [n, 3, R, R], float32."""
+        w_plus = w[:, None].expand(-1, self.generator.num_ws, -1)
+        return self.generator.synthesis(w_plus).float()
+
+    def look_still(self, x: Tensor) -> Look:
+        """D on pictures, its weights constants: gradients go to the pictures alone."""
+        held = {f"encoder.{name}": p.detach() for name, p in self.encoder.named_parameters()}
+        return cast("Look", functional_call(self._glance, held, (x,)))
+
+    def compared(self, prior: Tensor, codes: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draws and codes for MMD: the batch's, or more of both where codes of before are kept."""
+        if not self._config.mmd_memory:
+            return prior, codes
+        known = self.memory.joined(codes)
+        shape = (len(known), self.generator.z_dim)
+        z = torch.randn(shape, generator=rng, device=self._compute.device)
+        with self._compute.autocast(False):
+            return self.generator.mapping(z), known
+
+    def end_start(self) -> None:
+        """M draws from the Gaussian of the codes; a warm start's stays, or from that of its w."""
+        if self.is_warm:
+            if not self._config.is_led:
+                return
+            rng = self._compute.rng(self._config.seed, 0, 9)
+            learn_mapping(self.prior, self.generator, rng)
+        self.prior.factorise()
+        for generator, encoder in (
+            (self.generator, self.encoder),
+            (self.average, self.encoder_average),
+        ):
+            shift = follow_prior(generator, encoder, self.prior)
+        self.prior.mean.add_(shift)
+
+    def lead(self, codes: Tensor) -> None:
+        """Take codes [B, w_dim] in; M draws from the Gaussian of those so far."""
+        with self._compute.autocast(False):
+            self.prior.update(codes, decay_of(self._config.prior_images, len(codes)))
+            self.prior.factorise()
+            lead(self.generator, self.prior)
+
+    def follow(self, step: int) -> None:
+        """Move the averages; their first pictures are forgotten sooner."""
+        decay = decay_of(self._config.average_images, self._config.batch_size)
+        decay = min(decay, (step + 1) / (step + 10))
+        update_average(self.average, self.generator, decay)
+        update_average(self.encoder_average, self.encoder, decay)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """By name, for a state."""
+        names = ("generator", "encoder", "prior", "memory", "average", "encoder_average")
+        return {name: getattr(self, name) for name in names}
+
+
+def _group(parameters: Iterable[nn.Parameter], scale: float, is_trunk: bool = False) -> Any:
+    return {"params": list(parameters), "scale": scale, "is_trunk": is_trunk}
+
+
+class _Glance(nn.Module):
+    """`look` as the forward pass, which is what `functional_call` calls."""
+
+    def __init__(self, encoder: InvGANEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor) -> Look:
+        return self.encoder.look(x)
+
+
+def _networks(
+    config: InvGANConfig, size_px: int, warm_start: WarmStart | None
+) -> tuple[StyleGAN2 | OneW, InvGANEncoder]:
+    """G with M, and D with its heads: fresh, or of the warm start."""
+    if warm_start is not None:
+        warm_start.check(config, size_px)
+        return warm_start.generator_copy(), warm_start.encoder(config)
+    if config.is_frozen:
+        raise ValueError(
+            "expected a generator and its discriminator for stage afterwards, got none: name both "
+            "under `uses`, or take another stage"
+        )
+    rng = torch.Generator().manual_seed(config.seed)
+    return _generator(config, size_px, rng), _encoder(config, size_px, rng)
+
+
+def _generator(config: InvGANConfig, size_px: int, rng: torch.Generator) -> StyleGAN2 | OneW:
+    sizes: dict[str, Any] = {"z_dim": config.w_dim, "w_dim": config.w_dim}
+    if config.backbone == "stylegan2":
+        made = StyleGAN2(
+            **sizes,
+            img_resolution=size_px,
+            channel_table=config.channels,
+            num_layers=config.mapping_layers,
+            lr_multiplier=1.0,
+        )
+        return made.initialise(rng)
+    sizes |= {"img_channels": 1 if config.grey else 3, "channels": config.channels}
+    family = {"dcgan": DCGAN, "biggan": BigGAN}[config.backbone]
+    return seeded(lambda: family(resolution=size_px, **sizes), config.seed)
+
+
+def _encoder(config: InvGANConfig, size_px: int, rng: torch.Generator) -> InvGANEncoder:
+    channels = config.discriminator_channels
+    sizes: dict[str, Any]
+    if config.backbone == "stylegan2":
+        sizes = {"img_resolution": size_px, "channel_table": channels, "light": True}
+    else:
+        img_channels = 1 if config.grey else 3
+        sizes = {"resolution": size_px, "img_channels": img_channels, "channels": channels}
+
+    def made() -> InvGANEncoder:
+        return InvGANEncoder(
+            backbone=config.backbone,
+            discriminator=sizes,
+            w_dim=config.w_dim,
+            narrow=config.head_narrow,
+            hidden=config.head_hidden,
+        )
+
+    encoder = seeded(made, config.seed + 1)
+    if isinstance(encoder.discriminator, StyleGAN2Discriminator):
+        encoder.discriminator.initialise(rng)
+    return encoder

@@ -1,0 +1,106 @@
+"""What a run goes on from after a kill: its state on the disk, which holds finite numbers only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invertory.training.data.digest import data_digests
+from invertory.training.loop.results import plain, replace_file
+from invertory.training.loop.run import Run
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or a weight is no longer a number."""
+
+
+def save(run: Run) -> None:
+    """All that a later call goes on from; the old state stays until the new one is whole."""
+    state = run.training.state_dict()
+    check_finite(run, state)
+    stored = {
+        "name": run.training.name,
+        "config": plain(run.training.config),
+        "steps": run.steps,
+        "seconds": run.seconds,
+        "metrics": run.metrics,
+        "data": run.data,
+        "training": state,
+    }
+    temporary = run.folder / ".state.pt"
+    with temporary.open("wb") as file:
+        torch.save(stored, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(run.folder / "state.pt")
+
+
+def resume(run: Run) -> None:
+    """To where the state in the folder stands, if there is one; a run begins anew without."""
+    run.data = data_digests(run.training)
+    path = run.folder / "state.pt"
+    if not path.is_file():
+        (run.folder / "log.jsonl").unlink(missing_ok=True)  # of a run killed before its first state
+        return
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    given = {"name": run.training.name, "config": plain(run.training.config)}
+    for key, value in given.items():
+        if stored[key] != value:
+            raise ValueError(
+                f"expected in {path} a training of the {key} {value}, got {stored[key]}: "
+                "give the same settings, or another folder"
+            )
+    _check_data(run, stored.get("data", []))
+    run.training.load_state_dict(stored["training"])
+    run.steps, run.seconds, run.metrics = stored["steps"], stored["seconds"], stored["metrics"]
+    _truncate_log(run)
+
+
+def _check_data(run: Run, stored: list[str]) -> None:
+    """Refuses other pictures; a state from before they were noted may be of any."""
+    if stored and run.data != stored:
+        raise ValueError(
+            f"expected the data that {run.folder / 'state.pt'} was trained on, "
+            f"{'; '.join(stored)}, got {'; '.join(run.data) or 'none'}: give the same pictures, or "
+            "another folder"
+        )
+
+
+def _truncate_log(run: Run) -> None:
+    """Lines of steps that the state does not hold would come twice; half a line is none."""
+    path = run.folder / "log.jsonl"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["images"] <= run.seen]
+    replace_file(path, "".join(f"{line}\n" for line in kept).encode())
+
+
+def check_finite(run: Run, state: Mapping[str, Any]) -> None:
+    """Refuses a state in which a number is not finite."""
+    bad = [name for name, tensor in _floats(state, "") if not torch.isfinite(tensor).all()]
+    if bad:
+        raise non_finite(run, f"no finite {bad[0]}")
+
+
+def non_finite(run: Run, what: str) -> NonFiniteError:
+    """The error, with what is left and the way on."""
+    path = run.folder / "state.pt"
+    kept = f"{path} keeps the last good state" if path.is_file() else "no state was kept yet"
+    return NonFiniteError(
+        f"expected finite losses and weights, got {what} near image {run.seen}; {kept}. "
+        "Lower the learning rate or use float32, and train into another folder"
+    )
+
+
+def _floats(value: Any, name: str) -> list[tuple[str, Tensor]]:
+    """Every float tensor within, with the way to it."""
+    if isinstance(value, Tensor):
+        return [(name, value)] if value.is_floating_point() else []
+    if isinstance(value, (list, tuple)):
+        value = dict(enumerate(value))
+    items = value.items() if isinstance(value, Mapping) else ()
+    return [found for key, item in items for found in _floats(item, f"{name}/{key}")]

@@ -1,0 +1,184 @@
+"""Error maps of inversions in one space after another: what an invertibility predictor regresses.
+
+Spatially-Adaptive Multilayer Selection, Parmar et al. 2022, https://arxiv.org/abs/2206.08357,
+section 3.1, eq. 3.1: every picture is inverted in each candidate space alone, and the perceptual
+distance of what came of it is kept pixel by pixel. The paper runs 501 steps on 10,000 pictures; the
+batched engine makes fewer steps a matter of minutes.
+
+A folder holds `errors.npy` float16 [N, S, h, h] and `errors.json`. It is made in blocks, and a run
+that was stopped goes on at its last block. A row is a function of its picture alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from invertory.generators.f_space import checked_spaces, features_of, synthesised_with
+from invertory.inversion.sam.optimisation import SpatiallyAdaptive
+from invertory.training.loop.results import replace_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from invertory.generators import Generator
+    from invertory.perceptual import Perceptual
+    from invertory.training.compute import Pictures
+
+Shown = Callable[[int, int], None]  # rows made, rows in all
+_ERRORS, _STATE = "errors.npy", "errors.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inverting:
+    """How each picture is inverted in each space."""
+
+    spaces: tuple[str, ...] = ()  # none: the generator's
+    steps: int = 48
+    learning_rate: float = 0.05
+    precision: Literal["bf16", "float32"] = "float32"
+    batch_size: int = 16
+    w_samples: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Inverter:
+    """The networks that an inversion takes."""
+
+    generator: Generator
+    encoder: nn.Module
+    perceptual: Perceptual
+
+
+def prepare_errors(
+    inverter: Inverter,
+    pictures: Pictures,
+    folder: Path,
+    how: Inverting,
+    *,
+    block: int = 32,
+    shown: Shown = lambda done, num: None,
+) -> np.ndarray:
+    """float16 [N, S, h, h] of all pictures, those made that are not in the folder yet.
+
+    h is the picture's size or the generator's, whichever is less. The folder is for one set of
+    pictures and networks alone: its name has to say which.
+    """
+    spaces = checked_spaces(inverter.generator, how.spaces)
+    num, px = len(pictures), min(pictures.size_px, inverter.generator.resolution)
+    asked = {"num": num, "px": px, **asdict(how), "spaces": list(spaces)}
+    done = _begun(folder, asked)
+    path, shape = folder / _ERRORS, (num, len(spaces), px, px)
+    if done == 0:
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape).flush()
+    array = np.load(path, mmap_mode="r+")
+    for start in range(done, num, block):
+        stop = min(start + block, num)
+        targets = pictures[slice(start, stop)]
+        maps = [error_maps(inverter, targets, space, how, px) for space in spaces]
+        array[start:stop] = torch.cat(maps, 1).half().cpu().numpy()
+        array.flush()
+        state = json.dumps(asked | {"done": stop}, indent=2)
+        replace_file(folder / _STATE, state.encode())
+        shown(stop, num)
+    made: np.ndarray = np.load(path, mmap_mode="r")
+    return made
+
+
+@torch.no_grad()
+def error_maps(inverter: Inverter, targets: Tensor, space: str, how: Inverting, px: int) -> Tensor:
+    """eq. 3.1: targets [N, 3, H, H] inverted in that space alone => [N, 1, px, px].
+
+    By the generator's preview where that is fine enough; the error is the whole picture's.
+    """
+    G, perceptual = inverter.generator, inverter.perceptual
+    method = SpatiallyAdaptive(
+        spaces=(space,),
+        preview=px <= G.preview_resolution < G.resolution,
+        steps=how.steps,
+        learning_rate=how.learning_rate,
+        precision=how.precision,
+        w_samples=how.w_samples,
+    )
+    with torch.enable_grad():
+        found = method.invert(
+            G,
+            targets,
+            seeds=range(len(targets)),
+            perceptual=perceptual,
+            batch_size=how.batch_size,
+            networks={"encoder": inverter.encoder},
+        )
+    maps = []
+    for start in range(0, len(targets), how.batch_size):
+        part = slice(start, start + how.batch_size)
+        state = {name: tensor[part].to(targets.device) for name, tensor in found.state.items()}
+        w_plus = found.latents[part].to(targets.device)
+        synth = synthesised_with(G, w_plus, features_of(G, state, len(w_plus))).clamp(-1, 1)
+        pair = [_reduced(x.float(), px) for x in (synth, targets[part])]
+        maps.append(distance_map(perceptual, *pair))
+    return torch.cat(maps)
+
+
+def distance_map(perceptual: Perceptual, a: Tensor, b: Tensor) -> Tensor:
+    """The perceptual distance of pictures [N, 3, h, h] by place, [N, 1, h, h]; its mean is theirs.
+
+    As spatial LPIPS: squared differences of each layer, brought to the pictures' size, summed.
+    """
+    fa, fb = perceptual.features(a), perceptual.features(b)
+    size = list(a.shape[-2:])
+    layers = [
+        interpolate(
+            (x.float() - y.float()).square().sum(1, keepdim=True), size=size, mode="bilinear"
+        )
+        for x, y in zip(fa, fb, strict=True)
+    ]
+    found = torch.stack(layers).sum(0)
+    # resizing changes a mean a little, and some distances weigh layers otherwise
+    scale = perceptual.distance(fa, fb) / found.mean((1, 2, 3)).clamp_min(1e-12)
+    return found * scale[:, None, None, None]
+
+
+def interleaved(sizes: Sequence[int], shares: Sequence[float], num: int) -> list[tuple[int, int]]:
+    """(set, row) of `num` pictures, the sets mixed evenly by share; rows from the last back."""
+    taken = [0] * len(sizes)
+    found = []
+    for i in range(num):
+        due = [
+            share / sum(shares) * (i + 1) - have for share, have in zip(shares, taken, strict=True)
+        ]
+        own = max(range(len(sizes)), key=due.__getitem__)
+        taken[own] += 1
+        found.append((own, sizes[own] - taken[own]))
+    if any(have > size for have, size in zip(taken, sizes, strict=True)):
+        raise ValueError(
+            f"expected sets of at least {taken} pictures, got {list(sizes)}: draw more"
+        )
+    return found
+
+
+def _reduced(x: Tensor, px: int) -> Tensor:
+    return x if x.shape[-1] == px else interpolate(x, size=(px, px), mode="area")
+
+
+def _begun(folder: Path, asked: dict[str, Any]) -> int:
+    """Rows that the folder has; refused where they were asked for otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _STATE
+    state = json.loads(path.read_text()) if path.is_file() else {}
+    done = int(state.pop("done", 0))
+    if state and state != asked:
+        names = [name for name in asked if state.get(name) != asked[name]]
+        raise ValueError(
+            f"expected errors with { {name: asked[name] for name in names} } in {folder}, got "
+            f"{ {name: state.get(name) for name in names} }: name another folder"
+        )
+    return done

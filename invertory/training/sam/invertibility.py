@@ -1,0 +1,232 @@
+"""Train the invertibility predictor of Parmar et al. 2022 (see `invertory/networks/invertibility.py`).
+
+Eq. 3.2: the squared difference from the error maps that inversions in each space left (see
+errors.py). A few hundred inverted pictures are what minutes of one core make, so the backbone
+starts as a face parser's where one is given, and pictures are mirrored, moved and recoloured. AdamW
+with a cosine schedule, and an average of the weights, in place of the paper's SGD over 100 epochs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from invertory.networks.invertibility import InvertibilityPredictor
+from invertory.training.compute import Compute, Pictures, batch_rows
+from invertory.training.data.portrait_augmentation import Augmentation
+from invertory.training.data.portrait_batches import pictures_of
+from invertory.training.optimiser import Supervised, seeded
+from invertory.training.sam.errors import Inverting, interleaved
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from invertory.networks.face_parser import FaceParser
+    from invertory.portraits.dataset import PortraitSet
+
+SHEET_COLUMNS: Final = 12
+PATCHES: Final = 8  # a side, in which the unit is counted
+_STEPS = 1  # stream of a step's draws
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvertibilitySettings:
+    """Of one training."""
+
+    images: int = 24_000  # over which the learning rate falls to 0
+    batch_size: int = 32
+    num: int = 400  # pictures that are inverted in every space
+    held_out: int = 56  # of them, the last
+    shares: tuple[float, ...] = (1.0,)  # of the sets
+    rarely: float = 0.1  # share of plain pictures' patches whose error in W+ is above the unit
+    inverting: Inverting = field(default_factory=Inverting)
+    learning_rate: float = 2e-3
+    warm_up: float = 0.03  # share of `images` over which it rises
+    weight_decay: float = 0.05
+    half_life_images: float = 1_500  # of the average
+    widths: tuple[int, ...] = (32, 64, 96, 128)  # of the parser, where one is given
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out < self.num:
+            raise ValueError(
+                f"expected some of num {self.num} held out, and not all, got {self.held_out}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Inverted:
+    """Pictures and what inversions left of them."""
+
+    pictures: np.ndarray  # uint8 [N, H, W, 3]
+    errors: np.ndarray  # float16 [N, S, h, h]
+    spaces: tuple[str, ...]
+    is_plain: np.ndarray  # bool [N]: of the kind that the generator was made for
+
+
+def picked(
+    sets: Mapping[str, PortraitSet | np.ndarray], shares: Sequence[float], num: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 [num, H, W, 3]: pictures of the sets, mixed by share throughout; and bool [num], those
+    of the first set.
+    """
+    arrays = [pictures_of(one) for one in sets.values()]
+    rows = interleaved([len(array) for array in arrays], shares or (1.0,) * len(arrays), num)
+    is_first = np.array([own == 0 for own, _ in rows])
+    return np.stack([arrays[own][row] for own, row in rows]), is_first
+
+
+class InvertibilityTraining:
+    """See `invertory.training.loop.run.Training`."""
+
+    name = "invertibility"
+
+    def __init__(
+        self,
+        inverted: Inverted,
+        config: InvertibilitySettings,
+        compute: Compute,
+        parser: FaceParser | None = None,
+    ) -> None:
+        _check(inverted, config)
+        self.config, self._compute, self._spaces = config, compute, inverted.spaces
+        self._pictures = Pictures(inverted.pictures, compute)
+        self._errors = inverted.errors
+        self._trained = len(inverted.errors) - config.held_out
+        fresh = seeded(self._fresh, config.seed)
+        for i, mean in enumerate(self._means()):  # softplus of it: nothing to find first
+            bias = fresh.get_parameter(f"heads.{i}.3.bias")
+            bias.data.fill_(float(np.log(np.expm1(max(mean, 1e-3)))))
+        if parser is not None:
+            fresh.start_from(parser)
+        fresh.unit.fill_(self._unit(inverted))
+        self._supervised = Supervised(fresh, config, compute)
+
+    def _fresh(self) -> InvertibilityPredictor:
+        sizes: dict[str, Any] = {
+            "size_px": self._errors.shape[-1],
+            "widths": self.config.widths,
+        }
+        return InvertibilityPredictor(spaces=self._spaces, **sizes)
+
+    def _means(self) -> list[float]:
+        means = np.asarray(self._errors[: self._trained], np.float32).mean((0, 2, 3))
+        return [float(mean) for mean in means]
+
+    def _unit(self, inverted: Inverted) -> float:
+        """What the mean error of a patch of a plain picture rarely exceeds in the first space."""
+        is_plain = inverted.is_plain[: self._trained]
+        errors = np.asarray(self._errors[: self._trained][is_plain, :1], np.float32)
+        side = max(errors.shape[-1] // PATCHES, 1)
+        patches = functional.avg_pool2d(torch.from_numpy(errors), side)
+        return float(np.quantile(patches.numpy(), 1 - self.config.rarely))
+
+    @property
+    def batch_size(self) -> int:
+        return self.config.batch_size
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        """One step on one batch."""
+        settings = self.config
+        rows = batch_rows(self._trained, self.batch_size, seed=settings.seed, step=step)
+        rng = self._compute.rng(settings.seed, step, _STEPS)
+        changes = settings.augmentation.draw(self.batch_size, rng)
+        pictures = changes.pictures(self._pictures[rows], rng)
+        errors = changes.maps(self._truth(rows))
+        with self._compute.autocast():
+            told = self._supervised.network(pictures)
+        loss = (told - errors).square().mean()  # eq. 3.2
+        self._supervised.descend(loss, step)
+        return {"loss": loss.detach()}
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """On the held-out rows, of each space and all: correlation over pixels, correlation of
+        pictures' means, mean absolute error, and that of telling the mean of what was trained on.
+        """
+        rows = self._held()
+        truth, told = self._truth(rows), self._told(rows)
+        found: dict[str, float] = {}
+        for i, space in enumerate(self._spaces):
+            found |= {f"{space}/{k}": v for k, v in measure(told[:, i], truth[:, i]).items()}
+            mean = self._means()[i]
+            found[f"{space}/mae_of_mean"] = float((truth[:, i] - mean).abs().mean())
+        unit = float(self._supervised.average.unit)
+        return measure(told, truth) | {"unit": unit} | found
+
+    def sheet(self) -> Tensor | None:
+        """Held-out pictures; below them, space by space, true errors and what was told; white is
+        the 99th percentile of the first space.
+        """
+        rows = self._held()[:SHEET_COLUMNS]
+        truth, told = self._truth(rows), self._told(rows)
+        white = truth[:, 0].flatten().quantile(0.99)
+        px = truth.shape[-1]
+        pictures = functional.interpolate(self._pictures[rows], size=(px, px), mode="area")
+        maps = [m[:, i : i + 1] for i in range(truth.shape[1]) for m in (truth, told)]
+        greys = [(m / white).clamp(0, 1).mul(2).sub(1).expand(-1, 3, -1, -1) for m in maps]
+        lines = [torch.cat(list(line), 2) for line in (pictures, *greys)]
+        return torch.cat(lines, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._supervised.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._supervised.load_state_dict(state)
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"invertibility": self._supervised.average}
+
+    def _held(self) -> Tensor:
+        return torch.arange(self._trained, len(self._errors))
+
+    def _truth(self, rows: Tensor) -> Tensor:
+        """[N, S, h, h] float32 on the device."""
+        found = np.asarray(self._errors[rows.numpy()], np.float32)
+        return torch.from_numpy(found).to(self._compute.device)
+
+    @torch.no_grad()
+    def _told(self, rows: Tensor) -> Tensor:
+        with self._compute.autocast():
+            parts = [
+                self._supervised.average(self._pictures[some]) for some in torch.split(rows, 64)
+            ]
+        return torch.cat(parts).float()
+
+
+def measure(told: Tensor, truth: Tensor) -> dict[str, float]:
+    """Maps [N, ..., h, h] => correlation over pixels and over the maps' means, and the mean
+    absolute error.
+    """
+    means = [x.mean((-2, -1)).flatten() for x in (told, truth)]
+    return {
+        "correlation": _correlation(told.flatten(), truth.flatten()),
+        "correlation_of_means": _correlation(*means),
+        "mae": float((told - truth).abs().mean()),
+    }
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    a, b = a.double() - a.double().mean(), b.double() - b.double().mean()
+    return float((a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-12))
+
+
+def _check(inverted: Inverted, settings: InvertibilitySettings) -> None:
+    n = len(inverted.errors)
+    if n != len(inverted.pictures) or inverted.errors.shape[1] != len(inverted.spaces):
+        raise ValueError(
+            f"expected errors [{len(inverted.pictures)}, {len(inverted.spaces)}, h, h] of the "
+            f"pictures, got {list(inverted.errors.shape)}: invert the same pictures"
+        )
+    if not inverted.is_plain[: n - settings.held_out].any():
+        raise ValueError("expected some plain pictures among those trained on, got none")
+    if n <= settings.held_out:
+        raise ValueError(
+            f"expected more than {settings.held_out} pictures (held_out), got {n}: invert more"
+        )

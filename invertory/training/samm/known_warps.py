@@ -1,0 +1,108 @@
+"""A start for SAMM's flows: features are warped by known amounts, and are to be warped back.
+
+Our own, and no part of Yang, Xu and Chen 2023 (see samm.py), who train from random weights for
+hundreds of thousands of steps. In a few thousand pictures the blended picture alone teaches flows
+that hang on the input only: each cycle repeats the first. Here the target is a picture of the
+generator's, whose features fit it to the bit until they are warped, so that what is told can only
+come from comparing the two. The encoder's map is taught to be the generator's features, as the
+difference of the two is what an alignment looks at. There are no labels of real pictures in it.
+
+After the start a share of each batch goes on so: without it some tens of steps of the pictures'
+losses undo what was learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from invertory.generators.stylegan2_layers import Hooks
+from invertory.networks.samm.layers import MAX_FLOW, Level, standardised, warp
+from invertory.networks.samm.network import drawn_at
+
+if TYPE_CHECKING:
+    from invertory.encoders.residual import ResidualEncoder
+    from invertory.networks.samm.network import Reachable, Samm
+
+KNOTS: Final = 4  # of a known flow along a side; it is smooth between them
+CYCLES: Final = 2
+KNOWN_WEIGHT: Final = 20.0  # of the flows' error, which begins near 0.05, beside the maps' fit
+
+
+def known_flow(num: int, size_px: int, rng: torch.Generator) -> Tensor:
+    """[num, 2, size_px, size_px], smooth; lengths differ by row, up to the limit."""
+    shape = (num, 2, KNOTS, KNOTS)
+    knots = 2 * torch.rand(shape, generator=rng, device=rng.device) - 1
+    sizes = torch.rand((num, 1, 1, 1), generator=rng, device=rng.device)
+    size = (size_px, size_px)
+    flow = interpolate(MAX_FLOW * sizes * knots, size=size, mode="bilinear", align_corners=True)
+    return flow.clamp(-MAX_FLOW, MAX_FLOW)
+
+
+def undoing(flow: Tensor, num: int = 4) -> Tensor:
+    """The flow [N, 2, r, r] that leads back: warp(warp(x, flow), undoing(flow)) is about x."""
+    back = -flow
+    for _ in range(num):  # back(p) = -flow(p + back(p))
+        back = -warp(flow, back)
+    return back.clamp(-MAX_FLOW, MAX_FLOW)
+
+
+@torch.no_grad()
+def fitting(
+    samm: Samm, generator: Reachable, encoder: ResidualEncoder, w_plus: Tensor, size_px: int
+) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+    """w_plus [N, num_ws, w_dim] => by size of a level: the features of its picture [N, C, r, r],
+    their styles [N, w_dim], and the encoder's map of that picture.
+    """
+    seen: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def keep(px: int, g: Tensor, w: Tensor) -> Tensor:
+        seen[px] = (g, w)
+        return g
+
+    hooks = Hooks(after_conv={f"b{px}.conv0": partial(keep, px) for px in samm.sizes_px})
+    taps = encoder.tapped(drawn_at(generator, w_plus, size_px, hooks).clamp(-1, 1))[1]
+    return {px: (*both, taps[px]) for px, both in seen.items()}
+
+
+def known_warp_losses(
+    samm: Samm, parts: Mapping[int, tuple[Tensor, Tensor, Tensor]], rng: torch.Generator
+) -> dict[str, Tensor]:
+    """Means over levels of how far the encoder's map is from the features, standardised, and of
+    the squared error of each cycle's sum of flows in units of the limit.
+    """
+    levels = zip(samm.sizes_px, samm.levels, strict=True)
+    found = [_losses(cast("Level", level), parts[px], rng) for px, level in levels]
+    fits, errors = zip(*found, strict=True)
+    return {"fit": torch.stack(fits).mean(), "known_warp": torch.stack(errors).mean()}
+
+
+def weighed(losses: Mapping[str, Tensor]) -> Tensor:
+    """The two added up."""
+    return losses["fit"] + KNOWN_WEIGHT * losses["known_warp"]
+
+
+def _losses(
+    level: Level, parts: tuple[Tensor, Tensor, Tensor], rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Of one level: flows add up as in algorithm 1, with a mask of 1 everywhere.
+
+    Half of the rows are compared with the features themselves, for as long as the encoder's map
+    tells nothing yet.
+    """
+    g, w, tap = parts
+    moved, told, true = known_flow(len(g), g.shape[-1], rng), level.wanted(tap, w), standardised(g)
+    half = len(g) // 2
+    f = torch.cat([told[:half], true[half:].to(told.dtype)])
+    flow, start = torch.zeros_like(moved), warp(g, moved)
+    back, current, errors = undoing(moved), start, []
+    for _ in range(CYCLES):
+        flow = (flow + level.align(current, f)[0]).clamp(-MAX_FLOW, MAX_FLOW)
+        errors.append(((flow - back) / MAX_FLOW).square().mean())
+        current = warp(start, flow.detach())
+    return (told.float() - true.float()).square().mean(), torch.stack(errors).mean()

@@ -1,0 +1,97 @@
+"""The losses of SAMM: eq. 5 to 8 of Yang, Xu and Chen 2023, https://arxiv.org/abs/2212.09262.
+
+What print and code differ in lies in samm_config.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, relu
+
+from invertory.training.adversarial import generator_loss
+from invertory.training.compute import Compute
+from invertory.training.samm.config import SammConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invertory.networks.classifier import AttributeClassifier
+    from invertory.networks.samm.network import Aligned
+    from invertory.perceptual import Perceptual
+
+
+@dataclass(frozen=True, slots=True)
+class SammLosses:
+    """What an aligned synthesis and its masks are judged by."""
+
+    config: SammConfig
+    areas: tuple[float, ...]  # limits by level, coarse to fine
+    perceptual: Perceptual
+    classifier: AttributeClassifier | None  # for the identity
+    discriminator: nn.Module | None
+    compute: Compute
+
+    def __call__(self, found: Aligned, real: Tensor, *, is_judged: bool) -> dict[str, Tensor]:
+        """Eq. 5 to 8, unweighted; real [N, 3, R, R] in [-1, 1]."""
+        weights, mask = self.config.weights, found.mask()
+        blended = torch.lerp(found.synth, real, mask)
+        losses = {"mse": (blended - real).square().mean()}
+        with self.compute.autocast():
+            told, wanted = self.perceptual.features(blended), self._features(real)
+            losses["perceptual"] = self.perceptual.distance(told, wanted).mean()
+            if weights.identity and self.classifier is not None:
+                made, true = (self.classifier.embedding(x).float() for x in (blended, real))
+                losses["identity"] = 1 - cosine_similarity(made, true).mean()
+            if is_judged and self.discriminator is not None:
+                losses["adversarial"] = generator_loss(self.discriminator(found.synth))
+        if weights.gram:
+            losses["gram"] = gram_distance(told, wanted)
+        masks = torch.stack([torch.minimum(m, 1 - m).mean() for m in found.masks])
+        losses["binary"] = masks.sum()  # eq. 6
+        losses["area"] = self._beyond(found.masks, mask)
+        return losses
+
+    def total(self, losses: dict[str, Tensor]) -> Tensor:
+        """The losses with their weights, added up."""
+        config, weights = self.config, self.config.weights
+        by_name = {
+            "mse": config.mse_weight,
+            "perceptual": config.perceptual_weight,
+            "identity": weights.identity,
+            "adversarial": weights.adversarial,
+            "gram": weights.gram,
+            "binary": config.binary_weight,
+            "area": weights.area,
+        }
+        return torch.stack([by_name[name] * loss for name, loss in losses.items()]).sum()
+
+    @torch.no_grad()
+    def _features(self, real: Tensor) -> list[Tensor]:
+        return self.perceptual.features(real)
+
+    def _beyond(self, masks: Sequence[Tensor], gathered: Tensor) -> Tensor:
+        """Eq. 7, of the levels that take part and, once all do, of the mask that they give: before,
+        its limit would be that of the coarse ones, which may have more.
+        """
+        weights = self.config.weights
+        found = [relu(m.mean() - limit) for m, limit in zip(masks, self.areas, strict=False)]
+        if weights.gathered_area is not None and len(masks) == len(self.areas):
+            found.append(relu(gathered.mean() - weights.gathered_area))
+        return torch.stack(found).sum()
+
+
+def gram_distance(told: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Maps [N, C, h, w] => the mean absolute difference of their Gram matrices over C h w, summed
+    over maps.
+    """
+    parts = [(_gram(a) - _gram(b)).abs().mean() for a, b in zip(told, wanted, strict=True)]
+    return torch.stack(parts).sum()
+
+
+def _gram(x: Tensor) -> Tensor:
+    rows = x.float().flatten(2)
+    return rows @ rows.transpose(1, 2) / rows[0].numel()

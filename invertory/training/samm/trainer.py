@@ -1,0 +1,287 @@
+"""Trains SAMM: real pictures through a frozen encoder and generator, aligned, then blended.
+
+Out-of-domain GAN Inversion via Invertibility Decomposition, Yang, Xu and Chen 2023,
+https://arxiv.org/abs/2212.09262, eq. 5 to 9. No labels of masks or flows: the blended picture is to
+be the input, and the masks, which would make it so everywhere, are held to an area. What print and
+code differ in lies in samm_config.py. Ours differs in the schedule (Adam with a cosine, an average
+of the weights is kept), in distances (the `perceptual` that is passed in), in the identity, for
+which the embedding of an attribute classifier stands, in that the discriminator sees the unblended
+picture, and, where the settings ask for it, in how alignment starts (samm_known_warps.py). The log
+and the evaluation tell whether it learns (invertory/networks/samm/figures.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import torch
+from torch import Tensor, nn
+
+from invertory.networks.samm.figures import FIGURES, figures
+from invertory.networks.samm.network import Aligned, Samm, drawn_at
+from invertory.portraits.attributes import SEGMENTS
+from invertory.training.adversarial import discriminator_loss, r1_penalty
+from invertory.training.compute import Compute
+from invertory.training.data.portrait_batches import PortraitMix, Rows
+from invertory.training.loop.run import Composed
+from invertory.training.optimiser import Supervised, seeded
+from invertory.training.samm.config import SammConfig
+from invertory.training.samm.known_warps import fitting, known_warp_losses, weighed
+from invertory.training.samm.losses import SammLosses
+from invertory.training.samm.measures import measure
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from invertory.encoders.residual import ResidualEncoder
+    from invertory.generators import Generator
+    from invertory.networks.classifier import AttributeClassifier
+    from invertory.networks.samm.layers import Level
+    from invertory.networks.samm.network import Reachable
+    from invertory.perceptual import Perceptual
+    from invertory.portraits.dataset import PortraitSet
+
+FOREIGN: Final = SEGMENTS.index("ood")
+NUM_SHOWN: Final = 12  # pictures of a sheet
+KNOWN_STREAM: Final = 1  # of draws; batches have 0
+KEPT_UP: Final = 4  # after the start one picture of so many is still warped by a known amount
+
+
+@dataclass
+class SammTraining(Composed):
+    """`Training` of a `Samm`. Only the discriminator is trained beside it, in place.
+
+    A set is of portraits, whose foreign objects are known, or of pictures alone; they are the
+    generator's size or its preview's, which is then what is aligned. `discriminator` and
+    `classifier` may be None where the adversarial and the identity term weigh nothing.
+    """
+
+    generator: Reachable
+    encoder: ResidualEncoder
+    discriminator: nn.Module | None
+    classifier: AttributeClassifier | None
+    perceptual: Perceptual
+    sets: Mapping[str, PortraitSet | np.ndarray]
+    config: SammConfig = field(default_factory=SammConfig)
+    compute: Compute = field(default_factory=Compute)
+    name: str = "samm"
+
+    def __post_init__(self) -> None:
+        config = self.config
+        self.mix = PortraitMix(
+            self.sets, config.shares, held_out=config.held_out, compute=self.compute
+        )
+        self._check()
+        for network in (self.generator, self.encoder, self.classifier):
+            if network is not None:
+                self.compute.place(network.eval().requires_grad_(False))
+        self._num_known = config.num_known
+        first = self._num_known * config.batch_size
+        start = replace(config, images=max(first, 1), learning_rate=config.known_rate)
+        rest = replace(config, images=max(config.images - first, 1))
+        self._supervised = Supervised(seeded(self._fresh, config.seed), rest, self.compute)
+        self._starting = Supervised(self._supervised.network, start, self.compute)
+        self._losses = SammLosses(
+            config,
+            config.limits(len(self._supervised.network.levels)),
+            self.perceptual,
+            self.classifier,
+            self.discriminator,
+            self.compute,
+        )
+        if self.discriminator is not None:
+            self.discriminator = self.compute.place(self.discriminator.requires_grad_(True).train())
+            self._judging = torch.optim.Adam(
+                self.discriminator.parameters(), lr=config.discriminator_rate, betas=(0.0, 0.99)
+            )
+
+    def _check(self) -> None:
+        """Pictures of a size that can be blended, and a network for each term that has a weight."""
+        sizes_px = sorted({self.generator.resolution, self.generator.preview_resolution})
+        if self.mix.size_px not in sizes_px:
+            raise ValueError(
+                f"expected pictures of {' or '.join(map(str, sizes_px))} px, the generator's, got "
+                f"{self.mix.size_px} px: they are blended pixel by pixel"
+            )
+        weights = self.config.weights
+        given = {
+            ("discriminator", "adversarial"): (self.discriminator, weights.adversarial),
+            ("classifier", "identity"): (self.classifier, weights.identity),
+        }
+        for (kind, term), (network, weight) in given.items():
+            if network is None and weight > 0:
+                raise ValueError(
+                    f"expected a {kind} for the {term} term, got none: name one in uses, or set "
+                    f"{term}_weight to 0"
+                )
+
+    def _fresh(self) -> Samm:
+        """Its masks begin near the areas that they may have."""
+        config = self.config
+        made = Samm.between(
+            self.encoder,
+            cast("Generator", self.generator),
+            num=config.num_levels,
+            cycles=config.cycles[0],
+            alignment=config.alignment,
+            preset=config.preset,
+            narrowing=config.narrowing,
+        )
+        for level, area in zip(made.levels, config.limits(len(made.levels)), strict=True):
+            cast("Level", level).begin_near(area)
+        return made
+
+    @property
+    def batch_size(self) -> int:
+        return self.config.batch_size
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        """One step of the modules, then, where it takes part, one of the discriminator."""
+        config = self.config
+        real, cycles = self._batch(step)
+        if step < self._num_known:
+            return self._step_known(real, step)
+        first = self._num_known * config.batch_size  # of the pictures that are blended
+        done = (step * config.batch_size - first) / max(config.images - first, 1)
+        is_judged = config.weights.adversarial > 0 and done >= config.adversarial_from
+        if self.discriminator is not None:
+            self.discriminator.requires_grad_(False)
+        found = self._aligned(self._supervised.network, real, cycles, self._num_levels(done))
+        losses = self._losses(found, real, is_judged=is_judged)
+        total = self._losses.total(losses)
+        if self._num_known:
+            known = self._known(real[: -(-len(real) // KEPT_UP)], step)
+            total, losses = total + weighed(known), losses | known
+        self._supervised.descend(total, step - self._num_known)
+        if is_judged:
+            losses |= self._step_discriminator(real, found.synth.detach(), step)
+        told = {"mask_area": found.mask().detach().mean()} | self._figures(found)
+        return {name: loss.detach() for name, loss in losses.items()} | told
+
+    def _step_known(self, real: Tensor, step: int) -> dict[str, Tensor]:
+        """One step of the start alone (see samm_known_warps.py)."""
+        losses = self._known(real, step)
+        self._starting.descend(weighed(losses), step)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _known(self, real: Tensor, step: int) -> dict[str, Tensor]:
+        """Its losses, of the generator's pictures with the codes of real ones."""
+        samm, size_px = self._supervised.network, self.mix.size_px
+        with self.compute.autocast():
+            with torch.no_grad():
+                w_plus = self.encoder(real).expand(-1, self.generator.num_ws, -1)
+            parts = fitting(samm, self.generator, self.encoder, w_plus, size_px)
+            rng = self.compute.rng(self.config.seed, step, KNOWN_STREAM)
+            return known_warp_losses(samm, parts, rng)
+
+    def _batch(self, step: int) -> tuple[Tensor, int]:
+        """Pictures, and the number of cycles."""
+        config = self.config
+        real = self.mix.pictures(self.mix.batch(config.batch_size, seed=config.seed, step=step))
+        rng = self.compute.rng(config.seed, step)
+        draws = torch.rand(len(real) + 1, generator=rng, device=real.device)
+        cycles = config.cycles[int(draws[-1] * len(config.cycles))]
+        is_turned = (draws[:-1] < 0.5)[:, None, None, None] & config.mirror
+        return torch.where(is_turned, real.flip(3), real), cycles
+
+    def _num_levels(self, done: float) -> int:
+        """Coarse to fine, one after the other, the first at once and the last at `levels_by`."""
+        num = len(self._supervised.network.levels)
+        by = self.config.levels_by
+        return num if done >= by else 1 + int(done / by * (num - 1))
+
+    def _aligned(self, samm: Samm, real: Tensor, cycles: int, num_levels: int) -> Aligned:
+        with self.compute.autocast():
+            with torch.no_grad():
+                w_plus, taps = self.encoder.tapped(real)
+            w_plus = w_plus.expand(-1, self.generator.num_ws, -1)
+            found = samm.align(
+                self.generator,
+                w_plus,
+                taps,
+                cycles=cycles,
+                num_levels=num_levels,
+                size_px=self.mix.size_px,
+            )
+        found.synth = found.synth.float()
+        return found
+
+    def _step_discriminator(self, real: Tensor, made: Tensor, step: int) -> dict[str, Tensor]:
+        config, judge = self.config, self.discriminator
+        assert judge is not None  # `_check` has seen to it
+        judge.requires_grad_(True)
+        with self.compute.autocast():
+            losses = {"discriminator": discriminator_loss(judge(real), judge(made))}
+        total = losses["discriminator"]
+        if config.r1_gamma > 0 and step % config.r1_every == 0:
+            with self.compute.autocast(enabled=False):
+                losses["r1"] = r1_penalty(judge, real)
+            total = total + config.r1_every * config.r1_gamma / 2 * losses["r1"]
+        self._judging.zero_grad(set_to_none=True)
+        torch.autograd.backward(total)
+        self._judging.step()
+        return losses
+
+    def evaluate(self) -> dict[str, float]:
+        """Means over the test rows of each set as <set>/<name>: of what the encoder's latent gives
+        (`plain_psnr_db`), aligned, and blended (`psnr_db`); the mask's area; where there are
+        foreign objects, how well it is theirs; and the figures of samm_figures.py.
+        """
+        found: dict[str, float] = {}
+        for name in self.mix.names:
+            rows = self.mix.held("test", name)
+            real, made = self.mix.pictures(rows), self._made(rows)
+            truth = torch.zeros_like(made["mask"], dtype=torch.bool)
+            if self.mix.has_labels(name):
+                truth = self.mix.labels(rows, "segmentations")[:, None] == FOREIGN
+            own = measure(real, made, truth)
+            own |= {key: float(made[key].mean()) for key in FIGURES if key in made}
+            found |= {f"{name}/{key}": value for key, value in own.items()}
+        return found
+
+    @torch.no_grad()
+    def _made(self, rows: Rows) -> dict[str, Tensor]:
+        """The plain synthesis, the aligned one, the mask, the blended picture; and figures [1] of
+        every 16 rows.
+        """
+        samm, parts = self._supervised.average, []
+        for real in torch.split(self.mix.pictures(rows), 16):
+            found = self._aligned(samm, real, samm.cycles, len(samm.levels))
+            with self.compute.autocast():
+                w_plus = self.encoder(real).expand(-1, self.generator.num_ws, -1)
+                plain = drawn_at(self.generator, w_plus, self.mix.size_px).float()
+            mask = found.mask()
+            blended = torch.lerp(found.synth, real, mask)
+            own = {name: value[None] for name, value in self._figures(found).items()}
+            drawn = {"plain": plain, "aligned": found.synth, "mask": mask, "blended": blended}
+            parts.append(drawn | own)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _figures(self, found: Aligned) -> dict[str, Tensor]:
+        """Whether alignment learns, where anything is warped."""
+        return figures(found) if self.config.alignment == "full" else {}
+
+    def sheet(self) -> Tensor:
+        """Held-out pictures of the last set; below them what the latents give, the masks, and the
+        blended pictures.
+        """
+        name = self.mix.names[-1]
+        rows = {name: self.mix.held("test", name)[name][:NUM_SHOWN]}
+        made = self._made(rows)
+        masks = (2 * made["mask"] - 1).expand(-1, 3, -1, -1)
+        lines = (self.mix.pictures(rows), made["plain"], masks, made["blended"])
+        return torch.cat([torch.cat(list(line), 2) for line in lines], 1).clamp(-1, 1)
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"samm": self._supervised.average}
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {"supervised": self._supervised}
+        if self._num_known:
+            parts["starting"] = self._starting
+        if self.discriminator is not None:
+            parts["discriminator"] = self.discriminator
+            parts["discriminator_optimiser"] = self._judging
+        return parts

@@ -1,0 +1,89 @@
+"""What a training of a generator measures and shows on pictures held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from invertory.encoders import Encoder
+from invertory.generators.dcgan import OneW
+from invertory.generators.stylegan2 import StyleGAN2
+from invertory.metrics.frechet import Moments, frechet_distance
+from invertory.metrics.pixel import psnr_db
+from invertory.networks.classifier import AttributeClassifier
+from invertory.training.compute import Compute, Pictures
+
+BATCH = 50
+COLUMNS = 12  # of a sheet
+
+
+class Measures:
+    """On `held_out`; draws are those of the same z each time."""
+
+    def __init__(
+        self, held_out: Pictures, compute: Compute, classifier: AttributeClassifier | None
+    ) -> None:
+        self._held_out, self._compute = held_out, compute
+        self._classifier = None if classifier is None else compute.place(classifier.eval())
+        self._real: Moments | None = None
+
+    @torch.no_grad()
+    def metrics(self, generator: StyleGAN2 | OneW, encoder: Encoder | None) -> dict[str, float]:
+        """`psnr_db` and `mae` (on [-1, 1]) of reconstructions; `frechet` to as many draws as
+        pictures are held out.
+        """
+        found = {}
+        if encoder is not None:
+            pairs = [(x, self._reconstruct(generator, encoder, x)) for x in self._reals(200)]
+            found["psnr_db"] = float(torch.cat([psnr_db(x, y) for x, y in pairs]).mean())
+            found["mae"] = float(
+                torch.cat([(x - y).abs().mean((1, 2, 3)) for x, y in pairs]).mean()
+            )
+        if self._classifier is not None:
+            num = len(self._held_out)
+            self._real = self._real or Moments.of(map(self._embed, self._reals(num)))
+            draws = Moments.of(map(self._embed, self._draws(generator, num)))
+            found["frechet"] = frechet_distance(self._real, draws)
+        return found
+
+    @torch.no_grad()
+    def sheet(self, generator: StyleGAN2 | OneW, encoder: Encoder | None) -> Tensor:
+        """[3, H, W]: rows of real pictures, reconstructions, and three of draws."""
+        real = next(self._reals(COLUMNS))
+        rows = [real]
+        if encoder is not None:
+            rows.append(self._reconstruct(generator, encoder, real))
+        draws = torch.cat(list(self._draws(generator, 3 * COLUMNS)))
+        rows += list(draws.chunk(3))
+        lines = [torch.cat(list(row.float().cpu()), 2) for row in rows if len(row)]
+        width = max(line.shape[2] for line in lines)
+        lines = [torch.nn.functional.pad(line, (0, width - line.shape[2])) for line in lines]
+        return torch.cat(lines, 1).clamp(-1, 1)
+
+    def _reals(self, num: int) -> Iterator[Tensor]:
+        for first in range(0, min(num, len(self._held_out)), BATCH):
+            yield self._held_out[slice(first, min(first + BATCH, num))]
+
+    def _draws(self, generator: StyleGAN2 | OneW, num: int) -> Iterator[Tensor]:
+        for first in range(0, num, BATCH):
+            rng = self._compute.rng(0, first, 7)
+            shape = (min(BATCH, num - first), generator.z_dim)
+            z = torch.randn(shape, generator=rng, device=self._compute.device)
+            yield self._picture(generator, generator.mapping(z))
+
+    def _reconstruct(self, generator: StyleGAN2 | OneW, encoder: Encoder, x: Tensor) -> Tensor:
+        with self._compute.autocast():
+            w = encoder(x)[:, 0]
+        return self._picture(generator, w)
+
+    def _picture(self, generator: StyleGAN2 | OneW, w: Tensor) -> Tensor:
+        with self._compute.autocast():
+            w_plus = w[:, None].expand(-1, generator.num_ws, -1)
+            return generator.synthesis(w_plus).float().clamp(-1, 1)
+
+    def _embed(self, x: Tensor) -> Tensor:
+        assert self._classifier is not None
+        with self._compute.autocast():
+            return self._classifier.embedding(x)

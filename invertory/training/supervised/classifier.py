@@ -1,0 +1,143 @@
+"""Train the attribute classifier on portraits, whose labels are exact.
+
+Binary cross-entropy for the binary attributes, smooth L1 of standardised values for the continuous
+ones; AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101) with a cosine schedule; an
+average of the weights is kept. Each evaluation fits the temperatures on rows that are neither
+trained on nor tested.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from invertory.calibration import fit_temperature, negative_log_likelihood
+from invertory.metrics.attributes import HEADLINES, Threshold, report
+from invertory.networks.classifier import AttributeClassifier
+from invertory.portraits.attributes import (
+    ATTRIBUTES,
+    BINARY,
+    CONTINUOUS,
+    LIGHT_SKIN_MONK,
+    MOUTH_OPEN_FROM,
+    OLD_YEARS,
+    SMILE_FROM,
+)
+from invertory.portraits.counterfactual import RANGES
+from invertory.training.data.portrait_augmentation import Augmentation
+from invertory.training.supervised.labelled import Labelled
+
+THRESHOLDS: Final = {
+    name: Threshold(quantity, at, RANGES[quantity])
+    for name, quantity, at in (
+        ("old", "age_years", OLD_YEARS),
+        ("light_skin", "skin_monk", LIGHT_SKIN_MONK),
+        ("smile", "smile_amount", SMILE_FROM),
+        ("mouth_open", "mouth_open_amount", MOUTH_OPEN_FROM),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierSettings:
+    """Of one training."""
+
+    images: int = 150_000  # over which the learning rate falls to 0
+    batch_size: int = 64
+    learning_rate: float = 4e-3
+    warm_up: float = 0.03  # share of `images` over which it rises
+    weight_decay: float = 0.02
+    regression: float = 0.5  # weight of the continuous attributes
+    half_life_images: float = 3_000  # of the average
+    stem: int = 16
+    widths: tuple[int, ...] = (32, 64, 128, 192)
+    shares: tuple[float, ...] = (0.7, 0.3)  # of the sets
+    held_out: int = 2_000  # rows of each set, twice: to calibrate, to test
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+
+
+class ClassifierTraining(Labelled[AttributeClassifier, ClassifierSettings]):
+    """See `Labelled`."""
+
+    name = "attribute_classifier"
+
+    def _fresh(self) -> AttributeClassifier:
+        """Untrained, its continuous attributes standardised over held-out rows of all sets."""
+        network = AttributeClassifier(
+            binary=BINARY,
+            continuous=CONTINUOUS,
+            size_px=self.mix.size_px,
+            stem=self.config.stem,
+            widths=self.config.widths,
+        )
+        held = [self.mix.held("calibration", name) for name in self.mix.names]
+        labels = torch.cat([self.mix.labels(rows, "attributes") for rows in held]).cpu()
+        network.mean.copy_(labels[:, len(BINARY) :].mean(0))
+        network.spread.copy_(labels[:, len(BINARY) :].std(0).clamp_min(1e-3))
+        return network
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        """One step on one batch; the losses are means over pictures and attributes."""
+        settings = self.config
+        rows, rng = self._drawn(step)
+        changes = settings.augmentation.draw(self.batch_size, rng)
+        pictures = changes.pictures(self.mix.pictures(rows), rng)
+        labels = changes.attributes(self.mix.labels(rows, "attributes"), ATTRIBUTES)
+        with self._compute.autocast():
+            raw = self._supervised.network.raw(pictures)
+        losses = self._losses(raw, labels)
+        self._supervised.descend(losses["loss"], step)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _losses(self, raw: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        logits, values = torch.split(raw, [len(BINARY), len(CONTINUOUS)], 1)
+        binary, continuous = torch.split(labels, [len(BINARY), len(CONTINUOUS)], 1)
+        cross_entropy = functional.binary_cross_entropy_with_logits(logits, binary)
+        network = self._supervised.network
+        standard = (continuous - network.mean) / network.spread
+        regression = functional.smooth_l1_loss(values, standard)
+        loss = cross_entropy + self.config.regression * regression
+        return {"loss": loss, "cross_entropy": cross_entropy, "regression": regression}
+
+    def evaluate(self) -> dict[str, float]:
+        """Fits the average's temperatures, then measures it on the test rows of all sets.
+
+        Names as in `invertory.metrics.attributes.report`, of all sets together; and the headlines
+        of each set as <set>/<name>.
+        """
+        held = [self._held("calibration", name) for name in self.mix.names]
+        raw, labels = torch.cat([r for r, _ in held]), torch.cat([t for _, t in held])
+        num = len(BINARY)
+        self.average.temperature.copy_(fit_temperature(raw[:, :num], labels[:, :num]))
+        tested = {name: self._held("test", name) for name in self.mix.names}
+        raw = torch.cat([r for r, _ in tested.values()])
+        labels = torch.cat([t for _, t in tested.values()])
+        found = self._report(raw, labels)
+        before = negative_log_likelihood(raw[:, :num], labels[:, :num])
+        found["nll_uncalibrated"] = float(before.mean())
+        for name, (own_raw, own_labels) in tested.items():
+            own = self._report(own_raw, own_labels)
+            found |= {f"{name}/{key}": own[key] for key in HEADLINES}
+        return found
+
+    def _report(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
+        outputs = self.average.calibrated(raw)
+        return report(outputs, labels, (BINARY, CONTINUOUS), THRESHOLDS)
+
+    @torch.no_grad()
+    def _held(self, part: Any, name: str) -> tuple[Tensor, Tensor]:
+        """(raw outputs of the average, true attributes), both [held_out, A]."""
+        (rows,) = self.mix.held(part, name).values()
+        with self._compute.autocast():
+            raw = [
+                self.average.raw(self.mix.pictures({name: some})) for some in torch.split(rows, 256)
+            ]
+        return torch.cat(raw), self.mix.labels({name: rows}, "attributes")
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"classifier": self.average}

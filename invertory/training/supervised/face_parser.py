@@ -1,0 +1,147 @@
+"""Train the face parser on portraits, whose segmentations are exact.
+
+Cross-entropy plus the soft Dice loss (Milletari et al., "V-Net", 2016,
+https://arxiv.org/abs/1606.04797, section 3, with the sums over the batch): eyes and mouth are a
+hundredth of the pixels, and Dice weighs segments alike. AdamW with a cosine schedule; an average
+of the weights is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from invertory.metrics.segments import confusion_of, intersection_over_union
+from invertory.networks.face_parser import FaceParser
+from invertory.portraits.attributes import SEGMENTS
+from invertory.training.data.portrait_augmentation import Augmentation
+from invertory.training.supervised.labelled import Labelled
+
+COLOURS: Final = (  # of the segments on sheets, RGB in [-1, 1]
+    (-0.6, -0.6, -0.6),
+    (0.8, 0.4, 0.1),
+    (-0.1, -0.5, -0.8),
+    (0.2, 0.8, 1.0),
+    (1.0, -0.6, -0.4),
+    (-0.7, 0.0, 0.4),
+    (1.0, 1.0, -0.4),
+    (0.6, -0.8, 0.9),
+)
+SHEET_COLUMNS: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParserSettings:
+    """Of one training."""
+
+    images: int = 60_000  # over which the learning rate falls to 0
+    batch_size: int = 32
+    learning_rate: float = 4e-3
+    warm_up: float = 0.03  # share of `images` over which it rises
+    weight_decay: float = 0.02
+    dice: float = 0.5  # weight of the Dice loss
+    half_life_images: float = 1_500  # of the average
+    widths: tuple[int, ...] = (32, 64, 96, 128)
+    shares: tuple[float, ...] = (0.6, 0.4)  # of the sets
+    held_out: int = 1_000  # rows of each set, twice; the second part is tested
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+
+
+class ParserTraining(Labelled[FaceParser, ParserSettings]):
+    """See `Labelled`."""
+
+    name = "face_parser"
+
+    def _fresh(self) -> FaceParser:
+        sizes = {"size_px": self.mix.size_px, "widths": self.config.widths}
+        return FaceParser(segments=SEGMENTS, **sizes)
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        """One step on one batch."""
+        settings = self.config
+        rows, rng = self._drawn(step)
+        changes = settings.augmentation.draw(self.batch_size, rng)
+        pictures = changes.pictures(self.mix.pictures(rows), rng)
+        labels = changes.segmentations(self.mix.labels(rows, "segmentations"))
+        with self._compute.autocast():
+            logits = self._supervised.network(pictures)
+        cross_entropy = functional.cross_entropy(logits, labels)
+        dice = dice_loss(logits, labels)
+        loss = cross_entropy + settings.dice * dice
+        self._supervised.descend(loss, step)
+        losses = {"loss": loss, "cross_entropy": cross_entropy, "dice": dice}
+        return {name: value.detach() for name, value in losses.items()}
+
+    def evaluate(self) -> dict[str, float]:
+        """On the test rows: miou, pixel_accuracy and iou/<segment> of all sets together; the
+        same of each set as <set>/<name>.
+        """
+        counts = {name: self._confusion(name) for name in self.mix.names}
+        found = measure(torch.stack(list(counts.values())).sum(0))
+        for name, own in counts.items():
+            found |= {f"{name}/{key}": value for key, value in measure(own).items()}
+        return found
+
+    @torch.no_grad()
+    def _confusion(self, name: str) -> Tensor:
+        """Counts [S, S] of one set's test rows."""
+        num = len(SEGMENTS)
+        total = torch.zeros(num, num, dtype=torch.long, device=self._compute.device)
+        (rows,) = self.mix.held("test", name).values()
+        for some in torch.split(rows, 128):
+            labels = self.mix.labels({name: some}, "segmentations")
+            total += confusion_of(self._told({name: some}), labels, num)
+        return total
+
+    @torch.no_grad()
+    def _told(self, rows: dict[str, Tensor]) -> Tensor:
+        with self._compute.autocast():
+            return self.average.segment(self.mix.pictures(rows))
+
+    def sheet(self) -> Tensor | None:
+        """Held-out pictures; below them their true segments, below these what was told."""
+        last = self.mix.names[-1]
+        (rows,) = self.mix.held("test", last).values()
+        some = {last: rows[:SHEET_COLUMNS]}
+        colours = torch.tensor(COLOURS, device=self._compute.device)
+        painted = [
+            colours[labels.long()].permute(0, 3, 1, 2)
+            for labels in (self.mix.labels(some, "segmentations"), self._told(some))
+        ]
+        lines = [torch.cat(list(line), 2) for line in (self.mix.pictures(some), *painted)]
+        return torch.cat(lines, 1)
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"parser": self.average}
+
+
+def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """logits [N, S, H, W], indices [N, H, W] => 0 (perfect) to 1, the mean over segments.
+
+    1 - 2 sum(p g) / (sum(p^2) + sum(g^2)), sums over all pixels of the batch.
+    """
+    p = logits.softmax(1)
+    g = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(p.dtype)
+    both = (p * g).sum((0, 2, 3))
+    sizes = p.square().sum((0, 2, 3)) + g.sum((0, 2, 3))
+    # +1 pixel: a segment that is nowhere, and not told, costs nothing
+    return 1 - ((2 * both + 1) / (sizes + 1)).mean()
+
+
+def measure(confusion: Tensor) -> dict[str, float]:
+    """Counts [S, S] => miou, pixel_accuracy, iou/<segment>; segments that are nowhere, though some
+    pixels be told to be of them, are left out of the mean: their pixels count against others.
+    """
+    each = intersection_over_union(confusion)
+    present = confusion.sum(1) > 0
+    found = {
+        "miou": float(each[present].mean()),
+        "pixel_accuracy": float(confusion.diagonal().sum() / confusion.sum()),
+    }
+    pairs = zip(SEGMENTS, each.tolist(), present.tolist(), strict=True)
+    return found | {f"iou/{name}": value for name, value, is_there in pairs if is_there}

@@ -1,0 +1,80 @@
+"""What the trainers on labelled portraits have in common: sets, batches, optimisation, state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from invertory.training.compute import Compute
+from invertory.training.data.portrait_batches import PortraitMix, Rows
+from invertory.training.optimiser import Network, Schedule, Supervised, seeded
+
+if TYPE_CHECKING:
+    from invertory.portraits.dataset import PortraitSet
+
+_STEPS = 1  # stream of a step's draws
+
+
+class LabelledSettings(Schedule, Protocol):
+    """Settings of the optimisation and of the data."""
+
+    @property
+    def shares(self) -> Sequence[float]:
+        """Of the sets in a batch."""
+        ...
+
+    @property
+    def held_out(self) -> int:
+        """Rows of each set, twice."""
+        ...
+
+    @property
+    def seed(self) -> int: ...
+
+
+Settings = TypeVar("Settings", bound=LabelledSettings)
+
+
+class Labelled(Generic[Network, Settings]):
+    """A `Training` less what is its own: a fresh network, a step, metrics, networks' names.
+
+    `sets` of portraits by name, shares in the order of the sets.
+    """
+
+    def __init__(self, config: Settings, sets: Mapping[str, PortraitSet], compute: Compute) -> None:
+        self.config, self._compute = config, compute
+        self.mix = PortraitMix(sets, config.shares, held_out=config.held_out, compute=compute)
+        self.mix.batch(config.batch_size, seed=config.seed, step=0)  # too few are told now
+        self._supervised = Supervised(seeded(self._fresh, config.seed), config, compute)
+
+    def _fresh(self) -> Network:
+        """The network, untrained; of `mix` it may look at held-out rows."""
+        raise NotImplementedError
+
+    @property
+    def average(self) -> Network:
+        """What is kept."""
+        return self._supervised.average
+
+    @property
+    def batch_size(self) -> int:
+        return self.config.batch_size
+
+    def _drawn(self, step: int) -> tuple[Rows, torch.Generator]:
+        """The rows of a step, and where its augmentation is drawn from."""
+        seed = self.config.seed
+        rows = self.mix.batch(self.batch_size, seed=seed, step=step)
+        return rows, self._compute.rng(seed, step, _STEPS)
+
+    def sheet(self) -> Tensor | None:
+        """None: no pictures are made."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._supervised.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._supervised.load_state_dict(state)

@@ -1,0 +1,87 @@
+"""`invertory`: run recipes, see what came of them, and trace a picture, without knowing Dagster.
+
+Exit codes: 0 done, 1 something failed and says what, 2 wrong use or a recipe that does not
+validate, 3 not found, 4 a network's weights cannot be had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from invertory.pipelines.cli import chain_commands as chain_command
+from invertory.pipelines.cli import models_commands as models_command
+from invertory.pipelines.cli import portraits_commands as portraits_command
+from invertory.pipelines.cli import recipes_commands as recipes_command
+from invertory.pipelines.cli import training_commands as training_command
+from invertory.pipelines.cli.answers import NO_WEIGHTS, NOT_FOUND, USAGE, add_command, complain
+
+# glibc hands large freed tensors back to the kernel and pays page faults for them at every
+# operation: six times the arithmetic. And it has a heap for each thread, all but one of which
+# `memory.give_back` cannot shorten. It reads these before the first line of Python runs.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(32 << 30),
+    "MALLOC_ARENA_MAX": "1",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    if argv is None:
+        keep_freed_memory()
+    options = parser().parse_args(argv)
+    os.environ.setdefault("DAGSTER_HOME", str(Path(".dagster").resolve()))
+    from invertory.pipelines.networks.resolve import WeightsError
+    from invertory.pipelines.recipe.recipe import RecipeError
+    from invertory.pipelines.tables.trace import NotFoundError
+
+    try:
+        return int(options.command(options))
+    except RecipeError as error:
+        return complain(error, USAGE)
+    except NotFoundError as error:
+        return complain(error.args[0], NOT_FOUND)
+    except WeightsError as error:
+        return complain(error, NO_WEIGHTS)
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        return complain(error, NOT_FOUND)
+    except KeyboardInterrupt:
+        return complain("interrupted; the same command goes on where this one stopped", 130)
+
+
+def keep_freed_memory() -> None:
+    """Start this process anew with glibc told to keep freed memory, unless it is."""
+    if sys.platform == "linux" and not ALLOCATOR.keys() <= os.environ.keys():
+        command = [sys.executable, "-m", "invertory.pipelines.cli.main", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**ALLOCATOR, **os.environ})
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its options."""
+    top = argparse.ArgumentParser(prog="invertory", description=__doc__.splitlines()[0])
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    chain_command.add_commands(commands)
+    models_command.add_commands(commands)
+    recipes_command.add_commands(commands)
+    training_command.add_commands(commands)
+    portraits_command.add_commands(commands)
+    ui = add_command(commands, "ui", _ui, "the Dagster UI on loopback")
+    ui.add_argument("--port", type=int, default=3000)
+    return top
+
+
+def _ui(options: argparse.Namespace) -> int:
+    from invertory.pipelines.cli.serving import serve
+
+    if not Path(sys.executable).with_name("dagster-webserver").exists():
+        return complain("the UI is not installed; run `pip install -e '.[ui]'`", USAGE)
+    print(f"http://127.0.0.1:{options.port}  (Ctrl-C ends it)", flush=True)
+    return serve(options.port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

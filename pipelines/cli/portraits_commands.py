@@ -1,0 +1,154 @@
+"""`invertory portraits`: a labelled collection of drawn faces in a folder, and a sheet of them."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from invertory.pipelines.cli.answers import USAGE, add_command, answer, complain, progress_of
+from invertory.pipelines.thumbnails import contact_sheet
+
+if TYPE_CHECKING:
+    from invertory.pipelines.progress.display import Progress
+    from invertory.portraits import Rendering
+    from invertory.resources.portraits import Portraits
+
+BLOCK_ROWS = 256
+SHEET_PICTURES, SHEET_BYTES = 64, 4 << 20
+OOD_SHARE = 0.25
+ABOUT = "portraits.json"
+# Colours of the segments in a viewer; the numbers in the file are indices into SEGMENTS.
+PALETTE = (
+    *(32, 34, 40), *(222, 172, 140), *(96, 64, 40), *(70, 130, 220),
+    *(200, 60, 80), *(90, 150, 90), *(230, 200, 70), *(190, 80, 200),
+)  # fmt: skip
+
+
+def add_commands(commands: Any) -> None:
+    """`invertory portraits` with its options."""
+    command = add_command(commands, "portraits", _portraits, "draw a labelled collection of faces")
+    command.add_argument("--num", type=int, default=64, help="how many (64)")
+    command.add_argument("--size", type=int, default=128, help="side of a picture in px (128)")
+    command.add_argument("--seed", type=int, default=0, help="portrait i is a function of it and i")
+    command.add_argument(
+        "--ood", type=float, nargs="?", const=OOD_SHARE, default=0.0, metavar="SHARE",
+        help=f"share with an object that no generator has seen ({OOD_SHARE:g} where none is given)",
+    )  # fmt: skip
+    command.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings",
+        help="the world: 'glasses=0.5', 'glasses|male=0.8', 'age_years=70', 'background=busy'",
+    )  # fmt: skip
+    command.add_argument("--out", type=Path, default=Path("portraits"), help="folder (portraits)")
+
+
+def _portraits(options: argparse.Namespace) -> int:
+    try:
+        found = write_collection(asked_for(options), options.out, progress_of(options))
+    except ValueError as error:
+        return complain(error, USAGE)
+    return answer(options, found, lambda _: print(f"{found['sheet']}\n{found['address']}"))
+
+
+def asked_for(options: argparse.Namespace) -> Portraits:
+    """What the options ask for; ValueError where it cannot be, before anything is drawn."""
+    from invertory.resources.portraits import Portraits
+
+    settings = [("num", options.num), ("seed", options.seed), ("size_px", options.size)]
+    pairs = [(name, str(value)) for name, value in settings]
+    if options.ood:
+        pairs.append(("ood", str(options.ood)))
+    for text in options.settings:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise ValueError(f"expected NAME=VALUE after --set, got {text!r}; write {text}=1")
+        pairs.append((name.strip(), value.strip()))
+    return Portraits.of(pairs)
+
+
+def write_collection(portraits: Portraits, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Draw them into the folder; gives what was written.
+
+    `pictures` and `segmentations` hold PNGs of the same names, `attributes.parquet` a row for each
+    with the attributes and landmarks [68, 2] in px, `sheet.jpg` the first of them.
+    """
+    told = _claim(portraits, folder)
+    shown: list[bytes] = []
+    with (
+        pq.ParquetWriter(folder / "attributes.parquet", _schema()) as table,
+        progress.stage("portraits", portraits.num, 0) as bar,
+    ):
+        for rows, pictures in _blocks(portraits, folder):
+            table.write_batch(pa.RecordBatch.from_pylist(rows, schema=_schema()))
+            shown += pictures[: SHEET_PICTURES - len(shown)]
+            bar.advance(len(rows), 0)
+    sheet = contact_sheet(shown, [""] * len(shown), cell_px=128, max_bytes=SHEET_BYTES)
+    (folder / "sheet.jpg").write_bytes(sheet)
+    (folder / ABOUT).write_text(json.dumps(told, indent=2) + "\n")
+    return {"folder": str(folder), "sheet": str(folder / "sheet.jpg"), **told}
+
+
+def _claim(portraits: Portraits, folder: Path) -> dict[str, Any]:
+    """What will be in the folder, which must be empty or hold a collection of ours."""
+    from invertory.portraits import SEGMENTS
+    from invertory.resources.portraits import SCHEME
+
+    if folder.exists() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
+        raise ValueError(f"expected an empty folder at {folder}, got files; name another (--out)")
+    for name in ("pictures", "segmentations"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for old in (folder / name).glob("*.png"):
+            old.unlink()
+    (folder / ABOUT).write_text("{}\n")
+    address = f"{SCHEME}?num={portraits.num}&{portraits.root.removeprefix('?')}"
+    return {"num": portraits.num, "address": address, "segments": list(SEGMENTS)}
+
+
+def _blocks(
+    portraits: Portraits, folder: Path
+) -> Iterator[tuple[list[dict[str, Any]], list[bytes]]]:
+    """Rows and pictures, `BLOCK_ROWS` at a time, their files written."""
+    from invertory.images import encode
+    from invertory.portraits import render
+
+    for start in range(0, portraits.num, BLOCK_ROWS):
+        rows, pictures = [], []
+        for i in range(start, min(start + BLOCK_ROWS, portraits.num)):
+            name, portrait = f"{i:06d}.png", portraits.portrait(i)
+            found = render(portrait, portraits.size_px)
+            pictures.append(encode(found.picture))
+            (folder / "pictures" / name).write_bytes(pictures[-1])
+            (folder / "segmentations" / name).write_bytes(_segmentation(found))
+            about = {"file": name, "seed": portrait.seed, "landmarks": found.landmarks.tolist()}
+            rows.append(about | portrait.attributes)
+        yield rows, pictures
+
+
+def _segmentation(found: Rendering) -> bytes:
+    """A PNG whose numbers are indices into SEGMENTS."""
+    picture = Image.fromarray(found.segmentation)
+    picture.putpalette(PALETTE)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _schema() -> pa.Schema:
+    from invertory.portraits import ATTRIBUTES
+
+    point = pa.list_(pa.field("item", pa.float32(), False), 2)
+    return pa.schema(
+        [
+            pa.field("file", pa.string(), False),
+            pa.field("seed", pa.int64(), False),
+            *(pa.field(name, pa.float32(), False) for name in ATTRIBUTES),
+            pa.field("landmarks", pa.list_(pa.field("item", point, False), 68), False),
+        ]
+    )

@@ -1,0 +1,41 @@
+"""A recipe's collection: one or several places of pictures, listed as one."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from invertory.pipelines.collections.demo import hostile, photographs
+from invertory.resources.models import silent
+from invertory.resources.sources import ImageSource
+
+if TYPE_CHECKING:
+    from invertory.pipelines.networks.resolve import Received
+    from invertory.pipelines.recipe.recipe import Recipe
+    from invertory.resources.entries import Entry
+    from invertory.resources.models import ModelStore
+
+DEMOS = {"demo://photographs": photographs, "demo://hostile": hostile}
+
+
+class Collection:
+    """The places of `recipe.collection.uris`; an entry's URI says in which it lies."""
+
+    def __init__(self, recipe: Recipe, models: ModelStore, received: Received = silent) -> None:
+        self._sources = [
+            ImageSource(
+                uri=str(DEMOS[uri](models, received)) if uri in DEMOS else uri,
+                pattern=recipe.collection.pattern or "",
+                max_bytes=recipe.limits.max_bytes,
+            )
+            for uri in recipe.collection.uris
+        ]
+
+    def entries(self) -> Iterator[Entry]:
+        """What all places hold, sorted by URI."""
+        return heapq.merge(*(source.entries() for source in self._sources))
+
+    def read(self, uri: str) -> bytes:
+        """The bytes behind an entry's URI; raises as `ImageSource.read` does."""
+        return self._sources[0].read(uri)

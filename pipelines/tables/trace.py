@@ -1,0 +1,96 @@
+"""One picture's whole chain, backwards and forwards, from the tables and their footers alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from invertory.pipelines.tables.chain import ALL, Chain
+
+if TYPE_CHECKING:
+    from invertory.resources.tables import Store
+
+LIGHT_LIST = 16  # longer lists are tensors: named by type, not printed
+
+
+class NotFoundError(LookupError):
+    """No row of the store bears the id."""
+
+
+def trace(chain: Chain, store: Store, wanted: str) -> dict[str, Any]:
+    """Every row that belongs to the picture `wanted` names, with what made it, by table.
+
+    `wanted` is an image_id (or its first 6 or more digits), a crop, edit or sample id, or the
+    URI or file name of a source. Raises `NotFoundError` with what was looked through.
+    """
+    shard, images = _find(store, wanted)
+    ids = {row["image_id"] for row in images if row["image_id"]}
+    tables = {"images": _about(store, "images", shard) | {"rows": images}}
+    for stage in chain.stages:
+        if stage.table in {"images", "models", "samples"}:
+            continue
+        place = shard if stage.is_sharded else ALL
+        if store.footer(stage.table, place) is None:
+            continue
+        rows = list(_rows(store, stage.table, place, ids))
+        rejects = [r for r in store.rejects(stage.table, place).to_pylist() if _of(r, ids)]
+        tables[stage.table] = _about(store, stage.table, place) | {"rows": rows}
+        if rejects:
+            tables[stage.table]["rejects"] = rejects
+    return {"recipe": chain.recipe, "wanted": wanted, "shard": shard, "tables": tables}
+
+
+def _find(store: Store, wanted: str) -> tuple[str, list[dict[str, Any]]]:
+    image_id = wanted.split(":")[0].lower()
+    for shard in store.shards("images"):
+        table = store.table("images", shard)
+        uri = pc.field("uri") == wanted
+        name = pc.ends_with(pc.field("uri"), "/" + wanted)
+        known = pc.starts_with(pc.field("image_id"), image_id) if len(image_id) >= 6 else uri
+        rows = table.filter(uri | name | known).to_pylist()
+        if rows:
+            return shard, rows
+    places = ", ".join(store.shards("images")) or "no shard"
+    raise NotFoundError(
+        f"no picture {wanted!r} in recipe's tables ({places} looked through); expected an "
+        "image_id (6 digits or more of it), a crop, edit or sample id, a URI or a file name; "
+        "`invertory status` lists what there is"
+    )
+
+
+def _rows(store: Store, table: str, shard: str, ids: set[str]) -> Iterator[dict[str, Any]]:
+    schema = store.schema(table, shard)
+    columns = [field.name for field in schema if _is_light(field.type)]
+    heavy = {f.name: str(f.type) for f in schema if f.name not in columns}
+    for batch in store.read(table, shard, columns=columns):
+        if "image_id" not in columns:  # boundaries belong to every picture of the recipe
+            yield from ({**row, **heavy} for row in batch.to_pylist())
+            continue
+        mask = pc.is_in(batch.column("image_id"), value_set=pa.array(sorted(ids), pa.string()))
+        yield from ({**row, **heavy} for row in batch.filter(mask).to_pylist())
+
+
+def _is_light(kind: pa.DataType) -> bool:
+    if pa.types.is_fixed_size_list(kind):
+        return kind.list_size <= LIGHT_LIST and not pa.types.is_nested(kind.value_type)
+    return not (pa.types.is_struct(kind) or pa.types.is_binary(kind))
+
+
+def _of(row: dict[str, Any], ids: set[str]) -> bool:
+    return str(row["row_id"]).split(":")[0] in ids
+
+
+def _about(store: Store, table: str, shard: str) -> dict[str, Any]:
+    """What made the table's shard: versions, configuration, networks, inputs, run."""
+    footer = store.footer(table, shard) or {}
+    parsed = {"config", "models", "inputs"}
+    wanted = ("key", "code_version", "config", "models", "inputs", "run_id", "created_utc")
+    return {
+        "shard": shard,
+        "uri": store.uri(table, shard),
+        **{k: json.loads(footer[k]) if k in parsed else footer[k] for k in wanted if k in footer},
+    }

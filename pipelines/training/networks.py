@@ -1,0 +1,100 @@
+"""The other networks that a training uses: at hand and known by their digest before it begins.
+
+An address is that of weights with a card, or a recipe's word: a generator whose weights lie
+elsewhere, or a perceptual distance. A network that is named as `perceptual` by its address measures
+by its features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from invertory.pipelines.networks.resolve import (
+    Network,
+    WeightsError,
+    generator_networks,
+    perceptual_networks,
+)
+from invertory.pipelines.recipe.sections import GeneratorChoice, PerceptualChoice
+from invertory.pipelines.recipe.types import Part
+from invertory.resources.archives import digest as file_digest
+from invertory.resources.checkpoints import fetch_network, load_network
+
+if TYPE_CHECKING:
+    from invertory.pipelines.progress.display import Progress
+    from invertory.pipelines.training.training import TrainingSpec
+    from invertory.resources.models import ModelStore
+
+WORDS = {
+    "generator": ("mobile_stylegan", "toy"),
+    "perceptual": ("lpips_alex", "lpips_vgg", "pixels"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Used:
+    """A network that takes part; `name` is that of its file, or the recipe's word."""
+
+    kind: str
+    uri: str
+    name: str
+    sha256: str
+
+    def load(self, models: ModelStore) -> Any:
+        """Frozen, on the CPU; raises WeightsError where it is another than its card says."""
+        from invertory.pipelines.networks import load as loading
+
+        if self.uri in WORDS.get(self.kind, ()):
+            load = {"generator": loading.load_generator, "perceptual": loading.load_perceptual}
+            return load[self.kind](_recipe(self.kind, self.uri), models)
+        weights, card = fetch_network(self.uri, models)
+        try:
+            network = load_network(weights, card=card)
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"{self.uri} cannot be used: {error}") from error
+        return self._measuring(network) if self.kind == "perceptual" else network
+
+    def _measuring(self, network: Any) -> Any:
+        from invertory.perceptual import FeatureDistance
+        from invertory.pipelines.networks.load import size_of
+
+        return FeatureDistance(network, f"{self.name}_features", size_px=size_of(network))
+
+
+def at_hand(spec: TrainingSpec, models: ModelStore, progress: Progress) -> dict[str, Used]:
+    """kind => network, each fetched and verified; raises `WeightsError` where one is not there."""
+    found: dict[str, Used] = {}
+    with progress.download("weights") as received:
+        for kind, uri in spec.uses.items():
+            try:
+                found[kind] = _fetched(kind, uri, models, received)
+            except (OSError, ValueError, ImportError) as error:
+                raise WeightsError(f"the {kind} of {spec.name} cannot be had: {error}") from error
+    return found
+
+
+def _fetched(kind: str, uri: str, models: ModelStore, received: Any) -> Used:
+    if uri not in WORDS.get(kind, ()):
+        weights, _ = fetch_network(uri, models, progress=received)
+        return Used(kind=kind, uri=uri, name=weights.stem, sha256=file_digest(weights))
+    cards = [network.card for network in _files(kind, uri).values()]
+    for card in cards:
+        pinned = None if card.source.startswith("bundled://") else card.sha256
+        models.fetch_all(card.source, pinned, progress=received)
+    return Used(kind=kind, uri=uri, name=uri, sha256=" ".join(sorted(c.sha256 for c in cards)))
+
+
+def _files(kind: str, word: str) -> dict[str, Network]:
+    networks = {"generator": generator_networks, "perceptual": perceptual_networks}
+    return networks[kind](_recipe(kind, word))
+
+
+def _recipe(kind: str, word: str) -> Any:
+    """As much of a recipe as says which generator or which distance it is about."""
+    choices: dict[str, type[Part]] = {
+        "generator": GeneratorChoice,
+        "perceptual": PerceptualChoice,
+    }
+    return SimpleNamespace(**{kind: choices[kind].model_validate({"name": word})})

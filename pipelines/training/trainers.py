@@ -1,0 +1,242 @@
+"""The trainers that a training may name: what each takes, needs and gives, and how it is built.
+
+One rule builds all of them. A trainer's class is called with keywords: `config` and `compute`, the
+networks by their kinds (None for one that was not given), and its data by the name in `data`.
+Where a class wants something else, `adapted` makes it of these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from invertory.portraits.dataset import PortraitSet
+    from invertory.training.compute import Compute
+    from invertory.training.idinvert.pairs import Pairs
+    from invertory.training.loop.run import Training
+    from invertory.training.sam.errors import Shown
+    from invertory.training.sam.invertibility import Inverted
+
+Arguments = dict[str, Any]
+PICTURES = ("images", "pairs", "images and pairs")  # kinds of data without labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a training starts from: settings, data of the kind it takes, other networks by kind."""
+
+    settings: Any
+    compute: Compute
+    networks: Mapping[str, Any] = field(default_factory=dict)
+    # Of portraits, by name; else pictures alone: pairs, then images.
+    sets: Mapping[str, PortraitSet | np.ndarray] = field(default_factory=dict)
+    images: np.ndarray | None = None  # uint8 [N, H, W, 3]
+    pairs: Pairs | None = None
+    inverted: Inverted | None = None  # what its networks made of the portraits before
+
+    @property
+    def pictures(self) -> np.ndarray:
+        """uint8 [N, H, W, 3] of whichever data there is; of several sets the first."""
+        if self.pairs is not None:
+            return self.pairs.pictures
+        if self.images is not None:
+            return self.images
+        from invertory.training.data.portrait_batches import pictures_of
+
+        return pictures_of(next(iter(self.sets.values())))
+
+    @property
+    def w_plus(self) -> np.ndarray | None:
+        """[N, num_ws, w_dim], the latents that made the pictures, where they are known."""
+        return self.pairs.w_plus if self.pairs is not None else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """One of `TRAINERS`."""
+
+    settings: str  # module:class, a frozen dataclass
+    training: str  # module:class, a `Training`
+    gives: tuple[str, ...]  # kinds of networks, the one that matters first
+    takes: tuple[str, ...] = ()  # kinds of data; none: it draws everything from its generator
+    data: str = ""  # pictures, sets, pairs or inverted: of `Work`, and what the class calls it
+    beside: tuple[str, ...] = ()  # more of it, by the same name there and in the class
+    needs: tuple[str, ...] = ()  # kinds of other networks
+    may_use: tuple[str, ...] = ()  # kinds that it does without
+    mixes: bool = False  # takes several sets of portraits at once
+    # What its networks make of its data before, in a folder that a later run goes on in.
+    prepare: Callable[[Work, Path, Shown], Work] | None = None
+    adapted: Callable[[Arguments], Arguments] = dict
+
+    @property
+    def settings_class(self) -> type:
+        """Imports torch."""
+        return imported(self.settings)
+
+    def build(self, work: Work) -> Training:
+        """The trainer, ready for its first step."""
+        given = {kind: work.networks.get(kind) for kind in (*self.needs, *self.may_use)}
+        given |= {"config": work.settings, "compute": work.compute}
+        if self.data:
+            given |= {name: getattr(work, name) for name in (self.data, *self.beside)}
+        training: Training = imported(self.training)(**self.adapted(given))
+        return training
+
+
+def imported(address: str) -> Any:
+    """What lies at module:name."""
+    module, _, name = address.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _labelled(module: str, name: str, kind: str) -> Trainer:
+    """Of labelled portraits: classes <name>Settings and <name>Training of its module."""
+    address = f"invertory.training.{module}:{name}"
+    return Trainer(
+        settings=f"{address}Settings",
+        training=f"{address}Training",
+        gives=(kind,),
+        takes=("portraits",),
+        data="sets",
+        mixes=True,
+    )
+
+
+def _of_pyramid(module: str, name: str, kind: str) -> Trainer:
+    """Of pSp's family: classes <name>Config and <name>Training of its module."""
+    address = f"invertory.training.{module}:{name}"
+    return Trainer(
+        settings=f"{address}Config",
+        training=f"{address}Training",
+        gives=(kind,),
+        takes=("portraits", "images", "pairs"),
+        data="pictures",
+        beside=("w_plus",),
+        needs=("generator", "perceptual"),
+        may_use=("classifier", "encoder"),
+    )
+
+
+def _warm(given: Arguments) -> Arguments:
+    """Generator and discriminator are what InvGAN starts from."""
+    from invertory.training.invgan.warm_start import WarmStart
+
+    start = WarmStart.of(given.pop("generator"), given.pop("discriminator"))
+    return {**given, "warm_start": start}
+
+
+def _based(given: Arguments) -> Arguments:
+    """SAM's encoder starts as the one that is given."""
+    base = given.pop("encoder")
+    return {**given, "base": base}
+
+
+def _judging(given: Arguments) -> Arguments:
+    """The other networks have done their part in `_inverted`."""
+    return {name: given[name] for name in ("inverted", "parser", "config", "compute")}
+
+
+def _inverted(work: Work, folder: Path, shown: Shown) -> Work:
+    from invertory.generators.f_space import checked_spaces
+    from invertory.training.compute import Pictures
+    from invertory.training.sam.errors import Inverter, prepare_errors
+    from invertory.training.sam.invertibility import Inverted, picked
+
+    settings, networks = work.settings, work.networks
+    how = dataclasses.replace(settings.inverting, precision=work.compute.precision)
+    pictures, is_plain = picked(work.sets, settings.shares, settings.num)
+    inverter = Inverter(networks["generator"], networks["encoder"], networks["perceptual"])
+    found = Pictures(pictures, work.compute)
+    errors = prepare_errors(inverter, found, folder, how, shown=shown)
+    spaces = checked_spaces(inverter.generator, how.spaces)
+    return dataclasses.replace(work, inverted=Inverted(pictures, errors, spaces, is_plain))
+
+
+TRAINERS = {
+    "stylegan2": Trainer(
+        settings="invertory.training.stylegan2.trainer:StyleGAN2TrainingConfig",
+        training="invertory.training.stylegan2.trainer:StyleGAN2Training",
+        gives=("generator", "discriminator", "encoder"),
+        takes=("portraits", "images"),
+        data="pictures",
+        may_use=("classifier",),
+    ),
+    "classifier": _labelled("classifier", "Classifier", "classifier"),
+    "parser": _labelled("parsing", "Parser", "parser"),
+    "landmarks": _labelled("landmarks", "Regressor", "landmarks"),
+    "conventional_encoder": Trainer(
+        settings="invertory.training.idinvert.conventional_encoder:ConventionalEncoderConfig",
+        training="invertory.training.idinvert.conventional_encoder:ConventionalEncoderTraining",
+        gives=("encoder",),
+        takes=("pairs",),
+        data="pairs",
+        needs=("generator",),
+        may_use=("perceptual",),
+    ),
+    "domain_guided_encoder": Trainer(
+        settings="invertory.training.idinvert.domain_guided_encoder:DomainGuidedEncoderConfig",
+        training="invertory.training.idinvert.domain_guided_encoder:DomainGuidedEncoderTraining",
+        gives=("encoder",),
+        takes=("portraits", "images"),
+        data="pictures",
+        needs=("generator", "discriminator", "encoder", "perceptual"),
+    ),
+    "invgan": Trainer(
+        settings="invertory.training.invgan.config:InvGANConfig",
+        training="invertory.training.invgan.trainer:InvGANTraining",
+        gives=("generator", "invgan"),
+        takes=("portraits", "images"),
+        data="pictures",
+        may_use=("classifier", "discriminator", "generator"),
+        adapted=_warm,
+    ),
+    "invertibility": Trainer(
+        settings="invertory.training.sam.invertibility:InvertibilitySettings",
+        training="invertory.training.sam.invertibility:InvertibilityTraining",
+        gives=("invertibility",),
+        takes=("portraits", *PICTURES),
+        data="inverted",
+        needs=("generator", "encoder", "perceptual"),
+        may_use=("parser",),
+        mixes=True,
+        prepare=_inverted,
+        adapted=_judging,
+    ),
+    "linknet": Trainer(
+        settings="invertory.training.linknet:LinkNetConfig",
+        training="invertory.training.linknet:LinkNetTraining",
+        gives=("linknet",),
+        needs=("generator", "classifier"),
+    ),
+    "e4e": _of_pyramid("e4e", "E4E", "e4e"),
+    "psp": _of_pyramid("pyramid_encoders", "PyramidEncoder", "psp"),
+    "restyle": _of_pyramid("restyle", "ReStyle", "restyle"),
+    "sam_encoder": Trainer(
+        settings="invertory.training.sam.encoder:SamEncoderConfig",
+        training="invertory.training.sam.encoder:SamEncoderTraining",
+        gives=("sam_encoder",),
+        takes=("portraits",),
+        data="sets",
+        needs=("generator", "encoder", "perceptual"),
+        mixes=True,
+        adapted=_based,
+    ),
+    "samm": Trainer(
+        settings="invertory.training.samm.trainer:SammConfig",
+        training="invertory.training.samm.trainer:SammTraining",
+        gives=("samm",),
+        takes=("portraits", *PICTURES),
+        data="sets",
+        needs=("generator", "encoder", "perceptual"),
+        may_use=("classifier", "discriminator"),
+        mixes=True,
+    ),
+}

@@ -1,0 +1,106 @@
+"""What a training's parts demand of each other, and of the trainer and the worlds they name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from invertory.pipelines.recipe.choices import Finding, field_types, parameter_findings
+from invertory.pipelines.recipe.errors import near, unknown_key
+from invertory.pipelines.recipe.yaml_lines import Document, Path, Problem
+from invertory.pipelines.training.settings import ELSEWHERE, settings_of
+from invertory.pipelines.training.trainers import TRAINERS, Trainer, imported
+
+if TYPE_CHECKING:
+    from invertory.pipelines.training.training import TrainingSpec
+
+WORLD = "invertory.portraits:World"
+DRAWS = "invertory.training.idinvert.pairs:Draws"
+
+
+def cross_check(spec: TrainingSpec, document: Document) -> list[Problem]:
+    """Problems between parts."""
+    if spec.trainer not in TRAINERS:
+        text = f"unknown trainer {spec.trainer!r}{near(spec.trainer, TRAINERS)}"
+        return [Problem(document.line(("trainer",)), text)]
+    trainer = TRAINERS[spec.trainer]
+    findings = [*_data(spec, trainer), *_networks(spec, trainer), *_gives(spec, trainer)]
+    findings += _settings(spec, trainer)
+    return [Problem(document.line(path), text) for path, text in findings]
+
+
+def _data(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
+    kind = spec.data.kind if spec.data else None
+    if kind is None and trainer.takes:
+        yield (), f"the trainer {spec.trainer!r} needs data: {' or '.join(trainer.takes)}; add it"
+    elif kind is not None and kind not in trainer.takes:
+        wanted = " or ".join(trainer.takes) or "none, it draws from its generator"
+        yield ("data", kind), f"the trainer {spec.trainer!r} takes data: {wanted}; got {kind}"
+    if spec.data and spec.data.portraits:
+        yield from _sets(spec, trainer)
+    if spec.data and spec.data.pairs and spec.data.images:
+        crop_px, px = spec.data.images.alignment.size_px, spec.data.pairs.size_px
+        if px != crop_px:
+            text = f"expected {crop_px} px as the images' crops have, got {px}"
+            yield ("data", "pairs", "size_px"), text
+    if spec.data and spec.data.pairs:
+        yield from _nested(imported(DRAWS), spec.data.pairs.draws, ("data", "pairs", "draws"))
+
+
+def _sets(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
+    sets = spec.data.portraits if spec.data and spec.data.portraits else ()
+    if len(sets) > 1 and not trainer.mixes:
+        text = f"the trainer {spec.trainer!r} takes one set of portraits, got {len(sets)}"
+        yield ("data", "portraits"), text
+    for i, one in enumerate(sets):
+        path: Path = ("data", "portraits", i)
+        if one.name in {other.name for other in sets[:i]}:
+            yield (*path, "name"), f"two sets are called {one.name!r}; give each a name of its own"
+        if one.size_px != sets[0].size_px:
+            text = f"expected {sets[0].size_px} px as in the first set, got {one.size_px}"
+            yield (*path, "size_px"), text
+        yield from _nested(imported(WORLD), one.world, (*path, "world"))
+
+
+def _networks(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
+    known = [*trainer.needs, *trainer.may_use]
+    for kind in spec.uses:
+        if kind not in known:
+            yield ("uses", kind), unknown_key(kind, f"uses of the trainer {spec.trainer!r}", known)
+    for kind in trainer.needs:
+        if kind not in spec.uses:
+            text = f"the trainer {spec.trainer!r} needs a {kind}: name its address, such as"
+            yield ("uses",), f"{text} {kind}: trained://portraits_{kind}"
+
+
+def _gives(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
+    for kind in spec.gives:
+        if kind not in trainer.gives:
+            yield ("gives", kind), unknown_key(kind, "gives", trainer.gives)
+    if len(set(spec.gives.values())) < len(spec.gives):
+        yield ("gives",), f"expected a name for each network, got {list(spec.gives.values())}"
+
+
+def _settings(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
+    elsewhere = [name for name in spec.settings if name in ELSEWHERE]
+    for name in elsewhere:
+        yield ("settings", name), f"{name} stands in {ELSEWHERE[name]}; remove it here"
+    given = {name: value for name, value in spec.settings.items() if name not in elsewhere}
+    findings = list(_nested(trainer.settings_class, given, ("settings",)))
+    yield from findings
+    if not findings and not elsewhere:
+        try:
+            settings_of(spec)
+        except (ValueError, TypeError) as error:
+            yield ("settings",), f"settings: {error}"
+
+
+def _nested(settings: Any, given: Mapping[str, Any], path: Path) -> Iterator[Finding]:
+    """`parameter_findings`, also of the dataclasses within a dataclass."""
+    types = field_types(settings)
+    flat = dict(given)
+    for name, value in given.items():
+        if name in types and dataclasses.is_dataclass(types[name]) and isinstance(value, Mapping):
+            yield from _nested(types[name], flat.pop(name), (*path, name))
+    yield from parameter_findings(settings, flat, path)
