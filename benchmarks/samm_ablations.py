@@ -5,10 +5,10 @@
 
 Without alignment, trained so (`invertory train portraits_samm_unaligned`); trained with it but
 skipped; and with 1, 2 and 3 cycles of the one network. Then over other bases, each below its own
-latents alone; the flows (see invertory/networks/samm/figures.py); and the masks by kind of object. Pictures
-are as the method draws them from its store; means over pictures, +- the standard deviation.
-`chance` is the IoU of as many pixels thrown at random. Times are CPU seconds a picture of `invert`,
-which with `draw` is the whole work; one thread, or wall time with several.
+latents alone; the flows (see invertory/networks/samm/figures.py); and the masks by kind of object.
+Pictures are as the method draws them from its store; means over pictures, +- the standard
+deviation. `chance` is the IoU of as many pixels thrown at random. Times are CPU seconds a picture
+of `invert`, which with `draw` is the whole work; one thread, or wall time with several.
 """
 
 from __future__ import annotations

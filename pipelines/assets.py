@@ -1,6 +1,6 @@
 """The assets of a recipe: one a table, in the order of the data, methods side by side.
 
-What computes a table lies in `invertory.pipelines.tables.verbs`, what it depends on in `invertory.pipelines.tables.stages`.
+What computes a table lies in `tables.verbs`, what it depends on in `tables.stages`.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of an asset.

@@ -2,9 +2,9 @@
 
 ReStyle: A Residual-Based StyleGAN Encoder via Iterative Refinement, Alaluf et al. 2021,
 https://arxiv.org/abs/2104.02699. As published the network sees picture and reconstruction side by
-side (`invertory/training/pyramid/restyle.py` trains it), starts from the mean latent and its picture, and
-the last iteration is the result. It goes no further down than the passes it was trained with (its
-card's `iterations`).
+side (`invertory/training/pyramid/restyle.py` trains it), starts from the mean latent and its
+picture, and the last iteration is the result. It goes no further down than the passes it was
+trained with (its card's `iterations`).
 
 Over any other encoder E, which is ours: from w = E(x), w <- w + step (E(x) - E(G(w))), which is
 what E tells apart. E knows one picture, not a pair, so that rows get worse in time: each row's

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from invertory.pipelines.cli import chain_commands as chain_command
-from invertory.pipelines.cli import models_commands as models_command
-from invertory.pipelines.cli import portraits_commands as portraits_command
-from invertory.pipelines.cli import recipes_commands as recipes_command
-from invertory.pipelines.cli import training_commands as training_command
+from invertory.pipelines.cli import (
+    chain_commands,
+    models_commands,
+    portraits_commands,
+    recipes_commands,
+    training_commands,
+)
 from invertory.pipelines.cli.answers import NO_WEIGHTS, NOT_FOUND, USAGE, add_command, complain
 
 # glibc hands large freed tensors back to the kernel and pays page faults for them at every
@@ -64,11 +66,11 @@ def parser() -> argparse.ArgumentParser:
     """Every command with its options."""
     top = argparse.ArgumentParser(prog="invertory", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    chain_command.add_commands(commands)
-    models_command.add_commands(commands)
-    recipes_command.add_commands(commands)
-    training_command.add_commands(commands)
-    portraits_command.add_commands(commands)
+    chain_commands.add_commands(commands)
+    models_commands.add_commands(commands)
+    recipes_commands.add_commands(commands)
+    training_commands.add_commands(commands)
+    portraits_commands.add_commands(commands)
     ui = add_command(commands, "ui", _ui, "the Dagster UI on loopback")
     ui.add_argument("--port", type=int, default=3000)
     return top

@@ -14,9 +14,10 @@ PROC = Path("/proc/self")
 def give_back() -> None:
     """Hand freed memory back to the kernel, so that each step begins with what is in use.
 
-    The command line has glibc keep it (`invertory.pipelines.cli.main`), in holes between small blocks that live
-    on, where the next large one does not fit: without this a process grew by some 7 kB a picture,
-    none of it in use. A twentieth of a second for 200 MB; where there is no glibc, nothing.
+    The command line has glibc keep it (`invertory.pipelines.cli.main`), in holes between small
+    blocks that live on, where the next large one does not fit: without this a process grew by some
+    7 kB a picture, none of it in use. A twentieth of a second for 200 MB; where there is no glibc,
+    nothing.
     """
     import pyarrow as pa
 

@@ -64,7 +64,7 @@ class Pairs(Part):
     size_px: Pixels = 64
     """Side of a picture."""
     draws: Parameters = Field(default_factory=dict)
-    """Which latents are drawn (`invertory.training.idinvert.pairs.Draws`): seed, truncation, mixing."""
+    """Which latents are drawn (see `Draws`): seed, truncation, mixing."""
     share: float | None = Field(default=None, gt=0)
     """Weight of these pictures beside images, where a trainer takes both; null: 1."""
 

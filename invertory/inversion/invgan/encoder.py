@@ -1,8 +1,8 @@
 """InvGAN: the latent head of the discriminator that a generator was trained against, in one pass.
 
 InvGAN: Invertable GANs, Ghosh, Zietlow, Black, Davis and Hu 2021, https://arxiv.org/abs/2112.04598,
-section 3.1. Generator and encoder come of one training (`invertory/training/invgan/trainer.py`); the latent
-is one w, the space that the mapping network draws from. Optimisation may start from it
+section 3.1. Generator and encoder come of one training (`invertory/training/invgan/trainer.py`);
+the latent is one w, the space that the mapping network draws from. Optimisation may start from it
 (`gaussian_prior`, `projector`), but the paper has none.
 """
 

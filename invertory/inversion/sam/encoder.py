@@ -3,8 +3,9 @@
 Spatially-Adaptive Multilayer Selection for GAN Inversion and Editing, Parmar et al. 2022,
 https://arxiv.org/abs/2206.08357, section 3.3. A space is chosen for each segment as in sam.py; then
 encoders that see the picture and its map of spaces say w_plus and the changes of features, where
-that method optimises them. They were never released: `invertory/networks/sam_encoder.py` says what is
-printed, and `invertory/training/sam/encoder.py` trains them. Masks, state and editing are sam.py's.
+that method optimises them. They were never released: `invertory/networks/sam_encoder.py` says what
+is printed, and `invertory/training/sam/encoder.py` trains them. Masks, state and editing are
+sam.py's.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Out-of-domain GAN Inversion via Invertibility Decomposition for Photo-Realistic Human Face
 Manipulation, Yang, Xu and Chen 2023, https://arxiv.org/abs/2212.09262. An encoder gives the latent;
-`invertory/networks/samm/network.py`, trained for this generator and encoder, warps the generator's features towards
-the picture and says in a mask which pixels are to be the input's (1) and which the generator's (0).
+`invertory/networks/samm/network.py`, trained for this generator and encoder, warps the generator's
+features towards the picture and says in a mask which pixels are to be the input's (1) and which the
+generator's (0).
 
 The input is the inversion's state, with 8 bits: a picture is drawn by looking at it again. Edits
 are drawn as published: flows and masks are estimated anew, on the edited features against those of

@@ -1,4 +1,4 @@
-"""Train the invertibility predictor of Parmar et al. 2022 (see `invertory/networks/invertibility.py`).
+"""Train the invertibility predictor of Parmar et al. 2022 (`invertory.networks.invertibility`).
 
 Eq. 3.2: the squared difference from the error maps that inversions in each space left (see
 errors.py). A few hundred inverted pictures are what minutes of one core make, so the backbone

@@ -97,7 +97,8 @@ def test_no_index_is_named_in_the_code():
 
 
 def test_importing_the_models_imports_no_client():
-    code = "import invertory.resources.models, sys; print('unearth' in sys.modules, 'torch' in sys.modules)"
+    loaded = "'unearth' in sys.modules, 'torch' in sys.modules"
+    code = f"import invertory.resources.models, sys; print({loaded})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]
 
