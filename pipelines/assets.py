@@ -1,84 +1,49 @@
 """The assets of a recipe: one a table, in the order of the data, methods side by side.
 
-What computes a table lies in `tables.verbs`, what it depends on in `tables.stages`.
+What a table is and how it is made stands on its page in `tables`.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of an asset.
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
 from invertory.pipelines.checks import check_specs
-from invertory.pipelines.materialize import produce
+from invertory.pipelines.materialize import materialize
 from invertory.pipelines.networks.resolve import networks_of
 from invertory.pipelines.partitions import shards_of
-from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.recipe.recipe import Recipe
 from invertory.pipelines.retry import Retry
-from invertory.pipelines.tables.chain import Chain, Stage, asset_path
-from invertory.pipelines.tables.line import Line
+from invertory.pipelines.tables.chain import Chain
+from invertory.pipelines.tables.stage import Stage, asset_path
+from invertory.pipelines.tables.stage_run import StageRun
 from invertory.pipelines.training.assets import deps_of
 from invertory.pipelines.training.training import valid_trainings
-from invertory.resources.gpu import Gpu
-from invertory.resources.models import ModelStore
-from invertory.resources.tables import Tables
-
-DESCRIPTIONS = {
-    "models": "Every network that takes part: where it comes from, its digest and its licence.",
-    "images": "Every file of the collection: hashed, decoded, validated; broken ones say why.",
-    "aligned": "One row a crop: the FFHQ quad around a face with its inverse, or a centre crop.",
-    "attributes": "Each crop's scores, raw as the recipe's scorers gave them.",
-    "samples": "Draws from the generator with their scores; boundaries are fitted on them.",
-    "latents": "Every crop inverted by one method: latent, losses, scores and its picture.",
-    "boundaries": "A hyperplane (normal, offset, accuracy) for each attribute, or a direction.",
-    "edits": "Each crop moved along each boundary: latent, picture, and scores after the edit.",
-    "augmentation": "For each crop a partner, protected attribute flipped and target kept.",
-    "exports": "The balanced set as WebDataset, image folder and Parquet, with its datasheet.",
-}
-KINDS = {"boundaries": {"scikitlearn"}, "exports": {"huggingface"}, "images": {"file"}}
-ON_DEVICE = {"samples", "latents", "edits", "augmentation"}
 
 
 def assets_of(recipe: Recipe, chain: Chain) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Every table of `recipe` as an asset, and what a stage gathers from all shards as one."""
-    tables = [
-        (on_device if stage.name in ON_DEVICE else on_host)(recipe, chain, stage)
-        for stage in chain.stages
-    ]
+    tables = [asset_of(recipe, chain, stage) for stage in chain.stages]
     return [*tables, *(gathered(recipe, chain, s) for s in chain.stages if chain.gathers(s))]
 
 
-def on_host(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition:
-    """An asset that needs no accelerator."""
+def asset_of(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition:
+    """One table as an asset; its function bears the table's name.
 
-    @dg.asset(**_about(recipe, chain, stage))
-    def asset(
-        context: dg.AssetExecutionContext,
-        tables: Tables,
-        models: ModelStore,
-        reporting: dg.ResourceParam[Reporting],
-    ):
-        line = Line(recipe, stage, models, reporting.to(context))
-        yield from produce(context, chain, stage, tables.store(recipe.name), line)
+    A stage that computes on a device takes one from the pool `gpu`, and leases it only when there
+    is work to do.
+    """
 
-    return asset
+    def compute(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+        given = context.resources
+        gpu = given.gpu if stage.page.is_on_device else None
+        run = StageRun(recipe, stage, given.models, given.reporting.to(context), gpu)
+        yield from materialize(context, chain, stage, given.tables.store(recipe.name), run)
 
-
-def on_device(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition:
-    """An asset that computes on a leased device; the lease is taken when there is work to do."""
-
-    @dg.asset(pool="gpu", **_about(recipe, chain, stage))
-    def asset(
-        context: dg.AssetExecutionContext,
-        tables: Tables,
-        models: ModelStore,
-        reporting: dg.ResourceParam[Reporting],
-        gpu: Gpu,
-    ):
-        line = Line(recipe, stage, models, reporting.to(context), gpu)
-        yield from produce(context, chain, stage, tables.store(recipe.name), line)
-
-    return asset
+    compute.__name__ = stage.asset_path[-1]
+    compute.__doc__ = stage.page.description
+    return dg.asset(**_about(recipe, chain, stage))(compute)
 
 
 def gathered(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetSpec:
@@ -97,15 +62,17 @@ def _about(recipe: Recipe, chain: Chain, stage: Stage) -> dict[str, Any]:
     if chain.gathers(stage):
         deps.append(dg.AssetDep(stage.gathered_path))
     deps += [dg.AssetDep(key) for key in _trained(recipe, stage)]
-    kinds = {"pytorch"} if stage.name in ON_DEVICE else KINDS.get(stage.name, set())
+    resources = {"tables", "models", "reporting"}
     return {
         "key": stage.asset_path,
         "group_name": recipe.name,
-        "description": DESCRIPTIONS[stage.name],
+        "description": stage.page.description,
         "deps": deps,
         "partitions_def": shards_of(recipe.name) if stage.is_sharded else None,
         "code_version": stage.version,
-        "kinds": {"parquet", *kinds},
+        "kinds": {"parquet", *stage.page.kinds},
+        "pool": "gpu" if stage.page.is_on_device else None,
+        "required_resource_keys": resources | ({"gpu"} if stage.page.is_on_device else set()),
         "owners": [recipe.owner],
         "check_specs": check_specs(stage),
         "retry_policy": Retry(recipe.resources.retries),

@@ -10,7 +10,8 @@ from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
 from invertory.pipelines.partitions import partitions_name, shards_of
 from invertory.pipelines.recipe.recipe import Recipe
-from invertory.pipelines.tables.chain import ALL, Chain, Keys, Stage, Step, digest
+from invertory.pipelines.tables.chain import Chain, Keys
+from invertory.pipelines.tables.stage import ALL, Stage, Step, digest
 from invertory.resources.models import ModelStore
 from invertory.resources.tables import Store, Tables
 

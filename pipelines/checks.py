@@ -1,11 +1,9 @@
-"""What a materialisation must show before anything downstream trusts it, and what a person sees."""
+"""Blocking checks: what a materialisation must show before anything downstream trusts it."""
 
 from __future__ import annotations
 
-import base64
 import warnings
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,32 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from invertory.pipelines.gallery import contact_sheet
 from invertory.pipelines.partitions import shards_of
 
 if TYPE_CHECKING:
-    from invertory.pipelines.tables.chain import Chain, Keys, Stage
+    from invertory.pipelines.tables.chain import Chain, Keys
+    from invertory.pipelines.tables.stage import Stage
     from invertory.resources.tables import Store
 
-SHEET_PICTURES = 16
-PICTURE_COLUMNS = {
-    "aligned": "crop",
-    "latents": "synth",
-    "edits": "picture",
-    "augmentation": "picture",
-}
-
-
-def check_names(stage: Stage) -> list[str]:
-    """The blocking checks of a stage, in the order in which they are reported."""
-    names = ["rows_add_up"] if stage.is_sharded else []
-    if stage.name in {"images", "aligned", "attributes", "latents"}:
-        names.append("reject_share")
-    if stage.name == "latents":
-        names += ["finite_latents", "reconstruction_floor"]
-    if stage.name == "boundaries":
-        names.append("all_found")
-    return names
+Check = Callable[["Stage", "Store", str], dg.AssetCheckResult]
 
 
 def check_specs(stage: Stage) -> list[dg.AssetCheckSpec]:
@@ -49,14 +29,14 @@ def check_specs(stage: Stage) -> list[dg.AssetCheckSpec]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # `partitions_def`, in Dagster 1.13
         return [
-            dg.AssetCheckSpec(name, description=CHECKS[name].__doc__, **about)
-            for name in check_names(stage)
+            dg.AssetCheckSpec(check.__name__, description=check.__doc__, **about)
+            for check in stage.page.checks
         ]
 
 
 def check_results(stage: Stage, store: Store, shard: str) -> list[dg.AssetCheckResult]:
     """Each check's verdict on the published shard."""
-    return [CHECKS[name](stage, store, shard) for name in check_names(stage)]
+    return [check(stage, store, shard) for check in stage.page.checks]
 
 
 def verdict(stage: Stage, shard: str, result: dg.AssetCheckResult) -> str:
@@ -73,7 +53,7 @@ def require_trusted(chain: Chain, stage: Stage, store: Store, shard: str, keys: 
         upstream = chain.stage(table)
         for result in check_results(upstream, store, name):
             if not result.passed:
-                remedy = "mend the pictures, or the recipe's checks, and run again"
+                remedy = "mend the images, or the recipe's checks, and run again"
                 raise dg.Failure(
                     f"{stage.table} is held back: {verdict(upstream, name, result)}; {remedy}",
                     allow_retries=False,
@@ -85,7 +65,7 @@ def rows_add_up(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
     inputs = _num_inputs(stage, store, shard)
     results = list(_result_ids(stage, store, shard))
     twice = len(results) - len(set(results))
-    accounted = len({_input_of(stage, result) for result in results})
+    accounted = len({stage.page.input_of(result) for result in results})
     return dg.AssetCheckResult(
         passed=accounted == inputs and not twice,
         check_name="rows_add_up",
@@ -95,10 +75,10 @@ def rows_add_up(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
 
 def reject_share(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
     """The share of inputs that gave nothing stays under the recipe's `checks.max_reject_share`."""
-    limit = float(stage.checks["max_reject_share"])
+    limit = float(stage.limits["max_reject_share"])
     inputs = _num_inputs(stage, store, shard)
     gave = len(
-        {_input_of(stage, row_id) for row_id in _row_ids(stage, store, shard, is_sound=True)}
+        {stage.page.input_of(row_id) for row_id in _row_ids(stage, store, shard, is_sound=True)}
     )
     share = (inputs - gave) / inputs if inputs else 0.0
     return dg.AssetCheckResult(
@@ -121,7 +101,7 @@ def finite_latents(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResul
 
 def reconstruction_floor(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
     """The median reconstruction reaches the recipe's `checks.min_psnr_db`."""
-    floor = float(stage.checks["min_psnr_db"])
+    floor = float(stage.limits["min_psnr_db"])
     psnr = store.table(stage.table, shard, columns=["psnr_db"]).column("psnr_db").to_numpy()
     median = float(np.median(psnr)) if len(psnr) else float("inf")
     return dg.AssetCheckResult(
@@ -141,48 +121,6 @@ def all_found(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
     )
 
 
-CHECKS = {
-    "rows_add_up": rows_add_up,
-    "reject_share": reject_share,
-    "finite_latents": finite_latents,
-    "reconstruction_floor": reconstruction_floor,
-    "all_found": all_found,
-}
-
-
-def contact_sheet_of(stage: Stage, store: Store, shard: str) -> str | None:
-    """A data URI of the shard's first pictures; None where it has none."""
-    column = PICTURE_COLUMNS.get(stage.name)
-    if column is None or not store.num_rows(stage.table, shard):
-        return None
-    pictures = list(islice(_pictures(store, stage.table, shard, column), SHEET_PICTURES))
-    sheet = contact_sheet([data for data, _ in pictures], [label for _, label in pictures])
-    return "data:image/jpeg;base64," + base64.b64encode(sheet).decode()
-
-
-def _pictures(store: Store, table: str, shard: str, column: str) -> Iterator[tuple[bytes, str]]:
-    columns = ["crop_id", column]
-    maps = [name for name in store.schema(table, shard).names if name.startswith("map_")]
-    columns += maps
-    if table.startswith("edits"):
-        columns += ["attribute", "step"]
-    if table.startswith("latents"):
-        columns += ["psnr_db"]
-    for batch in store.read(table, shard, columns=columns):
-        for row in batch.to_pylist():
-            yield row[column]["bytes"], _label(row)
-            for name in maps:
-                yield row[name]["bytes"], name.removeprefix("map_")
-
-
-def _label(row: dict[str, Any]) -> str:
-    if "attribute" in row:
-        return f"{row['attribute']} {row['step']:+g}"
-    if "psnr_db" in row:
-        return f"{row['psnr_db']:.1f} dB"
-    return str(row["crop_id"])[:8]
-
-
 def _num_inputs(stage: Stage, store: Store, shard: str) -> int:
     return int((store.footer(stage.table, shard) or {})["num_inputs"])
 
@@ -196,19 +134,12 @@ def _result_ids(stage: Stage, store: Store, shard: str) -> Iterator[str]:
 
 def _row_ids(stage: Stage, store: Store, shard: str, *, is_sound: bool = False) -> Iterator[str]:
     """The id of every row; `is_sound` leaves out the rows of `images` that say what is wrong."""
-    column = {"images": "uri", "edits": "edit_id"}.get(stage.name, "crop_id")
+    column = stage.page.id_column
     columns = [column, "status"] if is_sound and stage.name == "images" else [column]
     for batch in store.read(stage.table, shard, columns):
         if len(columns) == 2:  # a duplicate is sound: its twin goes on
             batch = batch.filter(pc.is_in(batch.column("status"), value_set=_SOUND))
         yield from batch.column(column).to_pylist()
-
-
-def _input_of(stage: Stage, result_id: str) -> str:
-    """The id of the input row behind a row or reject; ids are made in `ops` by adding `:...`."""
-    if stage.name == "aligned":
-        return result_id.partition(":")[0]  # image_id[:face_index]
-    return result_id.rsplit(":", 2)[0] if stage.name == "edits" else result_id
 
 
 _SOUND = pa.array(["ok", "duplicate"])

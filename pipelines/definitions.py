@@ -23,7 +23,7 @@ from invertory.pipelines.automation import (
 )
 from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.recipe.recipe import RECIPES, Recipe, RecipeError, all_recipes
-from invertory.pipelines.tables.stages import chain_of
+from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.training.assets import training_assets
 from invertory.pipelines.training.training import all_trainings
 from invertory.resources.gpu import Gpu

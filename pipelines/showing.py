@@ -24,7 +24,7 @@ from invertory.pipelines.gallery_shots import (
 )
 from invertory.pipelines.networks.resolve import networks_of
 from invertory.pipelines.tables.chain import Keys
-from invertory.pipelines.tables.stages import chain_of
+from invertory.pipelines.tables.registry import chain_of
 from invertory.resources.atomic import replacing
 from invertory.resources.models import ModelStore
 

@@ -25,9 +25,8 @@ from invertory.pipelines.networks.load import (
 )
 from invertory.pipelines.progress.display import Silent
 from invertory.pipelines.recipe.recipe import Recipe
-from invertory.pipelines.tables.line import Line
-from invertory.pipelines.tables.stages import chain_of
-from invertory.pipelines.tables.verbs import making_of
+from invertory.pipelines.tables.registry import chain_of
+from invertory.pipelines.tables.stage_run import StageRun
 from invertory.portraits import draw, render
 from invertory.resources.gpu import Gpu
 from invertory.resources.models import ModelStore
@@ -104,15 +103,15 @@ class Bench:
         chain = chain_of(self.recipe)
         for table in tables:
             stage = chain.stage(table)
-            line = Line(self.recipe, stage, self.models, Silent(), self._gpu(stage.name))
-            making = making_of(line, store, SHARD)
+            run = StageRun(self.recipe, stage, self.models, Silent(), self._gpu(stage.name))
+            plan = stage.page.plan(run, store, SHARD)
             store.publish(
                 table,
                 SHARD,
-                schema=making.schema,
+                schema=plan.schema,
                 key="benchmark",
                 footer={},
-                chunks=making.chunks,
+                chunks=plan.chunks,
                 rejects_schema=REJECTS,
             )
 

@@ -77,7 +77,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _trace(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import tell_trace
-    from invertory.pipelines.tables.stages import chain_of
+    from invertory.pipelines.tables.registry import chain_of
     from invertory.pipelines.tables.trace import NotFoundError, trace
 
     missing: list[str] = []

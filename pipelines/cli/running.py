@@ -1,4 +1,4 @@
-"""Run a recipe from the command line: what is missing or stale, wave by wave, through Dagster."""
+"""Run a recipe from the command line: what is missing or stale, phase by phase, in Dagster runs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from invertory.pipelines.collections.intake import deal_new
 from invertory.pipelines.definitions import resources
 from invertory.pipelines.networks.resolve import prefetch
 from invertory.pipelines.partitions import partitions_name
-from invertory.pipelines.tables.chain import ALL, Chain, Stage, Step
-from invertory.pipelines.tables.stages import chain_of
+from invertory.pipelines.tables.chain import Chain
+from invertory.pipelines.tables.registry import chain_of
+from invertory.pipelines.tables.stage import ALL, Stage, Step
 
 if TYPE_CHECKING:
     from invertory.pipelines.progress.display import Progress
@@ -82,8 +83,8 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
         with dg.DagsterInstance.get() as instance:
             free_abandoned(instance)
             instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
-            for wave in chain.waves():
-                _run_wave(recipe, chain, wave, store, instance, world, report)
+            for phase in chain.phases():
+                _run_phase(recipe, chain, phase, store, instance, world, report)
                 if report.failures:
                     break
     report.elapsed_s = time.monotonic() - began
@@ -98,17 +99,18 @@ def _deal(recipe: Recipe, models: ModelStore, store: Store, progress: Progress) 
     return deal_new(store, source, recipe.collection.shard_size)
 
 
-def _run_wave(
+def _run_phase(
     recipe: Recipe,
     chain: Chain,
-    wave: list[Stage],
+    phase: list[Stage],
     store: Store,
     instance: dg.DagsterInstance,
     world: dict[str, Any],
     report: Report,
 ) -> None:
+    """A run for each shard with something to compute; one that fails lets the others go on."""
     assets = assets_of(recipe, chain)
-    for shard, steps in _by_shard(chain.pending(store), wave):
+    for shard, steps in _by_shard(chain.pending(store), phase):
         result = dg.materialize(
             assets,
             selection=[dg.AssetKey(step.stage.asset_path) for step in steps],
@@ -124,15 +126,20 @@ def _run_wave(
         report.run_ids.append(result.run_id)
         report.num_computed += len(steps)
         report.failures.extend(_failures(result, shard))
+        if report.failures and any(step.shard == ALL for step in steps):
+            return  # the other shards read the table that this run was to make
 
 
-def _by_shard(steps: Iterator[Step], wave: list[Stage]) -> list[tuple[str, list[Step]]]:
-    tables = {stage.table for stage in wave}
-    found: dict[str, list[Step]] = {}
-    for step in steps:
-        if step.stage.table in tables:
-            found.setdefault(step.shard, []).append(step)
-    return list(found.items())
+def _by_shard(steps: Iterator[Step], phase: list[Stage]) -> list[tuple[str, list[Step]]]:
+    """The steps of each run: a shard's; tables without shards are made in the first run."""
+    tables = {stage.table for stage in phase}
+    wanted = [step for step in steps if step.stage.table in tables]
+    shards = list(dict.fromkeys(step.shard for step in wanted if step.shard != ALL)) or [ALL]
+    return [
+        (shard, [s for s in wanted if s.shard == shard or (s.shard == ALL and not number)])
+        for number, shard in enumerate(shards)
+        if wanted
+    ]
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from invertory.ops.schemas import ENTRIES
-from invertory.pipelines.tables.chain import digest
+from invertory.pipelines.tables.stage import digest
 from invertory.resources.entries import Entry, deal
 
 if TYPE_CHECKING:

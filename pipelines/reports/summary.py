@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.tree import Tree
 
 from invertory.pipelines.definitions import tables
-from invertory.pipelines.tables.chain import ALL, Keys
-from invertory.pipelines.tables.stages import chain_of
+from invertory.pipelines.tables.chain import Keys
+from invertory.pipelines.tables.registry import chain_of
+from invertory.pipelines.tables.stage import ALL
 
 if TYPE_CHECKING:
     from invertory.pipelines.cli.running import Report

@@ -1,90 +1,20 @@
-"""The chain of a recipe: its stages, what each depends on, and the key that names a result.
+"""The chain of a recipe: what each stage reads, the key of a result, and what has to be computed.
 
-A key is the sha256 of everything a table's shard was made from: the keys of its inputs, the
-stage's code version, its part of the recipe and the digests of its networks. A shard whose stored
-key equals the wanted one is done; nothing else decides what has to be computed.
+A key is the sha256 of everything that a shard of a table was made from: the keys of its inputs, the
+code version, the stage's section of the recipe and the digests of its networks. A shard whose
+stored key equals the wanted one is done. Nothing else decides what has to be computed.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from invertory.pipelines.tables.stage import ALL, Input, Stage, Step, digest
 
 if TYPE_CHECKING:
     from invertory.resources.tables import Store
-
-ALL = "all"
-REST = "*"  # every column that is not named
-
-
-@dataclass(frozen=True, kw_only=True)
-class Input:
-    """A table that a stage reads: the same shard of it, or all its shards."""
-
-    table: str
-    shards: Literal["same", "all"] = "same"
-
-
-def asset_path(recipe: str, table: str) -> list[str]:
-    """["faces", "latents_projector"] of recipe faces and table latents/projector."""
-    return [recipe, table.replace("/", "_")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One table of a recipe: how it depends on the rest. What computes it lies in `verbs`."""
-
-    recipe: str
-    table: str  # "aligned", "latents/projector", ...
-    inputs: tuple[Input, ...]
-    is_sharded: bool
-    code_version: str
-    config: Mapping[str, Any] = field(default_factory=dict)
-    models: Mapping[str, str] = field(default_factory=dict)  # name => sha256
-    columns: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # column or REST => table.column
-    checks: Mapping[str, float] = field(default_factory=dict)  # limits; no part of the key
-
-    @property
-    def name(self) -> str:
-        return self.table.split("/")[0]
-
-    @property
-    def method(self) -> str | None:
-        return self.table.split("/", 1)[1] if "/" in self.table else None
-
-    @property
-    def asset_path(self) -> list[str]:
-        """The asset key: recipe and table; a node of the UI shows the last part and no other."""
-        return asset_path(self.recipe, self.table)
-
-    @property
-    def gathered_path(self) -> list[str]:
-        """The asset key of what it reads of all shards, in one data version."""
-        return asset_path(self.recipe, f"gathered/{self.table}")
-
-    @property
-    def version(self) -> str:
-        """Code and configuration in one word, so that a changed recipe shows as stale."""
-        return f"{self.code_version}-{digest(self.config, self.models)[:8]}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """A shard of a stage that is to be computed."""
-
-    stage: Stage
-    shard: str
-
-
-def digest(*parts: Any) -> str:
-    """sha256 of the parts as canonical JSON."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Keys:
@@ -167,28 +97,6 @@ class Chain:
 
     def shards(self, stage: Stage, keys: Keys) -> list[str]:
         return keys.shards if stage.is_sharded else [ALL]
-
-    def waves(self) -> list[list[Stage]]:
-        """Stages in groups that one run can compute: sharded or not, inputs in earlier groups."""
-        waves: list[list[Stage]] = []
-        level: dict[str, int] = {"entries": -1}
-        for stage in self.stages:
-            wave = max((level[i.table] for i in stage.inputs), default=0)
-            wave = max(wave, 0)
-            while not self._fits(stage, wave, waves):
-                wave += 1
-            level[stage.table] = wave
-            waves.extend([] for _ in range(wave + 1 - len(waves)))
-            waves[wave].append(stage)
-        return waves
-
-    def _fits(self, stage: Stage, wave: int, waves: list[list[Stage]]) -> bool:
-        if wave >= len(waves):
-            return True
-        same_kind = all(other.is_sharded == stage.is_sharded for other in waves[wave])
-        names = {other.table for other in waves[wave]}
-        waits = any(i.shards == "all" and i.table in names for i in stage.inputs)
-        return same_kind and not (waits and stage.is_sharded)
 
     def _input_shards(self, wanted: Input, shard: str, keys: Keys) -> list[str]:
         if wanted.table != "entries" and not self.stage(wanted.table).is_sharded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import pyarrow as pa
@@ -16,11 +16,13 @@ from invertory.ops.schemas import EXPORT_INDEX, REJECTS
 from invertory.ops.streams import Chunk
 from invertory.ops.writers import write_set
 from invertory.pipelines.networks.resolve import cards_of
-from invertory.pipelines.tables.chain import ALL
+from invertory.pipelines.tables.stage import ALL
 from invertory.resources.atomic import replacing
 
 if TYPE_CHECKING:
-    from invertory.pipelines.tables.line import Line
+    from invertory.boundaries import Boundary
+    from invertory.pipelines.recipe.recipe import Recipe
+    from invertory.pipelines.tables.stage_run import StageRun
     from invertory.resources.tables import Store
 
 GROUPS = {  # the recipe's word => (target, protected)
@@ -36,29 +38,39 @@ def set_folder(store: Store, method: str) -> str:
     return f"{store.base}/sets/{method}"
 
 
-def plan_of(line: Line, store: Store) -> Plan:
+def boundaries_of(run: StageRun, store: Store) -> dict[str, Boundary]:
+    """The method's boundaries by attribute."""
+    return read_boundaries(store.read(f"boundaries/{run.stage.method}", ALL))
+
+
+def plan_of(run: StageRun, store: Store, boundaries: Mapping[str, Boundary]) -> Plan:
     """Which crops and partners are exported, from labels alone."""
-    how, method = line.recipe.augmentation, line.stage.method
+    how, method = run.recipe.augmentation, run.stage.method
     assert how is not None
-    target, protected = (rule(line, store, name) for name in (how.target, how.protected))
+    rules = (rule(run.recipe, boundaries, name) for name in (how.target, how.protected))
+    target, protected = rules
     columns = ["sample_id", "crop_id", "target_label", "protected_label"]
 
     def candidates() -> Iterator[Any]:
         yield from originals(store.read_all("attributes"), target, protected)
         yield from partners(store.read_all(f"augmentation/{method}", columns))
 
-    counts = line.recipe.export.counts
+    counts = run.recipe.export.counts
     wanted: Any = counts if isinstance(counts, str) else {GROUPS[k]: n for k, n in counts.items()}
     return plan_export(candidates(), wanted)
 
 
 def write_sets(
-    line: Line, store: Store, plan: Plan, batches: Callable[[], Iterable[pa.RecordBatch]]
+    run: StageRun,
+    store: Store,
+    plan: Plan,
+    boundaries: Mapping[str, Boundary],
+    batches: Callable[[], Iterable[pa.RecordBatch]],
 ) -> None:
     """The set in every format of the recipe; `manifest.json` comes last: then it is whole."""
-    sheets = datasheet(line, store, plan).sheets()
-    for name in line.recipe.export.formats:
-        folder = f"{set_folder(store, line.stage.method or '')}/{name}"
+    sheets = datasheet(run, store, plan, boundaries).sheets()
+    for name in run.recipe.export.formats:
+        folder = f"{set_folder(store, run.stage.method or '')}/{name}"
         with contextlib.suppress(FileNotFoundError):
             store.fs.rm(folder, recursive=True)
         create = _creator(store, folder)
@@ -78,9 +90,11 @@ def index_of(num_inputs: int, batches: Iterable[pa.RecordBatch]) -> Chunk:
     return Chunk(num_inputs, batch, pa.RecordBatch.from_pylist([], schema=REJECTS))
 
 
-def datasheet(line: Line, store: Store, plan: Plan) -> Datasheet:
+def datasheet(
+    run: StageRun, store: Store, plan: Plan, boundaries: Mapping[str, Boundary]
+) -> Datasheet:
     """Origin, models and licences, method, counts by group, known limits, keys."""
-    recipe, method = line.recipe, line.stage.method or ""
+    recipe, method = run.recipe, run.stage.method or ""
     how = recipe.augmentation
     assert how is not None
     rejects: dict[str, int] = {}
@@ -92,8 +106,8 @@ def datasheet(line: Line, store: Store, plan: Plan) -> Datasheet:
         plan=plan,
         target=how.target,
         protected=how.protected,
-        target_rule=_rule_text(line, store, how.target),
-        protected_rule=_rule_text(line, store, how.protected),
+        target_rule=_rule_text(recipe, boundaries, how.target),
+        protected_rule=_rule_text(recipe, boundaries, how.protected),
         method=method,
         selection=f"counts {json.dumps(recipe.config_for('export')['counts'])}, in pairs",
         collection=", ".join(recipe.collection.uris),
@@ -114,12 +128,11 @@ def _limits(min_distance: float) -> tuple[str, ...]:
     )
 
 
-def rule(line: Line, store: Store, attribute: str) -> tuple[str, float]:
-    """(score, threshold): positive where the score reaches it."""
-    how = line.recipe.augmentation
+def rule(recipe: Recipe, boundaries: Mapping[str, Boundary], attribute: str) -> tuple[str, float]:
+    """(score, threshold): a crop is positive where its score reaches the threshold."""
+    how = recipe.augmentation
     if how and attribute in how.threshold:
         return attribute, how.threshold[attribute]
-    boundaries = read_boundaries(store.read(f"boundaries/{line.stage.method}", ALL))
     threshold = boundaries[attribute].threshold if attribute in boundaries else None
     if threshold is None:
         raise ValueError(
@@ -129,9 +142,9 @@ def rule(line: Line, store: Store, attribute: str) -> tuple[str, float]:
     return attribute, threshold
 
 
-def _rule_text(line: Line, store: Store, attribute: str) -> str:
-    name, threshold = rule(line, store, attribute)
-    return f"score_{name} >= {threshold:g}, by {line.recipe.attributes[attribute].scorer}"
+def _rule_text(recipe: Recipe, boundaries: Mapping[str, Boundary], attribute: str) -> str:
+    name, threshold = rule(recipe, boundaries, attribute)
+    return f"score_{name} >= {threshold:g}, by {recipe.attributes[attribute].scorer}"
 
 
 def _keys(store: Store, method: str) -> dict[str, str]:

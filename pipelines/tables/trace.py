@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from invertory.pipelines.tables.chain import ALL, Chain
+from invertory.pipelines.tables.chain import Chain
+from invertory.pipelines.tables.stage import ALL
 
 if TYPE_CHECKING:
     from invertory.resources.tables import Store

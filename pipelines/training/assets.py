@@ -14,7 +14,7 @@ from invertory.pipelines.cli.training_commands import headline
 from invertory.pipelines.networks.resolve import WeightsError
 from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.retry import Retry
-from invertory.pipelines.tables.chain import digest
+from invertory.pipelines.tables.stage import digest
 from invertory.pipelines.thumbnails import jpeg
 from invertory.pipelines.training.runs import Trained, run_training
 from invertory.pipelines.training.training import TrainingSpec, maker_of

@@ -15,7 +15,7 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 
-from invertory.pipelines.tables.chain import digest
+from invertory.pipelines.tables.stage import digest
 from invertory.pipelines.training.trainers import TRAINERS, Work
 from invertory.resources.atomic import replacing
 

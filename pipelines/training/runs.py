@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.tables.chain import digest
+from invertory.pipelines.tables.stage import digest
 from invertory.pipelines.training.cards import kept, publish
 from invertory.pipelines.training.data import following, images, pairs, portraits, prepared
 from invertory.pipelines.training.networks import Used, at_hand

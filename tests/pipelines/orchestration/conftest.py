@@ -26,7 +26,7 @@ from invertory.pipelines.partitions import partitions_name
 from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.recipe.recipe import Recipe, load_recipe
 from invertory.pipelines.tables.chain import Chain
-from invertory.pipelines.tables.stages import chain_of
+from invertory.pipelines.tables.registry import chain_of
 from invertory.resources.gpu import Gpu
 from invertory.resources.models import ModelStore
 from invertory.resources.tables import Store, Tables
@@ -155,7 +155,7 @@ class World:
     def run(
         self, *tables: str, shard: str | None = SHARD, **resources: Any
     ) -> dg.ExecuteInProcessResult:
-        """One run of these tables, all sharded or all not."""
+        """One run of these tables."""
         return dg.materialize(
             assets_of(self.recipe, self.chain),
             selection=[self.key(table) for table in tables],
@@ -167,10 +167,11 @@ class World:
         )
 
     def run_all(self) -> None:
-        """Every table of every shard, wave by wave."""
-        for wave in self.chain.waves():
-            for shard in self.store.shards("entries") if wave[0].is_sharded else [None]:
-                done = self.run(*(stage.table for stage in wave), shard=shard)
+        """Every table of every shard, phase by phase."""
+        for phase in self.chain.phases():
+            is_sharded = any(stage.is_sharded for stage in phase)
+            for shard in self.store.shards("entries") if is_sharded else [None]:
+                done = self.run(*(stage.table for stage in phase), shard=shard)
                 assert done.success, self.errors(done)
 
     def errors(self, done: dg.ExecuteInProcessResult) -> list[str]:

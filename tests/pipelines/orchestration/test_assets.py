@@ -9,7 +9,8 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 from PIL import Image
 
-from invertory.pipelines.tables.chain import ALL, Keys
+from invertory.pipelines.tables.chain import Keys
+from invertory.pipelines.tables.stage import ALL
 
 SHARD = "shard-000001"
 LATENTS, BOUNDARIES = "latents/image2stylegan", "boundaries/image2stylegan"

@@ -10,7 +10,7 @@ import pytest
 from invertory.inversion.in_domain.optimisation import InDomain
 from invertory.pipelines.networks.resolve import method_networks, networks_of, perceptual_name
 from invertory.pipelines.recipe.recipe import load_recipe
-from invertory.pipelines.tables.stages import chain_of
+from invertory.pipelines.tables.registry import chain_of
 from invertory.resources import models
 
 

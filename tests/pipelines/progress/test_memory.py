@@ -13,7 +13,8 @@ import pytest
 
 from invertory.pipelines import materialize as produce
 from invertory.pipelines.progress.memory import give_back
-from invertory.pipelines.tables.chain import Chain, Stage
+from invertory.pipelines.tables.chain import Chain
+from invertory.pipelines.tables.stage import Stage
 
 BLOCK_BYTES, NUM_BLOCKS = 64 << 10, 1024  # 64 MB in blocks that glibc takes from its heap
 

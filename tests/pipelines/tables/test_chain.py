@@ -5,21 +5,28 @@ import uuid
 import pyarrow as pa
 import pytest
 
-from invertory.pipelines.tables.chain import ALL, Chain, Input, Keys, Stage
+from invertory.pipelines.tables.chain import Chain, Keys
+from invertory.pipelines.tables.page import Table
+from invertory.pipelines.tables.stage import ALL, Input, Stage
 from invertory.resources.tables import Store
 
+
+class Sharded(Table):
+    name = "of shards"
+    code_version = "1"
+
+
+class Whole(Sharded):
+    is_sharded = False
+
+
+SHARDED, WHOLE = Sharded(), Whole()
 ROWS = pa.schema([pa.field("n", pa.int64(), nullable=False)])
 
 
 def stage(table: str, *inputs: Input, is_sharded: bool = True, **config: object) -> Stage:
-    return Stage(
-        recipe="r",
-        table=table,
-        inputs=inputs,
-        is_sharded=is_sharded,
-        code_version="1",
-        config=config,
-    )
+    page = SHARDED if is_sharded else WHOLE
+    return Stage(page=page, recipe="r", table=table, inputs=inputs, config=config)
 
 
 def chain(**latents: object) -> Chain:
@@ -101,9 +108,9 @@ def test_what_spans_all_shards_sees_a_change_in_any_of_more_than_a_hundred(store
     assert made.key(boundaries, ALL, Keys(store)) != before
 
 
-def test_waves_wait_for_what_spans_all_shards():
-    waves = [[s.table for s in wave] for wave in chain().waves()]
-    assert waves == [["images", "aligned", "latents/a"], ["boundaries/a"], ["edits/a"]]
+def test_a_phase_waits_for_what_spans_all_shards():
+    phases = [[s.table for s in phase] for phase in chain().phases()]
+    assert phases == [["images", "aligned", "latents/a"], ["boundaries/a", "edits/a"]]
 
 
 def test_an_unknown_table_names_those_there_are():
