@@ -11,7 +11,7 @@ import dagster as dg
 import pyarrow as pa
 
 from invertory.ops.schemas import PICTURE
-from invertory.pipelines.gallery import contact_sheet
+from invertory.pipelines.gallery.thumbnails import contact_sheet
 from invertory.pipelines.progress.memory import peak_rss_bytes
 from invertory.pipelines.tables.chain import Chain, Keys
 from invertory.pipelines.tables.stage import REST, Stage, asset_path

@@ -92,7 +92,7 @@ def _trace(options: argparse.Namespace) -> int:
 
 
 def _gallery(options: argparse.Namespace) -> int:
-    from invertory.pipelines.showing import show
+    from invertory.pipelines.gallery.from_tables import show
 
     recipe = recipe_named(options.recipe)
     path = show(recipe, store_of(recipe), options.out, max_rows=options.rows)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from invertory.pipelines.cli.answers import USAGE, add_command, answer, complain, progress_of
-from invertory.pipelines.thumbnails import contact_sheet
+from invertory.pipelines.gallery.thumbnails import contact_sheet
 
 if TYPE_CHECKING:
     from invertory.pipelines.progress.display import Progress

@@ -118,7 +118,7 @@ def tell_status(found: list[dict[str, Any]], console: Console | None = None) -> 
 
 def next_steps(recipe: Recipe) -> None:
     """After the demo: the exported set, the gallery, and how to go on."""
-    from invertory.pipelines.showing import show
+    from invertory.pipelines.gallery.from_tables import show
     from invertory.pipelines.tables.export_set import set_folder
 
     store = tables().store(recipe.name)

@@ -11,11 +11,11 @@ import dagster as dg
 from PIL import Image
 
 from invertory.pipelines.cli.training_commands import headline
+from invertory.pipelines.gallery.thumbnails import jpeg
 from invertory.pipelines.networks.resolve import WeightsError
 from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.retry import Retry
 from invertory.pipelines.tables.stage import digest
-from invertory.pipelines.thumbnails import jpeg
 from invertory.pipelines.training.runs import Trained, run_training
 from invertory.pipelines.training.training import TrainingSpec, maker_of
 from invertory.resources.gpu import Gpu

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from invertory.pipelines.gallery import (
+from invertory.pipelines.gallery.cells import MINUS, TIMES
+from invertory.pipelines.gallery.page import write_gallery
+from invertory.pipelines.gallery.shots import (
     EditShot,
     GalleryRow,
     InversionShot,
@@ -19,11 +21,7 @@ from invertory.pipelines.gallery import (
     PartnerShot,
     RejectShot,
     Summary,
-    contact_sheet,
-    write_gallery,
 )
-from invertory.pipelines.gallery_cells import MINUS, TIMES
-from invertory.pipelines.thumbnails import thumbnail
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&</script>.jpg"
 
@@ -240,58 +238,12 @@ def test_rows_are_drawn_one_by_one() -> None:
     assert out.seen == [1, 2, 3]
 
 
-def test_a_contact_sheet_is_a_small_jpeg() -> None:
-    pictures = [picture(300, 200, seed=i) for i in range(16)]
-    sheet = contact_sheet(pictures, [f"{i} dB" for i in range(16)])
-    assert len(sheet) <= 100_000
-    assert Image.open(io.BytesIO(sheet)).format == "JPEG"
-
-
-def test_a_contact_sheet_shows_the_pictures_in_order() -> None:
-    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
-    files = []
-    for colour in colours:
-        out = io.BytesIO()
-        Image.new("RGB", (32, 32), colour).save(out, "PNG")
-        files.append(out.getvalue())
-    sheet = contact_sheet(files, ["", "", ""], num_columns=2, cell_px=32)
-    pixels = np.asarray(Image.open(io.BytesIO(sheet)), np.int64)
-    centres = [(2 + 16, 2 + 16), (2 + 16, 2 + 34 + 16), (2 + 34 + 16, 2 + 16)]
-    for (y, x), colour in zip(centres, colours, strict=True):
-        assert np.abs(pixels[y, x] - colour).max() < 12
-
-
-def test_a_contact_sheet_crosses_what_it_cannot_show() -> None:
-    assert contact_sheet([b"no picture", picture()], ["broken", "whole " * 30])
-
-
-@pytest.mark.parametrize(("pictures", "labels"), [([], []), ([b""], ["a", "b"])])
-def test_a_contact_sheet_needs_a_label_for_each_picture(
-    pictures: list[bytes], labels: list[str]
-) -> None:
-    with pytest.raises(ValueError, match="expected one label a picture and at least one"):
-        contact_sheet(pictures, labels)
-
-
-def test_a_contact_sheet_that_cannot_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="give fewer"):
-        contact_sheet([picture()] * 4, [""] * 4, max_bytes=500)
-
-
-def test_a_thumbnail_keeps_the_shape_and_tells_the_size_of_the_source() -> None:
-    small = thumbnail(picture(200, 100), 50)
-    assert small is not None
-    assert (small.source_width, small.source_height) == (200, 100)
-    assert Image.open(io.BytesIO(small.jpeg)).size == (50, 25)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
-def test_a_thumbnail_is_made_of_any_format(kind: str) -> None:
-    assert thumbnail(picture(kind=kind), 32) is not None
-
-
-def test_what_is_no_picture_has_no_thumbnail() -> None:
-    assert thumbnail(b"no picture", 32) is None
+def test_masks_of_an_inversion_stand_beside_it() -> None:
+    shown = replace(row(), inversions=[replace(row().inversions[0], maps={"ood_mask": picture()})])
+    html = page(shown)
+    assert html.count("<figcaption>") == page(row()).count("<figcaption>") + 1
+    assert "a.png, projector, ood_mask" in html
+    assert "<b>Ood mask</b>" in html
 
 
 @pytest.mark.browser
@@ -323,11 +275,3 @@ def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
         assert tab.locator("dialog p").text_content() == "b.png, aligned"
         browser.close()
     assert said == []
-
-
-def test_masks_of_an_inversion_stand_beside_it() -> None:
-    shown = replace(row(), inversions=[replace(row().inversions[0], maps={"ood_mask": picture()})])
-    html = page(shown)
-    assert html.count("<figcaption>") == page(row()).count("<figcaption>") + 1
-    assert "a.png, projector, ood_mask" in html
-    assert "<b>Ood mask</b>" in html

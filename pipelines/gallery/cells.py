@@ -7,14 +7,14 @@ from dataclasses import replace
 from html import escape
 from typing import Final, NamedTuple
 
-from invertory.pipelines.gallery_shots import (
+from invertory.pipelines.gallery.shots import (
     EditShot,
     GalleryRow,
     InversionShot,
     PartnerShot,
     RejectShot,
 )
-from invertory.pipelines.thumbnails import thumbnail
+from invertory.pipelines.gallery.thumbnails import thumbnail
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 MINUS: Final = "\N{MINUS SIGN}"

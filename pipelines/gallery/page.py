@@ -11,30 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from invertory.pipelines.gallery_cells import METRICS, reject_html, row_html, text
-from invertory.pipelines.gallery_shots import (
-    EditShot,
-    GalleryRow,
-    InversionShot,
-    ModelLine,
-    PartnerShot,
-    RejectShot,
-    Summary,
-)
-from invertory.pipelines.gallery_style import CSS, JS
-from invertory.pipelines.thumbnails import contact_sheet
-
-__all__ = [
-    "EditShot",
-    "GalleryRow",
-    "InversionShot",
-    "ModelLine",
-    "PartnerShot",
-    "RejectShot",
-    "Summary",
-    "contact_sheet",
-    "write_gallery",
-]
+from invertory.pipelines.gallery.cells import METRICS, reject_html, row_html, text
+from invertory.pipelines.gallery.shots import GalleryRow, RejectShot, Summary
+from invertory.pipelines.gallery.style import CSS, JS
 
 PLUS_MINUS: Final = "\N{PLUS-MINUS SIGN}"
 

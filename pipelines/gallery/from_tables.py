@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from invertory.pipelines.collections.collection import Collection
-from invertory.pipelines.gallery import write_gallery
-from invertory.pipelines.gallery_shots import (
+from invertory.pipelines.gallery.page import write_gallery
+from invertory.pipelines.gallery.shots import (
     EditShot,
     GalleryRow,
     InversionShot,
