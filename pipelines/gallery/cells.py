@@ -1,12 +1,16 @@
-"""The HTML of one crop, and of one reject: pictures with their scores under them."""
+"""A crop, or a reject, as HTML: its images as thumbnails, with scores in their captions."""
 
 import base64
+import math
 import statistics
-from collections.abc import Mapping
-from dataclasses import replace
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from markupsafe import Markup
+
+from invertory.pipelines.gallery.metrics import ROW_METRICS
+from invertory.pipelines.gallery.rendering import encode, render
 from invertory.pipelines.gallery.shots import (
     EditShot,
     GalleryRow,
@@ -19,40 +23,68 @@ from invertory.pipelines.gallery.thumbnails import thumbnail
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 MINUS: Final = "\N{MINUS SIGN}"
 SIZES_PX: Final = (256, 208, 160, 128, 96)  # of thumbnails; a row takes the largest it can afford
+REJECT_PX: Final = 128
 
 
-class Metric(NamedTuple):
-    """How a score of an inversion is shown."""
+class Score(NamedTuple):
+    """A line of a caption; `is_moved` marks the attribute that an edit was for."""
 
-    title: str
-    short: str
-    unit: str
-    sign: int  # 1 where more is better, -1 where less is
-    decimals: int
-
-    def written(self, value: float) -> str:
-        return f"{value:.{self.decimals}f}{self.unit}"
+    name: str
+    value: str
+    is_moved: bool = False
 
 
-METRICS: Final = {  # by the name in the tables
-    "psnr_db": Metric("PSNR", "PSNR", " dB", 1, 1),
-    "ssim": Metric("SSIM", "SSIM", "", 1, 3),
-    "perceptual": Metric("Perceptual", "perc.", "", -1, 3),
-    "mse": Metric("MSE", "MSE", "", -1, 4),
-}
+class Quad(NamedTuple):
+    """The outline of a crop in its source, as an SVG polygon."""
+
+    width_px: int
+    height_px: int
+    points: str
 
 
-def row_html(row: GalleryRow, max_bytes: int) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A thumbnail with its caption; `src` is None if the image cannot be decoded."""
+
+    label: str
+    alt: str
+    src: str | None
+    note: str = ""
+    scores: Sequence[Score] = ()
+    quad: Quad | None = None
+
+
+class Strip(NamedTuple):
+    """What one method made of a crop, in groups with a rule between them."""
+
+    method: str
+    groups: Sequence[Sequence[Figure]]
+
+
+def row_html(row: GalleryRow, max_bytes: int) -> Markup:
     """A crop and what became of it, in the largest thumbnails with which it fits `max_bytes`."""
-    row = _reduced(row)
+    row = _shrink_original(row)
     for size_px in SIZES_PX:
         html = _row(row, size_px)
-        if len(html) <= max_bytes:
+        if len(encode(html)) <= max_bytes:
             break
     return html
 
 
-def _reduced(row: GalleryRow) -> GalleryRow:
+def reject_html(shot: RejectShot) -> Markup:
+    """An input that gave no row: its image if it has one, status and reason."""
+    name = _file_name(shot.uri)
+    label = f"{name}: {shot.error}"
+    return render(
+        "reject.html.j2",
+        figure=_figure(shot.image, REJECT_PX, name, label, note=shot.error),
+        find=f"{shot.uri} {shot.status} {shot.stage}".lower(),
+        status=shot.status,
+        stage=shot.stage,
+    )
+
+
+def _shrink_original(row: GalleryRow) -> GalleryRow:
     """The row with its original no larger than needed: it may be a photograph of 50 megapixels."""
     if row.original is None or (small := thumbnail(row.original, SIZES_PX[0], 95)) is None:
         return row
@@ -60,21 +92,27 @@ def _reduced(row: GalleryRow) -> GalleryRow:
     return replace(row, original=small.jpeg, original_px=row.original_px or (width, height))
 
 
-def _row(row: GalleryRow, size_px: int) -> str:
+def _row(row: GalleryRow, size_px: int) -> Markup:
     name = _file_name(row.uri)
-    psnr = [s.scores["psnr_db"] for s in row.inversions if "psnr_db" in s.scores]
-    mean = f"{statistics.fmean(psnr):.4f}" if psnr else ""
-    source = _original(row, name, size_px) + _figure(
-        row.aligned, size_px, "Aligned", f"{name}, aligned", _scores(row.scores)
+    aligned = _figure(
+        row.aligned, size_px, "Aligned", f"{name}, aligned", scores=_scores(row.scores)
     )
-    strips = "".join(_strip(row, method, name, size_px) for method in _methods_of(row))
-    strips = f'<div class="strips">{strips}</div>' if strips else ""
-    return (
-        f'<article class="row" data-find="{text(f"{row.uri} {row.crop_id}".lower())}" '
-        f'data-psnr="{mean}"><h3><bdi title="{text(row.uri)}">{text(name)}</bdi>'
-        f"<code>{text(row.crop_id[:12])}</code></h3>"
-        f'<div class="body"><div class="source">{source}</div>{strips}</div></article>\n'
+    return render(
+        "row.html.j2",
+        title=name,
+        uri=row.uri,
+        crop_id=row.crop_id[:12],
+        find=f"{row.uri} {row.crop_id}".lower(),
+        means={metric: _mean(row.inversions, metric) for metric in ROW_METRICS},
+        source=[*_original(row, name, size_px), aligned],
+        strips=[_strip(row, method, name, size_px) for method in _methods_of(row)],
     )
+
+
+def _mean(inversions: Sequence[InversionShot], metric: str) -> str:
+    """The mean over the methods, by which the page orders its rows; empty if there is none."""
+    values = [v for shot in inversions if math.isfinite(v := shot.scores.get(metric, math.nan))]
+    return f"{statistics.fmean(values):.4f}" if values else ""
 
 
 def _methods_of(row: GalleryRow) -> list[str]:
@@ -86,117 +124,98 @@ def _methods_of(row: GalleryRow) -> list[str]:
     return list(dict.fromkeys(shot.method for shot in shots))
 
 
-def _strip(row: GalleryRow, method: str, name: str, size_px: int) -> str:
-    """Everything of one method: inversion, edits, partner."""
+def _strip(row: GalleryRow, method: str, name: str, size_px: int) -> Strip:
+    """Everything of one method: inversion and maps, edits, partner."""
+    inversions = [s for s in row.inversions if s.method == method]
     groups = [
-        [_inversion(s, name, size_px) for s in row.inversions if s.method == method],
+        [figure for s in inversions for figure in _inversion(s, name, size_px)],
         [_edit(s, row, name, size_px) for s in row.edits if s.method == method],
-        [
-            _figure(
-                s.picture, size_px, "Partner", f"{name}, partner",
-                (f"<p>{text(s.caption)}</p>" if s.caption else "") + _scores(s.scores),
-            )
-            for s in row.partners
-            if s.method == method
-        ],
-    ]  # fmt: skip
-    figures = '<i class="sep"></i>'.join("".join(group) for group in groups if group)
-    return f'<div class="strip"><b title="{text(method)}">{text(method)}</b>{figures}</div>'
+        [_partner(s, name, size_px) for s in row.partners if s.method == method],
+    ]
+    return Strip(method, [group for group in groups if group])
 
 
-def _inversion(shot: InversionShot, name: str, size_px: int) -> str:
-    """The picture, and what the method gives to look at beside it."""
+def _inversion(shot: InversionShot, name: str, size_px: int) -> list[Figure]:
+    """The inversion, and the maps that the method gives beside it."""
     about = f"{name}, {shot.method}"
-    maps = "".join(
+    quality = [
+        Score(metric.short, metric.written(shot.scores[key]))
+        for key, metric in ROW_METRICS.items()
+        if key in shot.scores
+    ]
+    maps = [
         _figure(data, size_px, title.replace("_", " ").capitalize(), f"{about}, {title}")
         for title, data in shot.maps.items()
-    )
-    return _figure(shot.picture, size_px, "Inverted", about, _quality(shot.scores)) + maps
+    ]
+    return [_figure(shot.image, size_px, "Inverted", about, scores=quality), *maps]
 
 
-def _edit(shot: EditShot, row: GalleryRow, name: str, size_px: int) -> str:
-    """The moved attribute comes first, with where it was before."""
-    label = f"{shot.attribute} {shot.step:+g}".replace("-", MINUS)
+def _edit(shot: EditShot, row: GalleryRow, name: str, size_px: int) -> Figure:
+    """The moved attribute comes first, with its score before the edit."""
+    label = f"{shot.attribute} {_signed(f'{shot.step:+g}')}"
+    scores = _scores(shot.scores, shot.attribute, row.scores.get(shot.attribute))
+    return _figure(shot.image, size_px, label, f"{name}, {shot.method}, {label}", scores=scores)
+
+
+def _partner(shot: PartnerShot, name: str, size_px: int) -> Figure:
     return _figure(
-        shot.picture,
+        shot.image,
         size_px,
-        label,
-        f"{name}, {shot.method}, {label}",
-        _scores(shot.scores, shot.attribute, row.scores.get(shot.attribute)),
+        "Partner",
+        f"{name}, partner",
+        note=shot.caption,
+        scores=_scores(shot.scores),
     )
 
 
-def _original(row: GalleryRow, name: str, size_px: int) -> str:
-    """The photograph with the quad of the crop drawn into it."""
+def _original(row: GalleryRow, name: str, size_px: int) -> list[Figure]:
+    """The photograph with the outline of the crop; nothing if the photograph is gone."""
     if row.original is None:
-        return ""
+        return []
+    figure = _figure(row.original, size_px, "Photograph", name)
     if row.original_px is None or row.quad is None:
-        return _figure(row.original, size_px, "Photograph", name)
+        return [figure]
     width, height = row.original_px
     corners = zip(row.quad[::2], row.quad[1::2], strict=True)
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-    quad = f'<svg viewBox="0 0 {width} {height}"><polygon points="{points}"/></svg>'
-    size = f"<p>{width} {TIMES} {height} px</p>"
-    return _figure(row.original, size_px, "Photograph", name, size, over=quad)
+    quad = Quad(width, height, " ".join(f"{x:.1f},{y:.1f}" for x, y in corners))
+    return [replace(figure, quad=quad, note=f"{width} {TIMES} {height} px")]
 
 
 def _figure(
-    picture: bytes | None, size_px: int, label: str, alt: str, scores: str = "", *, over: str = ""
-) -> str:
-    small = thumbnail(picture, size_px) if picture else None
-    if small is None:
-        frame = '<div class="frame"><span class="none">no picture</span></div>'
-    else:
-        data = base64.b64encode(small.jpeg).decode()
-        frame = (
-            f'<button class="frame" type="button"><img loading="lazy" alt="{text(alt)}" '
-            f'src="data:image/jpeg;base64,{data}">{over}</button>'
-        )
-    return f"<figure>{frame}<figcaption><b>{text(label)}</b>{scores}</figcaption></figure>"
-
-
-def _quality(scores: Mapping[str, float]) -> str:
-    """PSNR, SSIM and the perceptual distance of an inversion."""
-    return "".join(
-        f"<span>{METRICS[name].short} {METRICS[name].written(scores[name])}</span>"
-        for name in ("psnr_db", "ssim", "perceptual")
-        if name in scores
-    )
+    image: bytes | None,
+    size_px: int,
+    label: str,
+    alt: str,
+    *,
+    note: str = "",
+    scores: Sequence[Score] = (),
+) -> Figure:
+    small = thumbnail(image, size_px) if image else None
+    src = f"data:image/jpeg;base64,{base64.b64encode(small.jpeg).decode()}" if small else None
+    return Figure(label=label, alt=alt, src=src, note=note, scores=scores)
 
 
 def _scores(
     scores: Mapping[str, float], moved: str | None = None, before: float | None = None
-) -> str:
-    names = sorted(scores, key=lambda name: name != moved)
-    parts = []
-    for name in names:
+) -> list[Score]:
+    """Scores as text, the moved attribute first and without its name, which the label says."""
+    lines = []
+    for name in sorted(scores, key=lambda name: name != moved):
         value = _score(name, scores[name])
         if name == moved:
             was = f"{_score(name, before)} → " if before is not None else ""
-            parts.append(f'<span class="moved">{was}{value}</span>')
+            lines.append(Score("", f"{was}{value}", is_moved=True))
         else:
-            parts.append(f"<span>{text(name)} {value}</span>")
-    return "".join(parts)
+            lines.append(Score(name, value))
+    return lines
 
 
 def _score(name: str, value: float) -> str:
-    text = f"{value:.1f}°" if name.endswith("_deg") else f"{value:.2f}"
-    return text.replace("-", MINUS)
+    return _signed(f"{value:.1f}°" if name.endswith("_deg") else f"{value:.2f}")
 
 
-def reject_html(shot: RejectShot) -> str:
-    """An input that gave nothing: its picture where it has one, status and reason."""
-    name = _file_name(shot.uri)
-    words = f'<span class="status">{text(shot.status)}</span><span>{text(shot.stage)}</span>'
-    reason = f"{words}<p>{text(shot.error)}</p>"
-    figure = _figure(shot.picture, 128, name, f"{name}: {shot.error}", reason)
-    find = text(f"{shot.uri} {shot.status} {shot.stage}".lower())
-    return figure.replace("<figure>", f'<figure data-find="{find}">', 1)
-
-
-def text(value: object) -> str:
-    """Escaped for HTML; what has no UTF-8 form is written out."""
-    return escape(str(value).encode("utf-8", "backslashreplace").decode())
+def _signed(number: str) -> str:
+    return number.replace("-", MINUS)
 
 
 def _file_name(uri: str) -> str:

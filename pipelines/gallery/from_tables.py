@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from invertory.pipelines.collections.collection import Collection
-from invertory.pipelines.gallery.page import write_gallery
+from invertory.pipelines.gallery.page import MAX_REJECTS, write_gallery
 from invertory.pipelines.gallery.shots import (
     EditShot,
     GalleryRow,
@@ -34,23 +34,24 @@ if TYPE_CHECKING:
     from invertory.resources.tables import Store
 
 METRICS = ("mse", "psnr_db", "ssim")  # and the perceptual distance, whose column names it
-MAX_REJECTS = 60
 
 
 def show(recipe: Recipe, store: Store, out: Path | None = None, *, max_rows: int = 48) -> str:
-    """Write the gallery; returns where it lies (default `<store>/<recipe>/gallery.html`)."""
+    """Write the gallery and return its address (default `<store>/<recipe>/gallery.html`)."""
     chain = chain_of(recipe)
     source = Collection(recipe, ModelStore())
     path = str(out) if out else f"{store.base}/gallery.html"
     fs = store.fs if out is None else _local()
+    summary = _summary(recipe, chain, store)
     with replacing(fs, path) as file:
         write_gallery(
             _rows(recipe, chain, store, source, max_rows),
             cast(BinaryIO, file),
             title=f"Invertory: {recipe.name}",
-            summary=_summary(recipe, chain, store),
-            rejects=list(islice(_rejects(chain, store, source), MAX_REJECTS)),
+            summary=summary,
+            rejects=_with_images(_rejects(chain, store), source),
             max_rows=max_rows,
+            num_more=max(summary.counts.get("aligned", 0) - max_rows, 0),
         )
     return path
 
@@ -117,7 +118,7 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
         inversions=[
             InversionShot(
                 method=method,
-                picture=row["synth"]["bytes"],
+                image=row["synth"]["bytes"],
                 scores=_quality(row),
                 maps=_maps(row),
             )
@@ -128,7 +129,7 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
                 method=method,
                 attribute=row["attribute"],
                 step=row["step"],
-                picture=row["picture"]["bytes"],
+                image=row["picture"]["bytes"],
                 scores=_scores(row),
             )
             for method, row in found.rows("edits", crop_id)
@@ -136,7 +137,7 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
         partners=[
             PartnerShot(
                 method=method,
-                picture=row["picture"]["bytes"],
+                image=row["picture"]["bytes"],
                 caption=_caption(recipe, row),
                 scores=_scores(row),
             )
@@ -173,7 +174,14 @@ def _bytes(source: Collection, uri: str) -> bytes | None:
         return None  # the photograph has gone since; its crop is shown all the same
 
 
-def _rejects(chain: Chain, store: Store, source: Collection) -> Iterator[RejectShot]:
+def _with_images(rejects: Iterable[RejectShot], source: Collection) -> Iterator[RejectShot]:
+    """The rejects; those of alignment that the page has room for get their image."""
+    for i, shot in enumerate(rejects):
+        readable = shot.stage == "aligned" and i < MAX_REJECTS
+        yield replace(shot, image=_bytes(source, shot.uri)) if readable else shot
+
+
+def _rejects(chain: Chain, store: Store) -> Iterator[RejectShot]:
     uris: dict[str, str] = {}
     for batch in store.read_all("images", ["image_id", "uri", "status", "error"]):
         for row in batch.to_pylist():
@@ -193,7 +201,6 @@ def _rejects(chain: Chain, store: Store, source: Collection) -> Iterator[RejectS
                     uri=uri,
                     status=row["status"],
                     error=row["error"],
-                    picture=_bytes(source, uri) if stage.name == "aligned" else None,
                 )
 
 

@@ -1,21 +1,21 @@
 """One HTML page of what a recipe made: photograph, crop, inversions, edits, partner, with scores.
 
-The page needs nothing outside itself: pictures are data URIs, a policy in its head lets neither
-foreign scripts nor requests through, and every text is escaped (names of files are anybody's).
+The page is self-contained: images are data URIs, its Content-Security-Policy admits no other style,
+script or request, and the templates escape every text, since anyone may have named the files.
 """
 
-import base64
-import hashlib
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from invertory.pipelines.gallery.cells import METRICS, reject_html, row_html, text
-from invertory.pipelines.gallery.shots import GalleryRow, RejectShot, Summary
-from invertory.pipelines.gallery.style import CSS, JS
+from markupsafe import Markup
 
-PLUS_MINUS: Final = "\N{PLUS-MINUS SIGN}"
+from invertory.pipelines.gallery.cells import reject_html, row_html
+from invertory.pipelines.gallery.metrics import ROW_METRICS, compare_methods
+from invertory.pipelines.gallery.rendering import encode, security_policy, static_file, template
+from invertory.pipelines.gallery.shots import GalleryRow, RejectShot, Summary
+
+MAX_REJECTS: Final = 60
 
 
 def write_gallery(
@@ -26,174 +26,99 @@ def write_gallery(
     summary: Summary,
     rejects: Iterable[RejectShot] = (),
     max_rows: int = 48,
+    max_rejects: int = MAX_REJECTS,
+    num_more: int = 0,
     max_bytes: int = 10_000_000,
 ) -> int:
-    """Write the page to `out`; gives the number of bytes, which stay below `max_bytes`.
+    """Write the page to `out` and return its number of bytes, which stays below `max_bytes`.
 
-    Rows are drawn one by one. Thumbnails shrink where a row asks for more than its share; what is
-    left out when the page is full is said at its end.
+    Rows are drawn one by one. Thumbnails shrink if a row needs more than its share. The page says
+    how many rows and rejects it leaves out, `num_more` rows beyond `rows` included.
     """
-    page = _Page(out, max_bytes)
-    page.write(_head(title, summary))
-    share = int(max_bytes * 0.85 / max(max_rows, 1))
-    shown, left_out = 0, 0
-    for row in rows:
-        if shown == max_rows or not page.take(row_html(row, share)):
-            left_out += 1
-            continue
-        shown += 1
-    page.write(_note(shown, left_out))
-    page.write(_rejects(rejects, page.left // 2))
-    page.write(_TAIL)
-    return page.size
+    output = _Output(out, max_bytes)
+    style, script = static_file("gallery.css"), static_file("gallery.js")
+    for html in template("page.html.j2").generate(
+        title=title,
+        summary=summary,
+        comparison=compare_methods(summary),
+        orders=ROW_METRICS,
+        rows=_Rows(rows, output, max_rows, num_left_out=num_more),
+        rejects=_Rejects(rejects, output, max_rejects),
+        policy=security_policy(style, script),
+        style=style,
+        script=script,
+    ):
+        output.write(html)
+    return output.num_bytes
 
 
 @dataclass
-class _Page:
-    """What is written so far, and how much may follow."""
+class _Output:
+    """What has been written so far, and how much may follow."""
 
-    out: BinaryIO
+    file: BinaryIO
     max_bytes: int
-    size: int = 0
+    num_bytes: int = 0
 
     @property
-    def left(self) -> int:
-        return self.max_bytes - self.size
+    def left_bytes(self) -> int:
+        return self.max_bytes - self.num_bytes
 
     def write(self, html: str) -> None:
-        data = html.encode()
-        self.out.write(data)
-        self.size += len(data)
-
-    def take(self, html: str) -> bool:
-        """Write `html` unless the page is nearly full; a twentieth is kept for the end."""
-        if len(html.encode()) > self.left - self.max_bytes // 20:
-            return False
-        self.write(html)
-        return True
+        data = encode(html)
+        self.file.write(data)
+        self.num_bytes += len(data)
 
 
-def _head(title: str, summary: Summary) -> str:
-    policy = (
-        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src 'sha256-{_sha(CSS)}'; script-src 'sha256-{_sha(JS)}'"
-    )
-    options = "".join(
-        f'<option value="{name} {sign * way}">{words}</option>'
-        for name, sign, way, words in (
-            ("psnr", 1, -1, "best PSNR first"),
-            ("psnr", 1, 1, "worst PSNR first"),
-        )
-    )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width,initial-scale=1">
-<meta name="generator" content="Invertory"><title>{text(title)}</title>
-<style>{CSS}</style></head><body>
-<header><h1>{text(title)}</h1><span class="count"><span id="shown"></span> pictures shown</span>
-<div class="tools">
-<input id="find" type="search" placeholder="Filter by name or id  ( / )" aria-label="Filter">
-<select id="order" aria-label="Order"><option value="place 1">as in the collection</option>
-{options}</select></div></header>
-<main><div class="about"><div>{_about(summary)}{_methods(summary)}</div>{_models(summary)}</div>
-<div class="rows">
-"""
+@dataclass
+class _Rows:
+    """Rows as HTML while they fit; a twentieth of the page is kept for its end.
+
+    The template iterates while the page is being written, so that `output` knows what is left.
+    """
+
+    rows: Iterable[GalleryRow]
+    output: _Output
+    max_rows: int
+    num_shown: int = 0
+    num_left_out: int = 0
+
+    def __iter__(self) -> Iterator[Markup]:
+        for row in self.rows:
+            html = self._html(row)
+            if html is None:
+                self.num_left_out += 1
+            else:
+                self.num_shown += 1
+                yield html
+
+    def _html(self, row: GalleryRow) -> Markup | None:
+        if self.num_shown == self.max_rows:
+            return None
+        max_bytes = self.output.max_bytes
+        html = row_html(row, int(max_bytes * 0.85 / self.max_rows))
+        fits = len(encode(html)) <= self.output.left_bytes - max_bytes // 20
+        return html if fits else None
 
 
-def _about(summary: Summary) -> str:
-    tiles = "".join(
-        f"<div><dt>{text(name)}</dt><dd>{number:,}</dd></div>"
-        for name, number in summary.counts.items()
-    )
-    lead = f'<p class="lead">{text(summary.description)}</p>' if summary.description else ""
-    return (
-        f'<div class="panel"><h2>Recipe {text(summary.recipe)}</h2>{lead}'
-        f'<dl class="tiles">{tiles}</dl></div>'
-    )
+@dataclass
+class _Rejects:
+    """Rejects as HTML, in at most half of the bytes that are left; all are counted."""
 
+    rejects: Iterable[RejectShot]
+    output: _Output
+    max_rejects: int
+    num_total: int = 0
 
-def _methods(summary: Summary) -> str:
-    """Mean and standard deviation over all crops, the better mean of each column marked."""
-    names = [n for n in METRICS if any(found.get(n) for found in summary.methods.values())]
-    if not names:
-        return ""
-    best = {name: _best_mean(name, summary) for name in names}
-    heads = "".join(f"<th>{_metric_title(name, summary)}</th>" for name in names)
-    lines = "".join(
-        f"<tr><th>{text(method)}</th>"
-        + "".join(_mean(name, values.get(name, ()), best[name]) for name in names)
-        + f'<td class="num">{max((len(v) for v in values.values()), default=0):,}</td></tr>'
-        for method, values in summary.methods.items()
-    )
-    return (
-        f'<div class="panel"><h2>Methods, mean {PLUS_MINUS} sd</h2><table><thead><tr>'
-        f"<th>Method</th>{heads}<th>n</th></tr></thead><tbody>{lines}</tbody></table></div>"
-    )
-
-
-def _best_mean(name: str, summary: Summary) -> float | None:
-    """The best mean, where there are several to compare."""
-    means = [statistics.fmean(found[name]) for found in summary.methods.values() if found.get(name)]
-    sign = METRICS[name].sign
-    return sign * max(sign * mean for mean in means) if len(means) > 1 else None
-
-
-def _metric_title(name: str, summary: Summary) -> str:
-    title = summary.perceptual if name == "perceptual" else METRICS[name].title
-    return f"{text(title)} {'↑' if METRICS[name].sign > 0 else '↓'}"
-
-
-def _mean(name: str, values: Sequence[float], best: float | None) -> str:
-    if not values:
-        return '<td class="num">-</td>'
-    mean, metric = statistics.fmean(values), METRICS[name]
-    spread = f"{statistics.stdev(values):.{metric.decimals}f}" if len(values) > 1 else "-"
-    mark = " best" if mean == best else ""
-    sd = f'<span class="sd"> {PLUS_MINUS} {spread}{metric.unit}</span>'
-    return f'<td class="num{mark}">{mean:.{metric.decimals}f}{sd}</td>'
-
-
-def _models(summary: Summary) -> str:
-    if not summary.models:
-        return ""
-    lines = "".join(
-        f"<li><b>{text(m.name)}</b> <i>{text(m.kind)}</i> {text(m.licence)}"
-        f"<small>{text(m.source)}</small></li>"
-        for m in summary.models
-    )
-    return (
-        f'<div class="panel"><h2>Networks and licences</h2><ul class="networks">{lines}</ul></div>'
-    )
-
-
-def _note(shown: int, left_out: int) -> str:
-    words = f"{shown} shown" + (f", {left_out} more are in the tables" if left_out else "")
-    empty = "Nothing to show yet: no crop has been made." if not shown else words
-    return f'</div><p class="note">{empty}</p>'
-
-
-def _rejects(rejects: Iterable[RejectShot], max_bytes: int) -> str:
-    """Rejects while they fit; the rest is counted."""
-    parts: list[str] = []
-    total = 0
-    for shot in rejects:
-        total += 1
-        html = reject_html(shot) if max_bytes > 0 else ""
-        max_bytes -= len(html.encode())
-        if html and max_bytes > 0:
-            parts.append(html)
-    if not total:
-        return ""
-    more = f'<p class="note">{total - len(parts)} more</p>' if total > len(parts) else ""
-    return (
-        f'<section><div class="panel"><h2>Rejected ({total:,})</h2>'
-        f'<div class="rejects">{"".join(parts)}</div>{more}</div></section>'
-    )
-
-
-def _sha(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-_TAIL: Final = f'</main><dialog><img alt=""><p></p></dialog><script>{JS}</script></body></html>\n'
+    def take(self) -> list[Markup]:
+        left_bytes = self.output.left_bytes // 2
+        taken: list[Markup] = []
+        for shot in self.rejects:
+            self.num_total += 1
+            if left_bytes <= 0 or len(taken) == self.max_rejects:
+                continue
+            html = reject_html(shot)
+            left_bytes -= len(encode(html))
+            if left_bytes > 0:
+                taken.append(html)
+        return taken

@@ -1,6 +1,6 @@
 """What a gallery shows: crops and what became of them, rejects, and the facts above them.
 
-Pictures are whole files, of any format that the chain reads.
+Images are whole files, of any format that the chain reads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ class InversionShot:
     """
 
     method: str
-    picture: bytes
+    image: bytes
     scores: Mapping[str, float] = field(default_factory=dict)
     maps: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -27,7 +27,7 @@ class EditShot:
     method: str
     attribute: str
     step: float
-    picture: bytes
+    image: bytes
     scores: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -36,7 +36,7 @@ class PartnerShot:
     """The partner that `method` gave; `caption` says what was flipped and what was kept."""
 
     method: str
-    picture: bytes
+    image: bytes
     caption: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
 
@@ -65,7 +65,7 @@ class RejectShot:
     uri: str
     status: str
     error: str
-    picture: bytes | None = None
+    image: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class ModelLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What stands above the pictures. `methods`: method => metric => its value for every crop."""
+    """What stands above the crops. `methods`: method => metric => its value for every crop."""
 
     recipe: str
     description: str = ""

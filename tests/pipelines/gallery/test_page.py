@@ -1,5 +1,7 @@
 import base64
+import hashlib
 import io
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -45,7 +47,7 @@ def row(name: str = "a.png", *, psnr_db: float = 20.0) -> GalleryRow:
         inversions=[
             InversionShot(
                 method="projector",
-                picture=picture(),
+                image=picture(),
                 scores={"psnr_db": psnr_db, "ssim": 0.5, "perceptual": 0.1},
             )
         ],
@@ -54,11 +56,11 @@ def row(name: str = "a.png", *, psnr_db: float = 20.0) -> GalleryRow:
                 method="projector",
                 attribute="smile",
                 step=-3.0,
-                picture=picture(),
+                image=picture(),
                 scores={"yaw_deg": 1.0, "smile": 0.9},
             )
         ],
-        partners=[PartnerShot(method="projector", picture=picture(), caption="smile flipped")],
+        partners=[PartnerShot(method="projector", image=picture(), caption="smile flipped")],
     )
 
 
@@ -82,7 +84,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "img", "input", "br"}:
+        if tag not in {"meta", "img", "input", "hr"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -128,21 +130,66 @@ def test_nothing_is_fetched_from_outside() -> None:
     assert policy.startswith("default-src 'none'; img-src data:")
 
 
-def test_every_text_is_escaped() -> None:
-    clean = Tags(page(row(), rejects=[RejectShot(stage="s", uri="u", status="t", error="e")]))
-    dirty = row(HOSTILE)
-    models = [ModelLine(name=HOSTILE, kind=HOSTILE, source=HOSTILE, licence=HOSTILE)]
-    html = page(
-        dirty,
-        title=HOSTILE,
-        summary=Summary(recipe=HOSTILE, description=HOSTILE, counts={HOSTILE: 1}, models=models),
-        rejects=[RejectShot(stage=HOSTILE, uri=HOSTILE, status=HOSTILE, error=HOSTILE)],
+@pytest.mark.parametrize(
+    "text",
+    [
+        HOSTILE,
+        '" onmouseover="alert(1)" x="',
+        "' onfocus='alert(1)' autofocus x='",
+        "</style></title></script><script>alert(1)</script>",
+        "<!-- <svg onload=alert(1)>",
+        "{{ 7 * 7 }}{% raw %}{# #}",
+    ],
+)
+def test_no_text_can_add_a_tag_or_an_attribute(text: str) -> None:
+    clean, tags = Tags(page_of("x")), Tags(page_of(text))
+    assert [(tag, list(attrs)) for tag, attrs in tags.tags] == [
+        (tag, list(attrs)) for tag, attrs in clean.tags
+    ]
+    for own in ("text", "title", "recipe", "score", "attribute", "caption", "status", "licence"):
+        assert f"{own} {text}" in tags.text
+    assert tags.all("bdi") == [{"title": f"uri {text}"}]
+
+
+def page_of(text: str) -> str:
+    """A page with `text` in every field that takes one."""
+    shown = row()
+    image = picture()
+    shown = replace(
+        shown,
+        uri=f"uri {text}",
+        crop_id=text,
+        scores={f"score {text}": 0.5},
+        inversions=[InversionShot(method=f"text {text}", image=image, maps={f"map {text}": image})],
+        edits=[
+            EditShot(method=f"text {text}", attribute=f"attribute {text}", step=1.0, image=image)
+        ],
+        partners=[PartnerShot(method=f"text {text}", image=image, caption=f"caption {text}")],
     )
-    tags = Tags(html)
-    assert "<img src=x" not in html
-    assert len(tags.all("script")) == 1
-    assert len(tags.all("img")) == len(clean.all("img"))
-    assert HOSTILE in tags.text
+    summary = Summary(
+        recipe=f"recipe {text}",
+        description=text,
+        counts={text: 1},
+        models=[ModelLine(name=text, kind=text, source=text, licence=f"licence {text}")],
+        methods={text: {"perceptual": [0.1]}},
+        perceptual=text,
+    )
+    reject = RejectShot(stage=text, uri=text, status=f"status {text}", error=text, image=image)
+    return page(shown, title=f"title {text}", summary=summary, rejects=[reject])
+
+
+def test_the_policy_admits_the_style_and_the_script_of_the_page_alone() -> None:
+    html = page(row())
+    (policy,) = (str(m["content"]) for m in Tags(html).all("meta") if "http-equiv" in m)
+    for tag, directive in (("style", "style-src"), ("script", "script-src")):
+        (inline,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy
+
+
+def test_a_score_that_is_no_number_takes_no_part_in_the_order() -> None:
+    (tag,) = Tags(page(row(psnr_db=math.nan))).all("article")
+    assert tag["data-psnr_db"] == ""
 
 
 def test_a_name_that_is_no_utf_8_can_be_shown() -> None:
@@ -155,9 +202,20 @@ def test_the_page_shows_at_most_so_many_rows_and_counts_the_rest() -> None:
     assert "2 shown, 3 more are in the tables" in html
 
 
+def test_rows_beyond_those_given_are_counted_as_well() -> None:
+    assert "1 shown, 1,200 more are in the tables" in page(row(), num_more=1200)
+
+
+def test_rejects_beyond_the_limit_are_counted() -> None:
+    rejects = [RejectShot(stage="s", uri=f"{i}", status="t", error="e") for i in range(5)]
+    html = page(row(), rejects=rejects, max_rejects=2)
+    assert "Rejected (5)" in html
+    assert "3 more are in the tables" in html
+
+
 def test_the_page_stays_under_its_limit() -> None:
     rejects = (
-        RejectShot(stage="aligned", uri=f"{i}", status="no_face", error="", picture=picture())
+        RejectShot(stage="aligned", uri=f"{i}", status="no_face", error="", image=picture())
         for i in range(40)
     )
     rows = [row(f"{i}.png") for i in range(20)]
@@ -183,9 +241,9 @@ def _first_size(html: str) -> int:
 def test_a_picture_that_cannot_be_read_leaves_a_place() -> None:
     broken = GalleryRow(crop_id="c", uri="u", aligned=b"no picture", original=b"\xff\xd8\xff")
     reject = RejectShot(stage="images", uri="cut.jpg", status="truncated", error="ends early",
-                        picture=b"\xff\xd8\xff")  # fmt: skip
+                        image=b"\xff\xd8\xff")  # fmt: skip
     html = page(broken, rejects=[reject])
-    assert html.count("no picture</span>") == 3
+    assert html.count("no image</span>") == 3
     assert "truncated" in html
     assert "ends early" in html
 
@@ -265,7 +323,7 @@ def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
         tab.goto(path.as_uri())
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
         tab.select_option("#order", label="best PSNR first")
-        assert tab.locator(".row").first.get_attribute("data-psnr") == "20.0000"
+        assert tab.locator(".row").first.get_attribute("data-psnr_db") == "20.0000"
         tab.fill("#find", "b.png")
         tab.keyboard.press("Enter")
         assert tab.locator("#shown").text_content() == "1"
