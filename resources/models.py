@@ -166,11 +166,6 @@ class ModelStore(dg.ConfigurableResource):
         return self.folder() / "files" / owner / inside(uri.rstrip("/").rsplit("/", 1)[-1])
 
 
-def bundled_card(name: str) -> ModelCard:
-    """The card beside `bundled://<name>`."""
-    return card_in(BUNDLED, "bundled", name)
-
-
 def _bundled(name: str) -> Path:
     check_name(name, "network")
     for path in (BUNDLED / name, BUNDLED / f"{name}.safetensors"):
