@@ -43,8 +43,7 @@ class Augment:
 
     Labels come from the scores: of the crop for the original, of the synthesised picture for the
     partner. `extra` boundaries keep their distances too. `min_distance` is how far beyond the
-    protected plane a partner lies at least (0: the paper's mirror image). Where `wanted` is given,
-    only partners that land in one of these (target, protected) groups are made.
+    protected plane a partner lies at least (0: the paper's mirror image).
     """
 
     renderer: Renderer
@@ -52,7 +51,6 @@ class Augment:
     protected: Label
     extra: Sequence[Boundary] = ()
     min_distance: float = 0.0
-    wanted: frozenset[Group] | None = None
 
     def __post_init__(self) -> None:
         for label in (self.target, self.protected):
@@ -73,11 +71,13 @@ class Augment:
         groups = self._groups(batch)
         rows: list[dict[str, Any]] = []
         rejects = [
-            reject(ids[i], *reason)
+            reject(
+                ids[i], "not_scored", "the crop has no score for its target or protected attribute"
+            )
             for i, group in enumerate(groups)
-            if (reason := self._why_not(group)) is not None
+            if group is None
         ]
-        asked = {i: g for i, g in enumerate(groups) if g and self._why_not(g) is None}
+        asked = {i: group for i, group in enumerate(groups) if group is not None}
         if asked:
             images = batch.column("image_id").to_pylist()
             for (i, group), (latent, found) in zip(
@@ -102,15 +102,6 @@ class Augment:
             else (a >= self.target.threshold, g >= self.protected.threshold)
             for a, g in zip(*scores, strict=True)
         ]
-
-    def _why_not(self, group: Group | None) -> tuple[str, str] | None:
-        """(status, reason) against making a partner."""
-        if group is None:
-            return "not_scored", "the crop has no score for its target or protected attribute"
-        lands = (group[0], not group[1])
-        if self.wanted is not None and lands not in self.wanted:
-            return "no_partner_needed", f"none is wanted with (target, protected) = {lands}"
-        return None
 
     def _partners(
         self, batch: pa.RecordBatch, asked: Mapping[int, Group]

@@ -75,7 +75,7 @@ STATUSES: Final = frozenset({
     # aligned, attributes
     "no_face", "face_too_small", "outside_picture", "not_scored",
     # latents, edits, augmentation
-    "non_finite", "failed", "target_changed", "protected_kept", "no_partner_needed",
+    "non_finite", "failed", "target_changed", "protected_kept",
 })  # fmt: skip
 
 
