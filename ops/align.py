@@ -40,7 +40,6 @@ class Align:
     max_faces: int = 16
     min_face_px: int = 64  # side of the quad, in the photograph
     max_outside_share: float = 0.5
-    rotate_level: bool = True
     transform_size: int | None = None
     crop_format: CropFormat = "png"
     max_pixels: int = MAX_PIXELS
@@ -70,7 +69,7 @@ class Align:
 
     def _crop(self, picture: Pixels, face: Face) -> Crop | tuple[str, str]:
         """The crop, or the status and reason of a face that is not fit."""
-        quad = face_quad(face.anchors, rotate_level=self.rotate_level)
+        quad = face_quad(face.anchors)
         side = float(np.hypot(*(quad[3] - quad[0])))
         if side < self.min_face_px:
             reason = f"the crop would cover {side:.0f} px; {self.min_face_px} are asked for"
@@ -84,7 +83,6 @@ class Align:
             face.anchors,
             size_px=self.size_px,
             transform_size=self.transform_size,
-            rotate_level=self.rotate_level,
         )
 
 
