@@ -51,7 +51,6 @@ class Recode:
 
     size_px: int | None = None
     format: PictureFormat | None = None
-    quality: int = 95  # of JPEG and WebP
 
     def __call__(self, data: bytes) -> bytes:
         if self.size_px is None and self.format is None:
@@ -61,7 +60,7 @@ class Recode:
         name = self.format or cast("PictureFormat", found.format.lower())
         if (size_px, size_px) == (found.width, found.height) and name == found.format.lower():
             return data
-        return encode(resize(found.pixels, size_px, size_px), name, quality=self.quality)
+        return encode(resize(found.pixels, size_px, size_px), name)
 
 
 AS_IT_IS = Recode()

@@ -43,7 +43,6 @@ class Ingest:
     max_bytes: int = MAX_BYTES
     first_of: Mapping[str, str] = field(default_factory=dict)
     earlier: Earlier = lambda _: None
-    num_readers: int = NUM_READERS
 
     def __call__(self, entries: pa.RecordBatch) -> Chunk:
         listed = entries.to_pylist()
@@ -56,10 +55,10 @@ class Ingest:
     def _contents(
         self, entries: list[dict[str, Any]]
     ) -> Iterator[list[tuple[dict[str, Any], bytes | Exception]]]:
-        """Files are read `num_readers` at a time; two such groups are held, and no more."""
-        with ThreadPoolExecutor(self.num_readers) as pool:
-            for start in range(0, len(entries), self.num_readers):
-                group = entries[start : start + self.num_readers]
+        """Files are read NUM_READERS at a time; two such groups are held, and no more."""
+        with ThreadPoolExecutor(NUM_READERS) as pool:
+            for start in range(0, len(entries), NUM_READERS):
+                group = entries[start : start + NUM_READERS]
                 yield list(zip(group, pool.map(self._content, group), strict=True))
 
     def _content(self, entry: dict[str, Any]) -> bytes | Exception:
@@ -94,8 +93,6 @@ class Ingest:
 def first_uris(
     entries: Iterable[pa.RecordBatch],
     read: Read,
-    *,
-    num_readers: int = NUM_READERS,
 ) -> dict[str, str]:
     """The uri that stands for each image_id: the first of those that are listed.
 
@@ -108,9 +105,9 @@ def first_uris(
         counts[size] = counts.get(size, 0) + 1
     suspects = [uri for uri, size in listed if size is None or counts[size] > 1]
     first: dict[str, str] = {}
-    with ThreadPoolExecutor(num_readers) as pool:
-        for start in range(0, len(suspects), num_readers):
-            group = suspects[start : start + num_readers]
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        for start in range(0, len(suspects), NUM_READERS):
+            group = suspects[start : start + NUM_READERS]
             for uri, digest in zip(group, pool.map(lambda u: _digest(read, u), group), strict=True):
                 if digest is not None:
                     first.setdefault(digest, uri)

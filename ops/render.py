@@ -51,7 +51,6 @@ class Renderer:
     batch_size: int = 8
     preview: bool = False
     picture_format: PictureFormat = "png"
-    picture_quality: int = 95
     method: Method | None = None
     networks: Mapping[str, nn.Module] = field(default_factory=dict)
 
@@ -75,7 +74,7 @@ class Renderer:
 
     def stored(self, pixels: Pixels) -> dict[str, bytes | None]:
         """The cell of a PICTURE column."""
-        data = encode(pixels, self.picture_format, quality=self.picture_quality)
+        data = encode(pixels, self.picture_format)
         return {"bytes": data, "path": None}
 
     @torch.no_grad()
