@@ -23,7 +23,6 @@ from invertory.ops.streams import MAX_ERROR_CHARS, Chunk, chunk
 
 Read = Callable[[str], bytes]
 Earlier = Callable[[str], str | None]  # image_id => URI of the same picture in an earlier shard
-MAX_BYTES: Final = 256 * 2**20
 NUM_READERS: Final = 8
 
 
@@ -40,7 +39,6 @@ class Ingest:
     read: Read
     max_pixels: int = MAX_PIXELS
     min_px: int = 64
-    max_bytes: int = MAX_BYTES
     first_of: Mapping[str, str] = field(default_factory=dict)
     earlier: Earlier = lambda _: None
 
@@ -62,9 +60,6 @@ class Ingest:
                 yield list(zip(group, pool.map(self._content, group), strict=True))
 
     def _content(self, entry: dict[str, Any]) -> bytes | Exception:
-        if (entry["size_bytes"] or 0) > self.max_bytes:
-            reason = f"{entry['size_bytes']} bytes; {self.max_bytes} are allowed"
-            return BadPicture("too_large", reason)
         try:
             return self.read(entry["uri"])
         except Exception as error:

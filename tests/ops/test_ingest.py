@@ -132,12 +132,11 @@ def test_without_sizes_all_files_are_read():
     assert len(first) == 5  # distinct files that could be read
 
 
-def test_too_large_a_file_is_not_read_at_all():
-    def refuse(uri):
-        raise AssertionError("was read")
-
-    done = Ingest(refuse, max_bytes=10)(entries(["a.png"]))
-    assert statuses(done) == {"a.png": "too_large"}
+def test_the_limit_on_bytes_is_that_of_the_source_alone():
+    row = entries(["a.png"]).to_pylist()[0] | {"size_bytes": 2**40}
+    done = Ingest(read)(pa.RecordBatch.from_pylist([row], schema=ENTRIES))
+    assert statuses(done) == {"a.png": "ok"}
+    assert statuses(Ingest(read)(entries(["huge.png"]))) == {"huge.png": "too_large"}
 
 
 def test_an_empty_batch_gives_an_empty_chunk():
