@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-import fsspec
-
-from invertory.resources.atomic import replacing
+from invertory.resources.atomic import replacing_file
 
 BLOCK_BYTES = 1 << 20
 
@@ -95,6 +93,5 @@ def _without_top(name: str) -> str:
 
 
 def _write(opener: Callable[[], IO[bytes]], path: Path) -> None:
-    local = fsspec.filesystem("file")
-    with opener() as source, replacing(local, str(path)) as target:
+    with opener() as source, replacing_file(path) as target:
         shutil.copyfileobj(source, target, BLOCK_BYTES)

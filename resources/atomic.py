@@ -31,16 +31,23 @@ def is_local(fs: fsspec.AbstractFileSystem) -> bool:
 def replacing(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[IO[bytes]]:
     """A file to write to; `path` holds its bytes once the block has ended without an error."""
     if is_local(fs):
-        with _temporary(Path(path).parent, Path(path).name) as file:
+        with replacing_file(Path(path)) as file:
             yield file
-            _sync(file)
-            Path(file.name).replace(path)
-        _sync_folder(Path(path).parent)
         return
     with _temporary(_scratch(), Path(path).name) as file:
         yield file
         file.flush()
         _put(fs, Path(file.name), path)
+
+
+@contextlib.contextmanager
+def replacing_file(path: Path) -> Iterator[IO[bytes]]:
+    """`replacing` for a path of this host."""
+    with _temporary(path.parent, path.name) as file:
+        yield file
+        _sync(file)
+        Path(file.name).replace(path)
+    _sync_folder(path.parent)
 
 
 def sweep(fs: fsspec.AbstractFileSystem, folder: str) -> None:

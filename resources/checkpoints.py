@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import fsspec
-
-from invertory.resources.atomic import replacing
+from invertory.resources.atomic import replacing_file
 from invertory.resources.models import ModelStore, silent
 from invertory.resources.pypi import Progress
 
@@ -77,9 +75,8 @@ def write_network(
     data = save({key: tensor.contiguous() for key, tensor in tensors.items()})
     told = {**card, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
     text = json.dumps(told, indent=2) + "\n"
-    local = fsspec.filesystem("file")
     for suffix, content in (("safetensors", data), ("json", text.encode())):
-        with replacing(local, str(folder / f"{name}.{suffix}")) as file:
+        with replacing_file(folder / f"{name}.{suffix}") as file:
             file.write(content)
     return told
 

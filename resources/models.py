@@ -15,7 +15,7 @@ import fsspec
 from pydantic import Field
 
 from invertory.resources.archives import BLOCK_BYTES, digest, extract, inside, members
-from invertory.resources.atomic import is_local, replacing
+from invertory.resources.atomic import is_local, replacing_file
 from invertory.resources.cards import card_in, cards_in, digest_in, has_card, told_in
 from invertory.resources.footers import check_name
 from invertory.resources.pinned import PINNED, ModelCard, pinned_sha256
@@ -218,7 +218,7 @@ def _download(
     progress: Progress,
 ) -> None:
     got = hashlib.sha256()
-    with fs.open(path, "rb") as source, replacing(fsspec.filesystem("file"), str(target)) as file:
+    with fs.open(path, "rb") as source, replacing_file(target) as file:
         total = fs.size(path)
         while block := source.read(BLOCK_BYTES):
             got.update(block)

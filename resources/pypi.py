@@ -20,9 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import fsspec
-
-from invertory.resources.atomic import replacing
+from invertory.resources.atomic import replacing_file
 
 Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all)
 T = TypeVar("T")
@@ -169,8 +167,7 @@ def _links(
 def _download(client: Any, link: Any, path: Path, sha256: str, progress: Progress) -> str:
     """The sha256 of what came; `path` exists only where it is the wanted one."""
     got = hashlib.sha256()
-    local = fsspec.filesystem("file")
-    with contextlib.suppress(_Unwanted), replacing(local, str(path)) as file:
+    with contextlib.suppress(_Unwanted), replacing_file(path) as file:
         with client.get_stream(link.normalized) as response:
             response.raise_for_status()
             total = response.headers.get("content-length")

@@ -25,7 +25,7 @@ from invertory.pipelines.gallery.shots import (
 from invertory.pipelines.networks.resolve import networks_of
 from invertory.pipelines.tables.chain import Keys
 from invertory.pipelines.tables.registry import chain_of
-from invertory.resources.atomic import replacing
+from invertory.resources.atomic import replacing, replacing_file
 from invertory.resources.models import ModelStore
 
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ def show(recipe: Recipe, store: Store, out: Path | None = None, *, max_rows: int
     chain = chain_of(recipe)
     source = Collection(recipe, ModelStore())
     path = str(out) if out else f"{store.base}/gallery.html"
-    fs = store.fs if out is None else _local()
     summary = _summary(recipe, chain, store)
-    with replacing(fs, path) as file:
+    with replacing_file(out) if out else replacing(store.fs, path) as file:
         write_gallery(
             _rows(recipe, chain, store, source, max_rows),
             cast(BinaryIO, file),
@@ -54,12 +53,6 @@ def show(recipe: Recipe, store: Store, out: Path | None = None, *, max_rows: int
             num_more=max(summary.counts.get("aligned", 0) - max_rows, 0),
         )
     return path
-
-
-def _local() -> Any:
-    import fsspec
-
-    return fsspec.filesystem("file")
 
 
 def _rows(

@@ -11,13 +11,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 
 from invertory.pipelines.tables.stage import digest
 from invertory.pipelines.training.trainers import TRAINERS, Work
-from invertory.resources.atomic import replacing
+from invertory.resources.atomic import replacing_file
 
 if TYPE_CHECKING:
     from invertory.pipelines.progress.display import Bar, Progress
@@ -167,7 +166,7 @@ def _part(path: Path, uris: list[str], crop: Callable[[list[str]], np.ndarray], 
     else:
         made = crop(uris)
         num = len(made)
-        with replacing(fsspec.filesystem("file"), str(path)) as file:
+        with replacing_file(path) as file:
             np.save(file, made)
     bar.advance(len(uris), max(len(uris) - num, 0))
     return path
@@ -183,7 +182,7 @@ def _join(parts: list[Path], whole: Path, how: Images) -> None:
             "address, or set alignment.kind to centre where there are no faces"
         )
     header = {"descr": "|u1", "fortran_order": False, "shape": (num, *arrays[0].shape[1:])}
-    with replacing(fsspec.filesystem("file"), str(whole)) as file:
+    with replacing_file(whole) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for array in arrays:
             file.write(array.tobytes())
