@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from invertory.ops.schemas import PICTURE
-from invertory.pipelines.gallery.thumbnails import contact_sheet
+from invertory.pipelines.gallery.thumbnails import contact_sheet, data_uri
 from invertory.pipelines.progress.memory import peak_rss_bytes
 from invertory.pipelines.tables.chain import Chain, Keys
 from invertory.pipelines.tables.stage import REST, Stage, asset_path
@@ -81,7 +80,7 @@ def contact_sheet_of(stage: Stage, store: Store, shard: str) -> str | None:
         return None
     images = list(islice(_images(stage, store, shard, column), SHEET_IMAGES))
     sheet = contact_sheet([data for data, _ in images], [caption for _, caption in images])
-    return "data:image/jpeg;base64," + base64.b64encode(sheet).decode()
+    return data_uri(sheet)
 
 
 def _images(stage: Stage, store: Store, shard: str, column: str) -> Iterator[tuple[bytes, str]]:

@@ -1,6 +1,5 @@
 """A crop, or a reject, as HTML: its images as thumbnails, with scores in their captions."""
 
-import base64
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from invertory.pipelines.gallery.shots import (
     PartnerShot,
     RejectShot,
 )
-from invertory.pipelines.gallery.thumbnails import thumbnail
+from invertory.pipelines.gallery.thumbnails import data_uri, thumbnail
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 MINUS: Final = "\N{MINUS SIGN}"
@@ -191,7 +190,7 @@ def _figure(
     scores: Sequence[Score] = (),
 ) -> Figure:
     small = thumbnail(image, size_px) if image else None
-    src = f"data:image/jpeg;base64,{base64.b64encode(small.jpeg).decode()}" if small else None
+    src = data_uri(small.jpeg) if small else None
     return Figure(label=label, alt=alt, src=src, note=note, scores=scores)
 
 

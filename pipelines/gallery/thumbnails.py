@@ -1,5 +1,6 @@
 """Small JPEGs of pictures of any kind, and sheets of many of them."""
 
+import base64
 import io
 import math
 from collections.abc import Sequence
@@ -66,6 +67,11 @@ def contact_sheet(
                 f"{len(data)}; give fewer"
             )
         size = max(16, int(size * 0.8))
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A JPEG as an address that contains it, for pages and Markdown that stand alone."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def jpeg(picture: Image.Image, quality: int) -> bytes:

@@ -1,7 +1,6 @@
 """Each training as an asset `models/<name>`: its networks, what they were measured at, a sheet."""
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of an asset.
-import base64
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ import dagster as dg
 from PIL import Image
 
 from invertory.pipelines.cli.training_commands import headline
-from invertory.pipelines.gallery.thumbnails import jpeg
+from invertory.pipelines.gallery.thumbnails import data_uri, jpeg
 from invertory.pipelines.networks.resolve import WeightsError
 from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.retry import Retry
@@ -118,7 +117,7 @@ def sheet_uri(data: bytes) -> str:
     picture: Image.Image = Image.open(io.BytesIO(data))
     while len(data := jpeg(picture, 85)) > SHEET_BYTES:
         picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5))
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    return data_uri(data)
 
 
 @contextlib.contextmanager
