@@ -43,7 +43,10 @@ class Quad(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A thumbnail with its caption; `src` is None if the image cannot be decoded."""
+    """A thumbnail with its caption.
+
+    `src` is None if there is no image that can be decoded; `is_framed` keeps its place then.
+    """
 
     label: str
     alt: str
@@ -51,6 +54,7 @@ class Figure:
     note: str = ""
     scores: Sequence[Score] = ()
     quad: Quad | None = None
+    is_framed: bool = True
 
 
 class Strip(NamedTuple):
@@ -73,10 +77,10 @@ def row_html(row: GalleryRow, max_bytes: int) -> Markup:
 def reject_html(shot: RejectShot) -> Markup:
     """An input that gave no row: its image if it has one, status and reason."""
     name = _file_name(shot.uri)
-    label = f"{name}: {shot.error}"
+    figure = _figure(shot.image, REJECT_PX, name, f"{name}: {shot.error}", note=shot.error)
     return render(
         "reject.html.j2",
-        figure=_figure(shot.image, REJECT_PX, name, label, note=shot.error),
+        figure=replace(figure, is_framed=shot.image is not None),
         find=f"{shot.uri} {shot.status} {shot.stage}".lower(),
         status=shot.status,
         stage=shot.stage,
@@ -197,13 +201,13 @@ def _figure(
 def _scores(
     scores: Mapping[str, float], moved: str | None = None, before: float | None = None
 ) -> list[Score]:
-    """Scores as text, the moved attribute first and without its name, which the label says."""
+    """Scores as text, the moved attribute first."""
     lines = []
     for name in sorted(scores, key=lambda name: name != moved):
         value = _score(name, scores[name])
         if name == moved:
             was = f"{_score(name, before)} → " if before is not None else ""
-            lines.append(Score("", f"{was}{value}", is_moved=True))
+            lines.append(Score(name, f"{was}{value}", is_moved=True))
         else:
             lines.append(Score(name, value))
     return lines

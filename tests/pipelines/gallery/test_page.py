@@ -248,6 +248,13 @@ def test_a_picture_that_cannot_be_read_leaves_a_place() -> None:
     assert "ends early" in html
 
 
+def test_a_reject_without_an_image_has_no_empty_frame() -> None:
+    reject = RejectShot(stage="edits/e4e", uri="a.png", status="failed", error="no state")
+    html = page(rejects=[reject])
+    assert "no state" in html
+    assert "no image" not in html
+
+
 def test_the_methods_are_compared_by_mean_and_standard_deviation() -> None:
     values = {
         "projector": {"psnr_db": [10.0, 14.0], "perceptual": [0.4, 0.4]},
