@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
     gallery = add_command(commands, "gallery", _gallery, "one HTML page: original to edit, scored")
     gallery.add_argument("recipe")
     gallery.add_argument("--out", type=Path, help="default: <store>/<recipe>/gallery.html")
-    gallery.add_argument("--rows", type=int, default=48, help="pictures at most (48)")
+    gallery.add_argument("--rows", type=int, default=48, help="crops at most (48)")
 
 
 def _run(options: argparse.Namespace) -> int:
