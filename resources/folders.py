@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 
 from invertory.resources.entries import SEPARATOR, Entry, encode, is_hidden
+from invertory.resources.outages import is_outage
 
 TIMES = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag", "etag")
 
@@ -38,11 +39,16 @@ def list_remote(fs: fsspec.AbstractFileSystem, root: str) -> Iterator[Entry]:
 
 
 def describe(name: str, options: Mapping[str, Any]) -> Entry:
-    """An entry for one path or URL; without size and time where they cannot be had."""
+    """An entry for one path or URL; without size and time where there are none.
+
+    An outage is raised: an entry without size would be another one than that of the next listing.
+    """
     try:
         fs, path = place(name, options)
         info = fs.info(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_outage(error):
+            raise
         return Entry(encode(name))
     return Entry(encode(name), info.get("size"), modified(info))
 
@@ -78,18 +84,20 @@ def read_local(path: str, max_bytes: int) -> bytes:
 
 
 def read_remote(name: str, max_bytes: int, options: Mapping[str, Any]) -> bytes:
-    """The bytes behind a URL; whatever its filesystem raises comes as OSError."""
+    """The bytes behind a URL; whatever its filesystem raises comes as OSError, with its cause."""
     try:
         fs, path = place(name, options)
         size = fs.info(path).get("size")
         check_size(size or 0, max_bytes, name)
         content: bytes = fs.cat_file(path, 0, max_bytes + 1) if size is None else fs.cat_file(path)
         check_size(len(content), max_bytes, name)
+        if len(content) < (size or 0):
+            raise ConnectionError(f"expected {size} bytes, got {len(content)}: {name}")
         return content
     except (OSError, ImportError):
         raise
     except Exception as error:  # clients of object stores have exceptions of their own
-        raise OSError(errno.EIO, f"{type(error).__name__}: {error}", name) from error
+        raise OSError(f"{type(error).__name__}: {error} ({name})") from error
 
 
 def check_size(size_bytes: int, max_bytes: int, name: str) -> None:

@@ -91,6 +91,14 @@ class ImageSource(dg.ConfigurableResource):
             return read_local(name, self.max_bytes)
         return read_remote(name, self.max_bytes, self.storage_options)
 
+    def is_gone(self, uri: str) -> bool:
+        """True where `uri` lies in this folder, and the folder is not there."""
+        folder = self.uri.rstrip("/") + "/"
+        if not self.uri or "*" in folder or not decode(uri).startswith(folder):
+            return False
+        fs, path = place(self.uri, self.storage_options)
+        return not fs.exists(path)
+
     def _list(self) -> Iterator[Entry]:
         if self.uris:
             yield from (describe(name, self.storage_options) for name in sorted(set(self.uris)))
