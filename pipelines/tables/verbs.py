@@ -27,6 +27,7 @@ from invertory.pipelines.tables.verbs_editing import (
     exports,
     samples,
 )
+from invertory.resources.outages import patient
 
 if TYPE_CHECKING:
     from invertory.resources.gpu import Lease
@@ -41,13 +42,14 @@ def making_of(line: Line, store: Store, shard: str) -> Making:
 def _images(line: Line, store: Store, shard: str) -> Making:
     from invertory.ops.ingest import Ingest, first_uris
 
-    source, limits = Collection(line.recipe, line.models), line.recipe.limits
+    read = patient(Collection(line.recipe, line.models).read)
+    limits = line.recipe.limits
 
     def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
         return Ingest(
-            read=source.read,
+            read=read,
             earlier=EarlierImages(store, shard).uri,
-            first_of=first_uris(store.read("entries", shard), source.read),
+            first_of=first_uris(store.read("entries", shard), read),
             max_pixels=limits.max_pixels,
             min_px=limits.min_px,
         )
@@ -63,10 +65,10 @@ def _images(line: Line, store: Store, shard: str) -> Making:
 def _aligned(line: Line, store: Store, shard: str) -> Making:
     from invertory.pipelines.networks.load import load_alignment
 
-    source = Collection(line.recipe, line.models)
+    read = patient(Collection(line.recipe, line.models).read)
 
     def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
-        return load_alignment(line.recipe, line.models, source.read, stack)
+        return load_alignment(line.recipe, line.models, read, stack)
 
     def inputs() -> Iterator[pa.RecordBatch]:
         for batch in store.read("images", shard):
