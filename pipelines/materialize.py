@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pyarrow as pa
 
-from invertory.ops.schemas import PICTURE, REJECTS
+from invertory.ops.schemas import PICTURE, REJECTS, RETRIED
 from invertory.pipelines.checks import check_results, contact_sheet_of, require_trusted, verdict
 from invertory.pipelines.progress.memory import give_back, peak_rss_bytes, reset_peak
 from invertory.pipelines.tables.chain import ALL, REST, Chain, Keys, Stage, asset_path
 from invertory.pipelines.tables.verbs import making_of
+from invertory.resources.outages import is_outage
 
 if TYPE_CHECKING:
     from invertory.pipelines.tables.line import Line
@@ -49,7 +50,7 @@ def produce(
     for reader in chain.gathering(stage.table):
         context.log_event(_gathered(chain, reader, store))
     yield dg.MaterializeResult(
-        metadata=metadata, data_version=dg.DataVersion(key), check_results=results
+        metadata=metadata, data_version=dg.DataVersion(published.key), check_results=results
     )
     if failed := [verdict(stage, shard, result) for result in results if not result.passed]:
         raise dg.Failure("; ".join(failed), allow_retries=False)
@@ -61,6 +62,8 @@ def _once() -> Iterator[None]:
     try:
         yield
     except PERMANENT as error:
+        if is_outage(error):  # whatever it was wrapped in
+            raise
         raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
 
 
@@ -91,6 +94,7 @@ def _publish(
         footer=footer,
         chunks=making.chunks,
         rejects_schema=REJECTS,
+        retry=RETRIED,
     )
 
 
