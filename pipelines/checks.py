@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from invertory.ops.schemas import RETRIED
 from invertory.pipelines.gallery import contact_sheet
 from invertory.pipelines.partitions import shards_of
+from invertory.resources.provisional import is_provisional
 
 if TYPE_CHECKING:
     from invertory.pipelines.tables.chain import Chain, Keys, Stage
@@ -73,7 +75,7 @@ def require_trusted(chain: Chain, stage: Stage, store: Store, shard: str, keys: 
         upstream = chain.stage(table)
         for result in check_results(upstream, store, name):
             if not result.passed:
-                remedy = "mend the pictures, or the recipe's checks, and run again"
+                remedy = "mend the images, or the recipe's checks, and run again"
                 raise dg.Failure(
                     f"{stage.table} is held back: {verdict(upstream, name, result)}; {remedy}",
                     allow_retries=False,
@@ -101,11 +103,14 @@ def reject_share(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
         {_input_of(stage, row_id) for row_id in _row_ids(stage, store, shard, is_sound=True)}
     )
     share = (inputs - gave) / inputs if inputs else 0.0
-    return dg.AssetCheckResult(
-        passed=share <= limit,
-        check_name="reject_share",
-        metadata={"reject_share": round(share, 4), "limit": limit, "inputs": inputs},
-    )
+    figures: dict[str, float] = {
+        "reject_share": round(share, 4),
+        "limit": limit,
+        "inputs": inputs,
+    }
+    if is_provisional(store.key(stage.table, shard)):
+        figures["read again at the next run"] = _num_retried(stage, store, shard)
+    return dg.AssetCheckResult(passed=share <= limit, check_name="reject_share", metadata=figures)
 
 
 def finite_latents(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
@@ -181,6 +186,16 @@ def _label(row: dict[str, Any]) -> str:
     if "psnr_db" in row:
         return f"{row['psnr_db']:.1f} dB"
     return str(row["crop_id"])[:8]
+
+
+def _num_retried(stage: Stage, store: Store, shard: str) -> int:
+    """Rows or rejects of inputs that could not be read this time."""
+    if stage.name == "images":
+        found = store.table(stage.table, shard, ["status"])
+    else:
+        found = store.rejects(stage.table, shard)
+    statuses = found.column("status").to_pylist() if found.num_columns else []
+    return sum(status in RETRIED for status in statuses)
 
 
 def _num_inputs(stage: Stage, store: Store, shard: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,9 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
             free_abandoned(instance)
             instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
             for wave in chain.waves():
-                _run_wave(recipe, chain, wave, store, instance, world, report)
+                for is_retry in (True, False):  # what a retry brings makes the rest stale
+                    steps = [s for s in chain.pending(store) if s.is_retry is is_retry]
+                    _run_wave(recipe, chain, wave, steps, store, instance, world, report)
                 if report.failures:
                     break
     report.elapsed_s = time.monotonic() - began
@@ -102,13 +104,15 @@ def _run_wave(
     recipe: Recipe,
     chain: Chain,
     wave: list[Stage],
+    pending: list[Step],
     store: Store,
     instance: dg.DagsterInstance,
     world: dict[str, Any],
     report: Report,
 ) -> None:
     assets = assets_of(recipe, chain)
-    for shard, steps in _by_shard(chain.pending(store), wave):
+    for shard, steps in _by_shard(pending, wave):
+        before = [store.key(step.stage.table, shard) for step in steps]
         result = dg.materialize(
             assets,
             selection=[dg.AssetKey(step.stage.asset_path) for step in steps],
@@ -122,11 +126,14 @@ def _run_wave(
         if _was_interrupted(result):
             raise KeyboardInterrupt  # which Dagster has recorded as a failure of the run
         report.run_ids.append(result.run_id)
-        report.num_computed += len(steps)
+        report.num_computed += sum(
+            not step.is_retry or store.key(step.stage.table, shard) != key
+            for step, key in zip(steps, before, strict=True)
+        )
         report.failures.extend(_failures(result, shard))
 
 
-def _by_shard(steps: Iterator[Step], wave: list[Stage]) -> list[tuple[str, list[Step]]]:
+def _by_shard(steps: Iterable[Step], wave: list[Stage]) -> list[tuple[str, list[Step]]]:
     tables = {stage.table for stage in wave}
     found: dict[str, list[Step]] = {}
     for step in steps:
