@@ -148,5 +148,5 @@ class ImageSource(dg.ConfigurableResource):
 
     def _opened(self, name: str) -> Container:
         if name.endswith(TARS):
-            return Tar(name, self.storage_options)
+            return Tar(name, self.storage_options, self.max_bytes)
         return Parquet(name, self.storage_options, self.column, self.id_column)
