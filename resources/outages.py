@@ -64,7 +64,8 @@ _FINAL_ERRNOS: Final = frozenset({
 
 # Classes of libraries that may not be installed, by their first package and name.
 _OUTAGE_CLASSES: Final = frozenset({
-    ("botocore", "HTTPClientError"), ("botocore", "NoCredentialsError"),
+    ("botocore", "ConnectionError"), ("botocore", "HTTPClientError"),
+    ("botocore", "NoCredentialsError"),
     ("botocore", "PartialCredentialsError"), ("botocore", "CredentialRetrievalError"),
     ("botocore", "TokenRetrievalError"), ("botocore", "SSOError"),
     ("botocore", "IncompleteReadError"), ("botocore", "ResponseStreamingError"),
