@@ -321,3 +321,17 @@ def test_many_members_cost_little(tmp_path: Path) -> None:
     source = ImageSource(uri=str(tmp_path / "p.tar"))
     assert sum(1 for _ in source.entries()) == 20_000
     assert source.read(f"{tmp_path}/p.tar::019999.png") == b"x"
+
+
+def test_one_broken_container_among_several_hides_no_other(tmp_path: Path) -> None:
+    (tmp_path / "1.tar").write_bytes(b"no tar at all")
+    (tmp_path / "2.parquet").write_bytes(b"PAR1 no table PAR1")
+    (tmp_path / "3.tar").write_bytes(tar_with(b""))
+    source = ImageSource(uri=str(tmp_path / "*"))
+    tar, parquet, *good = (entry.uri for entry in source.entries())
+    assert [source.read(uri) for uri in good] == list(GOOD.values())
+    assert (tar, parquet) == (f"{tmp_path}/1.tar::", f"{tmp_path}/2.parquet::")
+    with pytest.raises(OSError, match="expected a whole tar"):
+        source.read(tar)
+    with pytest.raises(ValueError, match="Parquet"):
+        source.read(parquet)
