@@ -1,7 +1,8 @@
 """Scorers: pictures to raw scores by name; what is above a threshold is a label elsewhere.
 
 MediaPipe's blendshapes and head pose for faces, and classifiers the user brings as ONNX,
-`torch.export` or TorchScript files. A scorer's output for a picture depends on that picture alone.
+`torch.export` or TorchScript files; the last is a program that runs. A scorer's output for an image
+depends on that image alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from invertory.checkpoints.exported import load_exported
 from invertory.images import Pixels, resize
 from invertory.landmarks import FaceLandmarker, read_weights
 
@@ -212,7 +214,9 @@ class OnnxScorer:
 class TorchScorer:
     """A classifier as a `torch.export` (.pt2) or TorchScript (any other suffix) file.
 
-    Both are programs: loading one runs what its author wrote. Name only files you trust.
+    TorchScript is a program: loading one runs what its author wrote, so name only files that you
+    trust. A .pt2 file is loaded where it holds tensors and operators of torch alone, and refused
+    otherwise. ONNX needs neither trust nor torch.
     """
 
     def __init__(self, path: Path, reading: Reading, *, device: str = "cpu") -> None:
@@ -239,7 +243,7 @@ class TorchScorer:
 
 def _load_program(path: Path) -> Any:
     if path.suffix == ".pt2":
-        return torch.export.load(path).module()  # type: ignore[no-untyped-call]
+        return load_exported(path)
     return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
 
 

@@ -15,7 +15,7 @@ from invertory.alignment import Crop, align_face, centre_crop, face_quad, outsid
 from invertory.images import MAX_PIXELS, BadPicture, Pixels, decode, encode
 from invertory.landmarks import Face, FaceDetector
 from invertory.ops.ahead import ahead, on_all_cores
-from invertory.ops.ingest import Read, describe, unread_status
+from invertory.ops.ingest import OUTAGES, Read, describe, unread_status
 from invertory.ops.schemas import ALIGNED
 from invertory.ops.streams import Chunk, chunk, reject
 
@@ -143,6 +143,8 @@ def _picture(image: Row, read: Read, max_pixels: int) -> tuple[Pixels | None, tu
     """The picture, or None with status and reason."""
     try:
         data = read(image["uri"])
+    except OUTAGES:
+        raise
     except Exception as error:
         return None, (unread_status(error), describe(error))
     if hashlib.sha256(data).hexdigest() != image["image_id"]:

@@ -21,7 +21,11 @@ from invertory.ops.ahead import ahead, on_all_cores
 from invertory.ops.schemas import IMAGES
 from invertory.ops.streams import MAX_ERROR_CHARS, Chunk, chunk
 
+# The bytes behind a URI, or an error. One of OUTAGES: the source is out of reach; the step ends;
+# PermissionError or BlockingIOError: this file cannot be read now, and the next run tries it again;
+# FileNotFoundError: it has vanished; any other error is about the bytes, and final.
 Read = Callable[[str], bytes]
+OUTAGES: Final = (ConnectionError, TimeoutError, MemoryError, ImportError)
 Earlier = Callable[[str], str | None]  # image_id => URI of the same picture in an earlier shard
 NUM_READERS: Final = 8
 
@@ -62,6 +66,8 @@ class Ingest:
     def _content(self, entry: dict[str, Any]) -> bytes | Exception:
         try:
             return self.read(entry["uri"])
+        except OUTAGES:
+            raise
         except Exception as error:
             return error
 
@@ -115,6 +121,10 @@ def unread_status(error: Exception) -> str:
         return error.status
     if isinstance(error, OSError) and error.errno == errno.EFBIG:  # the source's own limit
         return "too_large"
+    if isinstance(error, PermissionError):
+        return "denied"
+    if isinstance(error, BlockingIOError):
+        return "unavailable"
     return "vanished" if isinstance(error, FileNotFoundError) else "unreadable"
 
 
@@ -128,6 +138,8 @@ def describe(error: Exception) -> str:
 def _digest(read: Read, uri: str) -> str | None:
     try:
         return hashlib.sha256(read(uri)).hexdigest()
+    except OUTAGES:
+        raise
     except Exception:  # `Ingest` reads it again and says why
         return None
 

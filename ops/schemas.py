@@ -71,12 +71,13 @@ STATUSES: Final = frozenset({
     "ok",
     # images
     "empty", "not_an_image", "truncated", "too_large", "too_small", "unsupported", "unreadable",
-    "vanished", "duplicate", "decode_failed",
+    "vanished", "duplicate", "decode_failed", "denied", "unavailable",
     # aligned, attributes
     "no_face", "face_too_small", "outside_picture", "not_scored",
     # latents, edits, augmentation
     "non_finite", "failed", "target_changed", "protected_kept",
 })  # fmt: skip
+RETRIED: Final = frozenset({"denied", "unavailable"})  # read again at the next run
 
 
 def scores(attributes: Sequence[str]) -> list[pa.Field]:

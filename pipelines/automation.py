@@ -111,7 +111,8 @@ def ready_sensor_of(
         description=f"{NAMES[verb][1]} Asked for once all before it is up to date and it is not.",
     )
     def when_ready(context: dg.SensorEvaluationContext, tables: Tables):
-        wanted = _wanted(context.instance, chain, tables.store(recipe.name), phase)
+        store = tables.store(recipe.name)
+        wanted = _wanted(context.instance, chain, store, phase, is_retrying=False)
         if isinstance(wanted, dg.SkipReason):
             return wanted
         return [
@@ -135,7 +136,8 @@ def schedule_of(
         description=f"{NAMES[verb][1]} Only where a table is missing or stale by its key.",
     )
     def catch_up(context: dg.ScheduleEvaluationContext, tables: Tables):
-        wanted = _wanted(context.instance, chain, tables.store(recipe.name), phase)
+        store = tables.store(recipe.name)
+        wanted = _wanted(context.instance, chain, store, phase, is_retrying=True)
         if isinstance(wanted, dg.SkipReason):
             return wanted
         moment = context.scheduled_execution_time.isoformat()
@@ -148,10 +150,23 @@ def schedule_of(
 
 
 def _wanted(
-    instance: dg.DagsterInstance, chain: Chain, store: Store, phase: list[Stage]
+    instance: dg.DagsterInstance,
+    chain: Chain,
+    store: Store,
+    phase: list[Stage],
+    *,
+    is_retrying: bool,
 ) -> list[tuple[str | None, str]] | dg.SkipReason:
-    """[(shard, run key), ...] of the runs that make what is missing or stale in the phase."""
-    pending = list(chain.pending(store))
+    """[(shard, run key), ...] of the runs that make what is missing or stale in the phase.
+
+    Retries hold no later phase back, and only a schedule asks for them: once each time it is due.
+    """
+    own = {stage.table for stage in phase}
+    pending = [
+        step
+        for step in chain.pending(store)
+        if not step.is_retry or (is_retrying and step.stage.table in own)
+    ]
     if not any(step.stage in phase for step in pending):
         return dg.SkipReason("every table is up to date")
     if pending[0].stage not in phase:

@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from invertory.ops.schemas import RETRIED
 from invertory.pipelines.partitions import shards_of
+from invertory.resources.provisional import is_provisional
 
 if TYPE_CHECKING:
     from invertory.pipelines.tables.chain import Chain, Keys
@@ -81,11 +83,14 @@ def reject_share(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
         {stage.page.input_of(row_id) for row_id in _row_ids(stage, store, shard, is_sound=True)}
     )
     share = (inputs - gave) / inputs if inputs else 0.0
-    return dg.AssetCheckResult(
-        passed=share <= limit,
-        check_name="reject_share",
-        metadata={"reject_share": round(share, 4), "limit": limit, "inputs": inputs},
-    )
+    figures: dict[str, float] = {
+        "reject_share": round(share, 4),
+        "limit": limit,
+        "inputs": inputs,
+    }
+    if is_provisional(store.key(stage.table, shard)):
+        figures["read again at the next run"] = _num_retried(stage, store, shard)
+    return dg.AssetCheckResult(passed=share <= limit, check_name="reject_share", metadata=figures)
 
 
 def finite_latents(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
@@ -119,6 +124,16 @@ def all_found(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
         check_name="all_found",
         metadata={reject["row_id"]: reject["error"] for reject in rejects},
     )
+
+
+def _num_retried(stage: Stage, store: Store, shard: str) -> int:
+    """Rows or rejects of inputs that could not be read this time."""
+    if stage.name == "images":
+        found = store.table(stage.table, shard, ["status"])
+    else:
+        found = store.rejects(stage.table, shard)
+    statuses = found.column("status").to_pylist() if found.num_columns else []
+    return sum(status in RETRIED for status in statuses)
 
 
 def _num_inputs(stage: Stage, store: Store, shard: str) -> int:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from invertory.ops.schemas import REJECTS
+from invertory.ops.schemas import REJECTS, RETRIED
 from invertory.pipelines.checks import check_results, require_trusted, verdict
 from invertory.pipelines.metadata import describe, gathered, memory_peaks
 from invertory.pipelines.progress.memory import give_back, reset_peak
 from invertory.pipelines.tables.chain import Chain, Keys
 from invertory.pipelines.tables.stage import ALL, Stage
+from invertory.resources.outages import is_outage
 
 if TYPE_CHECKING:
     from invertory.pipelines.tables.stage_run import StageRun
@@ -48,7 +49,7 @@ def materialize(
     for reader in chain.gathering(stage.table):
         context.log_event(gathered(chain, reader, store))
     yield dg.MaterializeResult(
-        metadata=metadata, data_version=dg.DataVersion(key), check_results=results
+        metadata=metadata, data_version=dg.DataVersion(published.key), check_results=results
     )
     if failed := [verdict(stage, shard, result) for result in results if not result.passed]:
         raise dg.Failure("; ".join(failed), allow_retries=False)
@@ -60,6 +61,8 @@ def _once() -> Iterator[None]:
     try:
         yield
     except PERMANENT as error:
+        if is_outage(error):  # whatever it was wrapped in
+            raise
         raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
 
 
@@ -90,4 +93,5 @@ def _publish(
         footer=footer,
         chunks=plan.chunks,
         rejects_schema=REJECTS,
+        retry=RETRIED,
     )

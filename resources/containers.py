@@ -1,33 +1,30 @@
 """Pictures inside one file: the members of a tar, the rows of a Parquet column."""
 
 import bisect
-import bz2
 import errno
-import gzip
-import lzma
-import shutil
-import tarfile
+import math
 import tempfile
 import threading
 import weakref
 from array import array
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import IO, Any, Protocol
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from invertory.resources.entries import SEPARATOR, Entry, encode, is_hidden
 from invertory.resources.folders import check_size, modified, place
+from invertory.resources.tars import Member, walk
+from invertory.resources.unpacking import BLOCK_BYTES, FREE_BYTES, MAX_RATIO, Unpacked, unpacker_of
 
-UNPACKERS: dict[str, Any] = {
-    ".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open,
-}  # fmt: skip
-TARS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+TARS = (
+    ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".tzst", ".tar.zst",
+)  # fmt: skip
+MAX_MEMBER_BYTES = 256 << 20
 
 
 class Container(Protocol):
@@ -45,6 +42,8 @@ class _Members:
     offsets: "array[int]"
     sizes: "array[int]"  # in bytes
     changed_s: "array[float]"
+    problems: dict[int, str]  # by row
+    too_large: set[int]  # rows
 
     def row(self, name: str) -> int:
         row = bisect.bisect_left(self.names, name)
@@ -56,27 +55,45 @@ class _Members:
 class Tar:
     """`path.tar::member`, sorted by member; read where they lie, without unpacking.
 
-    A compressed tar is decompressed once, to an unnamed temporary file. What is kept of a member is
-    its name and 24 bytes.
+    The members of a compressed tar that are no longer than `max_bytes` are unpacked once, to an
+    unnamed temporary file. What is kept of a member is its name and 24 bytes. A member that cannot
+    be read is listed all the same, and reading it says why.
     """
 
-    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, name: str, options: Mapping[str, Any], max_bytes: int = MAX_MEMBER_BYTES
+    ) -> None:
         self._name = name
         self._lock = threading.Lock()
         fs, path = place(name, options)
-        self._file = _plain_tar(fs, path)
+        unpack = unpacker_of(path)
+        packed = fs.open(path, "rb")
+        self._file = packed if unpack is None else tempfile.TemporaryFile()  # noqa: SIM115
         weakref.finalize(self, self._file.close)
-        self._members = _index(self._file, name)
+        try:
+            if unpack is None:
+                self._members = _index(_plain(packed))
+            else:
+                with packed, unpack(packed) as source:
+                    stream = Unpacked(source, fs.info(path).get("size") or 0)
+                    self._members = _index(_unpacked(stream, self._file, max_bytes))
+        except ValueError as error:
+            problem = f"expected a whole tar, got: {error}; copy it anew"
+            raise OSError(errno.EBADMSG, problem, name) from error
 
     def entries(self) -> Iterator[Entry]:
         found = self._members
         uris = [_uri(self._name, member) for member in found.names]
         for row in sorted(range(len(uris)), key=uris.__getitem__):
             if not is_hidden(found.names[row]):
-                yield Entry(uris[row], found.sizes[row], _utc(found.changed_s[row]))
+                size = None if row in found.problems else found.sizes[row]
+                yield Entry(uris[row], size, _utc(found.changed_s[row]))
 
     def read(self, member: str, max_bytes: int) -> bytes:
         row = self._members.row(member)
+        if problem := self._members.problems.get(row):
+            number = errno.EFBIG if row in self._members.too_large else errno.EBADMSG
+            raise OSError(number, problem, member)
         size = self._members.sizes[row]
         check_size(size, max_bytes, member)
         with self._lock:
@@ -84,14 +101,15 @@ class Tar:
             content = self._file.read(size)
         if len(content) < size:
             problem = f"expected {size} bytes, got {len(content)}: the tar is cut"
-            raise OSError(errno.EIO, problem, member)
+            raise OSError(errno.EBADMSG, problem, member)
         return content
 
 
 class Parquet:
     """`path.parquet::row` in the order of the rows, or `::id` where an id column is named.
 
-    The picture column is `struct<bytes, path>` or binary; empty name: the only one there is.
+    The image column is `struct<bytes, path>` or binary, of any of Arrow's layouts, and may lie in
+    structs (`sample.image`); empty name: the only one there is.
     """
 
     def __init__(
@@ -104,7 +122,7 @@ class Parquet:
         file = fs.open(path, "rb")
         weakref.finalize(self, file.close)
         self._file = pq.ParquetFile(file, pre_buffer=False)
-        self._column = column or _picture_column(self._file.schema_arrow, name)
+        self._column = _image_column(self._file.schema_arrow, column, name)
         counts = [
             self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)
         ]
@@ -120,8 +138,7 @@ class Parquet:
     def read(self, member: str, max_bytes: int) -> bytes:
         row = self._row(member)
         with self._lock:
-            value = self._value(row)
-        content = value["bytes"] if isinstance(value, dict) else value
+            content = self._value(row)
         if content is None:
             raise OSError(errno.ENODATA, f"column {self._column!r} holds no bytes there", member)
         check_size(len(content), max_bytes, member)
@@ -139,14 +156,40 @@ class Parquet:
             return int(member)
         raise FileNotFoundError(errno.ENOENT, "the Parquet file has no such row", member)
 
-    def _value(self, row: int) -> Any:
+    def _value(self, row: int) -> bytes | None:
         """Rows come in order, so the row group of the last one is kept."""
         number = bisect.bisect_right(self._ends, row)
         if self._group is None or self._group[0] != number:
-            read = self._file.read_row_group(number, [self._column], use_threads=False)
-            self._group = number, read.column(0)
+            self._group = None
+            self._group = number, self._read_group(number)
         first = self._ends[number - 1] if number else 0
-        return self._group[1][row - first].as_py()
+        value = self._group[1][row - first].as_py()
+        for part in [*self._column.split(".")[1:], "bytes"]:
+            value = value.get(part) if isinstance(value, dict) else value
+        return value  # type: ignore[no-any-return]
+
+    def _read_group(self, number: int) -> pa.ChunkedArray:
+        """The image column of a row group; OSError where it is broken or a bomb."""
+        packed, unpacked = self._sizes(number)
+        if unpacked > max(FREE_BYTES, MAX_RATIO * packed):
+            problem = f"row group {number} unpacks from {packed} to {unpacked} bytes"
+            raise OSError(errno.EFBIG, problem, self._name)
+        try:
+            read = self._file.read_row_group(number, [self._column], use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            problem = f"row group {number} is broken: {error}"
+            raise OSError(errno.EBADMSG, problem, self._name) from error
+        return read.column(0)
+
+    def _sizes(self, number: int) -> tuple[int, int]:
+        """Bytes of the image column in a row group: as they lie, and unpacked."""
+        group = self._file.metadata.row_group(number)
+        chunks = [group.column(i) for i in range(group.num_columns)]
+        own = [c for c in chunks if f"{c.path_in_schema}.".startswith(f"{self._column}.")]
+        return (sum(c.total_compressed_size for c in own),
+                sum(c.total_uncompressed_size for c in own))  # fmt: skip
 
     def _ids(self, column: str) -> dict[str, int]:
         _check_column(self._file.schema_arrow, column, self._name)
@@ -164,62 +207,127 @@ def _uri(name: str, member: str) -> str:
     return f"{encode(name)}{SEPARATOR}{encode(member)}"
 
 
-def _utc(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
+def _utc(seconds: float) -> str | None:
+    """None for a time that no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
-def _plain_tar(fs: fsspec.AbstractFileSystem, path: str) -> IO[bytes]:
-    unpack = next((UNPACKERS[end] for end in UNPACKERS if path.endswith(end)), None)
-    packed: IO[bytes] = fs.open(path, "rb")
-    if unpack is None:
-        return packed
-    plain: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the Tar)
-    with packed, unpack(packed) as source:
-        shutil.copyfileobj(source, plain, 1 << 20)
-    return plain
+def _plain(file: IO[bytes]) -> Iterator[Member]:
+    """The members of a tar as it lies."""
+    end = file.seek(0, 2)
+    for member in walk(file):
+        if not member.problem and member.offset + member.size > end:
+            missing = member.offset + member.size - end
+            problem = f"the tar is cut: {missing} bytes of this member are missing; copy it anew"
+            member = replace(member, problem=problem)
+        yield member
 
 
-def _index(file: IO[bytes], name: str) -> _Members:
-    """Regular members, "./" left out; of two with one name the last, as tar does."""
-    file.seek(0)
+def _unpacked(stream: Unpacked, plain: IO[bytes], max_bytes: int) -> Iterator[Member]:
+    """The members of a compressed tar, their bytes written to `plain`."""
+    for member in walk(stream):
+        if member.problem:
+            yield member
+        elif member.size > max_bytes:
+            yield replace(member, offset=-1, problem=f"expected at most {max_bytes} bytes, got "
+                          f"{member.size}")  # fmt: skip
+        else:
+            offset = plain.tell()
+            problem = "" if _copy(stream, member, plain) else "the tar is cut here; copy it anew"
+            yield replace(member, offset=offset, problem=stream.problem or problem)
+    if stream.problem:
+        yield Member("(rest of the tar)", 0, 0, math.nan, f"the archive {stream.problem}")
+
+
+def _copy(stream: Unpacked, member: Member, plain: IO[bytes]) -> bool:
+    """True where all bytes of the member were there."""
+    stream.seek(member.offset)
+    left = member.size
+    while left and (block := stream.read(min(left, BLOCK_BYTES))):
+        plain.write(block)
+        left -= len(block)
+    return not left
+
+
+def _index(members: Iterable[Member]) -> _Members:
+    """Members by name; of two with one name the last, as tar does."""
     rows: dict[str, int] = {}
     offsets, sizes, changed_s = array("q"), array("q"), array("d")
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            while (info := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps a kilobyte of each
-                if info.isreg():
-                    rows[info.name.removeprefix("./")] = len(sizes)
-                    offsets.append(info.offset_data)
-                    sizes.append(info.size)
-                    changed_s.append(info.mtime)
-    except tarfile.TarError as error:
-        problem = f"expected a whole tar, got: {error}; copy it anew"
-        raise OSError(errno.EIO, problem, name) from error
+    problems: dict[int, str] = {}
+    too_large: set[int] = set()
+    for member in members:
+        row = rows[member.name] = len(sizes)
+        offsets.append(member.offset)
+        sizes.append(member.size)
+        changed_s.append(member.changed_s)
+        if member.problem:
+            problems[row] = member.problem
+        if member.offset < 0:
+            too_large.add(row)
     names = sorted(rows)
     order = [rows[member] for member in names]
+    places = {row: place for place, row in enumerate(order)} if problems else {}
     return _Members(
         names,
         array("q", (offsets[row] for row in order)),
         array("q", (sizes[row] for row in order)),
         array("d", (changed_s[row] for row in order)),
+        {places[row]: text for row, text in problems.items() if row in places},
+        {places[row] for row in too_large if row in places},
     )
 
 
-def _picture_column(schema: pa.Schema, name: str) -> str:
-    found = [field.name for field in schema if _holds_pictures(field.type)]
-    if len(found) != 1:
+def _image_column(schema: pa.Schema, wanted: str, name: str) -> str:
+    """`wanted`, or the only column of images; a dot leads into a struct."""
+    found = [path for field in schema for path in _image_paths(field)]
+    if wanted in found or (not wanted and len(found) == 1):
+        return wanted or found[0]
+    if wanted:
         raise ValueError(
-            f"expected one column of pictures (binary or struct<bytes, path>) in {name}, got "
-            f"{found} of {schema.names}; name it as `column`"
+            f"expected a column of images (binary or struct<bytes, path>) called {wanted!r} in "
+            f"{name}, got {found} of {schema.names}; name one of them as `column`"
         )
-    return found[0]
+    raise ValueError(
+        f"expected one column of images (binary or struct<bytes, path>) in {name}, got "
+        f"{found} of {schema.names}; name it as `column`"
+    )
 
 
-def _holds_pictures(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+def _image_paths(field: pa.Field, prefix: str = "") -> Iterator[str]:
+    """The places in a column that hold images."""
+    kind, path = _stored(field.type), prefix + field.name
+    if _is_bytes(kind) or _holds_bytes(kind):
+        yield path
+    elif pa.types.is_struct(kind):
+        for child in kind:
+            yield from _image_paths(child, f"{path}.")
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    """True for struct<bytes, ...>."""
+    if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+        return False
+    return _is_bytes(_stored(kind.field("bytes").type))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    checks = (
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_binary_view,
+        pa.types.is_fixed_size_binary,
+    )
+    return any(check(kind) for check in checks) and not pa.types.is_decimal(kind)
+
+
+def _stored(kind: pa.DataType) -> pa.DataType:
+    """What lies under a dictionary or an extension type."""
+    while pa.types.is_dictionary(kind) or isinstance(kind, pa.BaseExtensionType):
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind.storage_type
+    return kind
 
 
 def _check_column(schema: pa.Schema, column: str, name: str) -> None:

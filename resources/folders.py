@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 
 from invertory.resources.entries import SEPARATOR, Entry, encode, is_hidden
+from invertory.resources.outages import is_outage
 
 TIMES = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag", "etag")
 
@@ -28,7 +29,7 @@ def list_local(root: str) -> Iterator[Entry]:
 def list_remote(fs: fsspec.AbstractFileSystem, root: str) -> Iterator[Entry]:
     """Every object under `root`, sorted by URI; hidden ones are left out."""
     fs.invalidate_cache()
-    found = fs.find(root, detail=True)
+    found = _find(fs, root)
     entries = [
         Entry(encode(fs.unstrip_protocol(path)), info.get("size"), modified(info))
         for path, info in found.items()
@@ -37,12 +38,36 @@ def list_remote(fs: fsspec.AbstractFileSystem, root: str) -> Iterator[Entry]:
     yield from sorted(entries, key=lambda entry: entry.uri)
 
 
+def _find(fs: fsspec.AbstractFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
+    """Every file under `root`; folder by folder where fsspec's own recursion goes too deep."""
+    try:
+        return dict(fs.find(root, detail=True))
+    except RecursionError:
+        pass
+    found: dict[str, Mapping[str, Any]] = {}
+    folders, seen = [root], {root.rstrip("/")}
+    while folders:
+        for info in fs.ls(folders.pop(), detail=True):
+            path = info["name"].rstrip("/")
+            if info["type"] != "directory":
+                found[path] = info
+            elif path not in seen:
+                seen.add(path)
+                folders.append(path)
+    return found
+
+
 def describe(name: str, options: Mapping[str, Any]) -> Entry:
-    """An entry for one path or URL; without size and time where they cannot be had."""
+    """An entry for one path or URL; without size and time where there are none.
+
+    An outage is raised: an entry without size would be another one than that of the next listing.
+    """
     try:
         fs, path = place(name, options)
         info = fs.info(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_outage(error):
+            raise
         return Entry(encode(name))
     return Entry(encode(name), info.get("size"), modified(info))
 
@@ -61,7 +86,10 @@ def modified(info: Mapping[str, Any]) -> str | None:
     """When a file changed last, from what its filesystem tells of it."""
     told = next((info[name] for name in TIMES if info.get(name) is not None), None)
     if isinstance(told, float | int):
-        return datetime.fromtimestamp(told, UTC).isoformat()
+        try:
+            return datetime.fromtimestamp(told, UTC).isoformat()
+        except (OverflowError, ValueError, OSError):  # a time that no calendar has
+            return None
     return told.isoformat() if isinstance(told, datetime) else told
 
 
@@ -78,18 +106,20 @@ def read_local(path: str, max_bytes: int) -> bytes:
 
 
 def read_remote(name: str, max_bytes: int, options: Mapping[str, Any]) -> bytes:
-    """The bytes behind a URL; whatever its filesystem raises comes as OSError."""
+    """The bytes behind a URL; whatever its filesystem raises comes as OSError, with its cause."""
     try:
         fs, path = place(name, options)
         size = fs.info(path).get("size")
         check_size(size or 0, max_bytes, name)
         content: bytes = fs.cat_file(path, 0, max_bytes + 1) if size is None else fs.cat_file(path)
         check_size(len(content), max_bytes, name)
+        if len(content) < (size or 0):
+            raise ConnectionError(f"expected {size} bytes, got {len(content)}: {name}")
         return content
     except (OSError, ImportError):
         raise
     except Exception as error:  # clients of object stores have exceptions of their own
-        raise OSError(errno.EIO, f"{type(error).__name__}: {error}", name) from error
+        raise OSError(f"{type(error).__name__}: {error} ({name})") from error
 
 
 def check_size(size_bytes: int, max_bytes: int, name: str) -> None:
@@ -99,26 +129,41 @@ def check_size(size_bytes: int, max_bytes: int, name: str) -> None:
 
 
 def _walk(folder: str, root: str, seen: set[str]) -> Iterator[Entry]:
+    """Depth first, without recursion: folders may lie a thousand deep."""
+    open_folders = [_scan(folder)]
+    while open_folders:
+        entry = next(open_folders[-1], None)
+        if entry is None:
+            open_folders.pop()
+        elif isinstance(entry, Entry):
+            yield entry
+        elif not _is_folder(entry):
+            yield _local_entry(entry)
+        elif not entry.is_symlink() or _is_new(entry.path, root, seen):
+            open_folders.append(_scan(entry.path))
+
+
+def _scan(folder: str) -> Iterator[os.DirEntry[str] | Entry]:
+    """What lies in a folder, in the order of the URIs; the folder itself where it is closed."""
     try:
         with os.scandir(folder) as scan:
             found = [entry for entry in scan if not entry.name.startswith(".")]
-    except OSError:
+    except OSError as error:
+        if is_outage(error):
+            raise
         yield Entry(encode(folder))
         return
-    folders = {entry.name for entry in found if _is_folder(entry)}
     # A folder sorts as "name/", so that depth first is the order of the URIs.
-    for entry in sorted(found, key=lambda e: encode(e.name) + "/" * (e.name in folders)):
-        if entry.name not in folders:
-            yield _local_entry(entry)
-        elif not entry.is_symlink() or _is_new(entry.path, root, seen):
-            yield from _walk(entry.path, root, seen)
+    yield from sorted(found, key=lambda e: encode(e.name) + "/" * _is_folder(e))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
+    except OSError as error:
+        if is_outage(error):
+            raise
+        return False  # a link that leads to itself
 
 
 def _is_new(link: str, root: str, seen: set[str]) -> bool:
@@ -135,7 +180,9 @@ def _is_new(link: str, root: str, seen: set[str]) -> bool:
 def _local_entry(entry: os.DirEntry[str]) -> Entry:
     try:
         status = entry.stat()
-    except OSError:
+    except OSError as error:
+        if is_outage(error):
+            raise
         return Entry(encode(entry.path))
     if not stat.S_ISREG(status.st_mode):
         return Entry(encode(entry.path))

@@ -1,6 +1,7 @@
 """Weights by address: bundled, trained here, a path, any fsspec URL, a hub, or inside a package.
 
-Nothing is downloaded before `fetch` asks for it, and nothing that is fetched is ever executed.
+Nothing is downloaded before `fetch` asks for it. Nothing that is fetched is executed, but for a
+scorer that a recipe names as TorchScript: that is a program, and its user trusts its author.
 """
 
 import fnmatch

@@ -28,6 +28,7 @@ from invertory.resources.folders import (
     read_remote,
 )
 from invertory.resources.models import ModelStore
+from invertory.resources.outages import Kind, judge
 
 __all__ = ["Entry", "ImageSource", "deal"]
 
@@ -91,6 +92,14 @@ class ImageSource(dg.ConfigurableResource):
             return read_local(name, self.max_bytes)
         return read_remote(name, self.max_bytes, self.storage_options)
 
+    def is_gone(self, uri: str) -> bool:
+        """True where `uri` lies in this folder, and the folder is not there."""
+        folder = self.uri.rstrip("/") + "/"
+        if not self.uri or "*" in folder or not decode(uri).startswith(folder):
+            return False
+        fs, path = place(self.uri, self.storage_options)
+        return not fs.exists(path)
+
     def _list(self) -> Iterator[Entry]:
         if self.uris:
             yield from (describe(name, self.storage_options) for name in sorted(set(self.uris)))
@@ -99,9 +108,21 @@ class ImageSource(dg.ConfigurableResource):
         elif "*" in self.uri:
             fs, path = place(self.uri, self.storage_options)
             for found in sorted(fs.glob(path)):
-                yield from self._place(found if is_local(fs) else fs.unstrip_protocol(found))
+                yield from self._one_of_many(found if is_local(fs) else fs.unstrip_protocol(found))
         else:
             yield from self._place(self.uri)
+
+    def _one_of_many(self, name: str) -> Iterator[Entry]:
+        """As `_place`; a container that cannot be opened is one entry, and hides no other."""
+        if name.endswith((*TARS, ".parquet")):
+            try:
+                self._container(name)
+            except (OSError, ValueError) as error:
+                if judge(error) is not Kind.FINAL:
+                    raise
+                yield Entry(encode(name) + SEPARATOR)
+                return
+        yield from self._place(name)
 
     def _place(self, name: str) -> Iterator[Entry]:
         """A container's members, a folder's files, or the one file there is."""
@@ -140,5 +161,5 @@ class ImageSource(dg.ConfigurableResource):
 
     def _opened(self, name: str) -> Container:
         if name.endswith(TARS):
-            return Tar(name, self.storage_options)
+            return Tar(name, self.storage_options, self.max_bytes)
         return Parquet(name, self.storage_options, self.column, self.id_column)

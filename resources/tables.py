@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import dagster as dg
@@ -18,7 +18,7 @@ import fsspec
 import pyarrow as pa
 from pydantic import Field
 
-from invertory.resources import asides
+from invertory.resources import asides, provisional
 from invertory.resources.atomic import is_local, sweep
 from invertory.resources.footers import Published, check_name, given, told
 from invertory.resources.parquet import (
@@ -161,27 +161,31 @@ class Store:
         footer: Mapping[str, str],
         chunks: Callable[[int], Iterable[ChunkLike]],
         rejects_schema: pa.Schema,
+        retry: Set[str] = frozenset(),
     ) -> Published:
         """Make the shard, or go on where a killed process stopped, or find it done.
 
-        `chunks(start)` gives the chunks that follow the first `start` input rows.
+        `chunks(start)` gives the chunks that follow the first `start` input rows. Where a row or
+        a reject has a status in `retry`, the key becomes a provisional one (see `provisional`).
         """
         footer = given(footer, key)
         self._sweep(table)
-        parts = Parts(self.fs, self._parts(table, shard, key), schema, rejects_schema)
+        before = self.footer(table, shard)
+        mark = provisional.attempt_mark(before, key)
+        parts = Parts(self.fs, self._parts(table, shard, key) + mark, schema, rejects_schema)
         done = self._done(table, shard, key)
         for _ in range(ATTEMPTS):
             if done:
                 break
             try:
                 chain = parts.commit_all(chunks)
-                done = (
-                    self._merge(table, shard, footer, parts, chain) if chain is not None else None
-                )
+                if chain is not None:
+                    keyed = footer | {"key": _key_of(key, parts, chain, retry)}
+                    done = self._merge(table, shard, keyed, parts, chain)
             except FileNotFoundError:  # another process came first and cleared the parts away
-                if not self._done(table, shard, key):
+                if not self._done(table, shard, key, before):
                     raise
-            done = done or self._done(table, shard, key)
+            done = done or self._done(table, shard, key, before)
         if not done:
             raise RuntimeError(
                 f"expected the parts of {table}/{shard} to stay, but another process removed them "
@@ -195,9 +199,13 @@ class Store:
         for path in list_folder(self.fs, f"{self._folder(table)}/_parts"):
             name = path.rsplit("/", 1)[-1]
             shard = name.rpartition("-")[0]
-            key = self.key(table, shard)
-            if key and self._parts(table, shard, key).endswith(f"/{name}"):
-                self._drop_parts(table, shard)
+            footer = self.footer(table, shard) or {}
+            if not (key := footer.get("key")):
+                continue
+            owner = self._parts(table, shard, key).rpartition("/")[2]
+            mark = provisional.attempt_mark(footer, provisional.wanted_part(key))
+            if name.startswith(owner) and not (mark and name == owner + mark):
+                self._drop_folder(path)
 
     def write(
         self,
@@ -265,8 +273,14 @@ class Store:
                 writer.write(batch.select(main.names))
             writer.close(text)
 
-    def _done(self, table: str, shard: str, key: str) -> Published | None:
-        return self.summary(table, shard) if self.key(table, shard) == key else None
+    def _done(
+        self, table: str, shard: str, key: str, before: Mapping[str, str] | None = None
+    ) -> Published | None:
+        """The shard under `key`, or a provisional one that was published after `before`."""
+        footer = self.footer(table, shard) or {}
+        stored = footer.get("key")
+        is_newer = provisional.is_provisional_for(stored, key) and footer != (before or footer)
+        return self.summary(table, shard) if stored == key or is_newer else None
 
     def _sweep(self, table: str) -> None:
         folder = self._folder(table)
@@ -278,8 +292,11 @@ class Store:
         """The parts of this shard under any key."""
         for path in list_folder(self.fs, f"{self._folder(table)}/_parts"):
             if path.rsplit("/", 1)[-1].rpartition("-")[0] == shard:
-                with contextlib.suppress(OSError):  # in use again: the next publish removes it
-                    self.fs.rm(path, recursive=True)
+                self._drop_folder(path)
+
+    def _drop_folder(self, path: str) -> None:
+        with contextlib.suppress(OSError):  # in use again: the next publish removes it
+            self.fs.rm(path, recursive=True)
 
     # Names
 
@@ -315,6 +332,17 @@ class Tables(dg.ConfigurableResource):
     def store(self, recipe: str) -> Store:
         """The tables of one recipe."""
         return Store(self.root, recipe, **self.storage_options)
+
+
+def _key_of(key: str, parts: Parts, chain: list[Part], retry: Set[str]) -> str:
+    """The key that the chunks of a shard earn."""
+    if not retry:
+        return key
+    tally = provisional.Tally(retry)
+    for batches in (parts.rows(chain), parts.rejects(chain)):
+        for batch in batches:
+            tally.add(batch)
+    return tally.key(key)
 
 
 def _is_table_file(name: str) -> bool:

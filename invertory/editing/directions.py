@@ -14,7 +14,10 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -148,6 +151,9 @@ def _content(data: bytes, name: str) -> Any:
         RuntimeError,
         SafetensorError,
         pickle.PickleError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
     ) as error:
         raise ValueError(
             f"expected {name} to hold plain arrays or tensors as a {suffix} file, got "
@@ -156,6 +162,7 @@ def _content(data: bytes, name: str) -> Any:
 
 
 def _read_npy(data: bytes) -> Any:
+    _check_npy(data)
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
     except ValueError as error:
@@ -165,8 +172,40 @@ def _read_npy(data: bytes) -> Any:
 
 
 def _read_npz(data: bytes) -> dict[str, Any]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return {key: arrays[key] for key in arrays.files if key in ("lat_comp", "lat_stdev")}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        found = {}
+        for key in ("lat_comp", "lat_stdev"):
+            if f"{key}.npy" in archive.namelist():
+                with archive.open(f"{key}.npy") as member:
+                    found[key] = _plain_npy(member.read(MAX_BYTES + 1), key)
+        return found
+
+
+def _plain_npy(data: bytes, name: str) -> Any:
+    """An array of numbers."""
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{name} unpacks to more than {MAX_BYTES} bytes")
+    _check_npy(data)
+    return np.load(io.BytesIO(data), allow_pickle=False)
+
+
+def _check_npy(data: bytes) -> None:
+    """ValueError where the header states more bytes than there are: numpy asks for them all."""
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in readers:
+        raise ValueError(f"expected .npy version 1 or 2, got {version}")
+    shape, _, dtype = readers[version](stream)
+    stated = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and not 0 <= stated <= len(data) - stream.tell():
+        raise ValueError(
+            f"the header states shape {shape} of {dtype}, {stated} bytes; "
+            f"the file holds {len(data) - stream.tell()}"
+        )
 
 
 def _read_pt(data: bytes) -> Any:

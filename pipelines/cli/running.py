@@ -84,7 +84,9 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
             free_abandoned(instance)
             instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
             for phase in chain.phases():
-                _run_phase(recipe, chain, phase, store, instance, world, report)
+                for is_retry in (True, False):  # what a retry brings makes the rest stale
+                    steps = [s for s in chain.pending(store) if s.is_retry is is_retry]
+                    _run_phase(recipe, chain, phase, steps, store, instance, world, report)
                 if report.failures:
                     break
     report.elapsed_s = time.monotonic() - began
@@ -103,6 +105,7 @@ def _run_phase(
     recipe: Recipe,
     chain: Chain,
     phase: list[Stage],
+    pending: list[Step],
     store: Store,
     instance: dg.DagsterInstance,
     world: dict[str, Any],
@@ -110,7 +113,8 @@ def _run_phase(
 ) -> None:
     """A run for each shard with something to compute; one that fails lets the others go on."""
     assets = assets_of(recipe, chain)
-    for shard, steps in _by_shard(chain.pending(store), phase):
+    for shard, steps in _by_shard(pending, phase):
+        before = [store.key(step.stage.table, step.shard) for step in steps]
         result = dg.materialize(
             assets,
             selection=[dg.AssetKey(step.stage.asset_path) for step in steps],
@@ -124,13 +128,16 @@ def _run_phase(
         if _was_interrupted(result):
             raise KeyboardInterrupt  # which Dagster has recorded as a failure of the run
         report.run_ids.append(result.run_id)
-        report.num_computed += len(steps)
+        report.num_computed += sum(
+            not step.is_retry or store.key(step.stage.table, step.shard) != key
+            for step, key in zip(steps, before, strict=True)
+        )
         report.failures.extend(_failures(result, shard))
         if report.failures and any(step.shard == ALL for step in steps):
             return  # the other shards read the table that this run was to make
 
 
-def _by_shard(steps: Iterator[Step], phase: list[Stage]) -> list[tuple[str, list[Step]]]:
+def _by_shard(steps: list[Step], phase: list[Stage]) -> list[tuple[str, list[Step]]]:
     """The steps of each run: a shard's; tables without shards are made in the first run."""
     tables = {stage.table for stage in phase}
     wanted = [step for step in steps if step.stage.table in tables]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from invertory.pipelines.collections.demo import hostile, photographs
 from invertory.resources.models import silent
+from invertory.resources.outages import OutageError
 from invertory.resources.sources import ImageSource
 
 if TYPE_CHECKING:
@@ -37,5 +38,15 @@ class Collection:
         return heapq.merge(*(source.entries() for source in self._sources))
 
     def read(self, uri: str) -> bytes:
-        """The bytes behind an entry's URI; raises as `ImageSource.read` does."""
-        return self._sources[0].read(uri)
+        """The bytes behind an entry's URI; raises as `ImageSource.read` does.
+
+        A file that has vanished with the whole place (a disk that is not mounted, say) is an
+        outage, and says nothing about the file.
+        """
+        try:
+            return self._sources[0].read(uri)
+        except FileNotFoundError as error:
+            for source in self._sources:
+                if source.is_gone(uri):
+                    raise OutageError(f"the collection {source.uri} is not there") from error
+            raise

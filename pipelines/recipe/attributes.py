@@ -47,7 +47,7 @@ class LabelScorer(Part):
 
 
 class NetworkScorer(Part):
-    """A classifier of the user, as ONNX or TorchScript."""
+    """A classifier of the user, as ONNX; or as TorchScript, which is a program that runs."""
 
     TAGS: ClassVar = ("onnx", "torchscript")
     scorer: Literal["onnx", "torchscript"]

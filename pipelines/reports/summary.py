@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from invertory.ops.schemas import RETRIED
 from invertory.pipelines.definitions import tables
 from invertory.pipelines.tables.chain import Keys
 from invertory.pipelines.tables.registry import chain_of
@@ -42,13 +43,15 @@ def status_json(recipe: Recipe) -> dict[str, Any]:
     """Rows, rejects by reason and stale shards of every table of the recipe."""
     store, chain = tables().store(recipe.name), chain_of(recipe)
     keys = Keys(store)
-    pending = Counter(step.stage.table for step in chain.pending(store))
+    pending = Counter(s.stage.table for s in chain.pending(store) if not s.is_retry)
+    files = _files_by_status(store)
     rows = []
     for stage in chain.stages:
         done = [s for s in chain.shards(stage, keys) if keys(stage.table, s)]
         rejects: Counter[str] = Counter()
         for shard in done:
             rejects.update(store.summary(stage.table, shard).rejects)
+        unread = files if stage.table == "images" else rejects
         rows.append(
             {
                 "table": stage.table,
@@ -56,13 +59,14 @@ def status_json(recipe: Recipe) -> dict[str, Any]:
                 "rejects": dict(rejects),
                 "num_shards": len(done),
                 "num_pending": pending[stage.table],
+                "num_retried": sum(unread.get(status, 0) for status in RETRIED),
             }
         )
     return {
         "recipe": recipe.name,
         "store": store.base,
         "files": sum(store.num_rows("entries", shard) for shard in keys.shards),
-        "files_by_status": _files_by_status(store),
+        "files_by_status": files,
         "tables": rows,
     }
 
@@ -84,7 +88,13 @@ def tell_report(recipe: Recipe, report: Report) -> None:
             f"[green]Done:[/] {report.num_computed} tables of {recipe.name} in "
             f"{report.elapsed_s:.0f} s."
         )
-    tell_status([status_json(recipe)], console)
+    status = status_json(recipe)
+    if number := sum(table["num_retried"] for table in status["tables"]):
+        console.print(
+            f"[yellow]{number} files could not be read[/] (denied or unavailable); "
+            "the next run tries them again."
+        )
+    tell_status([status], console)
 
 
 def tell_status(found: list[dict[str, Any]], console: Console | None = None) -> None:
@@ -106,6 +116,8 @@ def tell_status(found: list[dict[str, Any]], console: Console | None = None) -> 
             if table["table"] == "images":
                 reasons = {k: v for k, v in status["files_by_status"].items() if k != "ok"}
             state = "[green]current[/]" if not table["num_pending"] else "[yellow]stale[/]"
+            if number := table["num_retried"]:
+                state += f", the next run reads {number} again"
             told.add_row(
                 table["table"],
                 str(table["num_rows"]),

@@ -15,6 +15,7 @@ from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.networks.resolve import alignment_networks
 from invertory.pipelines.tables.page import Table
 from invertory.pipelines.tables.stage import REST, Columns, Input
+from invertory.resources.outages import patient
 
 if TYPE_CHECKING:
     from invertory.ops.streams import Verb
@@ -51,10 +52,10 @@ class Aligned(Table):
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.pipelines.networks.load import load_alignment
 
-        source = Collection(run.recipe, run.models)
+        read = patient(Collection(run.recipe, run.models).read)
 
         def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
-            return load_alignment(run.recipe, run.models, source.read, stack)
+            return load_alignment(run.recipe, run.models, read, stack)
 
         def inputs() -> Iterator[pa.RecordBatch]:
             for batch in store.read("images", shard):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from invertory.pipelines.tables.stage import ALL, Input, Stage, Step, digest
+from invertory.resources.provisional import is_provisional_for
 
 if TYPE_CHECKING:
     from invertory.resources.tables import Store
@@ -84,14 +85,20 @@ class Chain:
         return phases
 
     def pending(self, store: Store) -> Iterator[Step]:
-        """What is missing or stale, in the order of the data; downstream of it counts too."""
+        """What is missing or stale, in the order of the data; downstream of it counts too.
+
+        A shard whose unread rows are tried again is a retry: what was made of it stays current.
+        """
         keys = Keys(store)
         dirty: set[tuple[str, str]] = set()
         for stage in self.stages:
             for shard in self.shards(stage, keys):
                 upstream = {(i[0], i[1]) for i in self.inputs(stage, shard, keys)}
-                is_current = keys(stage.table, shard) == self.key(stage, shard, keys)
-                if upstream & dirty or not is_current:
+                stored, wanted = keys(stage.table, shard), self.key(stage, shard, keys)
+                is_retry = is_provisional_for(stored, wanted) and not upstream & dirty
+                if is_retry:
+                    yield Step(stage=stage, shard=shard, is_retry=True)
+                elif upstream & dirty or stored != wanted:
                     dirty.add((stage.table, shard))
                     yield Step(stage=stage, shard=shard)
 

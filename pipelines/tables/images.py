@@ -11,6 +11,7 @@ from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.earlier_images import EarlierImages
 from invertory.pipelines.tables.page import Table
 from invertory.pipelines.tables.stage import Input
+from invertory.resources.outages import patient
 
 if TYPE_CHECKING:
     from invertory.ops.streams import Verb
@@ -37,13 +38,13 @@ class Images(Table):
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.ops.ingest import Ingest, first_uris
 
-        source, limits = Collection(run.recipe, run.models), run.recipe.limits
+        read, limits = patient(Collection(run.recipe, run.models).read), run.recipe.limits
 
         def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
             return Ingest(
-                read=source.read,
+                read=read,
                 earlier=EarlierImages(store, shard).uri,
-                first_of=first_uris(store.read("entries", shard), source.read),
+                first_of=first_uris(store.read("entries", shard), read),
                 max_pixels=limits.max_pixels,
                 min_px=limits.min_px,
             )

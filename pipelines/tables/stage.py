@@ -81,6 +81,7 @@ class Step:
 
     stage: Stage
     shard: str
+    is_retry: bool = False  # current but for rows that could not be read the last time
 
 
 def digest(*parts: Any) -> str:

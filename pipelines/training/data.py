@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from invertory.ops.schemas import RETRIED
 from invertory.pipelines.tables.stage import digest
 from invertory.pipelines.training.trainers import TRAINERS, Work
 from invertory.resources.atomic import replacing_file
+from invertory.resources.outages import patient
 
 if TYPE_CHECKING:
     from invertory.pipelines.progress.display import Bar, Progress
@@ -107,7 +109,7 @@ def images(how: Images, folder: Path, models: ModelStore, progress: Progress) ->
         source = Collection(recipe, models)
         uris = [entry.uri for entry in source.entries()]
         with contextlib.ExitStack() as stack:
-            crop = _cropping(recipe, models, source.read, stack)
+            crop = _cropping(recipe, models, patient(source.read), stack)
             bar = stack.enter_context(progress.stage("crops images", len(uris)))
             parts = [
                 _part(folder / f"images-{start:08d}.npy", uris[start : start + BLOCK], crop, bar)
@@ -151,11 +153,25 @@ def _cropping(
     def crop(uris: list[str]) -> np.ndarray:
         rows = [{"uri": uri, "size_bytes": None, "modified": None} for uri in uris]
         found = ingest(pa.RecordBatch.from_pylist(rows, schema=ENTRIES))
-        crops = align(found.rows).rows.column("crop").to_pylist()
+        made = align(found.rows)
+        _require_read(found.rows)
+        _require_read(made.rejects)
+        crops = made.rows.column("crop").to_pylist()
         pictures = [decode(one["bytes"]).pixels for one in crops]
         return np.stack(pictures) if pictures else np.zeros((0, px, px, 3), np.uint8)
 
     return crop
+
+
+def _require_read(rows: pa.RecordBatch) -> None:
+    """OSError where a file may be read later: its crop would be missing for good."""
+    found = [row for row in rows.to_pylist() if row["status"] in RETRIED]
+    if found:
+        raise OSError(
+            f"expected to read every image, got {len(found)} that cannot be read now "
+            f"({found[0]['uri']}: {found[0]['error']}); allow it to be read, or leave it out by "
+            "`pattern`, and run again"
+        )
 
 
 def _part(path: Path, uris: list[str], crop: Callable[[list[str]], np.ndarray], bar: Bar) -> Path:

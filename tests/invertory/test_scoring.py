@@ -1,5 +1,7 @@
 """Scores by name: MediaPipe's on faces, and classifiers the user brings."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -205,3 +207,79 @@ def test_a_panel_renames_and_asks_each_scorer_once():
 def test_a_panel_refuses_a_score_its_scorer_does_not_have():
     with pytest.raises(ValueError, match=r"asks its scorer for 'age'.*'mean'"):
         Panel({"age": (Counting(), "age")})
+
+
+class Trap:
+    """Unpickling one creates a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def rewritten(path, change):
+    """The archive with each member's (name, bytes) as `change` gives them; None leaves it out."""
+    with zipfile.ZipFile(path) as archive:
+        members = [(name, archive.read(name)) for name in archive.namelist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for pair in [made for member in members for made in change(*member)]:
+            archive.writestr(*pair)
+
+
+def pickled(trap):
+    buffer = io.BytesIO()
+    torch.save((Trap(trap),), buffer)
+    return buffer.getvalue()
+
+
+def edited(old, new):
+    def change(name, data):
+        is_graph = name.endswith(".json") or b"use_pickle" in data
+        return [(name, data.replace(old, new) if is_graph else data)]
+
+    return change
+
+
+ATTACKS = {
+    "sample inputs": lambda trap: lambda name, data: [
+        (name, pickled(trap) if name.endswith(".pt") else data)
+    ],
+    "pickled weight": lambda trap: edited(b'"use_pickle": false', b'"use_pickle": true'),
+    "another operator": lambda trap: edited(b"torch.ops.aten.mean.dim", b"torch.hub.load"),
+    "an expression": lambda trap: edited(b"Symbol('s", f"open('{trap}', 'w') or ('s".encode()),
+    "a guard": lambda trap: edited(
+        b'"guards_code": []', f'"guards_code": ["open(\'{trap}\', \'w\')"]'.encode()
+    ),
+    "a library": lambda trap: lambda name, data: [
+        (name, data), *([("m/data/aotinductor/m/x.so", b"x")] if name.endswith("order") else [])
+    ],
+    "a second member": lambda trap: lambda name, data: [
+        (name, data), *([(name.upper(), data)] if name.endswith(".pt") else [])
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_exported_program_that_could_run_code_is_refused(attack, tmp_path):
+    size = {0: torch.export.Dim("n", min=2)}
+    program = torch.export.export(
+        Weighted(), (torch.zeros(2, 3, 8, 8),), dynamic_shapes={"x": size}
+    )
+    path, trap = tmp_path / "m.pt2", tmp_path / "trap"
+    torch.export.save(program, path)
+    TorchScorer(path, RAW)
+    rewritten(path, ATTACKS[attack](trap))
+    with pytest.raises(ValueError, match=r"is refused.*ONNX"):
+        TorchScorer(path, RAW)
+    assert not trap.exists()
+
+
+class Weighted(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(dim=(2, 3)) * self.scale

@@ -30,6 +30,7 @@ FILES = {
     "small.png": png(2, 8),
     "gone.png": FileNotFoundError("gone.png"),
     "locked.png": PermissionError("locked.png"),
+    "busy.png": BlockingIOError("busy.png"),
     "huge.png": OSError(errno.EFBIG, "longer than the source reads"),
     "odd.png": RuntimeError("a store's own error with a surrogate \udcff"),
 }
@@ -55,7 +56,7 @@ def statuses(chunk):
 def test_every_file_has_a_row_with_its_status():
     batch = entries(FILES)
     done = Ingest(read, first_of=first_uris([batch], read))(batch)
-    assert (done.num_inputs, done.rows.num_rows, done.rejects.num_rows) == (10, 10, 0)
+    assert (done.num_inputs, done.rows.num_rows, done.rejects.num_rows) == (11, 11, 0)
     assert done.rows.schema == IMAGES
     assert statuses(done) == {
         "a.png": "ok",
@@ -65,7 +66,8 @@ def test_every_file_has_a_row_with_its_status():
         "text.png": "not_an_image",
         "small.png": "too_small",
         "gone.png": "vanished",
-        "locked.png": "unreadable",
+        "locked.png": "denied",
+        "busy.png": "unavailable",
         "huge.png": "too_large",
         "odd.png": "unreadable",
     }
@@ -142,3 +144,14 @@ def test_the_limit_on_bytes_is_that_of_the_source_alone():
 def test_an_empty_batch_gives_an_empty_chunk():
     done = Ingest(read)(entries([]))
     assert (done.num_inputs, done.rows.num_rows) == (0, 0)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, TimeoutError, MemoryError, ImportError])
+def test_a_source_out_of_reach_gives_no_row(error):
+    def refuse(uri):
+        raise error("out of reach")
+
+    with pytest.raises(error):
+        Ingest(refuse)(entries(["a.png", "b.png"]))
+    with pytest.raises(error):
+        first_uris([entries(["a.png", "a again.png"])], refuse)

@@ -3,6 +3,8 @@
 import io
 import os
 import pickle
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +173,64 @@ def test_rows_without_resolutions_are_refused() -> None:
 def test_rows_for_a_smaller_generator_are_refused() -> None:
     with pytest.raises(ValueError, match="rows for 512 px, got 14 rows for up to 256 px"):
         adapt_rows(randn(14, 16), 23, MOBILE_ROWS)
+
+
+def npy_header(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
+    """A header that states this shape, and 16 bytes of data."""
+    buffer = io.BytesIO()
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    return buffer.getvalue() + bytes(16)
+
+
+def npz(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(f"{name}.npy", data)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        npy_header((1 << 40,)),
+        npy_header((1 << 62, 1 << 62)),
+        npy_header((-5,)),
+        npy_header((1 << 20,), "|V1048576"),
+    ],
+)
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_header_that_states_more_than_there_is_asks_for_no_memory(
+    header: bytes, is_packed: bool
+) -> None:
+    data = npz({"lat_comp": header, "lat_stdev": header}) if is_packed else header
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="the header states"):
+            read_direction(data, "x.npz" if is_packed else "x.npy")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_an_npz_that_unpacks_to_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("invertory.editing.directions.MAX_BYTES", 1 << 20)
+    bomb = npz({"lat_comp": bytes(64 << 20)})
+    assert len(bomb) < 1 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="unpacks to more than"):
+            read_direction(bomb, "x.npz")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_an_npz_of_objects_is_refused() -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, lat_comp=np.array([{}], object), lat_stdev=np.ones(1))
+    with pytest.raises(ValueError, match="plain arrays"):
+        read_direction(buffer.getvalue(), "x.npz", component=0)

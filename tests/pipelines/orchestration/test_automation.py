@@ -1,5 +1,6 @@
 """What runs by itself: each new picture once, each missing or stale table, and no more."""
 
+import errno
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ import dagster as dg
 import pytest
 
 from invertory.pipelines import automation
+from invertory.resources.sources import ImageSource
 
 SHARD = "shard-000001"
 NIGHT = {"schedule": {"cron": "0 2 * * *", "timezone": "Europe/Paris"}}
@@ -265,3 +267,37 @@ def test_sensors_look_as_often_as_the_recipe_says_and_are_off_at_first(make_worl
     (sensor,) = (found for found in world.definitions.sensors if found.name == f"toy_{name}")
     assert sensor.minimum_interval_seconds == 17
     assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_unread_files_hold_no_later_phase_back_and_are_asked_for_by_the_schedule(
+    make_world, monkeypatch
+):
+    world = make_world("abcd", is_scored=True, is_kept=True, **NIGHT)
+    read = ImageSource.read
+
+    def denied(self, uri):
+        if uri.endswith("a.png"):
+            raise PermissionError(errno.EACCES, "permission denied", uri)
+        return read(self, uri)
+
+    world.deal()
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageSource, "read", denied)
+        world.run_all()
+        assert [step.is_retry for step in world.chain.pending(world.store)] == [True]
+        assert tick(world).run_requests == []
+        assert tick(world, "export_when_ready").skip_message == "every table is up to date"
+        index = world.folder / "store/toy/exports/image2stylegan/all.parquet"
+        index.rename(index.with_name("kept"))
+        assert asked(tick(world, "export_when_ready")) == [None]
+        index.with_name("kept").rename(index)
+        assert asked(at_two(world)) == [SHARD]
+        before = world.store.key("images", SHARD)
+        assert world.run("images").success
+        assert world.store.key("images", SHARD) == before
+        assert world.event("images", SHARD).tags["dagster/data_version"] == before
+    assert world.run("images").success
+    assert {step.is_retry for step in world.chain.pending(world.store)} == {False}
+    world.run_all()
+    assert not list(world.chain.pending(world.store))
+    assert at_two(world).skip_message == "every table is up to date"

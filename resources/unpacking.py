@@ -1,0 +1,110 @@
+"""A compressed file unpacked as a stream, forwards only, and no further than is reasonable."""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gzip
+import lzma
+import zlib
+from typing import IO, Any, Final
+
+import pyarrow as pa
+
+FREE_BYTES: Final = 256 << 20  # unpacked, that any file may have
+MAX_RATIO: Final = 100  # unpacked to packed beyond that; photographs have 1, drawings some 30
+MAX_HEADER_BYTES: Final = 1 << 20  # of one name or one extended header in a tar
+BACK_BYTES: Final = 2 << 20  # that a reader may step back
+BLOCK_BYTES: Final = 1 << 20
+
+
+def _zstd(file: IO[bytes]) -> IO[bytes]:
+    return pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")  # type: ignore[return-value]
+
+
+UNPACKERS: Final[dict[str, Any]] = {
+    ".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".tbz2": bz2.open, ".xz": lzma.open,
+    ".txz": lzma.open, ".zst": _zstd, ".tzst": _zstd,
+}  # fmt: skip
+BROKEN: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, pa.ArrowException)
+
+
+def unpacker_of(path: str) -> Any | None:
+    """What unpacks a file of this name; None where it is not compressed."""
+    return next((UNPACKERS[end] for end in UNPACKERS if path.endswith(end)), None)
+
+
+class Unpacked:
+    """The bytes that a compressed file unpacks to, as a file that only goes forwards.
+
+    It ends early where the file is broken or unpacks to more than is allowed; `problem` says so.
+    A reader may step back by `BACK_BYTES`.
+    """
+
+    def __init__(self, source: IO[bytes], packed_bytes: int) -> None:
+        self._source = source
+        self._left = max(FREE_BYTES, MAX_RATIO * packed_bytes)
+        self._at = 0  # end of what was unpacked
+        self._position = 0
+        self._tail = b""  # what was unpacked last
+        self.problem = ""
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        """To a place ahead, or at most `BACK_BYTES` behind what was unpacked."""
+        if whence or position < self._at - len(self._tail):
+            raise OSError(errno.ESPIPE, "expected to go forwards in an unpacked stream")
+        while self._at < position and self._more(position - self._at):
+            pass
+        self._position = min(position, self._at)
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        """`size` bytes, or fewer at the end."""
+        behind = self._at - self._position
+        parts = [self._tail[len(self._tail) - behind :][:size]] if behind else []
+        left = size - sum(map(len, parts))
+        while left and (block := self._more(left)):
+            parts.append(block)
+            left -= len(block)
+        data = b"".join(parts)
+        self._position += len(data)
+        return data
+
+    def _more(self, size: int) -> bytes:
+        """Up to `size` further bytes; none at the end."""
+        wanted = min(size, BLOCK_BYTES)
+        if self.problem:
+            return b""
+        if wanted > self._left:
+            self.problem = f"unpacks to more than {self._at} bytes, {MAX_RATIO} times its size"
+            return b""
+        try:
+            block: bytes = self._source.read(wanted)
+        except BROKEN as error:
+            self.problem = f"is broken: {error}"
+            return b""
+        except OSError as error:
+            if error.errno is not None:  # the disk's or the network's, and no word about the bytes
+                raise
+            self.problem = f"is broken: {error}"
+            return b""
+        self._left -= len(block)
+        self._at += len(block)
+        self._tail = (self._tail + block)[-BACK_BYTES:]
+        return block
+
+
+class Headers:
+    """A file as a reader of tar headers sees it: no header is longer than `MAX_HEADER_BYTES`."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.tell, self.seek = file.tell, file.seek
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= MAX_HEADER_BYTES:
+            raise OSError(errno.EBADMSG, f"a header states a length of {size} bytes")
+        return bytes(self._file.read(size))

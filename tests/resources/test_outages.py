@@ -1,0 +1,165 @@
+"""Errors of sources fall into four kinds, whatever they are wrapped in."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import socket
+import ssl
+import urllib.error
+from collections.abc import Callable
+from email.message import Message
+from typing import Any
+
+import pytest
+
+from invertory.resources.outages import Kind, OutageError, judge, patient
+
+
+class ReplyError(Exception):
+    """As aiohttp (status), azure (status_code) and gcsfs (code) bear the number."""
+
+    def __init__(self, name: str, status: int) -> None:
+        super().__init__(f"{name} {status}")
+        setattr(self, name, status)
+
+
+def boto(code: str, status: int) -> Exception:
+    botocore = pytest.importorskip("botocore.exceptions")
+    reply = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    error: Exception = botocore.ClientError(reply, "GetObject")
+    return error
+
+
+def s3fs_error(code: str, status: int) -> Exception:
+    translate = pytest.importorskip("s3fs.errors").translate_boto_error
+    error: Exception = translate(boto(code, status))
+    return error
+
+
+def of(module: str, name: str, *arguments: Any, **options: Any) -> Exception:
+    error: Exception = getattr(pytest.importorskip(module), name)(*arguments, **options)
+    return error
+
+
+def wrapped(outer: Exception, inner: Exception) -> Exception:
+    """`outer`, raised from `inner`."""
+    outer.__cause__ = inner
+    return outer
+
+
+def url_error(status: int) -> Exception:
+    return urllib.error.HTTPError("http://x", status, "no", Message(), None)
+
+
+CASES: list[tuple[Kind, Callable[[], Exception]]] = [
+    *[
+        (Kind.OUTAGE, lambda name=name: OSError(getattr(errno, name), "x"))  # type: ignore[misc]
+        for name in (
+            "EIO", "ETIMEDOUT", "ENETUNREACH", "EHOSTUNREACH", "ECONNREFUSED", "ECONNRESET",
+            "EPIPE", "ESTALE", "EMFILE", "ENFILE", "ENOMEM", "EBUSY", "ENOTCONN", "EAGAIN",
+            "ENOSPC",
+        )
+    ],
+    *[
+        (Kind.FINAL, lambda name=name: OSError(getattr(errno, name), "x"))  # type: ignore[misc]
+        for name in ("ENOENT", "EISDIR", "ENOTDIR", "ELOOP", "EINVAL", "EFBIG", "ENAMETOOLONG",
+                     "EBADMSG", "ENODATA")
+    ],
+    *[
+        (Kind.OUTAGE, lambda s=s, n=n: ReplyError(n, s))  # type: ignore[misc]
+        for s in (408, 429, 500, 502, 503, 504)
+        for n in ("status", "status_code", "code")
+    ],
+    (Kind.DENIED, lambda: ReplyError("status", 401)),
+    (Kind.DENIED, lambda: ReplyError("status", 403)),
+    (Kind.FINAL, lambda: ReplyError("status", 404)),
+    (Kind.FINAL, lambda: ReplyError("status", 410)),
+    (Kind.UNAVAILABLE, lambda: ReplyError("status", 400)),
+    (Kind.DENIED, lambda: OSError(errno.EACCES, "x")),
+    (Kind.DENIED, lambda: OSError(errno.EPERM, "x")),
+    (Kind.OUTAGE, lambda: socket.gaierror(-3, "temporary failure in name resolution")),
+    (Kind.OUTAGE, lambda: ssl.SSLError("handshake")),
+    (Kind.OUTAGE, lambda: http.client.IncompleteRead(b"")),
+    (Kind.OUTAGE, MemoryError),
+    (Kind.OUTAGE, lambda: url_error(503)),
+    (Kind.FINAL, lambda: url_error(404)),
+    (Kind.OUTAGE, lambda: urllib.error.URLError("no route")),
+    (Kind.OUTAGE, lambda: boto("SlowDown", 503)),
+    (Kind.OUTAGE, lambda: boto("SlowDown", 200)),
+    (Kind.FINAL, lambda: boto("NoSuchKey", 404)),
+    (Kind.DENIED, lambda: boto("AccessDenied", 403)),
+    (Kind.OUTAGE, lambda: s3fs_error("SlowDown", 503)),
+    (Kind.OUTAGE, lambda: s3fs_error("InternalError", 500)),
+    (Kind.DENIED, lambda: s3fs_error("AccessDenied", 403)),
+    (Kind.FINAL, lambda: s3fs_error("NoSuchKey", 404)),
+    (Kind.OUTAGE, lambda: of("botocore.exceptions", "EndpointConnectionError", endpoint_url="x")),
+    (Kind.OUTAGE, lambda: of("botocore.exceptions", "NoCredentialsError")),
+    (Kind.OUTAGE, lambda: of("botocore.exceptions", "ReadTimeoutError", endpoint_url="x")),
+    (Kind.OUTAGE, lambda: of("aiohttp", "ServerDisconnectedError")),
+    (Kind.OUTAGE, lambda: of("aiohttp", "ClientPayloadError", "cut")),
+    (Kind.OUTAGE, lambda: of("requests", "ConnectionError", "x")),
+    (Kind.OUTAGE, lambda: of("fsspec.exceptions", "FSTimeoutError")),
+    (Kind.OUTAGE, lambda: wrapped(FileNotFoundError("x"), ReplyError("status", 503))),
+    (Kind.DENIED, lambda: wrapped(FileNotFoundError("x"), ReplyError("status", 403))),
+    (Kind.FINAL, lambda: wrapped(FileNotFoundError("x"), ReplyError("status", 404))),
+    (Kind.OUTAGE, lambda: wrapped(ValueError("x"), wrapped(OSError("y"), TimeoutError()))),
+    (Kind.FINAL, lambda: ValueError("embedded null byte")),
+    (Kind.UNAVAILABLE, lambda: RuntimeError("a word of the client's own")),
+    (Kind.UNAVAILABLE, lambda: OSError("a word without a number")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(CASES)))
+def test_each_error_is_of_its_kind(number: int) -> None:
+    kind, make = CASES[number]
+    error = make()
+    assert judge(error) is kind, repr(error)
+
+
+def failing(*errors: Exception) -> tuple[Callable[[str], bytes], list[str]]:
+    """A read that raises these one after the other, and what was asked of it."""
+    left, asked = list(errors), []
+
+    def read(uri: str) -> bytes:
+        asked.append(uri)
+        if left:
+            raise left.pop(0)
+        return b"content"
+
+    return read, asked
+
+
+def test_a_short_outage_is_waited_for() -> None:
+    read, asked = failing(ConnectionResetError(), OSError(errno.EIO, "x"))
+    assert patient(read, first_wait_s=0.0)("a") == b"content"
+    assert asked == ["a"] * 3
+
+
+def test_a_long_one_is_raised_and_says_where() -> None:
+    read, asked = failing(*[ReplyError("status", 503)] * 9)
+    with pytest.raises(OutageError, match=r"out of reach.*503.*\(s3://b/a\.png\)"):
+        patient(read, num_tries=4, first_wait_s=0.0)("s3://b/a.png")
+    assert len(asked) == 4
+    read, asked = failing(*[ReplyError("status", 503)] * 9)
+    with pytest.raises(OutageError):
+        patient(read, patience_s=0.0)("a")
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ReplyError("status", 403), PermissionError),
+        (PermissionError("x"), PermissionError),
+        (RuntimeError("x"), BlockingIOError),
+        (FileNotFoundError("x"), FileNotFoundError),
+        (IsADirectoryError(errno.EISDIR, "x"), IsADirectoryError),
+        (ImportError("install s3fs"), ImportError),
+    ],
+)
+def test_what_is_no_outage_is_raised_at_once(error: Exception, expected: type[Exception]) -> None:
+    read, asked = failing(error)
+    with pytest.raises(expected):
+        patient(read)("a")
+    assert asked == ["a"]
