@@ -36,13 +36,22 @@ DESCRIPTIONS = {
     "exports": "The balanced set as WebDataset, image folder and Parquet, with its datasheet.",
 }
 KINDS = {"boundaries": {"scikitlearn"}, "exports": {"huggingface"}, "images": {"file"}}
+POOL = "gpu"
 ON_DEVICE = {"samples", "latents", "edits", "augmentation"}
 
 
-def assets_of(recipe: Recipe, chain: Chain) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Every table of `recipe` as an asset, and what a stage gathers from all shards as one."""
+def assets_of(
+    recipe: Recipe, chain: Chain, *, pool: str | None = POOL
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Every table of `recipe` as an asset, and what a stage gathers from all shards as one.
+
+    A slot of a pool outlives a killed process, and Dagster waits for one at full speed and deaf to
+    signals. The command line takes `pool=None`: it has the device's lease, which the kernel frees.
+    """
     tables = [
-        (on_device if stage.name in ON_DEVICE else on_host)(recipe, chain, stage)
+        on_device(recipe, chain, stage, pool)
+        if stage.name in ON_DEVICE
+        else on_host(recipe, chain, stage)
         for stage in chain.stages
     ]
     return [*tables, *(gathered(recipe, chain, s) for s in chain.stages if chain.gathers(s))]
@@ -64,10 +73,10 @@ def on_host(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition:
     return asset
 
 
-def on_device(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition:
+def on_device(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dg.AssetsDefinition:
     """An asset that computes on a leased device; the lease is taken when there is work to do."""
 
-    @dg.asset(pool="gpu", **_about(recipe, chain, stage))
+    @dg.asset(pool=pool, **_about(recipe, chain, stage))
     def asset(
         context: dg.AssetExecutionContext,
         tables: Tables,

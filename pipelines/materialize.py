@@ -15,6 +15,7 @@ from invertory.pipelines.checks import check_results, contact_sheet_of, require_
 from invertory.pipelines.progress.memory import give_back, peak_rss_bytes, reset_peak
 from invertory.pipelines.tables.chain import ALL, REST, Chain, Keys, Stage, asset_path
 from invertory.pipelines.tables.verbs import making_of
+from invertory.resources.locks import holding
 
 if TYPE_CHECKING:
     from invertory.pipelines.tables.line import Line
@@ -41,7 +42,8 @@ def produce(
         store.tidy(stage.table)
         published = store.summary(stage.table, shard)
     else:
-        with _once():
+        lock, what = store.lock_path(stage.table, shard), f"{stage.table} of {shard}"
+        with _once(), holding(lock, what, waiting=line.progress.note):
             require_trusted(chain, stage, store, shard, keys)
             published = _publish(context, chain, stage, store, shard, key, line)
     results = check_results(stage, store, shard)

@@ -152,7 +152,7 @@ class Store:
         return path if is_local(self.fs) else self.fs.unstrip_protocol(path)
 
     def lock_path(self, table: str, name: str) -> Path:
-        """The file to lock for `name`: in the table's folder, or this user's for an object store."""
+        """The file to lock for `name`: in the table's folder, or this user's for a URL."""
         if not is_local(self.fs):
             return store_lock(self.uri(table, name))
         folder = Path(self._folder(table))

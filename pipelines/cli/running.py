@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import yaml
 
 from invertory.pipelines.assets import assets_of
-from invertory.pipelines.cli.abandoned import free_abandoned, process_tags
+from invertory.pipelines.cli.abandoned import fail_unfinished, free_abandoned, living
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
 from invertory.pipelines.definitions import resources
 from invertory.pipelines.networks.resolve import prefetch
 from invertory.pipelines.partitions import partitions_name
+from invertory.pipelines.processes.dagster_home import dagster_home, open_instance
+from invertory.pipelines.processes.stopping import Stop, bounded_stop
 from invertory.pipelines.tables.chain import ALL, Chain, Stage, Step
 from invertory.pipelines.tables.stages import chain_of
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
-
-HOUSE = Path(__file__).resolve().parents[2]
 
 
 @dataclass(kw_only=True)
@@ -47,15 +44,6 @@ class Report:
     @property
     def is_up_to_date(self) -> bool:
         return not self.num_computed and not self.failures
-
-
-def dagster_home() -> Path:
-    """`DAGSTER_HOME`, or `.dagster` here with the repository's dagster.yaml in it."""
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(Path(".dagster").resolve())))
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        shutil.copy(HOUSE / "dagster.yaml", home / "dagster.yaml")
-    return home
 
 
 def derived(recipe: Recipe, uri: str) -> Recipe:
@@ -79,11 +67,15 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
         store.tidy(stage.table)
     report = Report(recipe=recipe.name, new_shards=fresh)
     if any(chain.pending(store)):
-        with dg.DagsterInstance.get() as instance:
+        with (
+            open_instance(progress.note) as instance,
+            living(dagster_home()) as tags,
+            bounded_stop(lambda: fail_unfinished(instance, tags)) as stop,
+        ):
             free_abandoned(instance)
             instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
             for wave in chain.waves():
-                _run_wave(recipe, chain, wave, store, instance, world, report)
+                _run_wave(recipe, chain, wave, store, instance, world, tags, report, stop)
                 if report.failures:
                     break
     report.elapsed_s = time.monotonic() - began
@@ -95,7 +87,7 @@ def _deal(recipe: Recipe, models: ModelStore, store: Store, progress: Progress) 
     with progress.download("weights") as received:
         prefetch(recipe, models, received)
         source = Collection(recipe, models, received)
-    return deal_new(store, source, recipe.collection.shard_size)
+    return deal_new(store, source, recipe.collection.shard_size, waiting=progress.note)
 
 
 def _run_wave(
@@ -105,9 +97,11 @@ def _run_wave(
     store: Store,
     instance: dg.DagsterInstance,
     world: dict[str, Any],
+    tags: dict[str, str],
     report: Report,
+    stop: Stop,
 ) -> None:
-    assets = assets_of(recipe, chain)
+    assets = assets_of(recipe, chain, pool=None)
     for shard, steps in _by_shard(chain.pending(store), wave):
         result = dg.materialize(
             assets,
@@ -117,8 +111,9 @@ def _run_wave(
             resources=world,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={"invertory/recipe": recipe.name, **process_tags()},
+            tags={"invertory/recipe": recipe.name, **tags},
         )
+        stop.check()
         if _was_interrupted(result):
             raise KeyboardInterrupt  # which Dagster has recorded as a failure of the run
         report.run_ids.append(result.run_id)
