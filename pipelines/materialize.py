@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from invertory.ops.schemas import PICTURE, REJECTS
 from invertory.pipelines.checks import check_results, contact_sheet_of, require_trusted, verdict
+from invertory.pipelines.cli.abandoned import tag_served
 from invertory.pipelines.progress.memory import give_back, peak_rss_bytes, reset_peak
 from invertory.pipelines.tables.chain import ALL, REST, Chain, Keys, Stage, asset_path
 from invertory.pipelines.tables.verbs import making_of
@@ -33,6 +34,7 @@ def produce(
 
     It is recorded even where a check fails; then the step fails, and is not tried again.
     """
+    tag_served(context.instance, context.run)
     shard = context.partition_key if stage.is_sharded else ALL
     give_back()
     reset_peak()

@@ -1,4 +1,4 @@
-"""Runs of a command line that was killed are marked as failed, and their pool slots freed.
+"""Runs of a killed command line or UI are marked as failed, and their pool slots freed.
 
 A process that makes runs holds the lock of a file in DAGSTER_HOME/processes, which the kernel frees
 however it ends, and touches the file every few seconds. On the same kernel, in whatever container,
@@ -24,6 +24,7 @@ BY = {"invertory/by": "command line"}
 PROCESS = "invertory/process"
 LOCK = "invertory/lock"  # "<id of the home>/<name of the file>"
 KERNEL = "invertory/kernel"
+SERVED_BY = "INVERTORY_SERVED_BY"  # names LOCK and KERNEL of the `invertory ui` above a process
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -61,14 +62,31 @@ def process_tags() -> dict[str, str]:
 def free_abandoned(instance: dg.DagsterInstance, home: Path | None = None) -> list[str]:
     """Ids of the runs whose process is gone; each is a failed run from here on."""
     home = home or Path(os.environ.get("DAGSTER_HOME", ".dagster"))
-    unfinished = dg.RunsFilter(tags=BY, statuses=UNFINISHED)
-    records = instance.get_run_records(filters=unfinished)
+    records = instance.get_run_records(filters=dg.RunsFilter(statuses=UNFINISHED))
     found = [record.dagster_run for record in records if _is_abandoned(record, home)]
     for run in found:
         # slots first: a kill between the two leaves a run that is found again
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         instance.report_run_failed(run, "its process was killed; a later run went on from there")
     return [run.run_id for run in found]
+
+
+@contextlib.contextmanager
+def serving_runs(home: Path) -> Iterator[None]:
+    """Within the block, runs of the processes that this one starts end with this one."""
+    with living(home) as tags:
+        os.environ[SERVED_BY] = f"{tags[LOCK]} {tags[KERNEL]}"
+        try:
+            yield
+        finally:
+            del os.environ[SERVED_BY]
+
+
+def tag_served(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Note on a run of the UI which process it ends with; Dagster cannot tell once that is gone."""
+    if LOCK not in run.tags and (served_by := os.environ.get(SERVED_BY)):
+        lock, _, kernel = served_by.partition(" ")
+        instance.add_run_tags(run.run_id, {LOCK: lock, KERNEL: kernel})
 
 
 def fail_unfinished(instance: dg.DagsterInstance, tags: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from invertory.pipelines.cli.abandoned import free_abandoned
+from invertory.pipelines.cli.abandoned import free_abandoned, serving_runs
 from invertory.pipelines.processes.dagster_home import HOUSE, dagster_home, open_instance
 
 GRACE_S = 20.0  # for runs in flight; what is cut off goes on from its last chunk
@@ -20,7 +20,7 @@ GRACE_S = 20.0  # for runs in flight; what is cut off goes on from its last chun
 
 def serve(port: int) -> int:
     """Serve on loopback until Ctrl-C or SIGTERM; the exit code of Dagster's own end."""
-    dagster_home()
+    home = dagster_home()
     with open_instance() as instance:  # before several processes of Dagster create its databases
         free_abandoned(instance)
     os.environ.setdefault("INVERTORY_STORE", str(Path("store").resolve()))
@@ -28,9 +28,10 @@ def serve(port: int) -> int:
     dagster = Path(sys.executable).with_name("dagster")
     workspace = HOUSE / "workspace.yaml"
     # from the current directory, as `run` is: there a recipe's relative addresses start
-    return run_whole(
-        [str(dagster), "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
-    )
+    with serving_runs(home):
+        return run_whole(
+            [str(dagster), "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
+        )
 
 
 def run_whole(command: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from PIL import Image
 
+from invertory.pipelines.cli.abandoned import tag_served
 from invertory.pipelines.cli.training_commands import headline
 from invertory.pipelines.networks.resolve import WeightsError
 from invertory.pipelines.progress.reporting import Reporting
@@ -58,6 +59,7 @@ def training_asset(spec: TrainingSpec, others: Sequence[TrainingSpec]) -> dg.Ass
         reporting: dg.ResourceParam[Reporting],
         gpu: Gpu,
     ):
+        tag_served(context.instance, context.run)
         with _once():
             trained = run_training(spec, models, gpu, reporting.to(context))
         return dg.MaterializeResult(metadata=describe(trained), data_version=version_of(trained))

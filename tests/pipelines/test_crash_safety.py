@@ -17,7 +17,14 @@ import dagster as dg
 import pytest
 import yaml
 
-from invertory.pipelines.cli.abandoned import UNFINISHED, free_abandoned, living, process_tags
+from invertory.pipelines.cli.abandoned import (
+    UNFINISHED,
+    free_abandoned,
+    living,
+    process_tags,
+    serving_runs,
+    tag_served,
+)
 from invertory.resources.tables import Store
 
 COMMAND = [str(Path(sys.executable).with_name("invertory")), "run", "toy.yaml", "--json"]
@@ -225,6 +232,21 @@ def test_on_another_machine_a_free_lock_must_also_be_stale(tmp_path, killed):
         assert free_abandoned(instance, tmp_path / "other") == []  # a home on another disk
         os.utime(path, (time.time() - 61, time.time() - 61))
         assert free_abandoned(instance, tmp_path) == [run]
+
+
+def test_a_run_of_the_ui_ends_with_the_ui(tmp_path, killed, monkeypatch):
+    with dg.DagsterInstance.ephemeral() as instance:
+        queued = begun(instance, {"invertory/recipe": "toy"})
+        lost = begun(instance, {"invertory/recipe": "toy"})
+        served_by = f"{killed['invertory/lock']} {killed['invertory/kernel']}"
+        monkeypatch.setenv("INVERTORY_SERVED_BY", served_by)
+        tag_served(instance, instance.get_run_by_id(lost))
+        with serving_runs(tmp_path):
+            alive = begun(instance, {})
+            tag_served(instance, instance.get_run_by_id(alive))
+            assert free_abandoned(instance, tmp_path) == [lost]
+        assert free_abandoned(instance, tmp_path) == [alive]
+        assert instance.get_run_by_id(queued).status == dg.DagsterRunStatus.STARTED
 
 
 def test_a_process_that_lives_touches_its_file(tmp_path, monkeypatch):

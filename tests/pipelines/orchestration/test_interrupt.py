@@ -113,11 +113,18 @@ def test_a_run_that_waits_for_a_device_says_so_and_ends_by_a_signal(
     assert statuses(world)[-1] == dg.DagsterRunStatus.FAILURE
 
 
-def test_a_run_that_waits_for_the_intake_says_so_and_ends_by_a_signal(make_world):
+@pytest.mark.parametrize(
+    ("table", "name", "what"),
+    [
+        ("entries", "intake", "the intake of images"),
+        ("images", "shard-000001", "images of shard-000001"),  # made by another run just now
+    ],
+)
+def test_a_run_that_waits_for_another_says_so_and_ends_by_a_signal(make_world, table, name, what):
     world = make_world("a")
-    with holding(world.store.lock_path("entries", "intake"), "the intake"):
+    with holding(world.store.lock_path(table, name), what):
         process = start(world, "run", str(world.folder / "recipes" / "toy.yaml"))
-        assert f"process {os.getpid()}" in said(process, "waits for the intake of images")
+        assert f"process {os.getpid()}" in said(process, f"waits for {what}")
         process.send_signal(signal.SIGTERM)
         out, errors = ended(process, 15)
     assert process.returncode == 143, out + errors
