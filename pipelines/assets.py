@@ -21,18 +21,26 @@ from invertory.pipelines.tables.stage_run import StageRun
 from invertory.pipelines.training.assets import deps_of
 from invertory.pipelines.training.training import valid_trainings
 
+POOL = "gpu"
 
-def assets_of(recipe: Recipe, chain: Chain) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Every table of `recipe` as an asset, and what a stage gathers from all shards as one."""
-    tables = [asset_of(recipe, chain, stage) for stage in chain.stages]
+
+def assets_of(
+    recipe: Recipe, chain: Chain, *, pool: str | None = POOL
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Every table of `recipe` as an asset, and what a stage gathers from all shards as one.
+
+    A slot of a Dagster pool outlives a killed process, and Dagster waits for one at full speed and
+    deaf to signals. The command line passes `pool=None`: it holds a device's lease, which the
+    kernel frees.
+    """
+    tables = [asset_of(recipe, chain, stage, pool) for stage in chain.stages]
     return [*tables, *(gathered(recipe, chain, s) for s in chain.stages if chain.gathers(s))]
 
 
-def asset_of(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition:
+def asset_of(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dg.AssetsDefinition:
     """One table as an asset; its function bears the table's name.
 
-    A stage that computes on a device takes one from the pool `gpu`, and leases it only when there
-    is work to do.
+    A stage that computes on a device is in `pool`, and leases a device only when there is work.
     """
 
     def compute(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
@@ -43,7 +51,7 @@ def asset_of(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetsDefinition:
 
     compute.__name__ = stage.asset_path[-1]
     compute.__doc__ = stage.page.description
-    return dg.asset(**_about(recipe, chain, stage))(compute)
+    return dg.asset(**_about(recipe, chain, stage, pool))(compute)
 
 
 def gathered(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetSpec:
@@ -57,7 +65,7 @@ def gathered(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetSpec:
     )
 
 
-def _about(recipe: Recipe, chain: Chain, stage: Stage) -> dict[str, Any]:
+def _about(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dict[str, Any]:
     deps = [_dep(stage, i.table, i.shards) for i in stage.inputs if i.table != "entries"]
     if chain.gathers(stage):
         deps.append(dg.AssetDep(stage.gathered_path))
@@ -71,7 +79,7 @@ def _about(recipe: Recipe, chain: Chain, stage: Stage) -> dict[str, Any]:
         "partitions_def": shards_of(recipe.name) if stage.is_sharded else None,
         "code_version": stage.version,
         "kinds": {"parquet", *stage.page.kinds},
-        "pool": "gpu" if stage.page.is_on_device else None,
+        "pool": pool if stage.page.is_on_device else None,
         "required_resource_keys": resources | ({"gpu"} if stage.page.is_on_device else set()),
         "owners": [recipe.owner],
         "check_specs": check_specs(stage),

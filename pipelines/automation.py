@@ -71,6 +71,7 @@ def sensor_of(recipe: Recipe, job: Job) -> dg.SensorDefinition:
                     recipe.collection.shard_size,
                     settle_s=recipe.sensor.settle_s,
                     max_shards=RUNS_A_TICK,
+                    waiting=context.log.info,
                 )
             except Exception as error:  # clients of object stores have exceptions of their own
                 context.log.warning("the collection cannot be listed", exc_info=True)

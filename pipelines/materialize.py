@@ -12,9 +12,11 @@ import dagster as dg
 from invertory.ops.schemas import REJECTS, RETRIED
 from invertory.pipelines.checks import check_results, require_trusted, verdict
 from invertory.pipelines.metadata import describe, gathered, memory_peaks
+from invertory.pipelines.processes.abandoned import tag_served
 from invertory.pipelines.progress.memory import give_back, reset_peak
 from invertory.pipelines.tables.chain import Chain, Keys
 from invertory.pipelines.tables.stage import ALL, Stage
+from invertory.resources.locks import holding
 from invertory.resources.outages import is_outage
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def materialize(
 
     It is recorded even where a check fails; then the step fails, and is not tried again.
     """
+    tag_served(context.instance, context.run)
     shard = context.partition_key if stage.is_sharded else ALL
     give_back()
     reset_peak()
@@ -41,7 +44,8 @@ def materialize(
         store.tidy(stage.table)
         published = store.summary(stage.table, shard)
     else:
-        with _once():
+        lock, what = store.lock_path(stage.table, shard), f"{stage.table} of {shard}"
+        with _once(), holding(lock, what, waiting=run.progress.note):
             require_trusted(chain, stage, store, shard, keys)
             published = _publish(context, chain, stage, store, shard, key, run)
     results = check_results(stage, store, shard)

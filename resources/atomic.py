@@ -8,15 +8,16 @@ from those of a living one and swept away.
 """
 
 import contextlib
-import fcntl
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import fsspec
+from filelock import lock_descriptor
+
+from invertory.resources.lock_folders import scratch_folder
 
 SUFFIX = ".tmp"
 
@@ -34,7 +35,7 @@ def replacing(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[IO[bytes]]:
         with replacing_file(Path(path)) as file:
             yield file
         return
-    with _temporary(_scratch(), Path(path).name) as file:
+    with _temporary(scratch_folder(), Path(path).name) as file:
         yield file
         file.flush()
         _put(fs, Path(file.name), path)
@@ -52,10 +53,10 @@ def replacing_file(path: Path) -> Iterator[IO[bytes]]:
 
 def sweep(fs: fsspec.AbstractFileSystem, folder: str) -> None:
     """Remove the temporary files that killed processes left in `folder` (or in the scratch)."""
-    for path in list((Path(folder) if is_local(fs) else _scratch()).glob(f".*{SUFFIX}")):
+    for path in list((Path(folder) if is_local(fs) else scratch_folder()).glob(f".*{SUFFIX}")):
         with contextlib.suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: its writer lives
-            path.unlink()
+            if lock_descriptor(file.fileno(), blocking=False):  # else its writer lives
+                path.unlink()
 
 
 @contextlib.contextmanager
@@ -76,14 +77,10 @@ def _locked(folder: Path, name: str) -> IO[bytes]:
         except FileNotFoundError:  # the folder was removed in between
             continue
         with contextlib.suppress(OSError):  # a network disk without locks: no sweep either
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock_descriptor(file.fileno())
         if os.fstat(file.fileno()).st_nlink:
             return file
         file.close()
-
-
-def _scratch() -> Path:
-    return Path(tempfile.gettempdir()) / f"invertory-{os.getuid()}"
 
 
 def _put(fs: fsspec.AbstractFileSystem, source: Path, path: str) -> None:

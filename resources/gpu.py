@@ -1,30 +1,32 @@
-"""One heavy computation per device and host: a lease on a GPU, or on a slot of the CPU.
+"""One heavy computation per device: a lease on a GPU, or on a slot of the CPU's cores.
 
 The lease is a file lock, which the kernel frees however the holder ends. It is taken inside an op,
-since a resource's own set-up would hold it for the whole run.
+since a resource's own set-up would hold it for the whole run. A GPU's lock is visible to every user
+of the host. Slots of the CPU belong to one user's project (DAGSTER_HOME, or else the current
+directory): the scheduler shares cores among projects, so that none waits for another.
 """
 
 import contextlib
-import fcntl
+import hashlib
 import os
 import resource
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field, field_validator
+
+from invertory.resources.lock_folders import host_folder, user_folder
+from invertory.resources.locks import Waiting, holding_one, silent
 
 if TYPE_CHECKING:
     import torch
 
 PRECISIONS = ("float32", "bfloat16", "float16")
-POLL_S = 0.05
-MAX_POLL_S = 1.0
 
 
 @dataclass(slots=True)
@@ -51,12 +53,15 @@ class Gpu(dg.ConfigurableResource):
     precision: str = Field(default="float32", description="float32, bfloat16 or float16.")
     batch_size: int = Field(default=8, description="Pictures computed at once.", ge=1)
     cpu_slots: int = Field(
-        default=1, description="Heavy computations at once on a host without a GPU.", ge=1
+        default=0,
+        description="Heavy computations of a project at once on the CPU; 0: as many as there are "
+        "cores for their threads.",
+        ge=0,
     )
     lock_dir: str = Field(
         default="",
-        description="Folder of the locks, one for all users of the host; empty: in the temporary "
-        "folder.",
+        description="Folder of all locks, which everyone who shares the devices can write to; "
+        "empty: in /run/lock or /tmp for GPUs, in the user's own folder for the CPU.",
     )
     timeout_s: float = Field(default=3600.0, description="How long to wait for a device.", ge=0)
 
@@ -68,13 +73,12 @@ class Gpu(dg.ConfigurableResource):
         return value
 
     @contextlib.contextmanager
-    def lease(self, waiting: Callable[[str], object] = lambda _: None) -> Iterator[Lease]:
+    def lease(self, waiting: Waiting = silent) -> Iterator[Lease]:
         """The first device that is or becomes free, for the length of the block.
 
-        `waiting` is told once who holds the devices, where none is free at once.
+        `waiting` is told who holds the devices where none is free at once, and again now and then.
         """
-        locks = self._locks()
-        with _held(locks, self.timeout_s, waiting) as name:
+        with self._device(waiting) as name:
             lease = Lease(_torch_device(name), self.precision, self.batch_size)
             started = time.monotonic()
             _reset_peak(lease.device)
@@ -84,14 +88,41 @@ class Gpu(dg.ConfigurableResource):
                 lease.busy_s = time.monotonic() - started
                 lease.peak_memory_bytes = _peak_bytes(lease.device)
 
-    def _locks(self) -> dict[str, Path]:
-        """Lock file of every device that would do; "cpu:1" is the second slot of the CPU."""
-        folder = Path(self.lock_dir or Path(tempfile.gettempdir()) / "invertory-locks")
+    @contextlib.contextmanager
+    def _device(self, waiting: Waiting) -> Iterator[str]:
+        names = _devices(self.device, self.cpu_slots or _slots_of_cores())
+        is_shared = bool(self.lock_dir) or names[0].startswith("cuda")
+        folder = self._lock_folder(names)
+        locks = {name: folder / f"{_hardware_name(name)}.lock" for name in names}
+        with holding_one(
+            locks,
+            waiting=waiting,
+            timeout_s=self.timeout_s,
+            is_shared=is_shared,
+            kind="device",
+            remedy="raise timeout_s, or choose another device",
+        ) as name:
+            yield name
+
+    def _lock_folder(self, names: Sequence[str]) -> Path:
+        if self.lock_dir:
+            folder = Path(self.lock_dir)
+        elif names[0].startswith("cuda"):
+            return host_folder()
+        else:
+            project = os.environ.get("DAGSTER_HOME") or Path.cwd()
+            word = hashlib.sha256(os.fsencode(os.path.realpath(project))).hexdigest()[:16]
+            folder = user_folder() / f"cpu-{word}"
         folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(PermissionError):  # another user's, and open to all already
-            folder.chmod(0o777)
-        names = _devices(self.device, self.cpu_slots)
-        return {name: folder / f"{_hardware_name(name)}.lock" for name in names}
+        return folder
+
+
+def _slots_of_cores() -> int:
+    """How often the threads of one computation fit into the cores that this process may use."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // torch.get_num_threads())
 
 
 def _devices(wanted: str, cpu_slots: int) -> list[str]:
@@ -123,64 +154,6 @@ def _torch_device(name: str) -> "torch.device":
     import torch
 
     return torch.device("cpu" if name.startswith("cpu") else name)
-
-
-@contextlib.contextmanager
-def _held(
-    locks: dict[str, Path], timeout_s: float, waiting: Callable[[str], object]
-) -> Iterator[str]:
-    name, file = _wait(locks, timeout_s, waiting)
-    try:
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield name
-        file.truncate(0)
-    finally:
-        file.close()  # and with it the lock
-
-
-def _wait(
-    locks: dict[str, Path], timeout_s: float, waiting: Callable[[str], object]
-) -> tuple[str, IO[str]]:
-    deadline, pause_s = time.monotonic() + timeout_s, POLL_S
-    while True:
-        for name, path in locks.items():
-            if file := _try(path):
-                return name, file
-        if pause_s == POLL_S:
-            waiting(f"waits for a free device: {_holders(locks)}")
-        if time.monotonic() >= deadline:
-            raise TimeoutError(_who_holds(locks, timeout_s))
-        time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
-        pause_s = min(2 * pause_s, MAX_POLL_S)
-
-
-def _try(path: Path) -> IO[str] | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-    with contextlib.suppress(PermissionError):  # it is another user's: its mode is set already
-        os.fchmod(descriptor, 0o666)
-    file = os.fdopen(descriptor, "a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
-
-
-def _who_holds(locks: dict[str, Path], timeout_s: float) -> str:
-    return (
-        f"expected a free device within {timeout_s:g} s, got none: {_holders(locks)}; wait for "
-        "it, raise timeout_s, or choose another device"
-    )
-
-
-def _holders(locks: dict[str, Path]) -> str:
-    return ", ".join(
-        f"{name} is held by process {path.read_text().strip() or '?'}"
-        for name, path in locks.items()
-    )
 
 
 def _reset_peak(device: "torch.device") -> None:

@@ -11,6 +11,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -21,6 +22,7 @@ from pydantic import Field
 from invertory.resources import asides, provisional
 from invertory.resources.atomic import is_local, sweep
 from invertory.resources.footers import Published, check_name, given, told
+from invertory.resources.lock_folders import store_lock
 from invertory.resources.parquet import (
     ROW_GROUP_ROWS,
     read_file,
@@ -148,6 +150,14 @@ class Store:
         """Where the file lies: a path on this host, else a URL."""
         path = self._path(table, shard)
         return path if is_local(self.fs) else self.fs.unstrip_protocol(path)
+
+    def lock_path(self, table: str, name: str) -> Path:
+        """The file to lock for `name`: in the table's folder, or this user's for a URL."""
+        if not is_local(self.fs):
+            return store_lock(self.uri(table, name))
+        folder = Path(self._folder(table))
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f".{check_name(name, 'lock')}.lock"
 
     # Publishing
 

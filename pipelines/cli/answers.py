@@ -41,7 +41,7 @@ def complain(problem: object, code: int) -> int:
 
 
 def progress_of(options: argparse.Namespace) -> Progress:
-    """Bars for people, silence for a script."""
-    from invertory.pipelines.progress.display import RichProgress, Silent
+    """Bars for people; a script is told on stderr what it waits for, and no more."""
+    from invertory.pipelines.progress.display import NotesOnly, RichProgress
 
-    return Silent() if options.json else RichProgress()
+    return NotesOnly() if options.json else RichProgress()

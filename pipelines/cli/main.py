@@ -1,13 +1,14 @@
 """`invertory`: run recipes, see what came of them, and trace a picture, without knowing Dagster.
 
 Exit codes: 0 done, 1 something failed and says what, 2 wrong use or a recipe that does not
-validate, 3 not found, 4 a network's weights cannot be had.
+validate, 3 not found, 4 a network's weights cannot be had, 130 and 143 stopped by SIGINT, SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,8 +34,11 @@ ALLOCATOR = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
+    from invertory.pipelines.processes.stopping import Stopped, raise_stopped, said
+
     if argv is None:
         keep_freed_memory()
+        raise_stopped()
     options = parser().parse_args(argv)
     os.environ.setdefault("DAGSTER_HOME", str(Path(".dagster").resolve()))
     from invertory.pipelines.networks.resolve import WeightsError
@@ -51,8 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(error, NO_WEIGHTS)
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         return complain(error, NOT_FOUND)
+    except Stopped as error:
+        return complain(said(error.code - 128), error.code)
     except KeyboardInterrupt:
-        return complain("interrupted; the same command goes on where this one stopped", 130)
+        return complain(said(signal.SIGINT), 130)
 
 
 def keep_freed_memory() -> None:

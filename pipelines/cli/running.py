@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import yaml
 
 from invertory.pipelines.assets import assets_of
-from invertory.pipelines.cli.abandoned import free_abandoned, process_tags
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
 from invertory.pipelines.definitions import resources
 from invertory.pipelines.networks.resolve import prefetch
 from invertory.pipelines.partitions import partitions_name
+from invertory.pipelines.processes.abandoned import fail_unfinished, free_abandoned, living
+from invertory.pipelines.processes.dagster_home import dagster_home, open_instance
+from invertory.pipelines.processes.stopping import Stop, bounded_stop
 from invertory.pipelines.tables.chain import Chain
 from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.tables.stage import ALL, Stage, Step
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
-
-HOUSE = Path(__file__).resolve().parents[2]
 
 
 @dataclass(kw_only=True)
@@ -48,15 +45,6 @@ class Report:
     @property
     def is_up_to_date(self) -> bool:
         return not self.num_computed and not self.failures
-
-
-def dagster_home() -> Path:
-    """`DAGSTER_HOME`, or `.dagster` here with the repository's dagster.yaml in it."""
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(Path(".dagster").resolve())))
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        shutil.copy(HOUSE / "dagster.yaml", home / "dagster.yaml")
-    return home
 
 
 def derived(recipe: Recipe, uri: str) -> Recipe:
@@ -80,13 +68,19 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
         store.tidy(stage.table)
     report = Report(recipe=recipe.name, new_shards=fresh)
     if any(chain.pending(store)):
-        with dg.DagsterInstance.get() as instance:
+        with (
+            open_instance(progress.note) as instance,
+            living(dagster_home()) as tags,
+            bounded_stop(lambda: fail_unfinished(instance, tags)) as stop,
+        ):
             free_abandoned(instance)
             instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
             for phase in chain.phases():
                 for is_retry in (True, False):  # what a retry brings makes the rest stale
                     steps = [s for s in chain.pending(store) if s.is_retry is is_retry]
-                    _run_phase(recipe, chain, phase, steps, store, instance, world, report)
+                    _run_phase(
+                        recipe, chain, phase, steps, store, instance, world, tags, report, stop
+                    )
                 if report.failures:
                     break
     report.elapsed_s = time.monotonic() - began
@@ -98,7 +92,7 @@ def _deal(recipe: Recipe, models: ModelStore, store: Store, progress: Progress) 
     with progress.download("weights") as received:
         prefetch(recipe, models, received)
         source = Collection(recipe, models, received)
-    return deal_new(store, source, recipe.collection.shard_size)
+    return deal_new(store, source, recipe.collection.shard_size, waiting=progress.note)
 
 
 def _run_phase(
@@ -109,10 +103,12 @@ def _run_phase(
     store: Store,
     instance: dg.DagsterInstance,
     world: dict[str, Any],
+    tags: dict[str, str],
     report: Report,
+    stop: Stop,
 ) -> None:
     """A run for each shard with something to compute; one that fails lets the others go on."""
-    assets = assets_of(recipe, chain)
+    assets = assets_of(recipe, chain, pool=None)
     for shard, steps in _by_shard(pending, phase):
         before = [store.key(step.stage.table, step.shard) for step in steps]
         result = dg.materialize(
@@ -123,8 +119,9 @@ def _run_phase(
             resources=world,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={"invertory/recipe": recipe.name, **process_tags()},
+            tags={"invertory/recipe": recipe.name, **tags},
         )
+        stop.check()
         if _was_interrupted(result):
             raise KeyboardInterrupt  # which Dagster has recorded as a failure of the run
         report.run_ids.append(result.run_id)

@@ -114,13 +114,10 @@ def trained(options: argparse.Namespace) -> Trained:
 
 def _record(done: Trained) -> None:
     """In the instance that `invertory ui` shows."""
-    import dagster as dg
-
-    from invertory.pipelines.cli.running import dagster_home
+    from invertory.pipelines.processes.dagster_home import open_instance
     from invertory.pipelines.training.assets import record
 
-    dagster_home()
-    with dg.DagsterInstance.get() as instance:
+    with open_instance() as instance:
         record(done, instance)
 
 

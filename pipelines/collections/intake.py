@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,6 +13,7 @@ import pyarrow as pa
 from invertory.ops.schemas import ENTRIES
 from invertory.pipelines.tables.stage import digest
 from invertory.resources.entries import Entry, deal
+from invertory.resources.locks import Waiting, holding, silent
 
 if TYPE_CHECKING:
     from invertory.pipelines.collections.collection import Collection
@@ -32,13 +29,15 @@ def deal_new(
     *,
     settle_s: float = 0.0,
     max_shards: int | None = None,
+    waiting: Waiting = silent,
 ) -> list[str]:
     """New shards of `store`, in order; a file known by name, size and time is not looked at again.
 
     Files younger than `settle_s` are left for the next time, since somebody may be writing them,
-    and so is what would not fit into `max_shards`.
+    and so is what would not fit into `max_shards`. One process deals at a time; `waiting` is told
+    which one, where it is another.
     """
-    with _alone(store):
+    with holding(store.lock_path("entries", "intake"), "the intake of images", waiting=waiting):
         shards = store.shards("entries")
         known = {_mark(*row) for row in _known(store)}
         first = 1 + max((int(name.rsplit("-", 1)[1]) for name in shards), default=0)
@@ -81,13 +80,3 @@ def _is_settled(entry: Entry, settle_s: float) -> bool:
         return True
     now = datetime.now(changed.tzinfo)
     return (now - changed).total_seconds() >= settle_s
-
-
-@contextlib.contextmanager
-def _alone(store: Store) -> Iterator[None]:
-    """One dealer a store and host at a time; the kernel frees the lock of a killed one."""
-    name = hashlib.sha256(store.uri("entries", "lock").encode()).hexdigest()[:16]
-    path = Path(tempfile.gettempdir()) / f"invertory-{name}.lock"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

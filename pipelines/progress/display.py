@@ -4,6 +4,7 @@ A stage counts its inputs, a download its bytes.
 """
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -113,6 +114,13 @@ class Silent:
 
     def note(self, text: str) -> None:
         pass
+
+
+class NotesOnly(Silent):
+    """Nothing but notes, such as what a run waits for; they go to stderr."""
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
 
 
 class RichProgress:

@@ -147,5 +147,6 @@ class Resources(Part):
     """Inputs after which results are safe on disk; a kill costs no more than these."""
     retries: int = Field(default=2, ge=0)
     """How often a failed step is tried again."""
-    cpu_slots: int = Field(default=1, ge=1)
-    """Steps without a device that may run side by side."""
+    cpu_slots: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Steps on the CPU that compute side by side; `auto`: as many as fit the cores with their
+    threads. Other users and other projects of this host are not waited for."""

@@ -80,9 +80,10 @@ class StageRun:
             yield lease
 
     def _device(self) -> Gpu:
-        """The injected resource with the recipe's batch size, and its device where that is auto."""
+        """The injected resource with the recipe's batch size, and the rest where that is auto."""
         assert self.gpu is not None
         wanted = self.recipe.resources
         device = wanted.device if self.gpu.device == "auto" else self.gpu.device
-        given = {"device": device, "batch_size": wanted.batch_size, "cpu_slots": wanted.cpu_slots}
+        slots = self.gpu.cpu_slots if wanted.cpu_slots == "auto" else wanted.cpu_slots
+        given = {"device": device, "batch_size": wanted.batch_size, "cpu_slots": slots}
         return self.gpu.model_copy(update=given)

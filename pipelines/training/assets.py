@@ -12,6 +12,7 @@ from PIL import Image
 from invertory.pipelines.cli.training_commands import headline
 from invertory.pipelines.gallery.thumbnails import data_uri, jpeg
 from invertory.pipelines.networks.resolve import WeightsError
+from invertory.pipelines.processes.abandoned import tag_served
 from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.retry import Retry
 from invertory.pipelines.tables.stage import digest
@@ -57,6 +58,7 @@ def training_asset(spec: TrainingSpec, others: Sequence[TrainingSpec]) -> dg.Ass
         reporting: dg.ResourceParam[Reporting],
         gpu: Gpu,
     ):
+        tag_served(context.instance, context.run)
         with _once():
             trained = run_training(spec, models, gpu, reporting.to(context))
         return dg.MaterializeResult(metadata=describe(trained), data_version=version_of(trained))

@@ -7,7 +7,6 @@ folder of its own, whose name says what it was asked for; the same call goes on 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from invertory.pipelines.training.data import following, images, pairs, portrait
 from invertory.pipelines.training.networks import Used, at_hand
 from invertory.pipelines.training.settings import settings_of
 from invertory.pipelines.training.trainers import TRAINERS, Work
+from invertory.resources.locks import holder, holding
 
 if TYPE_CHECKING:
     from invertory.pipelines.progress.display import Progress
@@ -214,12 +214,13 @@ def _claim(place: Path, spec: TrainingSpec, key: str) -> None:
 def _alone(place: Path) -> Iterator[None]:
     """One run a folder at a time; the kernel frees the lock of a killed one."""
     place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("a") as file:
+    lock = place / ".lock"
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            stack.enter_context(holding(lock, str(place), timeout_s=0))
+        except TimeoutError:
             raise RuntimeError(
-                f"expected nobody at work in {place}, got another run of this training; wait for "
-                "it, or name another folder"
+                f"expected nobody at work in {place}, got another run of this training, held by "
+                f"{holder(lock)}; wait for it, or name another folder"
             ) from None
         yield

@@ -17,7 +17,14 @@ import dagster as dg
 import pytest
 import yaml
 
-from invertory.pipelines.cli.abandoned import UNFINISHED, free_abandoned, process_tags
+from invertory.pipelines.processes.abandoned import (
+    UNFINISHED,
+    free_abandoned,
+    living,
+    process_tags,
+    serving_runs,
+    tag_served,
+)
 from invertory.resources.tables import Store
 
 COMMAND = [str(Path(sys.executable).with_name("invertory")), "run", "toy.yaml", "--json"]
@@ -156,23 +163,25 @@ def test_a_run_killed_twenty_times_comes_to_the_same_tables(folders, environment
     kill_often(folders, environment_of, read_tables, num_kills=20, seed=2)
 
 
-def test_a_slot_of_a_killed_run_is_free_for_the_next(folders, environment_of):
+def test_a_run_killed_under_another_host_name_holds_nothing(folders, environment_of):
     _, folder = folders
     environment = environment_of(folder)
-    process = start(folder, environment)
+    (folder / "elsewhere").mkdir()
+    code = "import socket; socket.gethostname = lambda: 'elsewhere'"
+    (folder / "elsewhere/sitecustomize.py").write_text(code)
+    path = os.pathsep.join([str(folder / "elsewhere"), os.environ.get("PYTHONPATH", "")])
+    process = start(folder, environment | {"PYTHONPATH": path})
     parts = folder / "store/toy/latents/projector/_parts"
     until = time.monotonic() + TIMEOUT_S
     while not list(parts.glob("*/*.parquet")) and time.monotonic() < until:
         time.sleep(0.01)
     assert kill(process)
     with dg.DagsterInstance.from_config(str(folder / "dagster")) as instance:
-        info = instance.event_log_storage.get_concurrency_info("gpu")
-        assert (info.slot_count, info.active_slot_count) == (1, 1)  # a kill frees nothing
+        assert instance.event_log_storage.get_concurrency_info("gpu").active_slot_count == 0
         (abandoned,) = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
+        assert abandoned.tags["invertory/process"].startswith("elsewhere:")
     assert finish(folder, environment)["failures"] == []
     with dg.DagsterInstance.from_config(str(folder / "dagster")) as instance:
-        info = instance.event_log_storage.get_concurrency_info("gpu")
-        assert info.active_slot_count == 0
         assert instance.get_run_by_id(abandoned.run_id).status == dg.DagsterRunStatus.FAILURE
 
 
@@ -187,6 +196,67 @@ def test_runs_of_the_living_and_of_other_hosts_are_left_alone():
         assert free_abandoned(instance) == [runs[-1]]
         failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])
         assert [run.run_id for run in instance.get_runs(filters=failed)] == [runs[-1]]
+
+
+@pytest.fixture
+def killed(tmp_path) -> dict[str, str]:
+    """Tags of a process that was killed, with another host's name; its file is still there."""
+    code = f"""
+import json, os, pathlib, signal, socket
+socket.gethostname = lambda: "elsewhere"
+from invertory.pipelines.processes.abandoned import living
+with living(pathlib.Path({str(tmp_path)!r})) as tags:
+    print(json.dumps(tags), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_killed_process_is_known_by_its_lock_whatever_its_host_name(tmp_path, killed):
+    with living(tmp_path) as alive, dg.DagsterInstance.ephemeral() as instance:
+        renamed = alive | {"invertory/process": "elsewhere:1:1"}
+        runs = [begun(instance, tags) for tags in (renamed, killed)]
+        assert free_abandoned(instance, tmp_path) == [runs[1]]
+    assert list((tmp_path / "processes").glob("*.lock")) == []
+
+
+def test_on_another_machine_a_free_lock_must_also_be_stale(tmp_path, killed):
+    far = killed | {"invertory/kernel": "another"}
+    path = tmp_path / "processes" / far["invertory/lock"].partition("/")[2]
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = begun(instance, far)
+        assert free_abandoned(instance, tmp_path) == []
+        (tmp_path / "other").mkdir()
+        assert free_abandoned(instance, tmp_path / "other") == []  # a home on another disk
+        os.utime(path, (time.time() - 61, time.time() - 61))
+        assert free_abandoned(instance, tmp_path) == [run]
+
+
+def test_a_run_of_the_ui_ends_with_the_ui(tmp_path, killed, monkeypatch):
+    with dg.DagsterInstance.ephemeral() as instance:
+        queued = begun(instance, {"invertory/recipe": "toy"})
+        lost = begun(instance, {"invertory/recipe": "toy"})
+        served_by = f"{killed['invertory/lock']} {killed['invertory/kernel']}"
+        monkeypatch.setenv("INVERTORY_SERVED_BY", served_by)
+        tag_served(instance, instance.get_run_by_id(lost))
+        with serving_runs(tmp_path):
+            alive = begun(instance, {})
+            tag_served(instance, instance.get_run_by_id(alive))
+            assert free_abandoned(instance, tmp_path) == [lost]
+        assert free_abandoned(instance, tmp_path) == [alive]
+        assert instance.get_run_by_id(queued).status == dg.DagsterRunStatus.STARTED
+
+
+def test_a_process_that_lives_touches_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("invertory.pipelines.processes.abandoned.BEAT_S", 0.05)
+    with living(tmp_path):
+        (path,) = (tmp_path / "processes").glob("*.lock")
+        os.utime(path, (1e9, 1e9))
+        time.sleep(0.5)
+        assert path.stat().st_mtime > 1e9
+    assert not path.exists()
 
 
 def begun(instance: dg.DagsterInstance, tags: dict[str, str]) -> str:

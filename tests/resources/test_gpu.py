@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
 def hold(folder: str, times: int, seconds: float, told: "multiprocessing.SimpleQueue") -> None:
-    gpu = Gpu(device="cpu", lock_dir=folder)
+    gpu = Gpu(device="cpu", lock_dir=folder, cpu_slots=1)
     for _ in range(times):
         with gpu.lease():
             start = time.monotonic()
@@ -62,7 +62,7 @@ def test_a_killed_holder_frees_the_lease_and_a_living_one_is_named(tmp_path: Pat
     process = FORK.Process(target=hold, args=(str(tmp_path), 1, 60.0, told))
     process.start()
     assert told.get() == "held"
-    gpu = Gpu(device="cpu", lock_dir=str(tmp_path), timeout_s=0.1)
+    gpu = Gpu(device="cpu", lock_dir=str(tmp_path), cpu_slots=1, timeout_s=0.1)
     with pytest.raises(TimeoutError, match=f"cpu:0 is held by process {process.pid}"), gpu.lease():
         pass
     os.kill(process.pid or 0, signal.SIGKILL)
@@ -75,6 +75,45 @@ def test_cpu_slots_are_counted(tmp_path: Path) -> None:
     gpu = Gpu(device="cpu", lock_dir=str(tmp_path), cpu_slots=2, timeout_s=0)
     with gpu.lease(), gpu.lease(), pytest.raises(TimeoutError, match="cpu:1"), gpu.lease():
         pass
+
+
+def test_slots_are_as_many_as_fit_the_cores_with_their_threads(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    gpu = Gpu(device="cpu", lock_dir=str(tmp_path), timeout_s=0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with gpu.lease(), gpu.lease(), gpu.lease(), pytest.raises(TimeoutError, match="cpu:2"):
+        gpu.lease().__enter__()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 12)
+    with gpu.lease(), pytest.raises(TimeoutError, match="got none: cpu:0"), gpu.lease():
+        pass
+
+
+def test_projects_do_not_wait_for_each_other_on_the_cpu(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    gpu = Gpu(device="cpu", cpu_slots=1, timeout_s=0)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "one"))
+    with gpu.lease():
+        with pytest.raises(TimeoutError, match="choose another device"), gpu.lease():
+            pass
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "two"))
+        with gpu.lease():
+            pass
+    folder = tmp_path / f"invertory-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_who_waits_says_for_whom_at_once(tmp_path: Path) -> None:
+    told = FORK.SimpleQueue()
+    process = FORK.Process(target=hold, args=(str(tmp_path), 1, 1.0, told))
+    process.start()
+    assert told.get() == "held"
+    said: list[str] = []
+    gpu = Gpu(device="cpu", lock_dir=str(tmp_path), cpu_slots=1)
+    with gpu.lease(waiting=said.append):
+        pass
+    process.join(60)
+    assert said[0].startswith(f"waits for cpu:0: cpu:0 is held by process {process.pid}")
 
 
 def test_auto_takes_the_cpu_only_where_there_is_no_gpu(tmp_path: Path) -> None:

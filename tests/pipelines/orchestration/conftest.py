@@ -18,11 +18,11 @@ import yaml
 from PIL import Image
 
 from invertory.pipelines.assets import assets_of
-from invertory.pipelines.cli.running import HOUSE
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
 from invertory.pipelines.definitions import definitions_of
 from invertory.pipelines.partitions import partitions_name
+from invertory.pipelines.processes.dagster_home import HOUSE
 from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.recipe.recipe import Recipe, load_recipe
 from invertory.pipelines.tables.chain import Chain

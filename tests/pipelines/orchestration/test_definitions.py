@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from invertory.pipelines import retry as retrying
+from invertory.pipelines.assets import assets_of
 from invertory.pipelines.definitions import defs
 from invertory.pipelines.progress.display import Silent
 from invertory.pipelines.progress.reporting import Reporting
@@ -90,9 +91,21 @@ def test_shards_are_dynamic_partitions_of_their_recipe(make_world):
             assert found is None
 
 
-def test_the_pool_lets_one_compute_at_a_time(make_world):
-    instance = make_world("a", is_kept=True).instance
-    assert instance.global_op_concurrency_default_limit == 1
+def test_no_run_holds_a_slot_and_a_limit_of_the_pool_is_named(make_world):
+    world = make_world("a", is_kept=True)
+    storage = world.instance.event_log_storage
+    assert world.instance.global_op_concurrency_default_limit is None
+    assert storage.get_pool_config().pool_granularity.value == "run"
+    assert storage.get_pool_limits() == []
+    storage.set_concurrency_slots("gpu", 1)  # `dagster instance concurrency set gpu 1`
+    (limit,) = storage.get_pool_limits()
+    assert (limit.name, limit.limit, limit.from_default) == ("gpu", 1, False)
+
+
+def test_the_command_line_takes_no_part_in_the_pool(make_world):
+    world = make_world("a")
+    found = assets_of(world.recipe, world.chain, pool=None)
+    assert {asset.op.pool for asset in found if isinstance(asset, dg.AssetsDefinition)} == {None}
 
 
 def test_a_broken_recipe_is_left_out_and_hides_none(make_world, monkeypatch, caplog):
@@ -173,8 +186,8 @@ def test_what_may_pass_is_tried_again_and_a_device_is_leased_only_for_work(make_
     world = make_world("a")
     world.deal()
     assert world.run("images", "aligned").success
-    taken = Gpu(device="cpu", lock_dir=str(world.folder / "locks"))
-    gpu = Gpu(device="cpu", lock_dir=taken.lock_dir, timeout_s=0.0)
+    taken = Gpu(device="cpu", lock_dir=str(world.folder / "locks"), cpu_slots=1)
+    gpu = Gpu(device="cpu", lock_dir=taken.lock_dir, cpu_slots=1, timeout_s=0.0)
     with taken.lease():
         done = world.run(LATENTS, gpu=gpu)
         assert not done.success

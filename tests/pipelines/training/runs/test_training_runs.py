@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from typing import Any
 
 import pytest
@@ -113,7 +114,7 @@ def test_two_runs_in_one_folder_are_one_too_many(spec_of, run, tmp_path):
     (tmp_path / "here").mkdir()
     with (tmp_path / "here" / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(RuntimeError, match="expected nobody at work in"):
+        with pytest.raises(RuntimeError, match=rf"expected nobody at work in .*{os.getpid()}"):
             run(spec_of(), folder=tmp_path / "here")
 
 
