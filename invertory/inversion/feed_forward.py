@@ -15,7 +15,7 @@ import torch
 
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine, Precision
-from invertory.inversion.engine.objective import Start, Still, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Still, Tensors
 from invertory.inversion.engine.view import View, channels_last
 
 if TYPE_CHECKING:
@@ -100,14 +100,14 @@ class _Encoded(Judging):
     encoder: Encoder
     results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        w_plus = encoded(self.encoder, targets, self.view.generator)
+    def start(self, rows: Rows) -> Start:
+        w_plus = encoded(self.encoder, rows.targets, self.view.generator)
         synth = self.view.render(w_plus).clamp(-1, 1)
-        return Start({"w_plus": w_plus, "synth": synth}, self.view.constants(targets))
+        found = {"w_plus": w_plus.float(), "synth": synth.float()}
+        return Start({}, self.view.constants(rows.targets) | found)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        synth = variables["synth"]
-        return self.view.compare(synth, constants)
+        return self.view.compare(constants["synth"], constants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +145,8 @@ class OnePass(Told):
         engine = Engine(steps=0, precision=self.precision)
         objective = _Encoded(self, view, encoder, results)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
-        found = outcome.inversion(self.space, outcome.variables["w_plus"])
-        return replace(found, synths=outcome.variables.get("synth"))
+        found = outcome.inversion(self.space, outcome.results["w_plus"])
+        return replace(found, synths=outcome.results.get("synth"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.engine.objective import Free, Start, Tensors
+from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.optimisation import Budget
 from invertory.networks.linknet import Editor  # a field's type, which recipes are checked by
@@ -47,8 +47,8 @@ class _Consistent(Free):
     first_step: int  # steps that the stage before took: the rate's decay runs on
     results: ClassVar[tuple[str, ...]] = ("w_plus",)
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        G = self.view.generator
+    def start(self, rows: Rows) -> Start:
+        G, targets = self.view.generator, rows.targets
         constants = self.view.constants(targets) | {"labels": self._labels(targets)}
         if self.identity is not None:
             constants["identity"] = self.identity(self.view.resize(targets))
@@ -177,9 +177,9 @@ class Magec(Budget):
             first_step=half,
         )
         outcome = second.method.engine().run(
-            second, targets, seeds=seeds, batch_size=batch_size, starts=begun.variables
+            second, targets, seeds=seeds, batch_size=batch_size, starts=begun.results
         )
-        inversion = outcome.inversion(self.space, outcome.variables["w_plus"])
+        inversion = outcome.inversion(self.space, outcome.results["w_plus"])
         return replace(
             inversion,
             steps=begun.steps + inversion.steps,

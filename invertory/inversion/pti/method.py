@@ -183,7 +183,7 @@ class PivotalTuning(Weighing):
         seeds: Sequence[int],
         batch_size: int,
     ) -> list[Outcome]:
-        """The rows' outcomes, with the state as it is stored for variables: all rows in one, or
+        """The rows' outcomes, whose results are the state as it is stored: all rows in one, or
         one each where all weights move, which would not fit into memory together.
         """
         engine = self.engine()
@@ -198,9 +198,9 @@ class PivotalTuning(Weighing):
                 targets[part],
                 seeds=seeds[part],
                 batch_size=batch_size,
-                starts={"w_plus": pivots[part]},
+                inputs={"w_plus": pivots[part]},
             )
-            found.append(replace(outcome, variables=self._kept(tuning.state(outcome.variables))))
+            found.append(replace(outcome, results=self._kept(tuning.state(outcome.results))))
         return found
 
     def _kept(self, changes: Tensors) -> Tensors:
@@ -213,13 +213,13 @@ class PivotalTuning(Weighing):
     def _told(
         self, view: View, targets: Tensor, pivots: Inversion, found: list[Outcome], batch_size: int
     ) -> Inversion:
-        state = _joined([outcome.variables for outcome in found])
+        state = _joined([outcome.results for outcome in found])
         stored = Engine(steps=0).run(
             Stored(view),
             targets,
             seeds=range(len(targets)),
             batch_size=batch_size,
-            starts={"w_plus": pivots.latents, **state},
+            inputs={"w_plus": pivots.latents, **state},
         )
         terms = _joined([outcome.terms for outcome in found]) | stored.terms
         weights = Tuning(self, view, {}).weights

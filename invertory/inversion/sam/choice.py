@@ -6,7 +6,6 @@ in space_choice.py.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,8 +43,6 @@ TAU = 1.0  # of the predictor's unit
 FUSED = ("skin", "brows", "eyes", "mouth")  # of which a parser may lack some
 HARD = ("background", "ood")  # segments that a generator of faces seldom draws well
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -62,22 +59,14 @@ class Choice:
             return torch.ones_like(self.index[:, 0, 0], dtype=torch.bool)
         return self.errors.isfinite().flatten(1).all(1)
 
-    def marked(self, targets: Tensor) -> Tensor:
-        """targets [N, 3, H, H] with the choice as a fourth channel.
+    def at(self, px: int) -> Tensor:
+        """The index of each pixel of an image of that size, [N, px, px]."""
+        return nearest(self.index, px)
 
-        A row of no known choice has a target of NaN, which the engine rejects before its first
-        step.
-        """
-        is_known = self.is_known
-        if num := int((~is_known).sum()):
-            _log.warning(
-                "the predictor gave no numbers for %d of %d pictures, which are rejected",
-                num,
-                len(targets),
-            )
-        index = nearest(self.index, targets.shape[-1])
-        known = targets.where(is_known[:, None, None, None], torch.nan)
-        return torch.cat([known, index[:, None].to(targets)], 1)
+    def refused(self) -> dict[int, str]:
+        """Rows without a known choice => why."""
+        rows = (~self.is_known).nonzero().flatten().tolist()
+        return dict.fromkeys(rows, "the invertibility predictor gave a non-finite error")
 
     def maps(self, method: Choosing) -> dict[str, Tensor]:
         """[N, 1, px, px] in [0, 1] on the CPU: what was predicted and chosen, to look at."""

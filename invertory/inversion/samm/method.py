@@ -30,7 +30,16 @@ from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.view import View, channels_last
 from invertory.inversion.feed_forward import Told, encoder_of
-from invertory.inversion.samm.blending import MASK, TARGET, Blended, Parts, input_of, reduced, shown
+from invertory.inversion.samm.blending import (
+    MASK,
+    STORED,
+    TARGET,
+    Blended,
+    Parts,
+    input_of,
+    reduced,
+    shown,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -122,15 +131,15 @@ class SAMM(Told):
         if self.precision == "bf16":
             channels_last(generator, perceptual, base, parts.encoder, parts.samm)
         is_whole = view.size_px == generator.resolution == targets.shape[-1]
-        results = ("w_plus", MASK, TARGET, *(("synth",) if is_whole else ()))
+        results = ("w_plus", MASK, STORED, *(("synth",) if is_whole else ()))
         objective = Blended(self, view, parts, base, results)
         engine = Engine(steps=0, precision=self.precision)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
-        made = outcome.variables
+        made = outcome.results
         return replace(
             outcome.inversion(self.space, made["w_plus"]),
-            state={TARGET: made[TARGET].to(torch.uint8)},
-            maps={MASK: reduced(made[MASK], made[TARGET].shape[-1])},
+            state={TARGET: made[STORED].to(torch.uint8)},
+            maps={MASK: reduced(made[MASK], made[STORED].shape[-1])},
             synths=made.get("synth"),
         )
 
