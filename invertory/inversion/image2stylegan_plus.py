@@ -83,10 +83,18 @@ class Image2StyleGANPlus(Budget):
 
     steps: int = field(default=1000, metadata={"description": "Adam steps in W+ per picture"})
     noise_steps: int = field(
-        default=200, metadata={"description": "Adam steps of the noise maps, after those in W+"}
+        default=200,
+        metadata={
+            "description": "Adam steps of the noise maps, after those in W+",
+            "applies": lambda m: m.steps > 0 and not m.preview,
+        },
     )
     noise_learning_rate: float = field(
-        default=0.1, metadata={"description": "Adam's rate for the maps, whose deviation is 1"}
+        default=0.1,
+        metadata={
+            "description": "Adam's rate for the maps, whose deviation is 1",
+            "applies": lambda m: m.noise_steps > 0 and m.steps > 0 and not m.preview,
+        },
     )
     mse_weight: float = field(
         default=1.0, metadata={"description": "of the mean square on [-1, 1], in W+"}

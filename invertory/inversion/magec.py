@@ -109,7 +109,11 @@ class Magec(Budget):
         default=3e-4, metadata={"description": "of both consistency terms; 0: the ablation"}
     )
     identity_weight: float = field(
-        default=3e-4, metadata={"description": "of 1 - cosine, where an identity net is given"}
+        default=3e-4,
+        metadata={
+            "description": "of 1 - cosine, where an identity net is given",
+            "applies": lambda m: bool(m.identity),
+        },
     )
     edit_step: float = field(
         default=3.0, metadata={"description": "size of an edit, in deviations of its distance"}
@@ -124,6 +128,13 @@ class Magec(Budget):
     identity: str = field(
         default="", metadata={"description": "address of an identity net; empty: no such term"}
     )
+
+    def __post_init__(self) -> None:
+        if self.schedule != "constant":
+            raise ValueError(
+                f"expected schedule constant, got {self.schedule}: the rate of magec falls by "
+                "`decay` every `decay_every` steps"
+            )
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -119,16 +119,28 @@ class Projector(Budget):
         default=0.05, metadata={"description": "exploration at the start, in deviations of w"}
     )
     noise_ramp: float = field(
-        default=0.75, metadata={"description": "share of steps over which exploration fades"}
+        default=0.75,
+        metadata={
+            "description": "share of steps over which exploration fades",
+            "applies": lambda m: m.w_noise != 0,
+        },
     )
     w_samples: int = field(
         default=10_000, metadata={"description": "draws behind the mean and deviation of w"}
     )
     noise_weight: float = field(
-        default=1e5, metadata={"description": "of the autocorrelation of the noise maps"}
+        default=1e5,
+        metadata={
+            "description": "of the autocorrelation of the noise maps",
+            "applies": lambda m: m.noise_maps and not m.preview,
+        },
     )
     noise_maps: bool = field(
-        default=True, metadata={"description": "optimise StyleGAN2's noise maps (not in previews)"}
+        default=True,
+        metadata={
+            "description": "optimise StyleGAN2's noise maps (not in previews)",
+            "applies": lambda m: not m.preview,
+        },
     )
 
     def invert(

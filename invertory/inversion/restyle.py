@@ -156,16 +156,31 @@ class ReStyle(OnePass):
     )
     restyle: str = field(
         default="auto",
-        metadata={"description": "address of ReStyle's encoder; auto: the one for this generator"},
+        metadata={
+            "description": "address of ReStyle's encoder; auto: the one for this generator",
+            "applies": lambda m: m.over == "restyle",
+        },
     )
     encoder: str = field(
-        default="auto", metadata={"description": "address of the encoder, where `over` says so"}
+        default="auto",
+        metadata={
+            "description": "address of the encoder, where `over` says so",
+            "applies": lambda m: m.over == "encoder",
+        },
     )
     e4e: str = field(
-        default="auto", metadata={"description": "address of e4e's, where `over` says so"}
+        default="auto",
+        metadata={
+            "description": "address of e4e's, where `over` says so",
+            "applies": lambda m: m.over == "e4e",
+        },
     )
     psp: str = field(
-        default="auto", metadata={"description": "address of pSp's, where `over` says so"}
+        default="auto",
+        metadata={
+            "description": "address of pSp's, where `over` says so",
+            "applies": lambda m: m.over == "psp",
+        },
     )
 
     def __post_init__(self) -> None:

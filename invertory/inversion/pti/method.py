@@ -66,14 +66,31 @@ class PivotalTuning(Weighing):
     )
     encoder: str = field(
         default="auto",
-        metadata={"description": "address of the encoder, for the pivots in_domain and encoder"},
+        metadata={
+            "description": "address of the encoder, for the pivots in_domain and encoder",
+            "applies": lambda m: bool(m.needs),
+        },
     )
-    pivot_steps: int = field(default=450, metadata={"description": "Adam steps to the pivot"})
+    pivot_steps: int = field(
+        default=450,
+        metadata={
+            "description": "Adam steps to the pivot",
+            "applies": lambda m: m.pivot != "encoder",
+        },
+    )
     pivot_learning_rate: float = field(
-        default=0.01, metadata={"description": "Adam's rate on the way to the pivot"}
+        default=0.01,
+        metadata={
+            "description": "Adam's rate on the way to the pivot",
+            "applies": lambda m: m.pivot != "encoder",
+        },
     )
     w_samples: int = field(
-        default=600, metadata={"description": "projector: draws behind the mean and deviation of w"}
+        default=600,
+        metadata={
+            "description": "projector: draws behind the mean and deviation of w",
+            "applies": lambda m: m.pivot == "projector",
+        },
     )
     steps: int = field(default=350, metadata={"description": "Adam steps of the weights"})
     rank: int = field(
@@ -81,10 +98,18 @@ class PivotalTuning(Weighing):
         metadata={"description": "of a kernel's change; 0: all weights, a picture at a time"},
     )
     learning_rate: float = field(
-        default=3e-4, metadata={"description": "Adam's rate where all weights move (rank 0)"}
+        default=3e-4,
+        metadata={
+            "description": "Adam's rate where all weights move (rank 0)",
+            "applies": lambda m: m.rank == 0,
+        },
     )
     factor_learning_rate: float = field(
-        default=1e-2, metadata={"description": "Adam's rate where factors move (rank 1 or more)"}
+        default=1e-2,
+        metadata={
+            "description": "Adam's rate where factors move (rank 1 or more)",
+            "applies": lambda m: m.rank > 0,
+        },
     )
     locality_weight: float = field(
         default=0.0, metadata={"description": "of the locality regulariser; 0.1 as published"}

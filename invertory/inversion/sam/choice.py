@@ -92,33 +92,47 @@ class Choosing:
     )
     choice: ByWhat = field(
         default="segments",
-        metadata={"description": "a space for each segment; ablations: each pixel, each class"},
+        metadata={
+            "description": "a space for each segment; ablations: each pixel, each class",
+            "applies": lambda m: len(m.spaces) != 1,
+        },
     )
     tau: float = field(
         default=TAU,
         metadata={
             "description": "most predicted error of a segment in a space, from 0; 1: what plain "
-            "pictures rarely exceed in W+"
+            "pictures rarely exceed in W+",
+            "applies": lambda m: "invertibility" in m.choosers,
         },
     )
     fused: tuple[str, ...] = field(
         default=FUSED,
-        metadata={"description": "segments that count as one, so that an edit moves all or none"},
+        metadata={
+            "description": "segments that count as one, so that an edit moves all or none",
+            "applies": lambda m: len(m.spaces) != 1 and m.choice == "segments",
+        },
     )
     class_spaces: dict[str, str] = field(
         default_factory=dict,
         metadata={
             "description": "choice classes: segment => space, or finest, others the first; none: "
-            "background and ood the finest"
+            "background and ood the finest",
+            "applies": lambda m: len(m.spaces) != 1 and m.choice == "classes",
         },
     )
     invertibility: str = field(
         default="auto",
-        metadata={"description": "address of the predictor; auto: the one for this generator"},
+        metadata={
+            "description": "address of the predictor; auto: the one for this generator",
+            "applies": lambda m: "invertibility" in m.choosers,
+        },
     )
     parser: str = field(
         default="auto",
-        metadata={"description": "address of the segmenter; auto: the one for this generator"},
+        metadata={
+            "description": "address of the segmenter; auto: the one for this generator",
+            "applies": lambda m: "parser" in m.choosers,
+        },
     )
 
     def __post_init__(self) -> None:
