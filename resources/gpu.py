@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import dagster as dg
-from pydantic import Field, field_validator
+from pydantic import Field
 
 if TYPE_CHECKING:
     import torch
 
-PRECISIONS = ("float32", "bfloat16", "float16")
 POLL_S = 0.05
 MAX_POLL_S = 1.0
 
@@ -35,7 +34,6 @@ class Lease:
     """
 
     device: "torch.device"
-    precision: str
     batch_size: int
     busy_s: float = 0.0
     peak_memory_bytes: int = 0
@@ -48,7 +46,6 @@ class Gpu(dg.ConfigurableResource):
         default="auto",
         description="auto (a GPU if there is one), cuda (any GPU), cuda:1 (that GPU), or cpu.",
     )
-    precision: str = Field(default="float32", description="float32, bfloat16 or float16.")
     batch_size: int = Field(default=8, description="Pictures computed at once.", ge=1)
     cpu_slots: int = Field(
         default=1, description="Heavy computations at once on a host without a GPU.", ge=1
@@ -60,13 +57,6 @@ class Gpu(dg.ConfigurableResource):
     )
     timeout_s: float = Field(default=3600.0, description="How long to wait for a device.", ge=0)
 
-    @field_validator("precision")
-    @classmethod
-    def _known_precision(cls, value: str) -> str:
-        if value not in PRECISIONS:
-            raise ValueError(f"expected a precision of {PRECISIONS}, got {value!r}")
-        return value
-
     @contextlib.contextmanager
     def lease(self, waiting: Callable[[str], object] = lambda _: None) -> Iterator[Lease]:
         """The first device that is or becomes free, for the length of the block.
@@ -75,7 +65,7 @@ class Gpu(dg.ConfigurableResource):
         """
         locks = self._locks()
         with _held(locks, self.timeout_s, waiting) as name:
-            lease = Lease(_torch_device(name), self.precision, self.batch_size)
+            lease = Lease(_torch_device(name), self.batch_size)
             started = time.monotonic()
             _reset_peak(lease.device)
             try:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import torch
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.engine.engine import Engine, Precision
+from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Rows, Start, Still, Tensors
 from invertory.inversion.engine.view import View, channels_last
+from invertory.precision import Precision
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -76,7 +77,8 @@ class Told:
         default=256, metadata={"description": "most pixels a side that the loss sees"}
     )
     precision: Precision = field(
-        default="float32", metadata={"description": "bf16: autocast networks"}
+        default="float32",
+        metadata={"description": "bfloat16: networks under autocast; unset: the recipe's"},
     )
 
 
@@ -138,7 +140,7 @@ class OnePass(Told):
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`."""
         view = View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
         encoder = encoder_of(networks, generator, self.needs[0])
-        if self.precision == "bf16":
+        if self.precision == "bfloat16":
             channels_last(generator, perceptual, encoder)
         is_whole = not self.preview and view.size_px == generator.resolution == targets.shape[-1]
         results = ("w_plus", "synth") if is_whole else ("w_plus",)

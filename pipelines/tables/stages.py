@@ -114,7 +114,7 @@ def _latents(recipe: Recipe, method: str) -> Stage:
             "parameters": recipe.methods[method],
             "generator": recipe.config_for("generator"),
             "perceptual": {"name": perceptual_name(recipe)},
-            "precision": recipe.resources.precision,
+            "precision": recipe.methods[method].get("precision", recipe.resources.precision),
         },
         models=_digests(
             generator_networks(recipe),

@@ -16,7 +16,7 @@ import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -39,11 +39,10 @@ from invertory.inversion.engine.slots import (
     unfinished,
     where,
 )
+from invertory.precision import Precision, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-Precision = Literal["float32", "bf16"]
 
 _log = logging.getLogger(__name__)
 
@@ -65,9 +64,12 @@ class Engine:
     target_loss: float | None = None  # a row whose weighted total is at or below it has finished
     target_term: tuple[str, float] | None = None  # the same of one term, unweighted
     adam: RowAdam = field(default_factory=RowAdam)
-    precision: Precision = "float32"  # bf16: networks under autocast, variables stay float32
+    precision: Precision = "float32"  # bfloat16: networks under autocast, variables stay float32
     execution: Execution = "eager"  # the other two keep a batch's size to its end
     check_every: int | None = None  # steps between two looks for rows that stopped early
+
+    def __post_init__(self) -> None:
+        checked(self.precision)
 
     def run(
         self,
@@ -243,7 +245,7 @@ class Engine:
         return torch.autocast(
             device.type,
             torch.bfloat16,
-            enabled=self.precision == "bf16",
+            enabled=self.precision == "bfloat16",
             cache_enabled=self.execution != "graphed",
         )
 

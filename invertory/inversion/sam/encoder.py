@@ -112,7 +112,7 @@ class SamByEncoder(Choosing, Told):
         found = self.chosen(view, targets, spaces, networks, segmentation)
         own = _renumbered(found, spaces, encoder.spaces)
         masks = masks_of(generator, own.index.cpu(), encoder.spaces)
-        if self.precision == "bf16":
+        if self.precision == "bfloat16":
             channels_last(generator, perceptual, encoder)
         objective = _Encoded(self, view, encoder, ("w_plus", *(DELTA + block for block in masks)))
         outcome = Engine(steps=0, precision=self.precision).run(

@@ -58,7 +58,7 @@ class Adaptive(Free):
         G, targets = self.view.generator, rows.targets
         shapes = dict(f_spaces(G).values())
         masks = masks_of(G, rows.inputs["choice"], self.spaces)
-        is_last = self.method.precision == "bf16"  # where such convolutions read fastest
+        is_last = self.method.precision == "bfloat16"  # where such convolutions read fastest
         order = torch.channels_last if is_last else torch.contiguous_format
         zeros = {
             DELTA + block: targets.new_zeros(len(targets), *shapes[block]).to(memory_format=order)

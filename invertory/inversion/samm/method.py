@@ -93,10 +93,26 @@ class SAMM(Told):
         default="auto",
         metadata={"description": "address of the encoder they were trained with, which shows maps"},
     )
-    e4e: str = field(default="auto", metadata={"description": "address of e4e's, where it is base"})
-    psp: str = field(default="auto", metadata={"description": "address of pSp's, where it is base"})
+    e4e: str = field(
+        default="auto",
+        metadata={
+            "description": "address of e4e's, where it is base",
+            "applies": lambda m: m.base == "e4e",
+        },
+    )
+    psp: str = field(
+        default="auto",
+        metadata={
+            "description": "address of pSp's, where it is base",
+            "applies": lambda m: m.base == "psp",
+        },
+    )
     restyle: str = field(
-        default="auto", metadata={"description": "address of ReStyle's, where it is base"}
+        default="auto",
+        metadata={
+            "description": "address of ReStyle's, where it is base",
+            "applies": lambda m: m.base == "restyle",
+        },
     )
 
     def __post_init__(self) -> None:
@@ -128,7 +144,7 @@ class SAMM(Told):
         parts = self._parts(networks, generator)
         view = View.of(generator, perceptual, targets, preview=False, max_px=self.loss_px)
         base = encoder_of(networks, generator, self.base)
-        if self.precision == "bf16":
+        if self.precision == "bfloat16":
             channels_last(generator, perceptual, base, parts.encoder, parts.samm)
         is_whole = view.size_px == generator.resolution == targets.shape[-1]
         results = ("w_plus", MASK, STORED, *(("synth",) if is_whole else ()))
@@ -168,7 +184,7 @@ class SAMM(Told):
             rows = is_unwarped == is_skipped
             if bool(rows.any()):
                 with torch.autocast(
-                    w_plus.device.type, torch.bfloat16, enabled=self.precision == "bf16"
+                    w_plus.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
                 ):
                     found = self.aligned(parts, w_plus[rows], pictures[rows], is_skipped=is_skipped)
                 made[rows] = torch.lerp(found.synth.float(), pictures[rows], found.mask())

@@ -354,7 +354,7 @@ def test_out_of_memory_with_one_row_is_an_error() -> None:
 
 def test_bf16_keeps_variables_in_float32() -> None:
     targets, _ = pictures(2)
-    outcome = run(targets, 2, precision="bf16")
+    outcome = run(targets, 2, precision="bfloat16")
     assert outcome.results["w_plus"].dtype == torch.float32
     assert outcome.is_finite.all()
 
