@@ -248,7 +248,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--slot-batch", type=int, default=8)
-    parser.add_argument("--precisions", nargs="+", default=["float32", "bf16"])
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--executions", nargs="+", default=["eager"], help="compiled, graphed")
     choices = ["lpips_alex", "lpips_vgg", "pixels"]
     parser.add_argument("--perceptual", choices=choices, default="lpips_alex")

@@ -158,7 +158,7 @@ def main() -> None:
         steps=asked.steps,
         target_lpips=None,
         storage="float16",
-        precision="bf16",
+        precision="bfloat16",
     )
     measure(Bench(generator, lpips, to_tensor(drawn)), method, asked.ranks)
 

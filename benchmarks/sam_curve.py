@@ -139,7 +139,7 @@ def curve(bench: Bench, budgets: Sequence[int], direction: Tensor) -> Iterator[R
     for name in ("sam", *default_spaces(bench.generator)):
         spaces = () if name == "sam" else (name,)
         for steps in budgets:
-            method = SpatiallyAdaptive(spaces=spaces, steps=steps, precision="bf16")
+            method = SpatiallyAdaptive(spaces=spaces, steps=steps, precision="bfloat16")
             yield bench.row(name, method, steps, direction)
 
 
@@ -163,7 +163,7 @@ def method_at(name: str, steps: int) -> Method:
 
 def ablations(bench: Bench, steps: int, direction: Tensor) -> Iterator[Row]:
     """Section 4.6, and edits by the letter of section 3.4."""
-    whole = SpatiallyAdaptive(steps=steps, precision="bf16")
+    whole = SpatiallyAdaptive(steps=steps, precision="bfloat16")
     changes: dict[str, Mapping[str, Any]] = {
         "sam": {},
         "no feature term": {"delta_weight": 0.0},  # section 4.6: without eq. 3.7

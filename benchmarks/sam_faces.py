@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--invertibility", default="", help="trained://faces_invertibility")
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--only", nargs="+", help="of the arms")
     parser.add_argument("--out", type=Path, help="folder of the sheet")
     parser.add_argument("--threads", type=int, default=1)

@@ -78,7 +78,7 @@ class Inverted:
 
 @dataclass(frozen=True, kw_only=True)
 class Invert:
-    """ALIGNED rows => rows of `schemas.latents`; a crop whose loss left the finite is a reject.
+    """ALIGNED rows => rows of `schemas.latents`; a crop without a finite result is a reject.
 
     In three steps (`streams.Staged`): crops are decoded and synths encoded beside the networks.
     """
@@ -133,7 +133,8 @@ class Invert:
         is_sound = found.is_finite.numpy() & np.isfinite(done.scores["psnr_db"])
         rejects = []
         for i in np.flatnonzero(~is_sound):
-            reason = f"the loss became non-finite at step {int(found.steps[i])}"
+            late = f"the loss became non-finite at step {int(found.steps[i])}"
+            reason = found.refused.get(int(i), late)
             rejects.append(reject(batch.column("crop_id")[int(i)].as_py(), "non_finite", reason))
         return Chunk(
             batch.num_rows,

@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from invertory.resources.lock_folders import host_folder, user_folder
 from invertory.resources.locks import Waiting, holding_one, silent
 
 if TYPE_CHECKING:
     import torch
-
-PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 @dataclass(slots=True)
@@ -37,7 +35,6 @@ class Lease:
     """
 
     device: "torch.device"
-    precision: str
     batch_size: int
     busy_s: float = 0.0
     peak_memory_bytes: int = 0
@@ -50,7 +47,6 @@ class Gpu(dg.ConfigurableResource):
         default="auto",
         description="auto (a GPU if there is one), cuda (any GPU), cuda:1 (that GPU), or cpu.",
     )
-    precision: str = Field(default="float32", description="float32, bfloat16 or float16.")
     batch_size: int = Field(default=8, description="Pictures computed at once.", ge=1)
     cpu_slots: int = Field(
         default=0,
@@ -65,13 +61,6 @@ class Gpu(dg.ConfigurableResource):
     )
     timeout_s: float = Field(default=3600.0, description="How long to wait for a device.", ge=0)
 
-    @field_validator("precision")
-    @classmethod
-    def _known_precision(cls, value: str) -> str:
-        if value not in PRECISIONS:
-            raise ValueError(f"expected a precision of {PRECISIONS}, got {value!r}")
-        return value
-
     @contextlib.contextmanager
     def lease(self, waiting: Waiting = silent) -> Iterator[Lease]:
         """The first device that is or becomes free, for the length of the block.
@@ -79,7 +68,7 @@ class Gpu(dg.ConfigurableResource):
         `waiting` is told who holds the devices where none is free at once, and again now and then.
         """
         with self._device(waiting) as name:
-            lease = Lease(_torch_device(name), self.precision, self.batch_size)
+            lease = Lease(_torch_device(name), self.batch_size)
             started = time.monotonic()
             _reset_peak(lease.device)
             try:

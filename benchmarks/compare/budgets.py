@@ -86,7 +86,7 @@ INVGAN: Final = "portraits_invgan{}_generator"  # with the stage
 SINGLE_SPACES: Final = ("W+", "F2", "F4", "F6")  # of a generator of 64 px, the most editable first
 
 PORTRAITS: Final = Budget(
-    common={"steps": 40, "learning_rate": 0.05, "schedule": "ramp", "precision": "bf16"},
+    common={"steps": 40, "learning_rate": 0.05, "schedule": "ramp", "precision": "bfloat16"},
     own={
         # from the mean w the way is longer than from an encoder's guess
         "gaussian_prior": {"learning_rate": 0.1},
@@ -142,7 +142,7 @@ FACES: Final = Budget(
         "schedule": "ramp",
         "preview": True,
         "loss_px": 128,
-        "precision": "bf16",
+        "precision": "bfloat16",
     },
     own={
         "image2stylegan": {"w_steps": 10, "learning_rate": 0.1, "steps": 15},

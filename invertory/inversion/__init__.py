@@ -35,7 +35,8 @@ NO_NETWORKS: Final[Mapping[str, nn.Module]] = MappingProxyType({})
 class Inversion:
     """What inverting N pictures gave; rows in the order of the pictures, on the CPU, float32.
 
-    A row whose loss became non-finite has `is_finite` False and the last finite latent it had.
+    A row whose loss became non-finite has `is_finite` False and the last finite latent it had; one
+    that the method refused before its first step has `is_finite` False and its reason in `refused`.
     """
 
     space: Space
@@ -49,6 +50,7 @@ class Inversion:
     maps: dict[str, Tensor] = field(
         default_factory=dict
     )  # name => [N, 1, h, w] in [0, 1], to look at
+    refused: dict[int, str] = field(default_factory=dict)  # row that took no step => why
     # [N, 3, R, R] in [-1, 1], what the latents give, where the method has drawn it and measured
     # `terms["perceptual"]` on it, with targets of that very size; None: it is still to be drawn
     synths: Tensor | None = None

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import torch
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.engine.engine import Engine, Precision
-from invertory.inversion.engine.objective import Start, Still, Tensors
+from invertory.inversion.engine.engine import Engine
+from invertory.inversion.engine.objective import Rows, Start, Still, Tensors
 from invertory.inversion.engine.view import View, channels_last
+from invertory.precision import Precision
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -76,7 +77,8 @@ class Told:
         default=256, metadata={"description": "most pixels a side that the loss sees"}
     )
     precision: Precision = field(
-        default="float32", metadata={"description": "bf16: autocast networks"}
+        default="float32",
+        metadata={"description": "bfloat16: networks under autocast; unset: the recipe's"},
     )
 
 
@@ -100,14 +102,14 @@ class _Encoded(Judging):
     encoder: Encoder
     results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        w_plus = encoded(self.encoder, targets, self.view.generator)
+    def start(self, rows: Rows) -> Start:
+        w_plus = encoded(self.encoder, rows.targets, self.view.generator)
         synth = self.view.render(w_plus).clamp(-1, 1)
-        return Start({"w_plus": w_plus, "synth": synth}, self.view.constants(targets))
+        found = {"w_plus": w_plus.float(), "synth": synth.float()}
+        return Start({}, self.view.constants(rows.targets) | found)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        synth = variables["synth"]
-        return self.view.compare(synth, constants)
+        return self.view.compare(constants["synth"], constants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,15 +140,15 @@ class OnePass(Told):
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`."""
         view = View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
         encoder = encoder_of(networks, generator, self.needs[0])
-        if self.precision == "bf16":
+        if self.precision == "bfloat16":
             channels_last(generator, perceptual, encoder)
         is_whole = not self.preview and view.size_px == generator.resolution == targets.shape[-1]
         results = ("w_plus", "synth") if is_whole else ("w_plus",)
         engine = Engine(steps=0, precision=self.precision)
         objective = _Encoded(self, view, encoder, results)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
-        found = outcome.inversion(self.space, outcome.variables["w_plus"])
-        return replace(found, synths=outcome.variables.get("synth"))
+        found = outcome.inversion(self.space, outcome.results["w_plus"])
+        return replace(found, synths=outcome.results.get("synth"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

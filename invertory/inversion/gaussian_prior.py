@@ -97,4 +97,4 @@ class GaussianPrior(Weighing):
             Whitening.of(generator, self.w_samples),
         )
         outcome = self.engine().run(objective, targets, seeds=seeds, batch_size=batch_size)
-        return outcome.inversion(self.space, outcome.variables["w_plus"])
+        return outcome.inversion(self.space, outcome.results["w_plus"])

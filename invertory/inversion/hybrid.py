@@ -63,4 +63,4 @@ class Hybrid(Weighing):
         outcome = self.engine().run(
             Embedding(self, view, begin), targets, seeds=seeds, batch_size=batch_size
         )
-        return outcome.inversion(self.space, outcome.variables["w_plus"])
+        return outcome.inversion(self.space, outcome.results["w_plus"])

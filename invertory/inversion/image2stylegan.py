@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.engine.objective import Free, Start, Tensors
+from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
 from invertory.inversion.engine.view import View
 from invertory.inversion.optimisation import Weighing
 
@@ -58,8 +58,8 @@ class Embedding(Free):
     def weights(self) -> Mapping[str, float]:
         return {"mse": self.method.mse_weight, "perceptual": self.method.perceptual_weight}
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        return Start({"w_plus": self.begin(targets)}, self.view.constants(targets))
+    def start(self, rows: Rows) -> Start:
+        return Start({"w_plus": self.begin(rows.targets)}, self.view.constants(rows.targets))
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         w_plus = variables["w_plus"].expand(-1, self.view.generator.num_ws, -1)
@@ -112,10 +112,10 @@ class Image2StyleGAN(Weighing):
 
         starts = None
         if self.w_steps:
-            w = run(self.w_steps, 1).variables["w_plus"]
+            w = run(self.w_steps, 1).results["w_plus"]
             starts = {"w_plus": w.expand(-1, generator.num_ws, -1)}
         outcome = run(self.steps, generator.num_ws, starts)
-        return outcome.inversion(self.space, outcome.variables["w_plus"])
+        return outcome.inversion(self.space, outcome.results["w_plus"])
 
 
 def mean_start(generator: Generator, num_rows: int, pictures: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import torch
 
 from invertory.generators.state import synthesised
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.engine.objective import Free, Start, Tensors
+from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.image2stylegan import Embedding, mean_start
 from invertory.inversion.noise_maps import noise_buffers
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Noise(Free):
-    """The second part: noise maps under the pixel loss; the perceptual distance is only told."""
+    """The second part: noise maps under the pixel loss; the perceptual distance is measured.
+
+    The latent is the row's input `w_plus`.
+    """
 
     method: Image2StyleGANPlus
     view: View
@@ -49,18 +52,17 @@ class _Noise(Free):
 
     @property
     def results(self) -> tuple[str, ...]:
-        return ("w_plus", *self.buffers)
+        return tuple(self.buffers)
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        n = len(targets)
-        maps = {k: v.expand(n, 1, -1, -1).to(targets.device) for k, v in self.buffers.items()}
-        return Start(maps, self.view.constants(targets))
+    def start(self, rows: Rows) -> Start:
+        n, device = len(rows), rows.targets.device
+        maps = {k: v.expand(n, 1, -1, -1).to(device) for k, v in self.buffers.items()}
+        constants = self.view.constants(rows.targets) | {"w_plus": rows.inputs["w_plus"]}
+        return Start(maps, constants)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        # the latent is a variable only to come along: without a gradient Adam leaves it alone
-        w_plus = variables["w_plus"].detach()
-        maps = {name: variables[name] for name in self.buffers}
-        synth = self.view.resize(synthesised(self.view.generator, w_plus, maps))
+        drawn = synthesised(self.view.generator, constants["w_plus"], variables)
+        synth = self.view.resize(drawn)
         with torch.no_grad():
             perceptual = self.view.distance(synth, constants)
         return {"mse": squared_error(synth, constants), "perceptual": perceptual}
@@ -81,10 +83,18 @@ class Image2StyleGANPlus(Budget):
 
     steps: int = field(default=1000, metadata={"description": "Adam steps in W+ per picture"})
     noise_steps: int = field(
-        default=200, metadata={"description": "Adam steps of the noise maps, after those in W+"}
+        default=200,
+        metadata={
+            "description": "Adam steps of the noise maps, after those in W+",
+            "applies": lambda m: m.steps > 0 and not m.preview,
+        },
     )
     noise_learning_rate: float = field(
-        default=0.1, metadata={"description": "Adam's rate for the maps, whose deviation is 1"}
+        default=0.1,
+        metadata={
+            "description": "Adam's rate for the maps, whose deviation is 1",
+            "applies": lambda m: m.noise_steps > 0 and m.steps > 0 and not m.preview,
+        },
     )
     mse_weight: float = field(
         default=1.0, metadata={"description": "of the mean square on [-1, 1], in W+"}
@@ -110,17 +120,17 @@ class Image2StyleGANPlus(Budget):
         view = self.view(generator, perceptual, targets)
         first = Embedding(self, view, partial(mean_start, generator, generator.num_ws))
         latents = self.engine().run(first, targets, seeds=seeds, batch_size=batch_size)
+        w_plus = latents.results["w_plus"]
         buffers = {} if self.preview or not self.steps else noise_buffers(generator)
         if not buffers or not self.noise_steps:
-            return latents.inversion(self.space, latents.variables["w_plus"])
+            return latents.inversion(self.space, w_plus)
         second = replace(self, steps=self.noise_steps, target_loss=None)
-        starts = {"w_plus": latents.variables["w_plus"]}
         noise = second.engine().run(
             _Noise(self, view, buffers),
             targets,
             seeds=seeds,
             batch_size=batch_size,
-            starts=starts,
+            inputs={"w_plus": w_plus},
         )
         return self._joined(latents, noise, list(buffers))
 
@@ -128,10 +138,10 @@ class Image2StyleGANPlus(Budget):
         """The losses are those of the latent with its maps, weighted as in W+."""
         terms = noise.terms
         return replace(
-            noise.inversion(self.space, latents.variables["w_plus"]),
+            noise.inversion(self.space, latents.results["w_plus"]),
             steps=latents.steps + noise.steps,
             best_step=latents.steps + noise.best_step,
             loss=self.mse_weight * terms["mse"] + self.perceptual_weight * terms["perceptual"],
             is_finite=latents.is_finite & noise.is_finite,
-            state={name: noise.variables[name].to(torch.float16) for name in names},
+            state={name: noise.results[name].to(torch.float16) for name in names},
         )

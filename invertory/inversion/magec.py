@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.engine.objective import Free, Start, Tensors
+from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.optimisation import Budget
 from invertory.networks.linknet import Editor  # a field's type, which recipes are checked by
@@ -47,8 +47,8 @@ class _Consistent(Free):
     first_step: int  # steps that the stage before took: the rate's decay runs on
     results: ClassVar[tuple[str, ...]] = ("w_plus",)
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        G = self.view.generator
+    def start(self, rows: Rows) -> Start:
+        G, targets = self.view.generator, rows.targets
         constants = self.view.constants(targets) | {"labels": self._labels(targets)}
         if self.identity is not None:
             constants["identity"] = self.identity(self.view.resize(targets))
@@ -109,7 +109,11 @@ class Magec(Budget):
         default=3e-4, metadata={"description": "of both consistency terms; 0: the ablation"}
     )
     identity_weight: float = field(
-        default=3e-4, metadata={"description": "of 1 - cosine, where an identity net is given"}
+        default=3e-4,
+        metadata={
+            "description": "of 1 - cosine, where an identity net is given",
+            "applies": lambda m: bool(m.identity),
+        },
     )
     edit_step: float = field(
         default=3.0, metadata={"description": "size of an edit, in deviations of its distance"}
@@ -124,6 +128,13 @@ class Magec(Budget):
     identity: str = field(
         default="", metadata={"description": "address of an identity net; empty: no such term"}
     )
+
+    def __post_init__(self) -> None:
+        if self.schedule != "constant":
+            raise ValueError(
+                f"expected schedule constant, got {self.schedule}: the rate of magec falls by "
+                "`decay` every `decay_every` steps"
+            )
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -177,9 +188,9 @@ class Magec(Budget):
             first_step=half,
         )
         outcome = second.method.engine().run(
-            second, targets, seeds=seeds, batch_size=batch_size, starts=begun.variables
+            second, targets, seeds=seeds, batch_size=batch_size, starts=begun.results
         )
-        inversion = outcome.inversion(self.space, outcome.variables["w_plus"])
+        inversion = outcome.inversion(self.space, outcome.results["w_plus"])
         return replace(
             inversion,
             steps=begun.steps + inversion.steps,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from invertory.inversion.engine.engine import Engine, Precision
+from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.execution import Execution
 from invertory.inversion.engine.view import View, channels_last
+from invertory.precision import Precision
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,9 +38,19 @@ class Budget:
         default="constant",
         metadata={"description": "ramp: up and down as the projector; short budgets"},
     )
-    rampup: float = field(default=0.05, metadata={"description": "ramp: share of steps going up"})
+    rampup: float = field(
+        default=0.05,
+        metadata={
+            "description": "ramp: share of steps going up",
+            "applies": lambda m: m.schedule == "ramp",
+        },
+    )
     rampdown: float = field(
-        default=0.25, metadata={"description": "ramp: share of steps going down"}
+        default=0.25,
+        metadata={
+            "description": "ramp: share of steps going down",
+            "applies": lambda m: m.schedule == "ramp",
+        },
     )
     preview: bool = field(
         default=False,
@@ -52,7 +63,8 @@ class Budget:
         default=None, metadata={"description": "stop a picture at this weighted loss; none: never"}
     )
     precision: Precision = field(
-        default="float32", metadata={"description": "bf16: autocast networks"}
+        default="float32",
+        metadata={"description": "bfloat16: networks under autocast; unset: the recipe's"},
     )
     execution: Execution = field(
         default="eager",
@@ -64,7 +76,7 @@ class Budget:
 
     def view(self, generator: Generator, perceptual: Perceptual, targets: Tensor) -> View:
         """What the loss looks at; targets [N, 3, H, H]."""
-        if self.precision == "bf16":
+        if self.precision == "bfloat16":
             channels_last(generator, perceptual)
         return View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
 

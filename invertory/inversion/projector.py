@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from invertory.generators.state import synthesised
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.adam import per_row
-from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View
 from invertory.inversion.noise_maps import Shapes, autocorrelation, noise_shapes, standardised
 from invertory.inversion.optimisation import Budget, Schedule
@@ -57,17 +57,16 @@ class ProjectorObjective:
     def weights(self) -> Mapping[str, float]:
         return {"perceptual": 1.0, "noise": self.method.noise_weight}
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+    def start(self, rows: Rows) -> Start:
         """w [n, 1, w_dim] at the mean, noise maps [n, 1, H, W] of unit variance, all draws."""
         shapes = self.map_shapes | {_W_NOISE: (self.method.steps, 1, len(self.w_avg))}
-        rows = [self.draw(seed, shapes) for seed in seeds]
-        draws = {
-            name: torch.stack([row[name] for row in rows]).to(targets.device) for name in shapes
-        }
+        drawn = [self.draw(seed, shapes) for seed in rows.seeds]
+        device = rows.targets.device
+        draws = {name: torch.stack([row[name] for row in drawn]).to(device) for name in shapes}
         w_noise = draws.pop(_W_NOISE)
-        variables = {"w": self.w_avg.expand(len(targets), 1, -1)}
+        variables = {"w": self.w_avg.expand(len(rows), 1, -1)}
         variables |= {_MAP + name: noise for name, noise in draws.items()}
-        return Start(variables, self.view.constants(targets) | {_W_NOISE: w_noise})
+        return Start(variables, self.view.constants(rows.targets) | {_W_NOISE: w_noise})
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         w = variables["w"] + self._w_noise(constants[_W_NOISE], step)
@@ -120,16 +119,28 @@ class Projector(Budget):
         default=0.05, metadata={"description": "exploration at the start, in deviations of w"}
     )
     noise_ramp: float = field(
-        default=0.75, metadata={"description": "share of steps over which exploration fades"}
+        default=0.75,
+        metadata={
+            "description": "share of steps over which exploration fades",
+            "applies": lambda m: m.w_noise != 0,
+        },
     )
     w_samples: int = field(
         default=10_000, metadata={"description": "draws behind the mean and deviation of w"}
     )
     noise_weight: float = field(
-        default=1e5, metadata={"description": "of the autocorrelation of the noise maps"}
+        default=1e5,
+        metadata={
+            "description": "of the autocorrelation of the noise maps",
+            "applies": lambda m: m.noise_maps and not m.preview,
+        },
     )
     noise_maps: bool = field(
-        default=True, metadata={"description": "optimise StyleGAN2's noise maps (not in previews)"}
+        default=True,
+        metadata={
+            "description": "optimise StyleGAN2's noise maps (not in previews)",
+            "applies": lambda m: not m.preview,
+        },
     )
 
     def invert(
@@ -145,7 +156,7 @@ class Projector(Budget):
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, 1, w_dim]; see `Method`."""
         objective = self.objective(generator, targets, perceptual)
         outcome = self.engine().run(objective, targets, seeds=seeds, batch_size=batch_size)
-        return outcome.inversion(self.space, outcome.variables["w"])
+        return outcome.inversion(self.space, outcome.results["w"])
 
     def objective(
         self,

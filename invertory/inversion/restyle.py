@@ -24,7 +24,7 @@ import torch
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.adam import per_row
 from invertory.inversion.engine.engine import Engine
-from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.feed_forward import Judging, OnePass, encoder_of, settled
 
@@ -72,14 +72,13 @@ class _Refinement(Judging):
     encoder: Encoder
     results: ClassVar[tuple[str, ...]] = ("w_plus", "iteration")
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        method, constants = self.method, self.view.constants(targets)
+    def start(self, rows: Rows) -> Start:
+        method, constants = self.method, self.view.constants(rows.targets)
         kept: Tensors = {}
-        for i, (w_plus, synth) in self._iterates(targets):
+        for i, (w_plus, synth) in self._iterates(rows.targets):
             if i == method.iterations or method.keeps_best:
                 kept = self._better(kept, self._measured(w_plus, synth, constants, i))
-        variables = {name: kept.pop(name) for name in self.results}
-        return Start(variables, kept)
+        return Start({}, kept | {"w_plus": kept["w_plus"].float()})
 
     def _iterates(self, targets: Tensor) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
         """Iteration => latents and their pictures; 0 is the code of another encoder."""
@@ -157,16 +156,31 @@ class ReStyle(OnePass):
     )
     restyle: str = field(
         default="auto",
-        metadata={"description": "address of ReStyle's encoder; auto: the one for this generator"},
+        metadata={
+            "description": "address of ReStyle's encoder; auto: the one for this generator",
+            "applies": lambda m: m.over == "restyle",
+        },
     )
     encoder: str = field(
-        default="auto", metadata={"description": "address of the encoder, where `over` says so"}
+        default="auto",
+        metadata={
+            "description": "address of the encoder, where `over` says so",
+            "applies": lambda m: m.over == "encoder",
+        },
     )
     e4e: str = field(
-        default="auto", metadata={"description": "address of e4e's, where `over` says so"}
+        default="auto",
+        metadata={
+            "description": "address of e4e's, where `over` says so",
+            "applies": lambda m: m.over == "e4e",
+        },
     )
     psp: str = field(
-        default="auto", metadata={"description": "address of pSp's, where `over` says so"}
+        default="auto",
+        metadata={
+            "description": "address of pSp's, where `over` says so",
+            "applies": lambda m: m.over == "psp",
+        },
     )
 
     def __post_init__(self) -> None:
@@ -219,9 +233,9 @@ class ReStyle(OnePass):
         outcome = Engine(steps=0, precision=self.precision).run(
             _Refinement(self, view, encoder), targets, seeds=seeds, batch_size=batch_size
         )
-        found = outcome.inversion(self.space, outcome.variables["w_plus"])
+        found = outcome.inversion(self.space, outcome.results["w_plus"])
         return replace(
             found,
             steps=torch.full_like(found.steps, self.iterations),
-            best_step=outcome.variables["iteration"].long(),
+            best_step=outcome.results["iteration"].long(),
         )

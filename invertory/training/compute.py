@@ -6,13 +6,14 @@ import copy
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from invertory.images import Pixels
+from invertory.precision import Precision, checked
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -22,11 +23,10 @@ class Compute:
     """A device, and the precision of forward passes under `autocast` (weights stay float32)."""
 
     device: str = "cpu"
-    precision: Literal["bf16", "float32"] = "float32"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        if self.precision not in ("bf16", "float32"):
-            raise ValueError(f"expected precision bf16 or float32, got {self.precision!r}")
+        checked(self.precision)
 
     @classmethod
     def best(cls, device: str | None = None) -> Compute:
@@ -34,11 +34,11 @@ class Compute:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         on_cpu = torch.device(device).type == "cpu"
         fast = bool(torch.cpu.get_capabilities().get("amx_bf16")) if on_cpu else True
-        return cls(device=device, precision="bf16" if fast else "float32")
+        return cls(device=device, precision="bfloat16" if fast else "float32")
 
     def autocast(self, enabled: bool = True) -> AbstractContextManager[None]:
         """Forward passes within run in `precision`; not enabled: in float32 within an outer one."""
-        on = enabled and self.precision == "bf16"
+        on = enabled and self.precision == "bfloat16"
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=on)
 
     def place(self, network: Network) -> Network:

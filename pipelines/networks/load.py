@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -49,10 +48,8 @@ def load_generator(recipe: Recipe, models: ModelStore) -> Generator:
 
 
 def load_method(recipe: Recipe, name: str) -> Method:
-    """The method with the recipe's parameters and precision."""
-    method = recipe.method(name)
-    precision = {"bfloat16": "bf16"}.get(recipe.resources.precision, recipe.resources.precision)
-    return replace(method, precision=precision) if hasattr(method, "precision") else method
+    """The method with the parameters that the key and the footer of its latents name."""
+    return cast("Method", recipe.method(name))
 
 
 def load_method_networks(recipe: Recipe, name: str, models: ModelStore) -> dict[str, nn.Module]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Finding = tuple[Path, str]
 DEFAULT_METHOD = "in_domain"
+_INVERSION = "invertory.inversion"
 
 
 def registry(module: str, name: str) -> Any:
@@ -32,6 +33,17 @@ def registry(module: str, name: str) -> Any:
 def method_of(name: str, parameters: Mapping[str, Any]) -> Any:
     """The method `name` with `parameters`; the rest has the method's defaults."""
     return registry("invertory.inversion", "METHODS")[name](**parameters)
+
+
+def method_in(recipe: Recipe, name: str, given: Mapping[str, Any]) -> Any:
+    """The method as `recipe` computes with it.
+
+    A precision of the method's own comes before the recipe's; a setting that has no effect beside
+    the others has its default.
+    """
+    takes = {field.name for field in dataclasses.fields(registry(_INVERSION, "METHODS")[name])}
+    default = {"precision": recipe.resources.precision} if "precision" in takes else {}
+    return registry("invertory.inversion.effect", "effective")(method_of(name, default | {**given}))
 
 
 def default_methods(recipe: Recipe) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import Field, ValidationError
 
 from invertory.pipelines.recipe.attributes import Attribute, Boundary
-from invertory.pipelines.recipe.choices import default_methods, method_of
+from invertory.pipelines.recipe.choices import default_methods, method_in
 from invertory.pipelines.recipe.edits import Augmentation, Edit, Export
 from invertory.pipelines.recipe.errors import RecipeError, document_at, problems_of
 from invertory.pipelines.recipe.sections import (
@@ -26,7 +26,7 @@ from invertory.pipelines.recipe.sections import (
     Schedule,
     Sensor,
 )
-from invertory.pipelines.recipe.types import Name, Owner, Parameters, Part
+from invertory.pipelines.recipe.types import MethodParameters, Name, Owner, Part
 from invertory.pipelines.recipe.validate import cross_check
 from invertory.pipelines.recipe.yaml_lines import Document, Problem
 
@@ -54,10 +54,11 @@ class Recipe(Part):
     """The generator whose latents are sought."""
     perceptual: PerceptualChoice = PerceptualChoice()
     """The distance that inversion minimises."""
-    methods: dict[Name, Parameters] = Field(default_factory=dict)
+    methods: dict[Name, MethodParameters] = Field(default_factory=dict)
     """Inversion methods by name (`invertory.inversion.METHODS`) with their parameters; without any
     `in_domain`, where an encoder was made for the generator. Once loaded the parameters are
-    complete: what the recipe does not say has the method's default."""
+    complete, as they are computed with: what the recipe does not say has the method's default, the
+    precision that of `resources`, and what has no effect beside the others its default."""
     attributes: dict[Name, Attribute] = Field(default_factory=dict)
     """What is scored, and by what."""
     boundaries: dict[Name, Boundary] = Field(default_factory=dict)
@@ -111,8 +112,8 @@ class Recipe(Part):
         return [name for name, how in self.attributes.items() if how.scorer != "labels"]
 
     def method(self, name: str) -> Any:
-        """The method `name` of `METHODS` with this recipe's parameters."""
-        return method_of(name, self.methods[name])
+        """The method `name` of `METHODS` with the parameters that this recipe computes with."""
+        return method_in(self, name, self.methods[name])
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -162,7 +163,7 @@ def _what_is_whole(value: dict[str, Any], broken: set[str]) -> Recipe:
 
 def _complete(recipe: Recipe) -> dict[str, dict[str, Any]]:
     methods = recipe.methods or {name: {} for name in default_methods(recipe)}
-    return {name: asdict(method_of(name, given)) for name, given in methods.items()}
+    return {name: asdict(method_in(recipe, name, given)) for name, given in methods.items()}
 
 
 def _recipe_or_error(path: Path) -> Recipe | RecipeError:

@@ -19,6 +19,7 @@ from invertory.pipelines.recipe.types import (
     distinct,
     one_or_more,
 )
+from invertory.precision import Precision
 
 
 class Collection(Part):
@@ -139,8 +140,9 @@ class Resources(Part):
 
     device: Device = "auto"
     """`auto` takes an accelerator where there is one."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the networks; part of a latent's key."""
+    precision: Precision = "float32"
+    """Precision of the networks of every method that does not name its own; part of a latent's
+    key. Edits, samples and scores are computed in float32."""
     batch_size: int = Field(default=8, ge=1)
     """Pictures at a time on the device; halved where memory runs out."""
     commit_rows: int = Field(default=64, ge=1)

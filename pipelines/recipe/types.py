@@ -55,8 +55,8 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _device(text: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
-        raise ValueError(f"expected 'auto', 'cpu', 'mps', 'cuda' or 'cuda:1', got {text!r}")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise ValueError(f"expected 'auto', 'cpu', 'cuda' or 'cuda:1', got {text!r}")
     return text
 
 
@@ -70,6 +70,12 @@ def one_or_more(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _in_todays_words(parameters: dict[str, Any]) -> dict[str, Any]:
+    """A method's parameters; `bf16`, the former word for bfloat16, is still read."""
+    is_former = parameters.get("precision") == "bf16"
+    return {**parameters, "precision": "bfloat16"} if is_former else parameters
+
+
 def empty_if_null(value: Any) -> Any:
     return {} if value is None else value
 
@@ -80,6 +86,7 @@ Digest = Annotated[str, AfterValidator(_digest)]
 Names = Annotated[tuple[Name, ...], AfterValidator(distinct)]
 Owner = Annotated[str, AfterValidator(_owner)]
 Parameters = Annotated[dict[str, Any], BeforeValidator(empty_if_null)]
+MethodParameters = Annotated[Parameters, AfterValidator(_in_todays_words)]
 Format = Literal["png", "jpeg", "webp"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Pixels = Annotated[int, Field(ge=8, le=8192)]

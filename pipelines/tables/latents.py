@@ -47,12 +47,13 @@ class Latents(Table):
         return (Input(table="aligned"),)
 
     def config(self, recipe: Recipe, method: str | None) -> dict[str, Any]:
+        parameters = recipe.methods[str(method)]
         return {
             "method": method,
-            "parameters": recipe.methods[str(method)],
+            "parameters": parameters,
             "generator": recipe.config_for("generator"),
             "perceptual": {"name": perceptual_name(recipe)},
-            "precision": recipe.resources.precision,
+            "precision": parameters.get("precision", recipe.resources.precision),
         }
 
     def networks(self, recipe: Recipe, method: str | None) -> Mapping[str, Network]:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,8 +168,8 @@ def _compute(spec: TrainingSpec, lease: Lease) -> Any:
     from invertory.training.compute import Compute
 
     best = Compute.best(str(lease.device))
-    words = {"auto": best.precision, "bfloat16": "bf16", "float32": "float32"}
-    return Compute(device=str(lease.device), precision=words[spec.resources.precision])
+    wanted = spec.resources.precision
+    return best if wanted == "auto" else replace(best, precision=wanted)
 
 
 def seen(place: Path, training: Training) -> int:

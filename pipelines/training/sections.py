@@ -15,6 +15,7 @@ from invertory.pipelines.recipe.types import (
     distinct,
     one_or_more,
 )
+from invertory.precision import Precision
 
 BOTH: Final = "images and pairs"  # pictures of one's own beside what the generator draws
 
@@ -132,7 +133,7 @@ class TrainingResources(Part):
 
     device: Device = "auto"
     """`auto` takes an accelerator where there is one."""
-    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    precision: Precision | Literal["auto"] = "auto"
     """Of forward passes; `auto` takes bfloat16 where the hardware multiplies it fast."""
     processes: int = Field(default=0, ge=0)
     """Processes that draw portraits; 0: one for each core."""

@@ -27,11 +27,11 @@ def hold(folder: str, times: int, seconds: float, told: "multiprocessing.SimpleQ
         time.sleep(0.01)
 
 
-def test_lease_gives_device_precision_and_batch_size(tmp_path: Path) -> None:
-    gpu = Gpu(device="cpu", precision="bfloat16", batch_size=4, lock_dir=str(tmp_path))
+def test_lease_gives_device_and_batch_size(tmp_path: Path) -> None:
+    gpu = Gpu(device="cpu", batch_size=4, lock_dir=str(tmp_path))
     with gpu.lease() as lease:
         time.sleep(0.02)
-    assert (lease.device, lease.precision, lease.batch_size) == (torch.device("cpu"), "bfloat16", 4)
+    assert (lease.device, lease.batch_size) == (torch.device("cpu"), 4)
     assert 0.02 <= lease.busy_s < 5
     assert lease.peak_memory_bytes > 10e6
 
@@ -126,11 +126,6 @@ def test_unknown_device_says_what_there_is(tmp_path: Path) -> None:
     message = r"expected device 'cuda:99', got only \[.*'cpu'\]"
     with pytest.raises(ValueError, match=message), gpu.lease():
         pass
-
-
-def test_unknown_precision_is_refused() -> None:
-    with pytest.raises(ValueError, match="bfloat16"):
-        Gpu(precision="half")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

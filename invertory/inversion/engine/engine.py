@@ -16,7 +16,7 @@ import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -29,10 +29,9 @@ from invertory.inversion.engine.execution import (
     is_out_of_memory,
     recorded,
 )
-from invertory.inversion.engine.objective import Objective, Tensors
+from invertory.inversion.engine.objective import Objective, Rows, Tensors
 from invertory.inversion.engine.slots import (
     EMPTY,
-    RESULTS,
     Outcome,
     Slots,
     collect,
@@ -40,21 +39,20 @@ from invertory.inversion.engine.slots import (
     unfinished,
     where,
 )
+from invertory.precision import Precision, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-Precision = Literal["float32", "bf16"]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """What is to be inverted."""
+class _Work:
+    """The rows to invert, and what the caller decides about them."""
 
-    targets: Tensor
-    seeds: Sequence[int]
+    rows: Rows
+    is_valid: Tensor  # [N] bool
     starts: Tensors
 
 
@@ -66,9 +64,12 @@ class Engine:
     target_loss: float | None = None  # a row whose weighted total is at or below it has finished
     target_term: tuple[str, float] | None = None  # the same of one term, unweighted
     adam: RowAdam = field(default_factory=RowAdam)
-    precision: Precision = "float32"  # bf16: networks under autocast, variables stay float32
+    precision: Precision = "float32"  # bfloat16: networks under autocast, variables stay float32
     execution: Execution = "eager"  # the other two keep a batch's size to its end
     check_every: int | None = None  # steps between two looks for rows that stopped early
+
+    def __post_init__(self) -> None:
+        checked(self.precision)
 
     def run(
         self,
@@ -77,22 +78,31 @@ class Engine:
         *,
         seeds: Sequence[int],
         batch_size: int,
+        inputs: Tensors | None = None,
+        is_valid: Tensor | None = None,
         starts: Tensors | None = None,
     ) -> Outcome:
         """targets [N, 3, H, W] float32 in [-1, 1] => outcome; at most `batch_size` rows at once.
 
-        `starts`, name => [N, ...], takes the place of variables that the objective would start.
+        `inputs`, name => [N, ...], are what the objective needs of a row beside its target.
+        A row that is not `is_valid` [N] takes no step: its result is where it would start, and its
+        outcome is not finite. `starts`, name => [N, ...], replaces variables that the objective
+        would start.
         Iterates 0 to `steps` are evaluated (0 is the start), so `steps` + 1 evaluations a row.
         When memory runs out the batch is halved and rows under way start again.
         """
         _check(targets, seeds, batch_size, self.steps)
-        rows = _Rows(targets, seeds, starts or {})
+        if is_valid is None:
+            is_valid = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+        _check_rows(len(targets), {**(inputs or {}), **(starts or {}), "is_valid": is_valid})
+        rows = Rows(targets=targets, seeds=seeds, inputs=inputs or {})
+        work = _Work(rows, is_valid.to(targets.device), starts or {})
         runs = compiled(objective) if self.execution == "compiled" else objective
         done: list[Slots] = []
         while left := unfinished(len(targets), done):
             batch_size = min(batch_size, len(left))
             try:
-                self._drain(runs, rows, left, batch_size, done)
+                self._drain(runs, work, left, batch_size, done)
             except (RuntimeError, MemoryError) as error:
                 if batch_size == 1 or not is_out_of_memory(error):
                     raise
@@ -108,14 +118,14 @@ class Engine:
     def _drain(
         self,
         objective: Objective,
-        rows: _Rows,
+        work: _Work,
         left: list[int],
         batch_size: int,
         done: list[Slots],
     ) -> None:
         """Run the rows `left`, putting finished ones into `done`."""
         first, waiting = left[:batch_size], left[batch_size:]
-        slots = self._open(objective, rows, first)
+        slots = self._open(objective, work, first)
         advance = self._advance(objective, slots)
         # a look waits for the device; the CPU is always done
         every = self.check_every or (1 if slots.device.type == "cpu" else 10)
@@ -127,10 +137,10 @@ class Engine:
             finished = self._finished(slots, is_look=looks % every == 0)
             if not finished:
                 continue
-            done.append(slots.select(finished, RESULTS))
+            done.append(slots.finished(finished, objective))
             fresh, waiting = waiting[: len(finished)], waiting[len(finished) :]
             if fresh:
-                slots.write(finished[: len(fresh)], self._open(objective, rows, fresh))
+                slots.write(finished[: len(fresh)], self._open(objective, work, fresh))
             if empty := finished[len(fresh) :]:
                 slots = self._without(slots, empty)
 
@@ -145,14 +155,21 @@ class Engine:
             slots.row[slot] = EMPTY
         return slots.select(slots.live) if self.execution == "eager" else slots
 
-    def _open(self, objective: Objective, rows: _Rows, chosen: list[int]) -> Slots:
+    def _open(self, objective: Objective, work: _Work, chosen: list[int]) -> Slots:
         """Fresh slots for the rows `chosen`."""
+        rows = work.rows.select(chosen)
         device = rows.targets.device
-        index = torch.tensor(chosen, device=device)
         with torch.no_grad(), self._autocast(device):
-            start = objective.start(rows.targets[index], [rows.seeds[row] for row in chosen])
-        given = {name: values.to(device)[index] for name, values in rows.starts.items()}
-        return opened(objective, replace(start, variables={**start.variables, **given}), chosen)
+            start = objective.start(rows)
+        if unknown := sorted(set(work.starts) - set(start.variables)):
+            raise ValueError(
+                f"expected starts of the variables {', '.join(start.variables) or '(none)'}, got "
+                f"{', '.join(unknown)}: pass what is not optimised as inputs"
+            )
+        index = torch.tensor(chosen, device=device)
+        given = {name: values.to(device)[index] for name, values in work.starts.items()}
+        begun = replace(start, variables={**start.variables, **given})
+        return opened(objective, begun, chosen, work.is_valid[index])
 
     def _step(self, objective: Objective, slots: Slots) -> None:
         """Evaluate every slot, keep what is worth keeping, and move the rows that go on."""
@@ -228,7 +245,7 @@ class Engine:
         return torch.autocast(
             device.type,
             torch.bfloat16,
-            enabled=self.precision == "bf16",
+            enabled=self.precision == "bfloat16",
             cache_enabled=self.execution != "graphed",
         )
 
@@ -253,3 +270,12 @@ def _check(targets: Tensor, seeds: Iterable[int], batch_size: int, steps: int) -
         )
     if batch_size < 1 or steps < 0:
         raise ValueError(f"expected batch_size from 1 and steps from 0, got {batch_size}, {steps}")
+
+
+def _check_rows(num_rows: int, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dim() == 0 or len(tensor) != num_rows:
+            raise ValueError(
+                f"expected {name} [{num_rows}, ...], one entry for each target, got "
+                f"{list(tensor.shape)}"
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import torch
@@ -12,6 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What the caller knows of n rows: their targets, their seeds, and their named inputs."""
+
+    targets: Tensor  # [n, 3, H, W] in [-1, 1]
+    seeds: Sequence[int]
+    inputs: Tensors = field(default_factory=dict)  # name => [n, ...]: a mask, segments, a latent
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def select(self, rows: Sequence[int]) -> Rows:
+        """Copies of those rows, on the device of the targets."""
+        index = torch.tensor(rows, device=self.targets.device)
+        inputs = {name: x.to(self.targets.device)[index] for name, x in self.inputs.items()}
+        return Rows(
+            targets=self.targets[index], seeds=[self.seeds[row] for row in rows], inputs=inputs
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +52,7 @@ class Objective(Protocol):
 
     @property
     def results(self) -> tuple[str, ...]:
-        """Names of the variables to hand back."""
+        """Names of the variables, at the kept iterate, and of the constants to hand back."""
         ...
 
     @property
@@ -40,8 +60,8 @@ class Objective(Protocol):
         """Which iterate is the result."""
         ...
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        """targets [n, 3, H, W] in [-1, 1], one seed per row => n rows."""
+    def start(self, rows: Rows) -> Start:
+        """The variables and the constants of n rows."""
         ...
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
@@ -67,7 +87,7 @@ class Free:
 
 
 class Still(Free):
-    """An objective of no steps: pictures are judged, and nothing moves."""
+    """An objective without steps: it has no variables, and its results are constants."""
 
     __slots__ = ()
     iterate: ClassVar[Literal["best", "last"]] = "last"

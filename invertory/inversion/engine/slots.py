@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from invertory.inversion import Space
 
 EMPTY = -1
-RESULTS = ("best", "last", "row")  # groups that outlive a row; its cached features do not
+RESULTS = ("best", "last", "row")  # groups that outlive a row; of its constants only results do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What the rows came to; in the order of the targets, on the CPU."""
 
-    variables: Tensors  # name => [N, ...] at the kept iterate
+    results: Tensors  # name => [N, ...]: variables at the kept iterate, and constants
     steps: Tensor  # [N] int64, steps taken
     best_step: Tensor  # [N] int64, step of the kept iterate
     loss: Tensor  # [N] weighted total there
@@ -33,7 +33,7 @@ class Outcome:
     is_finite: Tensor  # [N] bool
 
     def inversion(self, space: Space, latents: Tensor) -> Inversion:
-        """With the latents [N, rows, w_dim] that the method made of its variables."""
+        """With the latents [N, rows, w_dim] that the method made of its results."""
         return Inversion(
             space=space,
             latents=latents,
@@ -83,6 +83,15 @@ class Slots:
             picked[group] = {name: tensor[index] for name, tensor in self.tensors[group].items()}
         return Slots([self.row[s] for s in slots], [self.age[s] for s in slots], picked)
 
+    def finished(self, slots: list[int], objective: Objective) -> Slots:
+        """Copies of what outlives the rows in those slots."""
+        piece, index = self.select(slots, RESULTS), self._index(slots)
+        constants = self.tensors["constants"]
+        piece.tensors["constants"] = {
+            name: constants[name][index] for name in objective.results if name in constants
+        }
+        return piece
+
     def keep(self, terms: Tensor, totals: Tensor, is_known: Tensor) -> None:
         """Note the iterate of the rows whose loss is known: as the last, and as the best if so."""
         seen = {"step": self.tensors["row"]["step"], "terms": terms, "loss": totals}
@@ -98,11 +107,11 @@ class Slots:
         return torch.tensor(slots, dtype=torch.int64, device=self.device)
 
 
-def opened(objective: Objective, start: Start, rows: list[int]) -> Slots:
-    """Fresh slots for the rows, which begin at `start`."""
+def opened(objective: Objective, start: Start, rows: list[int], is_valid: Tensor) -> Slots:
+    """Fresh slots for the rows, which begin at `start`; those not valid [n] take no step."""
     variables = {k: v.detach().float().clone() for k, v in start.variables.items()}
-    n, device = len(rows), next(iter(variables.values())).device
-    kept = {f"variable.{k}": variables[k] for k in objective.results}
+    n, device = len(rows), is_valid.device
+    kept = {f"variable.{k}": variables[k] for k in objective.results if k in variables}
     kept["step"] = torch.zeros(n, dtype=torch.int64, device=device)
     kept["terms"] = torch.full((n, len(objective.weights)), torch.nan, device=device)
     tensors = {
@@ -115,8 +124,8 @@ def opened(objective: Objective, start: Start, rows: list[int]) -> Slots:
         "last": {**_clones(kept), "loss": torch.full((n,), torch.nan, device=device)},
         "row": {
             "step": torch.zeros(n, dtype=torch.int64, device=device),
-            "is_active": torch.ones(n, dtype=torch.bool, device=device),
-            "is_finite": torch.ones(n, dtype=torch.bool, device=device),
+            "is_active": is_valid.clone(),
+            "is_finite": is_valid.clone(),
         },
     }
     return Slots(list(rows), [0] * n, tensors)
@@ -136,13 +145,14 @@ def collect(objective: Objective, done: list[Slots]) -> Outcome:
             name: torch.cat([piece.tensors[group][name] for piece in done]).cpu()[order]
             for name in done[0].tensors[group]
         }
-        for group in RESULTS
+        for group in done[0].tensors
     }
     is_finite = groups["row"]["is_finite"]
     is_best = is_finite & (objective.iterate == "best")
     kept = {k: where(is_best, v, groups["last"][k]) for k, v in groups["best"].items()}
+    found = {k.removeprefix("variable."): v for k, v in kept.items()} | groups["constants"]
     return Outcome(
-        variables={k: kept[f"variable.{k}"] for k in objective.results},
+        results={k: found[k] for k in objective.results},
         steps=groups["row"]["step"],
         best_step=kept["step"],
         loss=kept["loss"],

@@ -83,7 +83,7 @@ def squared_error(synth: Tensor, constants: dict[str, Tensor]) -> Tensor:
 
 
 def channels_last(*networks: object) -> None:
-    """Lay kernels out with channels last, which bf16 convolutions read fastest; values stay."""
+    """Lay kernels out with channels last, which bfloat16 convolutions read fastest; values stay."""
     for network in networks:
         if isinstance(network, nn.Module):
             network.to(memory_format=torch.channels_last)

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from invertory.inversion import NO_NETWORKS
-from invertory.inversion.engine.objective import Free, Start, Tensors
+from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
 from invertory.inversion.engine.view import View
 from invertory.inversion.feed_forward import encoded, encoder_of
 from invertory.inversion.optimisation import Budget
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Regularised(Free):
-    """Eq. 4. A fourth channel of the targets, if any, is their mask."""
+    """Eq. 4. The row's input `mask`, where there is one, is 1 where the target counts."""
 
     method: InDomain
     view: View
@@ -61,14 +61,13 @@ class _Regularised(Free):
         weights = (method.mse_weight, method.perceptual_weight, method.domain_weight * num_values)
         return dict(zip(method.terms, weights, strict=False))
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        pictures, mask = targets[:, :3], targets[:, 3:]
-        variables = {"w_plus": encoded(self.encoder, pictures, self.view.generator)}
-        if not mask.shape[1]:
-            return Start(variables, self.view.constants(pictures))
+    def start(self, rows: Rows) -> Start:
+        variables = {"w_plus": encoded(self.encoder, rows.targets, self.view.generator)}
+        if "mask" not in rows.inputs:
+            return Start(variables, self.view.constants(rows.targets))
         px = self.view.size_px
-        mask = interpolate(mask, size=(px, px), mode="area")
-        target = self.view.resize(pictures) * mask
+        mask = interpolate(rows.inputs["mask"], size=(px, px), mode="area")
+        target = self.view.resize(rows.targets) * mask
         return Start(variables, self.view.constants(target) | {"mask": mask})
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
@@ -137,10 +136,11 @@ class InDomain(Budget):
         objective = _Regularised(
             self, self.view(generator, perceptual, targets), encoder_of(networks, generator)
         )
-        if mask is not None:
-            targets = torch.cat([targets, _fitting(mask, targets)], 1)
-        outcome = self.engine().run(objective, targets, seeds=seeds, batch_size=batch_size)
-        return outcome.inversion(self.space, outcome.variables["w_plus"])
+        inputs = {} if mask is None else {"mask": _fitting(mask, targets)}
+        outcome = self.engine().run(
+            objective, targets, seeds=seeds, batch_size=batch_size, inputs=inputs
+        )
+        return outcome.inversion(self.space, outcome.results["w_plus"])
 
 
 def diffuse(

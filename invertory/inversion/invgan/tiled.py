@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 from invertory.editing.tiling import Grid, TiledPair, tiled_pictures
 from invertory.inversion import NO_NETWORKS, Space
 from invertory.inversion.engine.engine import Engine
-from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View
 from invertory.inversion.feed_forward import Judging, Told, encoder_of
 
@@ -43,11 +43,12 @@ class _Tiled(Judging):
     view: View  # of the joined pictures
     results: ClassVar[tuple[str, ...]] = (CODES,)
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        return Start({CODES: self.pair.codes(targets)}, self.view.constants(targets))
+    def start(self, rows: Rows) -> Start:
+        codes = self.pair.codes(rows.targets).float()
+        return Start({}, self.view.constants(rows.targets) | {CODES: codes})
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        synth = self.view.resize(self.pair.pictures(variables[CODES]))
+        synth = self.view.resize(self.pair.pictures(constants[CODES]))
         return self.view.compare(synth, constants)
 
 
@@ -101,7 +102,7 @@ class InvGANTiled(Told):
         objective = _Tiled(self, pair, view)
         engine = Engine(steps=0, precision=self.precision)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
-        codes = outcome.variables[CODES]
+        codes = outcome.results[CODES]
         found = outcome.inversion(self.space, codes.mean(1))
         return replace(found, state={CODES: codes})
 

@@ -33,7 +33,7 @@ def latent_draws(generator: Generator, seeds: Sequence[int], steps: int) -> Tens
         ]
     )
     w = generator.mapping(z.flatten(0, 1).to(generator.w_avg))
-    return generator.w_avg.lerp(w, PSI).reshape(len(seeds), steps, -1)
+    return generator.w_avg.lerp(w.to(generator.w_avg), PSI).reshape(len(seeds), steps, -1)
 
 
 def locality(view: View, w_plus: Tensor, drawn: Tensor, state: State) -> Tensor:

@@ -66,14 +66,31 @@ class PivotalTuning(Weighing):
     )
     encoder: str = field(
         default="auto",
-        metadata={"description": "address of the encoder, for the pivots in_domain and encoder"},
+        metadata={
+            "description": "address of the encoder, for the pivots in_domain and encoder",
+            "applies": lambda m: bool(m.needs),
+        },
     )
-    pivot_steps: int = field(default=450, metadata={"description": "Adam steps to the pivot"})
+    pivot_steps: int = field(
+        default=450,
+        metadata={
+            "description": "Adam steps to the pivot",
+            "applies": lambda m: m.pivot != "encoder",
+        },
+    )
     pivot_learning_rate: float = field(
-        default=0.01, metadata={"description": "Adam's rate on the way to the pivot"}
+        default=0.01,
+        metadata={
+            "description": "Adam's rate on the way to the pivot",
+            "applies": lambda m: m.pivot != "encoder",
+        },
     )
     w_samples: int = field(
-        default=600, metadata={"description": "projector: draws behind the mean and deviation of w"}
+        default=600,
+        metadata={
+            "description": "projector: draws behind the mean and deviation of w",
+            "applies": lambda m: m.pivot == "projector",
+        },
     )
     steps: int = field(default=350, metadata={"description": "Adam steps of the weights"})
     rank: int = field(
@@ -81,10 +98,18 @@ class PivotalTuning(Weighing):
         metadata={"description": "of a kernel's change; 0: all weights, a picture at a time"},
     )
     learning_rate: float = field(
-        default=3e-4, metadata={"description": "Adam's rate where all weights move (rank 0)"}
+        default=3e-4,
+        metadata={
+            "description": "Adam's rate where all weights move (rank 0)",
+            "applies": lambda m: m.rank == 0,
+        },
     )
     factor_learning_rate: float = field(
-        default=1e-2, metadata={"description": "Adam's rate where factors move (rank 1 or more)"}
+        default=1e-2,
+        metadata={
+            "description": "Adam's rate where factors move (rank 1 or more)",
+            "applies": lambda m: m.rank > 0,
+        },
     )
     locality_weight: float = field(
         default=0.0, metadata={"description": "of the locality regulariser; 0.1 as published"}
@@ -183,7 +208,7 @@ class PivotalTuning(Weighing):
         seeds: Sequence[int],
         batch_size: int,
     ) -> list[Outcome]:
-        """The rows' outcomes, with the state as it is stored for variables: all rows in one, or
+        """The rows' outcomes, whose results are the state as it is stored: all rows in one, or
         one each where all weights move, which would not fit into memory together.
         """
         engine = self.engine()
@@ -198,9 +223,9 @@ class PivotalTuning(Weighing):
                 targets[part],
                 seeds=seeds[part],
                 batch_size=batch_size,
-                starts={"w_plus": pivots[part]},
+                inputs={"w_plus": pivots[part]},
             )
-            found.append(replace(outcome, variables=self._kept(tuning.state(outcome.variables))))
+            found.append(replace(outcome, results=self._kept(tuning.state(outcome.results))))
         return found
 
     def _kept(self, changes: Tensors) -> Tensors:
@@ -213,13 +238,13 @@ class PivotalTuning(Weighing):
     def _told(
         self, view: View, targets: Tensor, pivots: Inversion, found: list[Outcome], batch_size: int
     ) -> Inversion:
-        state = _joined([outcome.variables for outcome in found])
+        state = _joined([outcome.results for outcome in found])
         stored = Engine(steps=0).run(
             Stored(view),
             targets,
             seeds=range(len(targets)),
             batch_size=batch_size,
-            starts={"w_plus": pivots.latents, **state},
+            inputs={"w_plus": pivots.latents, **state},
         )
         terms = _joined([outcome.terms for outcome in found]) | stored.terms
         weights = Tuning(self, view, {}).weights

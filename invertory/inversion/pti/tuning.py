@@ -5,7 +5,7 @@ The objectives of pivotal tuning; see pti.py for the paper.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -13,7 +13,7 @@ import torch
 
 from invertory.generators.deltas import DELTA, DOWN, UP
 from invertory.generators.state import synthesised
-from invertory.inversion.engine.objective import Free, Start, Still, Tensors
+from invertory.inversion.engine.objective import Free, Rows, Start, Still, Tensors
 from invertory.inversion.engine.view import View
 from invertory.inversion.pti.locality import latent_draws, locality
 
@@ -27,7 +27,10 @@ _DRAWS = "locality.w"  # constant: a drawn w for each step
 
 @dataclass(frozen=True, slots=True)
 class Tuning(Free):
-    """eq. 3, and eq. 7 with the regulariser: changes of weights as variables, the pivot held."""
+    """eq. 3, and eq. 7 with the regulariser: changes of weights are the variables.
+
+    The pivot is the row's input `w_plus`.
+    """
 
     method: PivotalTuning
     view: View
@@ -45,13 +48,15 @@ class Tuning(Free):
         forms = (UP, DOWN) if self.method.rank else (DELTA,)
         return tuple(name + form for name in self.weights_by_name for form in forms)
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+    def start(self, rows: Rows) -> Start:
         """No change yet: `up` and whole changes are 0; `down` is drawn from the row's seed."""
-        rows = [self._unchanged(seed) for seed in seeds]
-        variables = {k: torch.stack([row[k] for row in rows]).to(targets) for k in rows[0]}
-        constants = self.view.constants(targets)
+        G, targets = self.view.generator, rows.targets
+        none = [self._unchanged(seed) for seed in rows.seeds]
+        variables = {k: torch.stack([row[k] for row in none]).to(targets) for k in none[0]}
+        pivots = rows.inputs["w_plus"].expand(-1, G.num_ws, -1)
+        constants = self.view.constants(targets) | {"w_plus": pivots}
         if self.method.locality_weight:
-            draws = latent_draws(self.view.generator, seeds, max(self.method.steps, 1))
+            draws = latent_draws(G, rows.seeds, max(self.method.steps, 1))
             constants[_DRAWS] = draws
         return Start(variables, constants)
 
@@ -79,8 +84,7 @@ class Tuning(Free):
         return state
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        # the pivot is a variable only to come along: without a gradient Adam leaves it alone
-        w_plus = variables["w_plus"].detach().expand(-1, self.view.generator.num_ws, -1)
+        w_plus = constants["w_plus"]
         state = self.state(variables)
         synth = self.view.resize(synthesised(self.view.generator, w_plus, state))
         terms = self.view.compare(synth, constants)
@@ -96,17 +100,24 @@ class Tuning(Free):
 
 @dataclass(frozen=True, slots=True)
 class Stored(Still):
-    """The objective of no steps: how alike the picture is that the store gives."""
+    """Without steps: how alike the image is that the store gives.
+
+    The row's inputs are the latent, `w_plus`, and its state, decoded.
+    """
 
     view: View
-    results: ClassVar[tuple[str, ...]] = ("w_plus",)
+    results: ClassVar[tuple[str, ...]] = ()
     weights: ClassVar[Mapping[str, float]] = {"mse": 1.0, "perceptual": 1.0}
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        return Start({}, self.view.constants(targets))
+    def start(self, rows: Rows) -> Start:
+        state = dict(rows.inputs)
+        synth = self.drawn(state.pop("w_plus"), state)
+        return Start({}, self.view.constants(rows.targets) | {"synth": synth})
+
+    def drawn(self, w_plus: Tensor, state: Tensors) -> Tensor:
+        """w_plus [n, 1 or num_ws, w_dim] and its state => what the loss looks at."""
+        w_plus = w_plus.expand(-1, self.view.generator.num_ws, -1)
+        return self.view.resize(synthesised(self.view.generator, w_plus, state))
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        w_plus = variables["w_plus"].expand(-1, self.view.generator.num_ws, -1)
-        state = {name: values for name, values in variables.items() if name != "w_plus"}
-        synth = self.view.resize(synthesised(self.view.generator, w_plus, state))
-        return self.view.compare(synth, constants)
+        return self.view.compare(constants["synth"], constants)

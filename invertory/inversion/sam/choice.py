@@ -6,7 +6,6 @@ in space_choice.py.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,8 +43,6 @@ TAU = 1.0  # of the predictor's unit
 FUSED = ("skin", "brows", "eyes", "mouth")  # of which a parser may lack some
 HARD = ("background", "ood")  # segments that a generator of faces seldom draws well
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -62,22 +59,14 @@ class Choice:
             return torch.ones_like(self.index[:, 0, 0], dtype=torch.bool)
         return self.errors.isfinite().flatten(1).all(1)
 
-    def marked(self, targets: Tensor) -> Tensor:
-        """targets [N, 3, H, H] with the choice as a fourth channel.
+    def at(self, px: int) -> Tensor:
+        """The index of each pixel of an image of that size, [N, px, px]."""
+        return nearest(self.index, px)
 
-        A row of no known choice has a target of NaN, which the engine rejects before its first
-        step.
-        """
-        is_known = self.is_known
-        if num := int((~is_known).sum()):
-            _log.warning(
-                "the predictor gave no numbers for %d of %d pictures, which are rejected",
-                num,
-                len(targets),
-            )
-        index = nearest(self.index, targets.shape[-1])
-        known = targets.where(is_known[:, None, None, None], torch.nan)
-        return torch.cat([known, index[:, None].to(targets)], 1)
+    def refused(self) -> dict[int, str]:
+        """Rows without a known choice => why."""
+        rows = (~self.is_known).nonzero().flatten().tolist()
+        return dict.fromkeys(rows, "the invertibility predictor gave a non-finite error")
 
     def maps(self, method: Choosing) -> dict[str, Tensor]:
         """[N, 1, px, px] in [0, 1] on the CPU: what was predicted and chosen, to look at."""
@@ -103,33 +92,47 @@ class Choosing:
     )
     choice: ByWhat = field(
         default="segments",
-        metadata={"description": "a space for each segment; ablations: each pixel, each class"},
+        metadata={
+            "description": "a space for each segment; ablations: each pixel, each class",
+            "applies": lambda m: len(m.spaces) != 1,
+        },
     )
     tau: float = field(
         default=TAU,
         metadata={
             "description": "most predicted error of a segment in a space, from 0; 1: what plain "
-            "pictures rarely exceed in W+"
+            "pictures rarely exceed in W+",
+            "applies": lambda m: "invertibility" in m.choosers,
         },
     )
     fused: tuple[str, ...] = field(
         default=FUSED,
-        metadata={"description": "segments that count as one, so that an edit moves all or none"},
+        metadata={
+            "description": "segments that count as one, so that an edit moves all or none",
+            "applies": lambda m: len(m.spaces) != 1 and m.choice == "segments",
+        },
     )
     class_spaces: dict[str, str] = field(
         default_factory=dict,
         metadata={
             "description": "choice classes: segment => space, or finest, others the first; none: "
-            "background and ood the finest"
+            "background and ood the finest",
+            "applies": lambda m: len(m.spaces) != 1 and m.choice == "classes",
         },
     )
     invertibility: str = field(
         default="auto",
-        metadata={"description": "address of the predictor; auto: the one for this generator"},
+        metadata={
+            "description": "address of the predictor; auto: the one for this generator",
+            "applies": lambda m: "invertibility" in m.choosers,
+        },
     )
     parser: str = field(
         default="auto",
-        metadata={"description": "address of the segmenter; auto: the one for this generator"},
+        metadata={
+            "description": "address of the segmenter; auto: the one for this generator",
+            "applies": lambda m: "parser" in m.choosers,
+        },
     )
 
     def __post_init__(self) -> None:

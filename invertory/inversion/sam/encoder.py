@@ -28,11 +28,11 @@ from invertory.generators.f_space import (
 )
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine
-from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View, channels_last
 from invertory.inversion.feed_forward import Judging, Told
 from invertory.inversion.sam.choice import Choice, Choosing
-from invertory.inversion.sam.objective import compared
+from invertory.inversion.sam.objective import rendered
 from invertory.inversion.sam.spaces import network_of
 from invertory.networks.sam_encoder import SamEncoder
 
@@ -46,8 +46,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Encoded(Judging):
-    """The objective of no steps. A fourth channel of the targets has the index of each pixel's
-    space among the encoder's; changes of features are as the store gives them back.
+    """The objective without steps; changes of features are as the store gives them back.
+
+    The row's input `choice` is the index of each pixel's space among the encoder's.
     """
 
     method: SamByEncoder
@@ -55,16 +56,20 @@ class _Encoded(Judging):
     encoder: SamEncoder
     results: tuple[str, ...]
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        G, pictures, choice = self.view.generator, targets[:, :3], targets[:, 3].long()
-        w_plus, features = self.encoder.encode(G, pictures, choice)
+    def start(self, rows: Rows) -> Start:
+        G, targets = self.view.generator, rows.targets
+        w_plus, features = self.encoder.encode(G, targets, rows.inputs["choice"])
         is_finite = torch.isfinite(w_plus).all(2).all(1)[:, None, None]
         w_plus = torch.where(is_finite, w_plus, G.w_avg.to(w_plus))
         changes = {DELTA + b: d.float().nan_to_num(0, 0, 0) for b, d in features.deltas.items()}
-        return Start({"w_plus": w_plus, **decoded(coded(changes))}, self.view.constants(pictures))
+        stored = {name: delta.float() for name, delta in decoded(coded(changes)).items()}
+        found = {"w_plus": w_plus.float(), **stored}
+        return Start({}, self.view.constants(targets) | found)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        return compared(self.view, variables, constants)
+        deltas = {n.removeprefix(DELTA): d for n, d in constants.items() if n.startswith(DELTA)}
+        synth = rendered(self.view, constants["w_plus"], deltas)
+        return self.view.compare(synth, constants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,17 +113,23 @@ class SamByEncoder(Choosing, Told):
         found = self.chosen(view, targets, spaces, networks, segmentation)
         own = _renumbered(found, spaces, encoder.spaces)
         masks = masks_of(generator, own.index.cpu(), encoder.spaces)
-        if self.precision == "bf16":
+        if self.precision == "bfloat16":
             channels_last(generator, perceptual, encoder)
         objective = _Encoded(self, view, encoder, ("w_plus", *(DELTA + block for block in masks)))
         outcome = Engine(steps=0, precision=self.precision).run(
-            objective, own.marked(targets), seeds=seeds, batch_size=batch_size
+            objective,
+            targets,
+            seeds=seeds,
+            batch_size=batch_size,
+            inputs={"choice": own.at(targets.shape[-1])},
+            is_valid=found.is_known,
         )
-        deltas = {block: outcome.variables[DELTA + block] for block in masks}
+        deltas = {block: outcome.results[DELTA + block] for block in masks}
         return replace(
-            outcome.inversion(self.space, outcome.variables["w_plus"]),
+            outcome.inversion(self.space, outcome.results["w_plus"]),
             state=Features(deltas, masks).stored() if masks else {},
             maps=found.maps(self),
+            refused=found.refused(),
         )
 
     def wanted(

@@ -5,7 +5,7 @@ Eq. 3.5 to 3.8 of Parmar et al. 2022; see sam.py for the paper and for print and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from invertory.generators.f_space import DELTA, MASK, Features, f_spaces, hooks_of, masks_of
-from invertory.inversion.engine.objective import Free, Start, Tensors
+from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.feed_forward import encoded
 from invertory.inversion.gaussian_prior import prior
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Adaptive(Free):
-    """eq. 3.8. A fourth channel of the targets is the choice: an index into `spaces` per pixel."""
+    """eq. 3.8. The row's input `choice` is an index into `spaces` for each pixel."""
 
     method: SpatiallyAdaptive
     view: View
@@ -53,19 +53,20 @@ class Adaptive(Free):
     def results(self) -> tuple[str, ...]:
         return ("w_plus", *(DELTA + block for block in self.blocks))
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+    def start(self, rows: Rows) -> Start:
         """The encoder's latent, and no change of features."""
-        G, pictures, choice = self.view.generator, targets[:, :3], targets[:, 3].long()
-        shapes, masks = dict(f_spaces(G).values()), masks_of(G, choice, self.spaces)
-        is_last = self.method.precision == "bf16"  # where such convolutions read fastest
+        G, targets = self.view.generator, rows.targets
+        shapes = dict(f_spaces(G).values())
+        masks = masks_of(G, rows.inputs["choice"], self.spaces)
+        is_last = self.method.precision == "bfloat16"  # where such convolutions read fastest
         order = torch.channels_last if is_last else torch.contiguous_format
         zeros = {
             DELTA + block: targets.new_zeros(len(targets), *shapes[block]).to(memory_format=order)
             for block in self.blocks
         }
-        constants = self.view.constants(pictures)
+        constants = self.view.constants(targets)
         constants |= {MASK + block: masks[block] for block in self.blocks}
-        return Start({"w_plus": encoded(self.encoder, pictures, G), **zeros}, constants)
+        return Start({"w_plus": encoded(self.encoder, targets, G), **zeros}, constants)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         w_plus = variables["w_plus"]
@@ -90,16 +91,12 @@ class Adaptive(Free):
 
 
 class Kept(Stored):
-    """The objective of no steps: how alike the picture is that the stored deltas give."""
+    """Without steps: how alike the image is that the stored deltas give."""
 
-    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        return compared(self.view, variables, constants)
-
-
-def compared(view: View, variables: Tensors, constants: Tensors) -> Tensors:
-    """How alike the picture is that w_plus and the deltas among the variables give."""
-    deltas = {n.removeprefix(DELTA): d for n, d in variables.items() if n.startswith(DELTA)}
-    return view.compare(rendered(view, variables["w_plus"], deltas), constants)
+    def drawn(self, w_plus: Tensor, state: Tensors) -> Tensor:
+        """w_plus [n, num_ws, w_dim] with the deltas by name => what the loss looks at."""
+        deltas = {name.removeprefix(DELTA): delta for name, delta in state.items()}
+        return rendered(self.view, w_plus, deltas)
 
 
 def rendered(view: View, w_plus: Tensor, deltas: Mapping[str, Tensor]) -> Tensor:

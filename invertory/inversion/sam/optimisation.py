@@ -126,8 +126,14 @@ class SpatiallyAdaptive(Choosing, Weighing):
         blocks = _used(generator, found.index, spaces)
         whitening = Whitening.of(generator, self.w_samples)
         objective = Adaptive(self, view, encoder, whitening, spaces, blocks)
-        marked = found.marked(targets)
-        outcome = self.engine().run(objective, marked, seeds=seeds, batch_size=batch_size)
+        outcome = self.engine().run(
+            objective,
+            targets,
+            seeds=seeds,
+            batch_size=batch_size,
+            inputs={"choice": found.at(targets.shape[-1])},
+            is_valid=found.is_known,
+        )
         masks = masks_of(generator, found.index.cpu(), spaces)
         return self._told(view, targets, outcome, masks, found, batch_size)
 
@@ -152,10 +158,10 @@ class SpatiallyAdaptive(Choosing, Weighing):
     ) -> Inversion:
         """With the changes as they are stored, and the losses of what these draw."""
         shapes = dict(f_spaces(view.generator).values())
-        n, w_plus = len(targets), outcome.variables["w_plus"]
+        n, w_plus = len(targets), outcome.results["w_plus"]
         deltas = {
-            block: masks[block] * outcome.variables[DELTA + block]
-            if DELTA + block in outcome.variables
+            block: masks[block] * outcome.results[DELTA + block]
+            if DELTA + block in outcome.results
             else torch.zeros(n, *shapes[block])
             for block in masks
         }
@@ -165,7 +171,7 @@ class SpatiallyAdaptive(Choosing, Weighing):
             targets,
             seeds=range(n),
             batch_size=batch_size,
-            starts={"w_plus": w_plus}
+            inputs={"w_plus": w_plus}
             | {name: delta for name, delta in decoded(state).items() if name.startswith(DELTA)},
         )
         terms = outcome.terms | stored.terms
@@ -177,6 +183,7 @@ class SpatiallyAdaptive(Choosing, Weighing):
             is_finite=outcome.is_finite & stored.is_finite,
             state=state,
             maps=found.maps(self),
+            refused=found.refused(),
         )
 
 

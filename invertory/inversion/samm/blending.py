@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 import torch
 from torch.nn.functional import interpolate
 
-from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View
 from invertory.inversion.feed_forward import Judging, encoded, encoder_of
 from invertory.inversion.restyle import refined
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TARGET: Final = "target"  # of the state: uint8 [N, 3, H, H], H at most the generator's
 MASK: Final = "mask"
+STORED: Final = "stored"  # of the results: `TARGET`, in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,16 @@ class Blended(Judging):
     base: Encoder
     results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        stored = kept(targets, self.view.generator.resolution)
+    def start(self, rows: Rows) -> Start:
+        stored = kept(rows.targets, self.view.generator.resolution)
         pictures = shown(stored, self.view.generator.resolution)
         w_plus = self._latents(pictures)
         found = self.method.aligned(self.parts, w_plus, pictures)
         mask = found.mask()
         synth = torch.lerp(found.synth.float(), pictures, mask).clamp(-1, 1)
-        variables = {"w_plus": w_plus, MASK: mask.nan_to_num(0.0), TARGET: stored, "synth": synth}
-        return Start(variables, self.view.constants(targets))
+        blended = {"w_plus": w_plus, MASK: mask.nan_to_num(0.0), STORED: stored, "synth": synth}
+        blended = {name: tensor.float() for name, tensor in blended.items()}
+        return Start({}, self.view.constants(rows.targets) | blended)
 
     def _latents(self, pictures: Tensor) -> Tensor:
         G, iterations = self.view.generator, self.method.iterations
@@ -88,7 +90,7 @@ class Blended(Judging):
         return w_plus
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        synth = self.view.resize(variables["synth"])
+        synth = self.view.resize(constants["synth"])
         return self.view.compare(synth, constants)
 
 

@@ -31,7 +31,16 @@ from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.view import View, channels_last
 from invertory.inversion.feed_forward import Told, encoder_of
-from invertory.inversion.samm.blending import MASK, TARGET, Blended, Parts, input_of, reduced, shown
+from invertory.inversion.samm.blending import (
+    MASK,
+    STORED,
+    TARGET,
+    Blended,
+    Parts,
+    input_of,
+    reduced,
+    shown,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -85,10 +94,26 @@ class SAMM(Told):
         default="auto",
         metadata={"description": "address of the encoder they were trained with, which shows maps"},
     )
-    e4e: str = field(default="auto", metadata={"description": "address of e4e's, where it is base"})
-    psp: str = field(default="auto", metadata={"description": "address of pSp's, where it is base"})
+    e4e: str = field(
+        default="auto",
+        metadata={
+            "description": "address of e4e's, where it is base",
+            "applies": lambda m: m.base == "e4e",
+        },
+    )
+    psp: str = field(
+        default="auto",
+        metadata={
+            "description": "address of pSp's, where it is base",
+            "applies": lambda m: m.base == "psp",
+        },
+    )
     restyle: str = field(
-        default="auto", metadata={"description": "address of ReStyle's, where it is base"}
+        default="auto",
+        metadata={
+            "description": "address of ReStyle's, where it is base",
+            "applies": lambda m: m.base == "restyle",
+        },
     )
 
     def __post_init__(self) -> None:
@@ -120,18 +145,18 @@ class SAMM(Told):
         parts = self._parts(networks, generator)
         view = View.of(generator, perceptual, targets, preview=False, max_px=self.loss_px)
         base = encoder_of(networks, generator, self.base)
-        if self.precision == "bf16":
+        if self.precision == "bfloat16":
             channels_last(generator, perceptual, base, parts.encoder, parts.samm)
         is_whole = view.size_px == generator.resolution == targets.shape[-1]
-        results = ("w_plus", MASK, TARGET, *(("synth",) if is_whole else ()))
+        results = ("w_plus", MASK, STORED, *(("synth",) if is_whole else ()))
         objective = Blended(self, view, parts, base, results)
         engine = Engine(steps=0, precision=self.precision)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
-        made = outcome.variables
+        made = outcome.results
         return replace(
             outcome.inversion(self.space, made["w_plus"]),
-            state={TARGET: made[TARGET].to(torch.uint8)},
-            maps={MASK: reduced(made[MASK], made[TARGET].shape[-1])},
+            state={TARGET: made[STORED].to(torch.uint8)},
+            maps={MASK: reduced(made[MASK], made[STORED].shape[-1])},
             synths=made.get("synth"),
         )
 
@@ -160,7 +185,7 @@ class SAMM(Told):
             rows = is_unwarped == is_skipped
             if bool(rows.any()):
                 with torch.autocast(
-                    w_plus.device.type, torch.bfloat16, enabled=self.precision == "bf16"
+                    w_plus.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
                 ):
                     found = self.aligned(parts, w_plus[rows], pictures[rows], is_skipped=is_skipped)
                 made[rows] = torch.lerp(found.synth.float(), pictures[rows], found.mask())

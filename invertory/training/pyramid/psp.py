@@ -83,7 +83,7 @@ class PyramidEncoderTraining(Generic[Config]):
     ) -> None:
         self.generator, self.perceptual, self.classifier = generator, perceptual, classifier
         self.config, self.compute = config, compute or Compute()
-        if self.compute.precision == "bf16":
+        if self.compute.precision == "bfloat16":
             for frozen in (generator, perceptual):  # half the time of a step is else for layouts
                 self.compute.place(cast(nn.Module, frozen))
         _check(pictures, config, generator.resolution)

@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch.nn.functional import interpolate
 
 from invertory.generators.f_space import checked_spaces, features_of, synthesised_with
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
+from invertory.precision import Precision
 from invertory.training.loop.results import replace_file
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Inverting:
     spaces: tuple[str, ...] = ()  # none: the generator's
     steps: int = 48
     learning_rate: float = 0.05
-    precision: Literal["bf16", "float32"] = "float32"
+    precision: Precision = "float32"
     batch_size: int = 16
     w_samples: int = 2000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 import torch
@@ -12,10 +12,14 @@ from torch import Tensor, nn
 
 from invertory.encoders import ResidualEncoder
 from invertory.encoders.pyramid import PyramidEncoder
+from invertory.generators import Generator
 from invertory.generators.f_space import default_spaces
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion import METHODS, Inversion, Method
+from invertory.inversion.effect import applies
+from invertory.inversion.engine.engine import Engine
+from invertory.inversion.engine.slots import Outcome
 from invertory.networks.classifier import AttributeClassifier
 from invertory.networks.face_parser import FaceParser
 from invertory.networks.invertibility import InvertibilityPredictor
@@ -23,6 +27,7 @@ from invertory.networks.linknet import LinkNet
 from invertory.networks.sam_encoder import SamEncoder
 from invertory.networks.samm.network import Samm
 from invertory.perceptual import PixelPyramid
+from invertory.pipelines.recipe.choices import field_types
 
 TOLERANCE = 1e-4  # latents, absolute, between batch sizes
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)
@@ -130,6 +135,8 @@ MAKERS = {
     "samm": random_samm,
 }
 NETWORKS = {kind: make() for kind, make in MAKERS.items()}
+# settings about noise maps and kernels take a generator that has these
+CONVOLVED_FOR = dict.fromkeys(("image2stylegan_plus", "projector", "pti"), CONVOLVED)
 OPTIMISING = [name for name, method in METHODS.items() if method.kind == "optimisation"]
 
 
@@ -146,9 +153,15 @@ def targets(n: int, px: int = 16) -> Tensor:
     return torch.rand(n, 3, px, px, generator=rng) * 2 - 1
 
 
-def invert(method: Method, pictures: Tensor, seeds: list[int], batch_size: int = 4) -> Inversion:
+def invert(
+    method: Method,
+    pictures: Tensor,
+    seeds: list[int],
+    batch_size: int = 4,
+    generator: Generator | None = None,
+) -> Inversion:
     return method.invert(
-        CONVOLVED if "samm" in method.needs else GENERATOR,
+        generator or (CONVOLVED if "samm" in method.needs else GENERATOR),
         pictures,
         seeds=seeds,
         perceptual=PixelPyramid(),
@@ -254,3 +267,106 @@ def test_a_broken_picture_is_marked_and_the_others_go_on(name: str) -> None:
 def test_pictures_that_are_not_square_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="align them first"):
         invert(small(name), targets(2)[..., :8], [1, 2])
+
+
+OTHERWISE: dict[str, Any] = {  # where twice the value, the next number or another word will not do
+    "alignment": "skipped",
+    "class_spaces": {"skin": "finest"},
+    "decay": 0.5,
+    "decay_every": 1,
+    "fused": ("skin",),
+    "loss_px": 4,
+    "rampup": 0.9,
+    "rampdown": 0.9,
+    "rank": 1,
+    "spaces": ("W+",),
+    "target_loss": 1e9,
+    "tiles": 3,
+}
+BESIDE: dict[str, dict[str, Any]] = {  # what a setting takes to have an effect
+    "decay": {"decay_every": 1},
+    "keep": {"over": "encoder"},
+    "stored_rank": {"rank": 0},
+    "rampup": {"schedule": "ramp"},
+    "rampdown": {"schedule": "ramp"},
+}
+ELSEWHERE = {  # settings whose effect the toy and one image size cannot show, by the test that does
+    "align_edits": "test_samm_method",
+    "execution": "test_execution",
+    "identity_weight": "test_magec",
+    "noise_learning_rate": "test_image2stylegan_plus",
+    "precision": "below",
+    "preview": "test_image2stylegan",
+    "target_lpips": "test_pti",
+    "choice": "test_sam",
+    "fused": "test_sam",
+    "class_spaces": "test_sam",
+    "delta_weight": "test_sam",
+}
+NOT_ALONE = {
+    ("sam_encoder", "preset"),  # of edits: see test_sam_encoder
+    *(("magec", name) for name in ("schedule", "rampup", "rampdown")),  # a ramp is refused
+}
+SETTINGS = [
+    (name, setting.name)
+    for name, method in METHODS.items()
+    for setting in fields(method)  # type: ignore[arg-type]
+    if setting.name not in {*ELSEWHERE, *NETWORKS, "identity"}
+    and (name, setting.name) not in NOT_ALONE
+]
+
+
+def another(setting: str, value: Any, hint: Any) -> Any:
+    """A legal value that is not `value`."""
+    if setting in OTHERWISE:
+        return OTHERWISE[setting]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1 if isinstance(value, int) else 2 * value or 0.5
+    return next(word for word in get_args(hint) if word != value)
+
+
+def differ(a: Inversion, b: Inversion) -> bool:
+    """Whether any figure does, or the shape or the name of one."""
+    one, other = (
+        {"latents": x.latents, "loss": x.loss, "steps": x.steps, **x.terms, **x.state, **x.maps}
+        for x in (a, b)
+    )
+    return one.keys() != other.keys() or any(
+        one[name].shape != other[name].shape or not torch.equal(one[name], other[name])
+        for name in one
+    )
+
+
+@pytest.mark.parametrize(("name", "setting"), SETTINGS)
+def test_every_setting_of_a_method_changes_what_is_computed(name: str, setting: str) -> None:
+    hint = field_types(METHODS[name])[setting]
+    method: Any = small(name)
+    given = {f.name: f for f in fields(method)}
+    beside = {**BESIDE.get(setting, {}), **({"steps": 4} if "steps" in given else {})}
+    if not applies(given[setting], method):
+        beside |= {"rank": 0} if name == "pti" else {}
+    before = replace(method, **{k: v for k, v in beside.items() if k in given and k != setting})
+    after = replace(before, **{setting: another(setting, getattr(before, setting), hint)})
+    assert applies(given[setting], after)
+    G = CONVOLVED_FOR.get(name)
+    assert differ(*(invert(m, targets(2), [1, 2], generator=G) for m in (before, after)))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_engine_computes_in_the_methods_precision(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines: list[Engine] = []
+
+    def run(engine: Engine, *args: Any, **given: Any) -> Outcome:
+        engines.append(engine)
+        return plain(engine, *args, **given)
+
+    plain = Engine.run
+    monkeypatch.setattr(Engine, "run", run)
+    invert(replace(small(name), precision="bfloat16"), targets(2), [1, 2])  # type: ignore[type-var]
+    assert engines[0].precision == "bfloat16"
+    with pytest.raises(ValueError, match="expected precision float32 or bfloat16, got 'float16'"):
+        invert(replace(small(name), precision="float16"), targets(2), [1, 2])  # type: ignore[type-var]

@@ -11,9 +11,9 @@ from invertory.perceptual import PixelPyramid
 
 
 def test_the_engine_has_the_budget() -> None:
-    engine = Budget(steps=7, target_loss=0.1, precision="bf16", execution="compiled").engine()
+    engine = Budget(steps=7, target_loss=0.1, precision="bfloat16", execution="compiled").engine()
     assert (engine.steps, engine.target_loss) == (7, 0.1)
-    assert (engine.precision, engine.execution) == ("bf16", "compiled")
+    assert (engine.precision, engine.execution) == ("bfloat16", "compiled")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_bf16_lays_kernels_out_with_channels_last_and_changes_no_value() -> None
     w_plus = torch.randn(2, G.num_ws, G.w_dim, generator=rng)
     before = G.synthesis(w_plus)
     kernel = G.synthesis.get_submodule("b8.conv1").get_parameter("weight")
-    for precision, is_last in (("float32", False), ("bf16", True)):
+    for precision, is_last in (("float32", False), ("bfloat16", True)):
         Budget(precision=precision).view(  # type: ignore[arg-type]
             G,  # type: ignore[arg-type]
             PixelPyramid(),

@@ -75,5 +75,5 @@ def test_an_average_halves_the_distance_in_its_half_life() -> None:
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected precision bf16 or float32"):
+    with pytest.raises(ValueError, match="expected precision float32 or bfloat16"):
         Compute(precision="half")

@@ -122,7 +122,7 @@ resources: {device: gpu}
         "3: data.portraits.num: expected a whole number, got '64'",
         "3: unknown key 'nmu' in data.portraits; did you mean 'num'?",
         "4: unknown key 'bugdet' in the training; did you mean 'budget'?",
-        "5: resources.device: expected 'auto', 'cpu', 'mps', 'cuda' or 'cuda:1', got 'gpu'",
+        "5: resources.device: expected 'auto', 'cpu', 'cuda' or 'cuda:1', got 'gpu'",
     ]
 
 

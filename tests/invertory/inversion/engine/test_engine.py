@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion.engine.adam import RowAdam
-from invertory.inversion.engine.engine import Engine, _Rows
-from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.engine import Engine, _Work
+from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.slots import Outcome, Slots
 
 ONE_THREAD_TOLERANCE = 1e-5  # latents, absolute; batches of another size round differently
@@ -32,10 +32,10 @@ class PixelLoss:
     weights: ClassVar[Mapping[str, float]] = {"mse": 1.0}
     results: ClassVar[tuple[str, ...]] = ("w_plus",)
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
+    def start(self, rows: Rows) -> Start:
         shape = (self.generator.num_ws, self.generator.w_dim)
-        draws = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
-        return Start({"w_plus": torch.stack(draws)}, {"target": targets})
+        draws = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in rows.seeds]
+        return Start({"w_plus": torch.stack(draws).to(rows.targets)}, {"target": rows.targets})
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         self.calls.append(len(step))
@@ -64,9 +64,14 @@ def run(targets: Tensor, batch_size: int, *, steps: int = 30, **options: object)
     return engine.run(PixelLoss(), targets, seeds=seeds, batch_size=batch_size)
 
 
+def work_of(targets: Tensor, seeds: Sequence[int]) -> _Work:
+    is_valid = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+    return _Work(Rows(targets=targets, seeds=seeds), is_valid, {})
+
+
 def assert_same(a: Outcome, b: Outcome) -> None:
     torch.testing.assert_close(
-        a.variables["w_plus"], b.variables["w_plus"], rtol=0, atol=ONE_THREAD_TOLERANCE
+        a.results["w_plus"], b.results["w_plus"], rtol=0, atol=ONE_THREAD_TOLERANCE
     )
     torch.testing.assert_close(a.loss, b.loss, rtol=1e-4, atol=1e-6)
     assert a.steps.tolist() == b.steps.tolist()
@@ -108,7 +113,7 @@ def test_a_row_that_began_later_moves_by_its_own_step_count() -> None:
 def test_inverting_a_linear_generator_returns_the_very_latent() -> None:
     targets, w_plus = pictures(3)
     outcome = Engine(steps=300).run(PixelLoss(rate=0.5), targets, seeds=[1, 2, 3], batch_size=3)
-    torch.testing.assert_close(outcome.variables["w_plus"], w_plus, rtol=0, atol=1e-3)
+    torch.testing.assert_close(outcome.results["w_plus"], w_plus, rtol=0, atol=1e-3)
 
 
 def test_a_batch_of_five_is_five_batches_of_one() -> None:
@@ -120,8 +125,8 @@ def test_a_batch_of_five_is_five_batches_of_one() -> None:
     ]
     for i, outcome in enumerate(alone):
         torch.testing.assert_close(
-            together.variables["w_plus"][i],
-            outcome.variables["w_plus"][0],
+            together.results["w_plus"][i],
+            outcome.results["w_plus"][0],
             rtol=0,
             atol=ONE_THREAD_TOLERANCE,
         )
@@ -165,8 +170,8 @@ def test_seeds_belong_to_rows() -> None:
     straight = Engine(steps=5).run(PixelLoss(), targets, seeds=[7, 8, 9], batch_size=3)
     turned = Engine(steps=5).run(PixelLoss(), targets.flip(0), seeds=[9, 8, 7], batch_size=2)
     torch.testing.assert_close(
-        straight.variables["w_plus"],
-        turned.variables["w_plus"].flip(0),
+        straight.results["w_plus"],
+        turned.results["w_plus"].flip(0),
         rtol=0,
         atol=ONE_THREAD_TOLERANCE,
     )
@@ -179,18 +184,18 @@ def test_a_target_that_is_not_a_number_stops_its_row_alone() -> None:
     broken = run(targets, 3)
     assert broken.is_finite.tolist() == [True, False, True]
     assert broken.steps.tolist() == [30, 0, 30]
-    assert torch.isfinite(broken.variables["w_plus"]).all()
+    assert torch.isfinite(broken.results["w_plus"]).all()
     for row in (0, 2):
-        assert torch.equal(broken.variables["w_plus"][row], healthy.variables["w_plus"][row])
+        assert torch.equal(broken.results["w_plus"][row], healthy.results["w_plus"][row])
 
 
 @dataclass
 class Overflowing(PixelLoss):
     """The loss of the row of seed 1 overflows from its step 4 on."""
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        start = super().start(targets, seeds)
-        is_bad = torch.tensor([seed == 1 for seed in seeds])
+    def start(self, rows: Rows) -> Start:
+        start = super().start(rows)
+        is_bad = torch.tensor([seed == 1 for seed in rows.seeds])
         return replace(start, constants=start.constants | {"is_bad": is_bad})
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
@@ -204,7 +209,7 @@ def test_a_row_that_overflows_keeps_its_last_finite_latent() -> None:
     last = Engine(steps=3).run(PixelLoss(iterate="last"), targets, seeds=[0, 1], batch_size=2)
     assert failed.is_finite.tolist() == [True, False]
     assert failed.best_step.tolist()[1] == 3
-    assert torch.equal(failed.variables["w_plus"][1], last.variables["w_plus"][1])
+    assert torch.equal(failed.results["w_plus"][1], last.results["w_plus"][1])
     assert torch.equal(failed.loss[1], last.loss[1])
 
 
@@ -222,7 +227,7 @@ def test_the_best_iterate_is_kept_and_the_last_on_request() -> None:
     assert last.best_step.tolist() == [25, 25]
     assert (best.best_step < 20).all()
     assert (best.loss < last.loss).all()
-    again = PixelLoss().losses(best.variables, {"target": targets}, torch.zeros(2))["mse"]
+    again = PixelLoss().losses(best.results, {"target": targets}, torch.zeros(2))["mse"]
     torch.testing.assert_close(again, best.loss)
 
 
@@ -262,9 +267,9 @@ def test_another_error_is_no_lack_of_memory() -> None:
 def test_a_finished_row_lets_its_cached_constants_go() -> None:
     targets, _ = pictures(3)
     done: list[Slots] = []
-    rows = _Rows(targets, [1, 2, 3], {})
-    Engine(steps=2)._drain(PixelLoss(), rows, [0, 1, 2], 1, done)
-    assert [sorted(slots.tensors) for slots in done] == [["best", "last", "row"]] * 3
+    Engine(steps=2)._drain(PixelLoss(), work_of(targets, [1, 2, 3]), [0, 1, 2], 1, done)
+    assert [sorted(slots.tensors) for slots in done] == [["best", "constants", "last", "row"]] * 3
+    assert not any(slots.tensors["constants"] for slots in done)
 
 
 def test_rows_begin_where_they_are_told_to() -> None:
@@ -273,8 +278,72 @@ def test_rows_begin_where_they_are_told_to() -> None:
     found = engine.run(
         PixelLoss(), targets, seeds=[1, 2, 3], batch_size=2, starts={"w_plus": w_plus}
     )
-    assert torch.equal(found.variables["w_plus"], w_plus)
+    assert torch.equal(found.results["w_plus"], w_plus)
     assert (found.loss < 1e-10).all()
+
+
+class Weighed(PixelLoss):
+    """The error of the part of the target that the row's input `mask` leaves."""
+
+    results: ClassVar[tuple[str, ...]] = ("w_plus", "mask")
+
+    def start(self, rows: Rows) -> Start:
+        start = super().start(rows)
+        return replace(start, constants=start.constants | {"mask": rows.inputs["mask"]})
+
+    def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
+        error = self.generator.synthesis(variables["w_plus"]) - constants["target"]
+        return {"mse": (constants["mask"] * error).square().mean((1, 2, 3))}
+
+
+def test_a_rows_inputs_stay_with_it_whatever_slot_it_takes() -> None:
+    targets, _ = pictures(5)
+    mask = torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    found = Engine(steps=9).run(
+        Weighed(), targets, seeds=range(5), batch_size=2, inputs={"mask": mask}
+    )
+    assert torch.equal(found.results["mask"], mask)
+    synth = PixelLoss().generator.synthesis(found.results["w_plus"])
+    expected = (mask * (synth - targets)).square().mean((1, 2, 3))
+    torch.testing.assert_close(found.loss, expected)
+
+
+def test_a_row_that_is_not_valid_takes_no_step_and_the_others_go_on() -> None:
+    targets, _ = pictures(5)
+    is_valid = torch.tensor([True, False, True, True, False])
+    found = Engine(steps=9).run(
+        PixelLoss(), targets, seeds=range(100, 105), batch_size=2, is_valid=is_valid
+    )
+    begun = run(targets, 5, steps=0)
+    assert torch.equal(found.is_finite, is_valid)
+    assert found.steps.tolist() == [9, 0, 9, 9, 0]
+    assert torch.equal(found.results["w_plus"][~is_valid], begun.results["w_plus"][~is_valid])
+    whole = run(targets, 2, steps=9)
+    assert torch.equal(found.results["w_plus"][is_valid], whole.results["w_plus"][is_valid])
+
+
+def test_rows_none_of_which_is_valid_come_back_all_the_same() -> None:
+    targets, _ = pictures(3)
+    none = torch.zeros(3, dtype=torch.bool)
+    found = Engine(steps=9).run(PixelLoss(), targets, seeds=[1, 2, 3], batch_size=2, is_valid=none)
+    assert not found.is_finite.any() and found.results["w_plus"].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ({"inputs": {"mask": torch.ones(2, 1)}}, r"expected mask \[3, ...\]"),
+        ({"is_valid": torch.ones(2, dtype=torch.bool)}, r"expected is_valid \[3, ...\]"),
+        (
+            {"starts": {"pivot": torch.ones(3, 1)}},
+            "got pivot: pass what is not optimised as inputs",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_rows_is_refused(extra: dict[str, Any], expected: str) -> None:
+    targets, _ = pictures(3)
+    with pytest.raises(ValueError, match=expected):
+        Engine(steps=1).run(PixelLoss(), targets, seeds=[1, 2, 3], batch_size=2, **extra)
 
 
 def test_out_of_memory_with_one_row_is_an_error() -> None:
@@ -285,8 +354,8 @@ def test_out_of_memory_with_one_row_is_an_error() -> None:
 
 def test_bf16_keeps_variables_in_float32() -> None:
     targets, _ = pictures(2)
-    outcome = run(targets, 2, precision="bf16")
-    assert outcome.variables["w_plus"].dtype == torch.float32
+    outcome = run(targets, 2, precision="bfloat16")
+    assert outcome.results["w_plus"].dtype == torch.float32
     assert outcome.is_finite.all()
 
 
@@ -310,7 +379,7 @@ def test_the_loop_does_not_wait_for_the_device() -> None:
     generator = ToyGenerator(resolution=16).cuda()
     engine = Engine(steps=50, check_every=1000)
     objective = PixelLoss(generator=generator)
-    slots = engine._open(objective, _Rows(targets.cuda(), [1, 2], {}), [0, 1])
+    slots = engine._open(objective, work_of(targets.cuda(), [1, 2]), [0, 1])
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(20):

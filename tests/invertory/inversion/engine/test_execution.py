@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from invertory.inversion.engine.engine import Engine, _Rows
+from invertory.inversion.engine.engine import Engine, _Work
 from invertory.inversion.engine.execution import Execution, in_place, is_out_of_memory
-from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.slots import Outcome
 
 
@@ -23,8 +23,9 @@ class Mixed:
     results: ClassVar[tuple[str, ...]] = ("x",)
     iterate: ClassVar[Literal["best", "last"]] = "best"
 
-    def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
-        draws = [torch.randn(48, generator=torch.Generator().manual_seed(s)) for s in seeds]
+    def start(self, rows: Rows) -> Start:
+        draws = [torch.randn(48, generator=torch.Generator().manual_seed(s)) for s in rows.seeds]
+        targets = rows.targets
         return Start({"x": torch.stack(draws).to(targets)}, {"target": targets.flatten(1)})
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
@@ -51,7 +52,7 @@ def run(execution: Execution, *, device: str = "cpu", objective: Any = None) -> 
 def assert_same(a: Outcome, b: Outcome) -> None:
     assert len(set(b.steps.tolist())) > 1, "the case needs rows of different lengths"
     assert a.steps.tolist() == b.steps.tolist()
-    torch.testing.assert_close(a.variables["x"], b.variables["x"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(a.results["x"], b.results["x"], rtol=0, atol=1e-4)
 
 
 def compile_nothing(function: Any, **_: object) -> Any:
@@ -97,8 +98,9 @@ def test_a_graph_without_a_cuda_device_is_left_out(caplog: pytest.LogCaptureFixt
 
 def test_a_step_in_place_is_the_step_and_moves_no_tensor() -> None:
     engine, objective = Engine(steps=9), Mixed()
-    rows = _Rows(targets(3), [1, 2, 3], {})
-    plain, kept = (engine._open(objective, rows, [0, 1, 2]) for _ in range(2))
+    rows = Rows(targets=targets(3), seeds=[1, 2, 3])
+    work = _Work(rows, torch.ones(3, dtype=torch.bool), {})
+    plain, kept = (engine._open(objective, work, [0, 1, 2]) for _ in range(2))
     places = {(g, k): v.data_ptr() for g, named in kept.tensors.items() for k, v in named.items()}
     for _ in range(3):
         engine._step(objective, plain)

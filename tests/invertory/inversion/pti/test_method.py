@@ -181,6 +181,11 @@ def test_the_regulariser_keeps_other_latents_nearer() -> None:
     assert moved(held) < 0.8 * moved(METHOD)
 
 
+def test_the_regulariser_is_computed_in_bfloat16_too() -> None:
+    held = replace(METHOD, locality_weight=0.1, precision="bfloat16")
+    assert invert(held, targets(1)).terms["locality"].isfinite().all()
+
+
 def test_a_pivot_may_come_from_an_encoder() -> None:
     class Encoder(nn.Module):
         w_dim, num_ws = G.w_dim, G.num_ws

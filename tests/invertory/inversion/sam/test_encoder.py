@@ -239,6 +239,7 @@ class Unsure(Hard):
 def test_a_picture_of_no_known_errors_is_rejected_alone() -> None:
     found = invert(SamByEncoder(), networks() | {"invertibility": Unsure()})
     assert found.is_finite.tolist() == [False, True]
+    assert list(found.refused) == [0]
     assert drawn(SamByEncoder(), G, found.latents, found.state).isfinite().all()
 
 

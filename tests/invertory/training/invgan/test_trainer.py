@@ -81,7 +81,7 @@ def given(size_px: int = 16, **changes: Any) -> WarmStart:
 
 def begun(name: str) -> InvGANTraining:
     led = replace(STYLE, prior_images=16, mmd_memory=12)
-    return make(led, "bf16", given()) if name == "warm" else make(CONFIGS[name], "bf16")
+    return make(led, "bfloat16", given()) if name == "warm" else make(CONFIGS[name], "bfloat16")
 
 
 def tensors(training: InvGANTraining) -> dict[str, Tensor]:

@@ -65,7 +65,7 @@ def blobs(num: int = 40, size_px: int = 16) -> Pixels:
 
 
 def make(config: StyleGAN2TrainingConfig, **options: Any) -> StyleGAN2Training:
-    return stylegan2(blobs(), config, Compute(precision="bf16"), **options)
+    return stylegan2(blobs(), config, Compute(precision="bfloat16"), **options)
 
 
 def tensors(training: StyleGAN2Training) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ def test_evaluation_calibrates_and_changes_no_later_step(sets):
 
 def test_bfloat16_trains_nearly_as_float32(sets):
     plain = training(sets).step(0)["loss"]
-    narrow = ClassifierTraining(SMALL, sets, Compute(precision="bf16")).step(0)["loss"]
+    narrow = ClassifierTraining(SMALL, sets, Compute(precision="bfloat16")).step(0)["loss"]
     assert float(narrow) == pytest.approx(float(plain), rel=0.05)
 
 
