@@ -13,12 +13,12 @@ from typing import Final
 import numpy as np
 
 from invertory.portraits import palette
-from invertory.portraits.attributes import has_bangs, hides_ears
 from invertory.portraits.canvas import Canvas, Window, clip, coverage, fade
 from invertory.portraits.head import WIDEST, Floats, Head
 from invertory.portraits.palette import linear
 from invertory.portraits.shading import Lamp, Surface
 from invertory.portraits.streams import uniforms
+from invertory.portraits.visibility import has_bangs, hides_ears
 
 
 @dataclass(frozen=True, slots=True)
