@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import torch
 
@@ -20,16 +20,35 @@ from invertory.inversion.pti.locality import latent_draws, locality
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from invertory.inversion.pti.method import PivotalTuning
-
 _DRAWS = "locality.w"  # constant: a drawn w for each step
+
+
+class TuningSettings(Protocol):
+    """The settings of pivotal tuning that its objective reads."""
+
+    @property
+    def terms(self) -> tuple[str, ...]: ...
+    @property
+    def mse_weight(self) -> float: ...
+    @property
+    def perceptual_weight(self) -> float: ...
+    @property
+    def locality_weight(self) -> float: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+
+    def rate(self, step: Tensor) -> Tensor:
+        """step [n] => rate [n]."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning(Free):
     """eq. 3, and eq. 7 with the regulariser: changes of weights as variables, the pivot held."""
 
-    method: PivotalTuning
+    method: TuningSettings
     view: View
     weights_by_name: Mapping[str, Tensor]  # that are tuned
     iterate: ClassVar[Literal["best", "last"]] = "best"

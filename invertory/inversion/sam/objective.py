@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -21,15 +21,39 @@ from invertory.inversion.pti.tuning import Stored
 
 if TYPE_CHECKING:
     from invertory.encoders import Encoder
-    from invertory.inversion.sam.optimisation import SpatiallyAdaptive
     from invertory.inversion.w_space import Whitening
+
+
+class AdaptiveSettings(Protocol):
+    """The settings of spatially-adaptive inversion that its objective reads."""
+
+    @property
+    def terms(self) -> tuple[str, ...]: ...
+    @property
+    def mse_weight(self) -> float: ...
+    @property
+    def perceptual_weight(self) -> float: ...
+    @property
+    def prior_weight(self) -> float: ...
+    @property
+    def variation_weight(self) -> float: ...
+    @property
+    def delta_weight(self) -> float: ...
+    @property
+    def preset(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+
+    def rate(self, step: Tensor) -> Tensor:
+        """step [n] => rate [n]."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Adaptive(Free):
     """eq. 3.8. A fourth channel of the targets is the choice: an index into `spaces` per pixel."""
 
-    method: SpatiallyAdaptive
+    method: AdaptiveSettings
     view: View
     encoder: Encoder
     whitening: Whitening

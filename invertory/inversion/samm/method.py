@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -123,7 +123,15 @@ class SAMM(Told):
             channels_last(generator, perceptual, base, parts.encoder, parts.samm)
         is_whole = view.size_px == generator.resolution == targets.shape[-1]
         results = ("w_plus", MASK, TARGET, *(("synth",) if is_whole else ()))
-        objective = Blended(self, view, parts, base, results)
+        objective = Blended(
+            self,
+            view,
+            base,
+            align=partial(self.aligned, parts),
+            iterations=self.iterations,
+            is_residual=self.base == "restyle",
+            results=results,
+        )
         engine = Engine(steps=0, precision=self.precision)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
         made = outcome.variables
