@@ -24,7 +24,7 @@ import torch
 from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.adam import per_row
 from invertory.inversion.engine.engine import Engine
-from invertory.inversion.engine.objective import Start, Tensors
+from invertory.inversion.engine.objective import Start, Tensors, weighted_total
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.feed_forward import Judging, OnePass, encoder_of, settled
 
@@ -124,7 +124,7 @@ class _Refinement(Judging):
 
     def _total(self, terms: Tensors) -> Tensor:
         """[n]; what is no number is worse than any."""
-        total = torch.stack([w * terms[name] for name, w in self.weights.items()]).sum(0)
+        total = weighted_total(self.weights, terms)
         return total.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
@@ -20,48 +20,25 @@ from invertory.inversion.pti.locality import latent_draws, locality
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from invertory.inversion.optimisation import Weighing
+
 _DRAWS = "locality.w"  # constant: a drawn w for each step
-
-
-class TuningSettings(Protocol):
-    """The settings of pivotal tuning that its objective reads."""
-
-    @property
-    def terms(self) -> tuple[str, ...]: ...
-    @property
-    def mse_weight(self) -> float: ...
-    @property
-    def perceptual_weight(self) -> float: ...
-    @property
-    def locality_weight(self) -> float: ...
-    @property
-    def rank(self) -> int: ...
-    @property
-    def steps(self) -> int: ...
-
-    def rate(self, step: Tensor) -> Tensor:
-        """step [n] => rate [n]."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning(Free):
     """eq. 3, and eq. 7 with the regulariser: changes of weights as variables, the pivot held."""
 
-    method: TuningSettings
+    method: Weighing
+    weights: Mapping[str, float]  # term => weight; locality is computed only where it is named
     view: View
     weights_by_name: Mapping[str, Tensor]  # that are tuned
+    rank: int
     iterate: ClassVar[Literal["best", "last"]] = "best"
 
     @property
-    def weights(self) -> Mapping[str, float]:
-        method = self.method
-        weights = (method.mse_weight, method.perceptual_weight, method.locality_weight)
-        return dict(zip(method.terms, weights, strict=False))
-
-    @property
     def results(self) -> tuple[str, ...]:
-        forms = (UP, DOWN) if self.method.rank else (DELTA,)
+        forms = (UP, DOWN) if self.rank else (DELTA,)
         return tuple(name + form for name in self.weights_by_name for form in forms)
 
     def start(self, targets: Tensor, seeds: Sequence[int]) -> Start:
@@ -69,7 +46,7 @@ class Tuning(Free):
         rows = [self._unchanged(seed) for seed in seeds]
         variables = {k: torch.stack([row[k] for row in rows]).to(targets) for k in rows[0]}
         constants = self.view.constants(targets)
-        if self.method.locality_weight:
+        if "locality" in self.weights:
             draws = latent_draws(self.view.generator, seeds, max(self.method.steps, 1))
             constants[_DRAWS] = draws
         return Start(variables, constants)
@@ -78,11 +55,11 @@ class Tuning(Free):
         rng = torch.Generator().manual_seed(seed)
         found: Tensors = {}
         for name, weight in self.weights_by_name.items():
-            if not self.method.rank:
+            if not self.rank:
                 found[name + DELTA] = torch.zeros(weight.shape)
                 continue
             first, rest = len(weight), weight[0].numel()
-            rank = min(self.method.rank, first, rest)
+            rank = min(self.rank, first, rest)
             found[name + UP] = torch.zeros(first, rank)
             found[name + DOWN] = torch.randn(rank, rest, generator=rng) / rank**0.5
         return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -21,57 +21,23 @@ from invertory.inversion.pti.tuning import Stored
 
 if TYPE_CHECKING:
     from invertory.encoders import Encoder
+    from invertory.inversion.optimisation import Weighing
     from invertory.inversion.w_space import Whitening
-
-
-class AdaptiveSettings(Protocol):
-    """The settings of spatially-adaptive inversion that its objective reads."""
-
-    @property
-    def terms(self) -> tuple[str, ...]: ...
-    @property
-    def mse_weight(self) -> float: ...
-    @property
-    def perceptual_weight(self) -> float: ...
-    @property
-    def prior_weight(self) -> float: ...
-    @property
-    def variation_weight(self) -> float: ...
-    @property
-    def delta_weight(self) -> float: ...
-    @property
-    def preset(self) -> str: ...
-    @property
-    def precision(self) -> str: ...
-
-    def rate(self, step: Tensor) -> Tensor:
-        """step [n] => rate [n]."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Adaptive(Free):
     """eq. 3.8. A fourth channel of the targets is the choice: an index into `spaces` per pixel."""
 
-    method: AdaptiveSettings
+    method: Weighing
+    weights: Mapping[str, float]  # term => weight; others are not computed
+    is_squared: bool  # the variation's differences, as printed
     view: View
     encoder: Encoder
     whitening: Whitening
     spaces: tuple[str, ...]
     blocks: tuple[str, ...]  # of the F-spaces that some row has chosen; others stay unchanged
     iterate: ClassVar[Literal["best", "last"]] = "best"
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        method = self.method
-        weights = {
-            "mse": method.mse_weight,
-            "perceptual": method.perceptual_weight,
-            "prior": method.prior_weight,
-            "variation": method.variation_weight,
-            "delta": method.delta_weight,
-        }
-        return {name: weights[name] for name in method.terms}
 
     @property
     def results(self) -> tuple[str, ...]:
@@ -101,7 +67,7 @@ class Adaptive(Free):
             "perceptual": self.view.distance(synth, constants),
             # the printed sum over rows and axes
             "prior": prior(w_plus, self.whitening) * w_plus[0].numel(),
-            "variation": variation(w_plus, is_squared=self.method.preset == "paper"),
+            "variation": variation(w_plus, is_squared=self.is_squared),
             "delta": sum(
                 (delta.square().mean((1, 2, 3)) for delta in deltas.values()),
                 torch.zeros_like(w_plus[:, 0, 0]),
