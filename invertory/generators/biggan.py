@@ -8,7 +8,6 @@ attention (pictures of 32 and 64 px), and w = M(z) before it (InvGAN, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-from invertory.checkpoints.strict import arguments_of, load_strictly
 from invertory.generators.dcgan import OneW, check_pictures, check_table
 from invertory.generators.spectral import SpectralConv
 
@@ -77,6 +75,8 @@ def _doubled(x: Tensor) -> Tensor:
 class BigGAN(OneW):
     """w_plus [N, 1, w_dim] => pictures [N, 3, R, R]; see `Generator`. Frozen, in eval."""
 
+    _config: BigGANConfig
+
     def __init__(self, **config: Any) -> None:
         self._config = cfg = BigGANConfig(**config)
         super().__init__(cfg.z_dim, cfg.w_dim, cfg.resolution)
@@ -90,16 +90,6 @@ class BigGAN(OneW):
         self.norm = nn.BatchNorm2d(cfg.channels[-1])
         self.torgb = SpectralConv(cfg.channels[-1], cfg.img_channels)
         self.eval().requires_grad_(False)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
-        return arguments_of(self._config)
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> BigGAN:
-        """From `state_dict()` and `config`."""
-        return load_strictly(cls(**config), tensors)
 
     def _maps(self, w: Tensor) -> dict[str, Tensor]:
         first, *chunks = torch.split(w, self._chunks, 1)

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, leaky_relu
 
+from invertory.checkpoints.network import ConfiguredNetwork
 from invertory.checkpoints.strict import load_strictly
 from invertory.generators.stylegan2_layers import FullyConnected
 from invertory.generators.stylegan2_ops import (
@@ -173,8 +174,10 @@ class Epilogue(nn.Module):
         return deviation.to(x.dtype).repeat(size, 1)[:, :, None, None].expand(-1, -1, h, w)
 
 
-class StyleGAN2Discriminator(nn.Module):
+class StyleGAN2Discriminator(ConfiguredNetwork):
     """Pictures [N, 3, R, R] in [-1, 1] => logits [N], positive for real; frozen, in eval."""
+
+    _config: StyleGAN2DiscriminatorConfig
 
     def __init__(self, **config: Any) -> None:
         super().__init__()
@@ -185,11 +188,6 @@ class StyleGAN2Discriminator(nn.Module):
             self.add_module(f"b{px}", ResidualBlock(fan, channels, light=cfg.light))
         self.b4 = Epilogue(cfg.channels(4), cfg.mbstd_group_size, cfg.mbstd_num_channels)
         self.eval().requires_grad_(False)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
-        return asdict(self._config)
 
     @classmethod
     def load(
