@@ -21,7 +21,7 @@ from invertory.generators import Generator
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
 from invertory.images import Pixels
-from invertory.networks import ARCHITECTURES
+from invertory.networks import NETWORKS
 from invertory.training.compute import Compute
 from invertory.training.invgan.config import InvGANConfig
 from invertory.training.invgan.trainer import InvGANTraining, patches
@@ -202,7 +202,7 @@ def test_what_is_kept_loads_and_fits_together(tmp_path: Path, backbone: str) -> 
     train(training, tmp_path, images=48)
     kept: dict[str, Any] = {}
     for name, network in training.networks().items():
-        architecture = next(cls for cls in ARCHITECTURES.values() if cls is type(network))
+        architecture = next(cls for cls in NETWORKS.values() if cls is type(network))
         file = load_file(tmp_path / f"{name}.safetensors")
         kept[name] = architecture.load(file, network.config)
     generator, encoder = kept["generator"], kept["invgan"]

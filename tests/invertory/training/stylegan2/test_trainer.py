@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from invertory.images import Pixels
-from invertory.networks import ARCHITECTURES
+from invertory.networks import NETWORKS
 from invertory.networks.classifier import AttributeClassifier
 from invertory.training.compute import Compute
 from invertory.training.loop.train import train
@@ -148,7 +148,7 @@ def test_what_is_kept_loads_and_fits_together(tmp_path: Path) -> None:
     train(training, tmp_path, images=64)
     kept = {}
     for name, network in training.networks().items():
-        architecture = next(cls for cls in ARCHITECTURES.values() if cls is type(network))
+        architecture = next(cls for cls in NETWORKS.values() if cls is type(network))
         file = load_file(tmp_path / f"{name}.safetensors")
         kept[name] = architecture.load(file, network.config)
     held_out = torch.from_numpy(blobs()[32:]).permute(0, 3, 1, 2).float().div(127.5).sub(1)
