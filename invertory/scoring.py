@@ -239,7 +239,7 @@ class TorchScorer:
 
 def _load_program(path: Path) -> Any:
     if path.suffix == ".pt2":
-        return torch.export.load(path).module()  # type: ignore[no-untyped-call]
+        return torch.export.load(path).module()
     return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
 
 

@@ -29,7 +29,8 @@ class _Code(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         code = self.fc(x) * self.scale
-        return self.bn["bn"](code) if "bn" in self.bn else code
+        out: Tensor = self.bn["bn"](code) if "bn" in self.bn else code
+        return out
 
 
 class IdinvertEncoder(CheckpointedNetwork):
@@ -78,4 +79,5 @@ class IdinvertEncoder(CheckpointedNetwork):
         *convolutions, code = self.children()
         for block in convolutions:
             x = block(x)
-        return code(x.flatten(1)).float().view(-1, self.num_ws, self.w_dim)
+        out: Tensor = code(x.flatten(1)).float().view(-1, self.num_ws, self.w_dim)
+        return out

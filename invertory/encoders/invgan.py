@@ -64,7 +64,8 @@ class LatentHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = leaky_relu(self.narrowing(x), SLOPE).flatten(1)
-        return self.code(leaky_relu(self.fc(x), SLOPE)).float()
+        out: Tensor = self.code(leaky_relu(self.fc(x), SLOPE)).float()
+        return out
 
 
 class InvGANEncoder(CheckpointedNetwork):
@@ -100,7 +101,8 @@ class InvGANEncoder(CheckpointedNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, 3, H, H] in [-1, 1] => w_plus [N, 1, w_dim], float32."""
-        return self.head(self._judge.features(sized(x, self.resolution))[-1])[:, None]
+        out: Tensor = self.head(self._judge.features(sized(x, self.resolution))[-1])[:, None]
+        return out
 
     def look(self, x: Tensor) -> Look:
         """Both heads on pictures [N, 3, R, R]."""

@@ -48,7 +48,8 @@ class ConditionalNorm(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         gain, bias = 1 + self.gain(w), self.bias(w)
-        return self.norm(x) * gain[:, :, None, None].to(x) + bias[:, :, None, None].to(x)
+        out: Tensor = self.norm(x) * gain[:, :, None, None].to(x) + bias[:, :, None, None].to(x)
+        return out
 
 
 class UpBlock(nn.Module):
@@ -65,7 +66,8 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         y = self.conv0(_doubled(relu(self.norm0(x, w))))
         y = self.conv1(relu(self.norm1(y, w)))
-        return y + _doubled(self.skip(x))  # a 1x1 convolution and the doubling commute
+        out: Tensor = y + _doubled(self.skip(x))  # a 1x1 convolution and the doubling commute
+        return out
 
 
 def _doubled(x: Tensor) -> Tensor:
@@ -112,7 +114,8 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv0(x if self.is_first else relu(x))
-        return avg_pool2d(self.conv1(relu(y)), 2) + self.skip(avg_pool2d(x, 2))
+        out: Tensor = avg_pool2d(self.conv1(relu(y)), 2) + self.skip(avg_pool2d(x, 2))
+        return out
 
 
 class BigGANDiscriminator(nn.Module):
@@ -150,4 +153,5 @@ class BigGANDiscriminator(nn.Module):
 
     def judge(self, x: Tensor) -> Tensor:
         """The last of `features` => logits [N]."""
-        return self.out(relu(x).sum((2, 3)))[:, 0]
+        out: Tensor = self.out(relu(x).sum((2, 3)))[:, 0]
+        return out

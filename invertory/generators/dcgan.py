@@ -169,7 +169,8 @@ class DCGANDiscriminator(nn.Module):
 
     def judge(self, x: Tensor) -> Tensor:
         """The last of `features` => logits [N]."""
-        return self.out(x.flatten(1))[:, 0]
+        out: Tensor = self.out(x.flatten(1))[:, 0]
+        return out
 
 
 def start_small(layers: nn.ModuleList) -> None:

@@ -91,7 +91,8 @@ class MobileStyleGAN(CheckpointedNetwork):
 
     def mapping(self, z: Tensor) -> Tensor:
         """z [N, z_dim] => w [N, w_dim]."""
-        return self.mapping_network(z)
+        out: Tensor = self.mapping_network(z)
+        return out
 
     @property
     def feature_shapes(self) -> dict[str, tuple[int, int]]:
@@ -129,7 +130,8 @@ class MobileStyleGAN(CheckpointedNetwork):
             )
         name = f"b{resolution}"
         x = self.features(w_plus, (name,), hooks)[name]
-        return self.heads[str(resolution)](x, w_plus, self)
+        out: Tensor = self.heads[str(resolution)](x, w_plus, self)
+        return out
 
     def features(
         self, w_plus: Tensor, names: tuple[str, ...], hooks: Hooks | None = None

@@ -243,7 +243,8 @@ class StyleGAN2(ConfiguredNetwork):
         self, w_plus: Tensor, min_px: int | None = None, *, hooks: Hooks | None = None
     ) -> Tensor:
         """The same as `synthesis`: no cheaper head is known for these weights."""
-        return self.synthesis(w_plus, hooks=hooks)
+        out: Tensor = self.synthesis(w_plus, hooks=hooks)
+        return out
 
     def features(
         self, w_plus: Tensor, names: tuple[str, ...], hooks: Hooks | None = None

@@ -139,7 +139,8 @@ class ResidualBlock(nn.Module):
             skip = self.skip(downsample2x(x, self.taps))
             x = self.conv0(x, clamp=clamp)
             x = self.conv1(x, taps=self.taps, stride=2, gain=half, clamp=clamp)
-        return skip + x
+        out: Tensor = skip + x
+        return out
 
 
 class Epilogue(nn.Module):
@@ -156,7 +157,8 @@ class Epilogue(nn.Module):
         if self.num_channels:
             x = torch.cat([x, self._deviation(x)], 1)
         x = self.fc(self.conv(x, clamp=clamp).flatten(1))
-        return self.out(bias_lrelu(x, x.new_zeros(x.shape[1])))[:, 0]
+        out: Tensor = self.out(bias_lrelu(x, x.new_zeros(x.shape[1])))[:, 0]
+        return out
 
     def _deviation(self, x: Tensor) -> Tensor:
         """[N, num_channels, 4, 4]: mean standard deviation over each group of pictures.
@@ -211,7 +213,8 @@ class StyleGAN2Discriminator(ConfiguredNetwork):
 
     def judge(self, x: Tensor) -> Tensor:
         """The last of `features` => logits [N]."""
-        return self.b4(x, self._config.conv_clamp)
+        out: Tensor = self.b4(x, self._config.conv_clamp)
+        return out
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [N, 3, R, R] => outputs of the blocks, [N, C, R/2, R/2] to [N, C, 4, 4]."""

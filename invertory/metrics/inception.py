@@ -61,7 +61,9 @@ class InceptionFeatures(nn.Module):
         """x [N, 3, H, W] in [-1, 1] => [N, 2048]."""
         if x.ndim != 4 or x.shape[1] != 3:
             raise ValueError(f"expected pictures [N, 3, H, W], got {list(x.shape)}")
-        return self.layers(prepare(x).contiguous(memory_format=torch.channels_last)).flatten(1)
+        prepared = prepare(x).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.layers(prepared)
+        return features.flatten(1)
 
 
 def prepare(x: Tensor) -> Tensor:

@@ -101,7 +101,8 @@ class AttributeClassifier(ConfiguredNetwork):
 
     def raw(self, x: Tensor) -> Tensor:
         """[N, A] as trained: logits before calibration, then standardised values."""
-        return self.head(self.embedding(x)).float()
+        out: Tensor = self.head(self.embedding(x)).float()
+        return out
 
     def calibrated(self, raw: Tensor) -> Tensor:
         """Outputs of `raw` => those of `forward`."""

@@ -56,10 +56,12 @@ class FaceParser(UNet):
         """[N, num_segments, H, W]; computed at `size_px`, then brought to the picture's size."""
         logits = self.head(self.trunk(x)).float()
         if logits.shape[2:] == x.shape[2:]:
-            return logits
+            out: Tensor = logits
+            return out
         return functional.interpolate(logits, list(x.shape[2:]), mode="bilinear", antialias=True)
 
     @torch.no_grad()
     def segment(self, x: Tensor) -> Tensor:
         """uint8 [N, H, W]: the likeliest segment's index."""
-        return self(x).argmax(1).to(torch.uint8)
+        out: Tensor = self(x).argmax(1).to(torch.uint8)
+        return out

@@ -82,7 +82,8 @@ class LandmarkRegressor(ConfiguredNetwork):
         for stage in self.stages:
             y = stage(functional.avg_pool2d(y, 2))
         offsets = self.head(y.flatten(1)).float().view(-1, NUM_POINTS, 2)
-        return self.mean_shape + offsets
+        out: Tensor = self.mean_shape + offsets
+        return out
 
 
 class RegressedFaces:

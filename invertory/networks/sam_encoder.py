@@ -85,7 +85,8 @@ class DeltaEncoder(nn.Module):
         gain, shift = self.style(w)[:, :, None, None].chunk(2, 1)
         y = self.narrow(seen) + self.feature(x / self.scale)
         y = self.blocks(y * (1 + gain) + shift)
-        return self.delta(y).float() * self.scale
+        out: Tensor = self.delta(y).float() * self.scale
+        return out
 
 
 class SamEncoder(CheckpointedNetwork):

@@ -103,4 +103,5 @@ def variation(w_plus: Tensor, *, is_squared: bool) -> Tensor:
     offsets = w_plus[:, 1:] - w_plus[:, :1]
     if is_squared:
         return offsets.square().sum((1, 2))
-    return torch.linalg.vector_norm(offsets, dim=2).sum(1)
+    out: Tensor = torch.linalg.vector_norm(offsets, dim=2).sum(1)
+    return out

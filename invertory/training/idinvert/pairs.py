@@ -151,7 +151,9 @@ def _asked(generator: Generator, num: int, size_px: int, draws: Draws) -> dict[s
     """What a folder must have been drawn with to be gone on with."""
     digest = hashlib.sha256(generator.w_avg.float().cpu().numpy().tobytes()).hexdigest()
     made = {"w_avg_sha256": digest, "num_ws": generator.num_ws}
-    return json.loads(json.dumps({"num": num, "size_px": size_px} | made | asdict(draws)))
+    asked = {"num": num, "size_px": size_px} | made | asdict(draws)
+    plain: dict[str, Any] = json.loads(json.dumps(asked))
+    return plain
 
 
 def _begun(folder: Path, asked: dict[str, Any]) -> int:
