@@ -43,7 +43,6 @@ class FitSpec:
     solver: Solver = "svc"
     selection: Selection = "extremes"
     ratio: float = 0.02
-    num_chosen: int | None = None
     threshold: float | None = None
     conditions: tuple[str, ...] = ()
     seed: int = 0
@@ -149,7 +148,6 @@ class Fit:
                 latents,
                 scores,
                 ratio=spec.ratio,
-                num_chosen=spec.num_chosen,
                 selection=spec.selection,
                 rows="each" if spec.rows == "each" else "joint",
                 solver=spec.solver,

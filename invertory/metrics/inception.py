@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE_PX = 299
-NUM_FEATURES = 2048
 _EPSILON = 1e-3  # of the batch norms, which are folded into the convolutions
 
 # what a branch is made of: output channels, kernel (height, width)
