@@ -43,8 +43,7 @@ class Augment:
 
     Labels come from the scores: of the crop for the original, of the synthesised picture for the
     partner. `extra` boundaries keep their distances too. `min_distance` is how far beyond the
-    protected plane a partner lies at least (0: the paper's mirror image). Where `wanted` is given,
-    only partners that land in one of these (target, protected) groups are made.
+    protected plane a partner lies at least (0: the paper's mirror image).
     """
 
     renderer: Renderer
@@ -52,7 +51,6 @@ class Augment:
     protected: Label
     extra: Sequence[Boundary] = ()
     min_distance: float = 0.0
-    wanted: frozenset[Group] | None = None
 
     def __post_init__(self) -> None:
         for label in (self.target, self.protected):
@@ -107,9 +105,6 @@ class Augment:
         """(status, reason) against making a partner."""
         if group is None:
             return "not_scored", "the crop has no score for its target or protected attribute"
-        lands = (group[0], not group[1])
-        if self.wanted is not None and lands not in self.wanted:
-            return "no_partner_needed", f"none is wanted with (target, protected) = {lands}"
         return None
 
     def _partners(

@@ -79,15 +79,6 @@ def test_a_protected_label_that_stays_is_a_reject(
     assert statuses.count("protected_kept") > 5
 
 
-def test_only_wanted_groups_are_made(
-    joined: pa.RecordBatch, boundaries: Boundaries, augment: Callable[..., Augment]
-) -> None:
-    done = augment(boundaries, wanted=frozenset({(True, True)}))(joined)
-    rows = done.rows.to_pylist()
-    assert rows and all(row["target_label"] and row["protected_label"] for row in rows)
-    assert "no_partner_needed" in done.rejects.column("status").to_pylist()
-
-
 def test_least_distance_saves_partners(
     joined: pa.RecordBatch, boundaries: Boundaries, augment: Callable[..., Augment]
 ) -> None:
