@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import invertory
 from invertory.encoders import Encoder
 from invertory.generators import Generator
 from invertory.generators.stylegan2 import StyleGAN2
@@ -101,14 +102,14 @@ def test_a_killed_training_reaches_the_same_weights(tmp_path: Path, case: str) -
         f"import os, signal, sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
         f"import torch; torch.set_num_threads({torch.get_num_threads()})\n"
         "from pathlib import Path\n"
-        "from test_invgan_training import begun\n"
-        "from invertory.training.loop.train import train\n"
+        f"from {Path(__file__).stem} import begun\n"
+        f"from {train.__module__} import train\n"
         "def kill(seen, total, values):\n"
         "    seen >= 72 and os.kill(os.getpid(), signal.SIGKILL)\n"
         f"train(begun({case!r}), Path({str(tmp_path / 'b')!r}), images=96,\n"
         "      progress=kill, log_every=24, checkpoint_every=24, evaluate_every=96)"
     )
-    root = Path(__file__).resolve().parents[4]
+    root = Path(invertory.__file__).resolve().parents[2]
     killed = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}, cwd=root
     )
