@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import torch
 
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine, Precision
 from invertory.inversion.engine.objective import Start, Still, Tensors
 from invertory.inversion.engine.view import View, channels_last
+from invertory.inversion.method import NO_NETWORKS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from invertory.encoders import Encoder
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
+    from invertory.inversion.method import Inversion, Space
     from invertory.perceptual import Perceptual
 
 

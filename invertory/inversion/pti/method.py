@@ -33,12 +33,12 @@ import torch
 
 from invertory.generators.deltas import coded, cut
 from invertory.generators.state import kernels, tunable
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Tensors, weighted_total
 from invertory.inversion.feed_forward import FeedForward
 from invertory.inversion.image2stylegan import Image2StyleGAN
 from invertory.inversion.in_domain.optimisation import InDomain
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Weighing
 from invertory.inversion.projector import Projector
 from invertory.inversion.pti.tuning import Stored, Tuning
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Method, Space
     from invertory.inversion.engine.slots import Outcome
     from invertory.inversion.engine.view import View
+    from invertory.inversion.method import Inversion, Method, Space
     from invertory.perceptual import Perceptual
 
 

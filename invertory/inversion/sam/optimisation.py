@@ -40,10 +40,10 @@ from invertory.generators.f_space import (
     f_spaces,
     masks_of,
 )
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import weighted_total
 from invertory.inversion.feed_forward import encoder_of
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Schedule, Weighing
 from invertory.inversion.sam.choice import Choice, Choosing
 from invertory.inversion.sam.objective import Adaptive, Kept
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
     from invertory.inversion.engine.slots import Outcome
     from invertory.inversion.engine.view import View
+    from invertory.inversion.method import Inversion, Space
     from invertory.perceptual import Perceptual
 
 

@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.view import View, channels_last
 from invertory.inversion.feed_forward import Told, encoder_of
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.samm.blending import MASK, TARGET, Blended, Parts, input_of, reduced, shown
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from invertory.generators import Generator
     from invertory.generators.state import State
-    from invertory.inversion import Inversion, Space
+    from invertory.inversion.method import Inversion, Space
     from invertory.networks.samm.network import Aligned
     from invertory.perceptual import Perceptual
 
