@@ -13,7 +13,6 @@ y points down; `left` is left in the picture. Angles are in degrees, clockwise a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import cv2
 import numpy as np
@@ -24,7 +23,6 @@ from scipy.ndimage import gaussian_filter
 from invertory.images import Pixels, resize
 
 Points = npt.NDArray[np.float64]
-OFFICIAL_TRANSFORM_SIZE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,6 @@ def fit_boundary(
     scores: Tensor,
     *,
     ratio: float = 0.02,
-    num_chosen: int | None = None,
     selection: Selection = "extremes",
     rows: Rows = "joint",
     split: float = 0.7,
@@ -112,17 +111,15 @@ def fit_boundary(
     """Fit a plane between high and low scores.
 
     latents [N, w_dim] or [N, rows, w_dim]; scores [N], raw or labels 0 and 1. "extremes" chooses
-    `num_chosen` (or ratio * N) rows at either end; "threshold" takes every row, labelled by the
-    threshold. Rows of W+ are fitted "joint" (flattened) or "each" by itself. A share `split`
-    trains, the rest validates. `threshold` defaults to the middle of the scores' range.
-    `permutations` replaces the seeded shuffles of the positives and the negatives.
+    ratio * N rows at either end; "threshold" takes every row, labelled by the threshold. Rows of W+
+    are fitted "joint" (flattened) or "each" by itself. A share `split` trains, the rest validates.
+    `threshold` defaults to the middle of the scores' range. `permutations` replaces the seeded
+    shuffles of the positives and the negatives.
     """
     latents, scores = _checked(latents, scores)
     limit = (scores.max() + scores.min()).item() / 2 if threshold is None else threshold
     generator = torch.Generator().manual_seed(seed)
-    chosen = _choose(
-        scores, limit, _num_chosen(scores, limit, ratio, num_chosen), selection, generator
-    )
+    chosen = _choose(scores, limit, _num_chosen(scores, limit, ratio), selection, generator)
     orders = permutations or tuple(
         torch.randperm(len(side), generator=generator) for side in chosen
     )
@@ -224,27 +221,6 @@ def condition_boundary(
     return replace(placed, solver=boundary.solver)
 
 
-def linear_interpolate(
-    latent: Tensor,
-    normal: Tensor,
-    offset: float = 0.0,
-    *,
-    start: float = -3.0,
-    end: float = 3.0,
-    steps: int = 10,
-    mode: Literal["absolute", "relative"],
-) -> Tensor:
-    """latent [rows, w_dim] => [steps, rows, w_dim], evenly spaced along the normal.
-
-    "absolute": the results' distances are start..end (the official code's way for one row, without
-    the offset). "relative": start..end is added to the latent (its way for W+).
-    """
-    wanted = torch.linspace(start, end, steps, dtype=torch.float64)
-    if mode == "absolute":
-        wanted = wanted - (project(latent[None], normal) + offset)
-    return (latent.double() + wanted[:, None, None] * normal).to(latent.dtype)
-
-
 def _checked(latents: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     """[N, rows, w_dim] and [N] float64 on the CPU, finite."""
     latents = latents[:, None] if latents.ndim == 2 else latents
@@ -259,9 +235,8 @@ def _checked(latents: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     return latents.detach().cpu().double(), scores.detach().cpu().double()
 
 
-def _num_chosen(scores: Tensor, limit: float, ratio: float, num_chosen: int | None) -> int:
-    num = int(len(scores) * ratio) if num_chosen is None else num_chosen
-    num = min(num, len(scores) // 2)
+def _num_chosen(scores: Tensor, limit: float, ratio: float) -> int:
+    num = min(int(len(scores) * ratio), len(scores) // 2)
     if bool(
         ((scores == scores.min()) | (scores == scores.max())).all()
     ):  # labels: the rarer one bounds the choice

@@ -33,7 +33,8 @@ def move_to(z: Tensor, W: Tensor, b: Tensor, s: Tensor) -> Tensor:
             f"expected boundaries that point different ways, got a Gram matrix of condition "
             f"{float(condition):.1e}; two of {len(W)} constraints are (nearly) the same: drop one"
         )
-    return z + torch.linalg.solve(gram, (s - (z @ W.T + b)).T).T @ W
+    out: Tensor = z + torch.linalg.solve(gram, (s - (z @ W.T + b)).T).T @ W
+    return out
 
 
 def pair(

@@ -80,11 +80,8 @@ class MeshParser(nn.Module):
         A picture without a face is all background; of several faces the most certain counts.
         """
         pictures = to_uint8(x.detach().float().nan_to_num(0.0).clamp(-1, 1))
-        landmarker = FaceLandmarker(self._weights)
-        try:
+        with FaceLandmarker(self._weights) as landmarker:
             found = [_segmented(landmarker.meshes(picture), picture) for picture in pictures]
-        finally:
-            landmarker.close()
         return torch.from_numpy(np.stack(found)).to(x.device)
 
 

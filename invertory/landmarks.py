@@ -21,7 +21,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 import cv2
@@ -71,7 +70,22 @@ class FaceDetector(Protocol):
         ...
 
 
-class YuNetMediaPipe:
+class Closing:
+    """A context manager that closes its `_landmarker` on leaving."""
+
+    _landmarker: Any
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._landmarker.close()
+
+
+class YuNetMediaPipe(Closing):
     """YuNet's boxes, MediaPipe's points. Close it, or use it as a context manager."""
 
     def __init__(
@@ -89,20 +103,6 @@ class YuNetMediaPipe:
                 "onnx", weights, np.empty(0, np.uint8), (320, 320), min_confidence, 0.3, 5000
             )
         self._landmarker = FaceLandmarker(face_landmarker, num_faces=4)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._landmarker.close()
 
     def detect(self, picture: Pixels) -> list[Face]:
         """uint8 [H, W, 3] => faces by falling area. A box without landmarks is no face."""
@@ -136,8 +136,8 @@ class YuNetMediaPipe:
         return None
 
 
-class FaceLandmarker:
-    """MediaPipe's FaceLandmarker, for one picture at a time. Must be closed."""
+class FaceLandmarker(Closing):
+    """MediaPipe's FaceLandmarker, for one picture at a time. Close it, or use `with`."""
 
     def __init__(
         self, weights: bytes | Path, *, num_faces: int = 1, has_scores: bool = False
@@ -155,9 +155,6 @@ class FaceLandmarker:
             self._mediapipe = mediapipe
             self._landmarker = vision.FaceLandmarker.create_from_options(options)
             self.detect(np.zeros((64, 64, 3), np.uint8))  # its threads announce themselves once
-
-    def close(self) -> None:
-        self._landmarker.close()
 
     def detect(self, picture: Pixels) -> Any:
         """uint8 [H, W, 3] => MediaPipe's FaceLandmarkerResult."""

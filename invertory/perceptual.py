@@ -219,11 +219,13 @@ class _Unit(torch.autograd.Function):
         unit = tap * inverse
         ctx.save_for_backward(unit, inverse)
         ctx.dtype = tap.dtype
-        return unit
+        out: Tensor = unit
+        return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         unit, inverse = ctx.saved_tensors
         along = (gradient * unit).sum(1, keepdim=True)  # what would only change the length
         across = torch.addcmul(gradient, unit, along, value=-1) * inverse
-        return across.to(ctx.dtype)
+        out: Tensor = across.to(ctx.dtype)
+        return out

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Literal, Protocol, Self
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ import torch
 
 from invertory.checkpoints.exported import load_exported
 from invertory.images import Pixels, resize
-from invertory.landmarks import FaceLandmarker, read_weights
+from invertory.landmarks import Closing, FaceLandmarker, read_weights
 
 Vector = npt.NDArray[np.float64]
 Scores = dict[str, float]
@@ -66,7 +65,7 @@ class Scorer(Protocol):
         ...
 
 
-class FaceScorer:
+class FaceScorer(Closing):
     """MediaPipe's scores of the most certain face on a crop. Close it, or use `with`.
 
     Names: those of EXPRESSIONS and BLENDSHAPES (0..1, left and right are the person's), and the
@@ -85,20 +84,6 @@ class FaceScorer:
             )
         self.names = tuple(names)
         self._landmarker = FaceLandmarker(face_landmarker, has_scores=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._landmarker.close()
 
     def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
         """N pictures uint8 [H, W, 3] => N results, in order."""

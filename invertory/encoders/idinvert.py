@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.encoders.layers import Block, Stem, check_sizes, sized
 
 
@@ -30,10 +29,11 @@ class _Code(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         code = self.fc(x) * self.scale
-        return self.bn["bn"](code) if "bn" in self.bn else code
+        out: Tensor = self.bn["bn"](code) if "bn" in self.bn else code
+        return out
 
 
-class IdinvertEncoder(nn.Module):
+class IdinvertEncoder(CheckpointedNetwork):
     """x [N, 3, H, H] => w_plus [N, num_ws, w_dim]; see `Encoder`. Defaults: the 256 px nets'."""
 
     def __init__(
@@ -52,7 +52,7 @@ class IdinvertEncoder(nn.Module):
         self.resolution, self.num_ws, self.w_dim = resolution, num_ws, w_dim
         num_blocks = resolution.bit_length() - 3  # down to 4 px
         widths = [min(channels_base * 2**i, channels_max) for i in range(num_blocks + 1)]
-        self.config = {
+        self._arguments = {
             "resolution": resolution,
             "num_ws": num_ws,
             "w_dim": w_dim,
@@ -68,15 +68,16 @@ class IdinvertEncoder(nn.Module):
         code = _Code(widths[-1] * 16, num_ws * w_dim, use_bn=use_bn)
         self.add_module(f"block{num_blocks + 1}", code)
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of the constructor; JSON-able."""
+        return dict(self._arguments)
+
     def forward(self, x: Tensor) -> Tensor:
         """x [N, 3, H, H] in [-1, 1] => w_plus [N, num_ws, w_dim], float32."""
         x = sized(x, self.resolution)
         *convolutions, code = self.children()
         for block in convolutions:
             x = block(x)
-        return code(x.flatten(1)).float().view(-1, self.num_ws, self.w_dim)
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> IdinvertEncoder:
-        """From the published tensors and `config`; frozen, in eval."""
-        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
+        out: Tensor = code(x.flatten(1)).float().view(-1, self.num_ws, self.w_dim)
+        return out

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.encoders.layers import sized
 from invertory.generators.biggan import BigGANDiscriminator
 from invertory.generators.dcgan import DCGANDiscriminator
@@ -64,10 +64,11 @@ class LatentHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = leaky_relu(self.narrowing(x), SLOPE).flatten(1)
-        return self.code(leaky_relu(self.fc(x), SLOPE)).float()
+        out: Tensor = self.code(leaky_relu(self.fc(x), SLOPE)).float()
+        return out
 
 
-class InvGANEncoder(nn.Module):
+class InvGANEncoder(CheckpointedNetwork):
     """x [N, 3, H, H] => w_plus [N, 1, w_dim], one w for every row; see `Encoder`."""
 
     num_ws = 1
@@ -98,14 +99,10 @@ class InvGANEncoder(nn.Module):
         own = {name: getattr(self, name) for name in names}
         return own | {"discriminator": self._judge.config}
 
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> InvGANEncoder:
-        """From `state_dict()` and `config`; frozen, in eval."""
-        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
-
     def forward(self, x: Tensor) -> Tensor:
         """x [N, 3, H, H] in [-1, 1] => w_plus [N, 1, w_dim], float32."""
-        return self.head(self._judge.features(sized(x, self.resolution))[-1])[:, None]
+        out: Tensor = self.head(self._judge.features(sized(x, self.resolution))[-1])[:, None]
+        return out
 
     def look(self, x: Tensor) -> Look:
         """Both heads on pictures [N, 3, R, R]."""

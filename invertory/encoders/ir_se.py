@@ -27,7 +27,8 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.fc2(torch.relu(self.fc1(x.mean((2, 3), keepdim=True))))
-        return x * weights.sigmoid()
+        out: Tensor = x * weights.sigmoid()
+        return out
 
 
 class Unit(nn.Module):

@@ -50,7 +50,8 @@ class Norm(nn.Module):
         self.bn = nn.BatchNorm2d(channels, eps=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(x)
+        out: Tensor = self.bn(x)
+        return out
 
 
 def norm(channels: int, use_bn: bool) -> nn.Module:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.encoders import ir_se
 from invertory.encoders.layers import Block, Stem, check_sizes, sized
 from invertory.encoders.pyramid_layers import Style, upsampled_sum
@@ -38,7 +38,7 @@ SMALL_WIDTHS = (32, 64, 96, 128, 128)  # at the picture's side, 1/2, 1/4, 1/8 an
 SMALL_STYLE = 32
 
 
-class PyramidEncoder(nn.Module):
+class PyramidEncoder(CheckpointedNetwork):
     """x [N, 3, H, H] => w_plus [N, num_ws, w_dim]; see `Encoder`. Defaults: e4e's for FFHQ.
 
     An encoder of six channels says by `forward` what its first iteration says, which sees the
@@ -209,11 +209,6 @@ class PyramidEncoder(nn.Module):
     @property
     def _first(self) -> str:
         return "stem.conv.weight" if self.backbone == "small" else "input_layer.0.weight"
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> PyramidEncoder:
-        """From `state_dict()` and `config`; frozen, in eval."""
-        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
 
     @classmethod
     def published(

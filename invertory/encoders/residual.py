@@ -9,18 +9,19 @@ own deviation, both kept as buffers, so that an untrained net says the mean.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
+from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.checkpoints.strict import load_strictly
 from invertory.encoders.layers import SLOPE, Block, Stem, check_sizes, sized
 
 
-class ResidualEncoder(nn.Module):
+class ResidualEncoder(CheckpointedNetwork):
     """x [N, 3, H, H] => w_plus [N, num_ws, w_dim]; see `Encoder`."""
 
     w_mean: Tensor  # [num_ws, w_dim]
@@ -109,11 +110,6 @@ class ResidualEncoder(nn.Module):
         for name in ("w_mean", "w_scale"):
             tensors[name] = tensors[name].expand(num_ws, -1)
         return load_strictly(wide, tensors).train(self.training)
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> ResidualEncoder:
-        """From `state_dict()` and `config`; frozen, in eval."""
-        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
 
 
 def usual_channels(resolution: int) -> tuple[int, ...]:

@@ -8,7 +8,6 @@ attention (pictures of 32 and 64 px), and w = M(z) before it (InvGAN, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-from invertory.checkpoints.strict import arguments_of, load_strictly
 from invertory.generators.dcgan import OneW, check_pictures, check_table
 from invertory.generators.spectral import SpectralConv
 
@@ -50,7 +48,8 @@ class ConditionalNorm(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         gain, bias = 1 + self.gain(w), self.bias(w)
-        return self.norm(x) * gain[:, :, None, None].to(x) + bias[:, :, None, None].to(x)
+        out: Tensor = self.norm(x) * gain[:, :, None, None].to(x) + bias[:, :, None, None].to(x)
+        return out
 
 
 class UpBlock(nn.Module):
@@ -67,7 +66,8 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         y = self.conv0(_doubled(relu(self.norm0(x, w))))
         y = self.conv1(relu(self.norm1(y, w)))
-        return y + _doubled(self.skip(x))  # a 1x1 convolution and the doubling commute
+        out: Tensor = y + _doubled(self.skip(x))  # a 1x1 convolution and the doubling commute
+        return out
 
 
 def _doubled(x: Tensor) -> Tensor:
@@ -76,6 +76,8 @@ def _doubled(x: Tensor) -> Tensor:
 
 class BigGAN(OneW):
     """w_plus [N, 1, w_dim] => pictures [N, 3, R, R]; see `Generator`. Frozen, in eval."""
+
+    _config: BigGANConfig
 
     def __init__(self, **config: Any) -> None:
         self._config = cfg = BigGANConfig(**config)
@@ -90,16 +92,6 @@ class BigGAN(OneW):
         self.norm = nn.BatchNorm2d(cfg.channels[-1])
         self.torgb = SpectralConv(cfg.channels[-1], cfg.img_channels)
         self.eval().requires_grad_(False)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
-        return arguments_of(self._config)
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> BigGAN:
-        """From `state_dict()` and `config`."""
-        return load_strictly(cls(**config), tensors)
 
     def _maps(self, w: Tensor) -> dict[str, Tensor]:
         first, *chunks = torch.split(w, self._chunks, 1)
@@ -122,7 +114,8 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv0(x if self.is_first else relu(x))
-        return avg_pool2d(self.conv1(relu(y)), 2) + self.skip(avg_pool2d(x, 2))
+        out: Tensor = avg_pool2d(self.conv1(relu(y)), 2) + self.skip(avg_pool2d(x, 2))
+        return out
 
 
 class BigGANDiscriminator(nn.Module):
@@ -160,4 +153,5 @@ class BigGANDiscriminator(nn.Module):
 
     def judge(self, x: Tensor) -> Tensor:
         """The last of `features` => logits [N]."""
-        return self.out(relu(x).sum((2, 3)))[:, 0]
+        out: Tensor = self.out(relu(x).sum((2, 3)))[:, 0]
+        return out

@@ -11,7 +11,6 @@ Pictures of one channel are told in RGB, all three alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from invertory.checkpoints.strict import arguments_of, load_strictly
+from invertory.checkpoints.network import ConfiguredNetwork
 from invertory.generators.two_layer_mapping import TwoLayerMapping
 
 
@@ -62,7 +61,7 @@ def check_pictures(x: Tensor, resolution: int) -> Tensor:
     return x
 
 
-class OneW(nn.Module):
+class OneW(ConfiguredNetwork):
     """What generators of one row of w share; a subclass makes maps of w in `_maps`."""
 
     num_ws = 1
@@ -117,6 +116,8 @@ class OneW(nn.Module):
 class DCGAN(OneW):
     """w_plus [N, 1, w_dim] => pictures [N, 3, R, R]; see `Generator`. Frozen, in eval."""
 
+    _config: DCGANConfig
+
     def __init__(self, **config: Any) -> None:
         self._config = cfg = DCGANConfig(**config)
         super().__init__(cfg.z_dim, cfg.w_dim, cfg.resolution)
@@ -127,16 +128,6 @@ class DCGAN(OneW):
         self.ups = nn.ModuleList(nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in fans)
         start_small(self.ups)
         self.eval().requires_grad_(False)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
-        return arguments_of(self._config)
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> DCGAN:
-        """From `state_dict()` and `config`."""
-        return load_strictly(cls(**config), tensors)
 
     def _maps(self, w: Tensor) -> dict[str, Tensor]:
         x, maps = self.project(w).unflatten(1, (-1, 4, 4)), {}
@@ -178,7 +169,8 @@ class DCGANDiscriminator(nn.Module):
 
     def judge(self, x: Tensor) -> Tensor:
         """The last of `features` => logits [N]."""
-        return self.out(x.flatten(1))[:, 0]
+        out: Tensor = self.out(x.flatten(1))[:, 0]
+        return out
 
 
 def start_small(layers: nn.ModuleList) -> None:

@@ -86,14 +86,16 @@ class Block(nn.Module):
     def forward(self, x: Tensor, w: Tensor, hooks: Sequence[AfterConv | None] = NONE) -> Tensor:
         """x [N, C, H, W], w [N, 3, w_dim], hooks of both => [N, outputs, 2H, 2W]."""
         x = self.conv1(inverse_haar(x * self.scale(w)), hooks[0])
-        return self.conv2(x * self.conv2.modulation(w[:, 2]), hooks[1])
+        out: Tensor = self.conv2(x * self.conv2.modulation(w[:, 2]), hooks[1])
+        return out
 
     def scale(self, w: Tensor) -> Tensor:
         """w [N, 3, w_dim] => [N, C, 1, 1], for the input: the scale of the transform times that of
         conv1, which passes through the transform as it is linear, channel by channel.
         """
         conv1 = self.conv1.modulation(w[:, 1])
-        return self.up(w[:, 0]) * torch.cat([conv1, conv1.repeat_interleave(3, 1)], 1)
+        out: Tensor = self.up(w[:, 0]) * torch.cat([conv1, conv1.repeat_interleave(3, 1)], 1)
+        return out
 
 
 def inverse_haar(x: Tensor) -> Tensor:

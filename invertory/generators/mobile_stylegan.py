@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.checkpoints.openvino_ir import read_ir
 from invertory.checkpoints.random_face import mapping_tensors, synthesis_tensors
-from invertory.checkpoints.strict import load_strictly
 from invertory.generators.mobile_layers import (
     AfterConv,
     Block,
@@ -37,7 +37,7 @@ CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)  # at 4, 8, ... 512 px
 W_AVG_SAMPLES, W_AVG_SEED = 10_000, 0
 
 
-class MobileStyleGAN(nn.Module):
+class MobileStyleGAN(CheckpointedNetwork):
     """The generator: frozen, in eval; see `Generator` for what it offers.
 
     `preview` needs a trained head (`attach_preview`); without one it is `synthesis`. Every row of
@@ -91,7 +91,8 @@ class MobileStyleGAN(nn.Module):
 
     def mapping(self, z: Tensor) -> Tensor:
         """z [N, z_dim] => w [N, w_dim]."""
-        return self.mapping_network(z)
+        out: Tensor = self.mapping_network(z)
+        return out
 
     @property
     def feature_shapes(self) -> dict[str, tuple[int, int]]:
@@ -129,7 +130,8 @@ class MobileStyleGAN(nn.Module):
             )
         name = f"b{resolution}"
         x = self.features(w_plus, (name,), hooks)[name]
-        return self.heads[str(resolution)](x, w_plus, self)
+        out: Tensor = self.heads[str(resolution)](x, w_plus, self)
+        return out
 
     def features(
         self, w_plus: Tensor, names: tuple[str, ...], hooks: Hooks | None = None
@@ -205,11 +207,6 @@ class MobileStyleGAN(nn.Module):
                 f"expected feature names among {', '.join(self.feature_names)}, "
                 f"got {sorted(unknown) or 'none'}"
             )
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> MobileStyleGAN:
-        """From `state_dict()` (as safetensors keep it) and `config`; the head is attached apart."""
-        return load_strictly(cls(**config), tensors)
 
     @classmethod
     def from_openvino(

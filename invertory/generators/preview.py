@@ -12,7 +12,7 @@ every row of w_plus keeps its meaning. `invertory/training/preview_head.py` fits
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,21 @@ from torch.nn.functional import conv2d, leaky_relu_
 from invertory.generators.mobile_layers import first_channels
 
 if TYPE_CHECKING:
-    from invertory.generators.mobile_layers import StyledConv
-    from invertory.generators.mobile_stylegan import MobileStyleGAN
+    from invertory.generators.mobile_layers import Block, Modulation, StyledConv
+
+
+class HaarSynthesis(Protocol):
+    """The layers of a MobileStyleGAN that a head runs on low bands."""
+
+    channels: tuple[int, ...]
+    to_img_modulation: Modulation
+    to_img: nn.Conv2d
+
+    def blocks_above(self, resolution: int) -> list[tuple[int, Block]]:
+        """The blocks that follow the feature of `resolution` px, with their indices."""
+        ...
+
+    def get_parameter(self, target: str) -> nn.Parameter: ...
 
 
 class PreviewHead(nn.Module):
@@ -41,7 +54,7 @@ class PreviewHead(nn.Module):
         widths = [[gain.numel(), bias.numel()] for gain, bias in pairs]
         return {"resolution": self.resolution, "widths": widths}
 
-    def forward(self, x: Tensor, w_plus: Tensor, generator: MobileStyleGAN) -> Tensor:
+    def forward(self, x: Tensor, w_plus: Tensor, generator: HaarSynthesis) -> Tensor:
         """feature [N, C, px, px], w_plus [N, num_ws, w_dim] => [N, 3, px, px], about [-1, 1]."""
         for k, (i, block) in enumerate(generator.blocks_above(self.resolution)):
             w = w_plus[:, 3 * i + 1 : 3 * i + 4]
@@ -58,13 +71,13 @@ class PreviewHead(nn.Module):
         return leaky_relu_(conv2d(x, conv.weight * per_input[:, None, None], self.biases[k]), 0.2)
 
 
-def head_widths(generator: MobileStyleGAN, resolution: int) -> list[tuple[int, int]]:
+def head_widths(generator: HaarSynthesis, resolution: int) -> list[tuple[int, int]]:
     """(inputs, outputs) of the convolutions above `resolution`, the picture's last."""
     weights = [conv.weight for conv in _convolutions(generator, resolution)]
     return [(w.shape[1], w.shape[0]) for w in weights] + [(generator.channels[-1], 3)]
 
 
-def untrained_head(generator: MobileStyleGAN, resolution: int) -> PreviewHead:
+def untrained_head(generator: HaarSynthesis, resolution: int) -> PreviewHead:
     """Gains of one, and the biases of the generator with the mean of its noise."""
     head = PreviewHead(resolution=resolution, widths=head_widths(generator, resolution))
     convs = _convolutions(generator, resolution)
@@ -95,6 +108,6 @@ def head_tensors(heads: Sequence[PreviewHead]) -> dict[str, Tensor]:
     return {f"{h.resolution}.{name}": t for h in heads for name, t in h.state_dict().items()}
 
 
-def _convolutions(generator: MobileStyleGAN, resolution: int) -> list[StyledConv]:
+def _convolutions(generator: HaarSynthesis, resolution: int) -> list[StyledConv]:
     blocks = [block for _, block in generator.blocks_above(resolution)]
     return [conv for block in blocks for conv in (block.conv1, block.conv2)]

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.network import ConfiguredNetwork
 from invertory.generators.stylegan2_layers import (
     FullyConnected,
     Hooks,
@@ -195,8 +195,10 @@ class SynthesisNetwork(nn.Module):
         return maps, pictures
 
 
-class StyleGAN2(nn.Module):
+class StyleGAN2(ConfiguredNetwork):
     """The generator: frozen, in eval; see `Generator` for what it offers."""
+
+    _config: StyleGAN2Config
 
     def __init__(self, **config: Any) -> None:
         super().__init__()
@@ -228,16 +230,6 @@ class StyleGAN2(nn.Module):
                 buffer.copy_(_normal(buffer, rng))
         return self
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
-        return asdict(self._config)
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> StyleGAN2:
-        """From tensors under NVIDIA's names and `config` (see `StyleGAN2Config.from_nvidia`)."""
-        return load_strictly(cls(**config), tensors)
-
     def weights(self) -> dict[str, Tensor]:
         """What `synthesis` is made of and may be tuned, by its names."""
         return dict(self.synthesis.named_parameters())
@@ -251,7 +243,8 @@ class StyleGAN2(nn.Module):
         self, w_plus: Tensor, min_px: int | None = None, *, hooks: Hooks | None = None
     ) -> Tensor:
         """The same as `synthesis`: no cheaper head is known for these weights."""
-        return self.synthesis(w_plus, hooks=hooks)
+        out: Tensor = self.synthesis(w_plus, hooks=hooks)
+        return out
 
     def features(
         self, w_plus: Tensor, names: tuple[str, ...], hooks: Hooks | None = None

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, leaky_relu
 
+from invertory.checkpoints.network import ConfiguredNetwork
 from invertory.checkpoints.strict import load_strictly
 from invertory.generators.stylegan2_layers import FullyConnected
 from invertory.generators.stylegan2_ops import (
@@ -138,7 +139,8 @@ class ResidualBlock(nn.Module):
             skip = self.skip(downsample2x(x, self.taps))
             x = self.conv0(x, clamp=clamp)
             x = self.conv1(x, taps=self.taps, stride=2, gain=half, clamp=clamp)
-        return skip + x
+        out: Tensor = skip + x
+        return out
 
 
 class Epilogue(nn.Module):
@@ -155,7 +157,8 @@ class Epilogue(nn.Module):
         if self.num_channels:
             x = torch.cat([x, self._deviation(x)], 1)
         x = self.fc(self.conv(x, clamp=clamp).flatten(1))
-        return self.out(bias_lrelu(x, x.new_zeros(x.shape[1])))[:, 0]
+        out: Tensor = self.out(bias_lrelu(x, x.new_zeros(x.shape[1])))[:, 0]
+        return out
 
     def _deviation(self, x: Tensor) -> Tensor:
         """[N, num_channels, 4, 4]: mean standard deviation over each group of pictures.
@@ -173,8 +176,10 @@ class Epilogue(nn.Module):
         return deviation.to(x.dtype).repeat(size, 1)[:, :, None, None].expand(-1, -1, h, w)
 
 
-class StyleGAN2Discriminator(nn.Module):
+class StyleGAN2Discriminator(ConfiguredNetwork):
     """Pictures [N, 3, R, R] in [-1, 1] => logits [N], positive for real; frozen, in eval."""
+
+    _config: StyleGAN2DiscriminatorConfig
 
     def __init__(self, **config: Any) -> None:
         super().__init__()
@@ -185,11 +190,6 @@ class StyleGAN2Discriminator(nn.Module):
             self.add_module(f"b{px}", ResidualBlock(fan, channels, light=cfg.light))
         self.b4 = Epilogue(cfg.channels(4), cfg.mbstd_group_size, cfg.mbstd_num_channels)
         self.eval().requires_grad_(False)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
-        return asdict(self._config)
 
     @classmethod
     def load(
@@ -213,7 +213,8 @@ class StyleGAN2Discriminator(nn.Module):
 
     def judge(self, x: Tensor) -> Tensor:
         """The last of `features` => logits [N]."""
-        return self.b4(x, self._config.conv_clamp)
+        out: Tensor = self.b4(x, self._config.conv_clamp)
+        return out
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [N, 3, R, R] => outputs of the blocks, [N, C, R/2, R/2] to [N, C, 4, 4]."""

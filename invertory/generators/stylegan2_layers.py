@@ -242,9 +242,12 @@ class SynthesisBlock(nn.Module):
 
     def _convolve(self, x: Tensor | None, w: Tensor, run: Pass) -> Tensor:
         if x is None or self.conv0 is None:
-            return self.conv1(self.const.expand(w.shape[0], -1, -1, -1), w[:, 0], run)
+            first: Tensor = self.conv1(self.const.expand(w.shape[0], -1, -1, -1), w[:, 0], run)
+            return first
         if self.skip is None:
-            return self.conv1(self.conv0(x, w[:, 0], run), w[:, 1], run)
+            plain: Tensor = self.conv1(self.conv0(x, w[:, 0], run), w[:, 1], run)
+            return plain
         half = math.sqrt(0.5)  # keeps the variance of a sum of two
         branch = self.conv1(self.conv0(x, w[:, 0], run), w[:, 1], run, gain=half)
-        return self.skip(x) * half + branch
+        joined: Tensor = self.skip(x) * half + branch
+        return joined

@@ -81,7 +81,8 @@ class _Filter(torch.autograd.Function):
 
 def _filtered(x: Tensor, kernel: Tensor, padding: tuple[int, ...]) -> Tensor:
     """x [N, C, H, W] by kernel [h, w] (a correlation, zeros outside); differentiable in x."""
-    return _Filter.apply(x, kernel, padding)
+    out: Tensor = _Filter.apply(x, kernel, padding)
+    return out
 
 
 class _Halve(torch.autograd.Function):
@@ -98,7 +99,8 @@ class _Halve(torch.autograd.Function):
 
 def halve(x: Tensor) -> Tensor:
     """[N, C, 2H, 2W] => [N, C, H, W], means of 2x2."""
-    return _Halve.apply(x)
+    out: Tensor = _Halve.apply(x)
+    return out
 
 
 def _zeros_between(x: Tensor, up: tuple[int, int]) -> Tensor:

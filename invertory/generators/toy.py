@@ -127,4 +127,5 @@ def tile_basis(size_px: int, frequencies: int) -> Tensor:
 def random_rotation(dim: int, rng: torch.Generator) -> Tensor:
     """A random orthogonal matrix [dim, dim], float64; QR with R's diagonal made positive."""
     q, r = torch.linalg.qr(torch.randn(dim, dim, generator=rng, dtype=torch.float64))
-    return q * r.diagonal().sign()
+    out: Tensor = q * r.diagonal().sign()
+    return out

@@ -24,7 +24,8 @@ class TwoLayerMapping(nn.Module):
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.fc1(leaky_relu(self.fc0(z), 0.2))
+        out: Tensor = self.fc1(leaky_relu(self.fc0(z), 0.2))
+        return out
 
     @torch.no_grad()
     def follow(self, mean: Tensor, root: Tensor) -> None:

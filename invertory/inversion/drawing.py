@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from invertory.generators.state import NO_STATE, State, synthesised
-from invertory.inversion import NO_NETWORKS
+from invertory.inversion.method import NO_NETWORKS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from invertory.generators import Generator
-    from invertory.inversion import Method
+    from invertory.inversion.method import Method
 
 
 @runtime_checkable

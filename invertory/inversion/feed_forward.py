@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import torch
 
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Rows, Start, Still, Tensors
 from invertory.inversion.engine.view import View, channels_last
+from invertory.inversion.method import NO_NETWORKS
 from invertory.precision import Precision
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from invertory.encoders import Encoder
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
+    from invertory.inversion.method import Inversion, Space
     from invertory.perceptual import Perceptual
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.image2stylegan import Embedding, mean_start
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Schedule, Weighing
 from invertory.inversion.w_space import Whitening
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
     from invertory.inversion.engine.objective import Tensors
+    from invertory.inversion.method import Inversion, Space
     from invertory.perceptual import Perceptual
 
 

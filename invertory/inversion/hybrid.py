@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.feed_forward import encoded, encoder_of
 from invertory.inversion.image2stylegan import Embedding
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Schedule, Weighing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
+    from invertory.inversion.method import Inversion, Space
     from invertory.perceptual import Perceptual
 
 

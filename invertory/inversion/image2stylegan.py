@@ -14,17 +14,17 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
 from invertory.inversion.engine.view import View
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Weighing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
     from invertory.inversion.engine.slots import Outcome
+    from invertory.inversion.method import Inversion, Space
     from invertory.perceptual import Perceptual
 
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from invertory.generators.state import synthesised
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.image2stylegan import Embedding, mean_start
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.noise_maps import noise_buffers
 from invertory.inversion.optimisation import Budget
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
     from invertory.inversion.engine.slots import Outcome
+    from invertory.inversion.method import Inversion, Space
     from invertory.perceptual import Perceptual
 
 

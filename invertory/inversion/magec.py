@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import torch
 from torch.nn.functional import cosine_similarity
 
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
 from invertory.inversion.engine.view import View, squared_error
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Budget
 from invertory.networks.linknet import Editor  # a field's type, which recipes are checked by
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
+    from invertory.inversion.method import Inversion, Space
     from invertory.networks.classifier import AttributeClassifier
     from invertory.networks.linknet import LinkNet
     from invertory.perceptual import Perceptual

@@ -17,17 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from invertory.generators.state import synthesised
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.adam import per_row
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.noise_maps import Shapes, autocorrelation, noise_shapes, standardised
 from invertory.inversion.optimisation import Budget, Schedule
 from invertory.inversion.w_space import w_statistics
 
 if TYPE_CHECKING:
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
+    from invertory.inversion.method import Inversion, Space
     from invertory.perceptual import Perceptual
 
 Draw = Callable[[int, Shapes], Tensors]

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, cast
 
 import torch
 
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.adam import per_row
 from invertory.inversion.engine.engine import Engine
-from invertory.inversion.engine.objective import Rows, Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors, weighted_total
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.feed_forward import Judging, OnePass, encoder_of, settled
+from invertory.inversion.method import NO_NETWORKS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from invertory.encoders import Encoder
     from invertory.encoders.pyramid import PyramidEncoder
     from invertory.generators import Generator
-    from invertory.inversion import Inversion
+    from invertory.inversion.method import Inversion
     from invertory.perceptual import Perceptual
 
 Over = Literal["restyle", "encoder", "e4e", "psp"]
@@ -123,7 +123,7 @@ class _Refinement(Judging):
 
     def _total(self, terms: Tensors) -> Tensor:
         """[n]; what is no number is worse than any."""
-        total = torch.stack([w * terms[name] for name, w in self.weights.items()]).sum(0)
+        total = weighted_total(self.weights, terms)
         return total.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:

@@ -85,4 +85,5 @@ def _root(covariance: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
     floor = values[-1].clamp_min(0) * len(values) * torch.finfo(values.dtype).eps
     kept = values > floor
-    return vectors[:, kept] * values[kept].sqrt()
+    out: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return out

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE_PX = 299
-NUM_FEATURES = 2048
 _EPSILON = 1e-3  # of the batch norms, which are folded into the convolutions
 
 # what a branch is made of: output channels, kernel (height, width)
@@ -61,7 +60,9 @@ class InceptionFeatures(nn.Module):
         """x [N, 3, H, W] in [-1, 1] => [N, 2048]."""
         if x.ndim != 4 or x.shape[1] != 3:
             raise ValueError(f"expected pictures [N, 3, H, W], got {list(x.shape)}")
-        return self.layers(prepare(x).contiguous(memory_format=torch.channels_last)).flatten(1)
+        prepared = prepare(x).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.layers(prepared)
+        return features.flatten(1)
 
 
 def prepare(x: Tensor) -> Tensor:

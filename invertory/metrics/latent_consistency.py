@@ -45,7 +45,8 @@ def _errors(
 
 def latent_error(w_plus: Tensor, again: Tensor) -> Tensor:
     """Inversions and what they came back as, both [N, num_ws, w_dim] => [N] lengths."""
-    return (w_plus.float() - again.float()).flatten(1).norm(dim=1)
+    out: Tensor = (w_plus.float() - again.float()).flatten(1).norm(dim=1)
+    return out
 
 
 def latent_consistency(errors: Tensor, trim: float = TRIM) -> float:

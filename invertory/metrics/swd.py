@@ -54,7 +54,8 @@ class SlicedWasserstein:
 
     def _directions(self, dim: int, rng: torch.Generator) -> Tensor:
         drawn = torch.randn(dim, self.directions, generator=rng)
-        return drawn / drawn.norm(dim=0)
+        out: Tensor = drawn / drawn.norm(dim=0)
+        return out
 
 
 def laplacian_pyramid(x: Tensor) -> list[Tensor]:

@@ -1,11 +1,12 @@
-"""Every network that a checkpoint's card may name, by the word that its card has for it."""
+"""Networks. `NETWORKS` names every class that a checkpoint's card may name."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.encoders.idinvert import IdinvertEncoder
 from invertory.encoders.invgan import InvGANEncoder
 from invertory.encoders.pyramid import PyramidEncoder
@@ -24,19 +25,10 @@ from invertory.networks.sam_encoder import SamEncoder
 from invertory.networks.samm.network import Samm
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
-class Architecture(Protocol):
-    """A network's class: what it takes to have it again from its tensors and its card."""
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> nn.Module:
-        """The network, frozen and in eval; raises `ArchitectureError` where they do not fit."""
-        ...
-
-
-ARCHITECTURES: dict[str, type[Architecture]] = {
+NETWORKS: dict[str, type[CheckpointedNetwork]] = {
     "attribute_classifier": AttributeClassifier,
     "biggan": BigGAN,
     "dcgan": DCGAN,
@@ -56,16 +48,16 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
 }
 
 
-def build(name: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+def build(
+    name: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> CheckpointedNetwork:
     """The network that a card calls `name`, with its configuration and its tensors."""
-    if name not in ARCHITECTURES:
-        near = difflib.get_close_matches(name, ARCHITECTURES, n=1)
+    if name not in NETWORKS:
+        near = difflib.get_close_matches(name, NETWORKS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"expected an architecture among {sorted(ARCHITECTURES)}, got {name!r}{hint}"
-        )
+        raise ValueError(f"expected an architecture among {sorted(NETWORKS)}, got {name!r}{hint}")
     try:
-        return ARCHITECTURES[name].load(tensors, config)
+        return NETWORKS[name].load(tensors, config)
     except TypeError as error:  # an argument that the class does not have
         raise ValueError(
             f"expected a configuration of {name!r}, got {dict(config)}: {error}"

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invertory.checkpoints.strict import arguments_of, load_strictly
+from invertory.checkpoints.network import ConfiguredNetwork
 from invertory.images import to_tensor
+from invertory.networks.residual import ResidualBlock, resized
 from invertory.scoring import BadScore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from invertory.images import Pixels
     from invertory.scoring import Scores
@@ -58,24 +59,7 @@ class ClassifierConfig:
             )
 
 
-class ResidualBlock(nn.Module):
-    """x [N, inputs, H, W] => [N, outputs, H, W]."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv0 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        self.norm0 = nn.BatchNorm2d(outputs)
-        self.conv1 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        same = inputs == outputs
-        self.skip = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = functional.silu(self.norm0(self.conv0(x)))
-        return functional.silu(self.norm1(self.conv1(y)) + self.skip(x))
-
-
-class AttributeClassifier(nn.Module):
+class AttributeClassifier(ConfiguredNetwork):
     """Pictures x [N, 3, H, W] in [-1, 1] of any size => what they show, [N, A].
 
     Columns are `attributes`: the binary ones, then the continuous ones. Frozen and in eval when
@@ -86,9 +70,12 @@ class AttributeClassifier(nn.Module):
     mean: Tensor
     spread: Tensor
 
+    _config: ClassifierConfig
+
     def __init__(self, **config: Any) -> None:
         super().__init__()
         self._config = ClassifierConfig(**config)
+        self.size_px = self._config.size_px
         stem, widths = self._config.stem, (4 * self._config.stem, *self._config.widths)
         self.attributes = self._config.binary + self._config.continuous
         self.num_binary = len(self._config.binary)
@@ -103,20 +90,6 @@ class AttributeClassifier(nn.Module):
         self.register_buffer("mean", torch.zeros(num_continuous))
         self.register_buffer("spread", torch.ones(num_continuous))
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
-        return arguments_of(self._config)
-
-    @property
-    def size_px(self) -> int:
-        return self._config.size_px
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> AttributeClassifier:
-        """The network of a checkpoint, frozen and in eval; raises `ArchitectureError`."""
-        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
-
     def forward(self, x: Tensor) -> Tensor:
         """[N, A]: calibrated logits of the binary attributes, the continuous ones in their unit."""
         return self.calibrated(self.raw(x))
@@ -128,7 +101,8 @@ class AttributeClassifier(nn.Module):
 
     def raw(self, x: Tensor) -> Tensor:
         """[N, A] as trained: logits before calibration, then standardised values."""
-        return self.head(self.embedding(x)).float()
+        out: Tensor = self.head(self.embedding(x)).float()
+        return out
 
     def calibrated(self, raw: Tensor) -> Tensor:
         """Outputs of `raw` => those of `forward`."""
@@ -152,15 +126,6 @@ def pixel_unshuffle(x: Tensor) -> Tensor:
     """[N, C, 2h, 2w] => [N, 4C, h, w], channels-last in memory where x is."""
     parts = [x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
     return torch.cat(parts, 1)
-
-
-def resized(x: Tensor, size_px: int) -> Tensor:
-    """Pictures [N, 3, H, W] => [N, 3, size_px, size_px], antialiased; differentiable."""
-    if x.ndim != 4 or x.shape[1] != 3:
-        raise ValueError(f"expected pictures [N, 3, H, W] in [-1, 1], got {list(x.shape)}")
-    if x.shape[2:] == (size_px, size_px):
-        return x
-    return functional.interpolate(x, (size_px, size_px), mode="bilinear", antialias=True)
 
 
 class ClassifierScorer:

@@ -1,27 +1,18 @@
-"""Face parsing: which segment each pixel belongs to, by a small U-Net.
-
-Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015,
-https://arxiv.org/abs/1505.04597; with padding, residual blocks on the way down, one convolution a
-size on the way up, batch normalisation, and maps of the way down added rather than concatenated
-(Chaurasia & Culurciello, "LinkNet", 2017, https://arxiv.org/abs/1707.03718): the full size is
-where the time goes, and sums have half the channels.
-"""
+"""Face parsing: which segment each pixel belongs to, by a small U-Net."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invertory.checkpoints.strict import arguments_of, load_strictly
-from invertory.networks.classifier import ResidualBlock, resized
+from invertory.networks.unet import UNet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,65 +38,30 @@ class ParserConfig:
             )
 
 
-class Up(nn.Module):
-    """y [N, inputs, h, w] and the map x [N, outputs, 2h, 2w] of the way down => like x."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.reduce = nn.Conv2d(inputs, outputs, 1)
-        self.conv = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
-
-    def forward(self, y: Tensor, x: Tensor) -> Tensor:
-        y = functional.interpolate(self.reduce(y), scale_factor=2.0, mode="nearest")
-        return functional.silu(self.norm(self.conv(x + y)))
-
-
-class FaceParser(nn.Module):
+class FaceParser(UNet):
     """Pictures x [N, 3, H, W] in [-1, 1] of any size => logits [N, num_segments, H, W].
 
     Frozen and in eval when loaded; made afresh it can be trained.
     """
 
+    _config: ParserConfig
+
     def __init__(self, **config: Any) -> None:
-        super().__init__()
         self._config = ParserConfig(**config)
-        widths = self._config.widths
+        super().__init__(self._config.size_px, self._config.widths)
         self.segments = self._config.segments
-        self.stem = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(widths[0])
-        self.downs = nn.ModuleList(ResidualBlock(i, o) for i, o in pairwise(widths))
-        self.ups = nn.ModuleList(Up(i, o) for i, o in pairwise(widths[::-1]))
-        self.head = nn.Conv2d(widths[0], len(self.segments), 1)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
-        return arguments_of(self._config)
-
-    @property
-    def size_px(self) -> int:
-        return self._config.size_px
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> FaceParser:
-        """The network of a checkpoint, frozen and in eval; raises `ArchitectureError`."""
-        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
+        self.head = nn.Conv2d(self._config.widths[0], len(self.segments), 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, num_segments, H, W]; computed at `size_px`, then brought to the picture's size."""
-        maps = [functional.silu(self.norm(self.stem(resized(x, self.size_px))))]
-        for down in self.downs:
-            maps.append(down(functional.avg_pool2d(maps[-1], 2)))
-        y = maps.pop()
-        for up in self.ups:
-            y = up(y, maps.pop())
-        logits = self.head(y).float()
+        logits = self.head(self.trunk(x)).float()
         if logits.shape[2:] == x.shape[2:]:
-            return logits
+            out: Tensor = logits
+            return out
         return functional.interpolate(logits, list(x.shape[2:]), mode="bilinear", antialias=True)
 
     @torch.no_grad()
     def segment(self, x: Tensor) -> Tensor:
         """uint8 [N, H, W]: the likeliest segment's index."""
-        return self(x).argmax(1).to(torch.uint8)
+        out: Tensor = self(x).argmax(1).to(torch.uint8)
+        return out

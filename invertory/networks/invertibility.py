@@ -3,26 +3,20 @@
 The invertibility predictor of Spatially-Adaptive Multilayer Selection, Parmar et al. 2022,
 https://arxiv.org/abs/2206.08357, section 3.1: one backbone, a head for each space, regressing the
 perceptual error map that an inversion in that space leaves. The paper's backbone is a DeepLab
-trained on ImageNet; ours is the face parser's U-Net (see parsing.py), which may be its start.
+trained on ImageNet; ours is the face parser's U-Net, whose weights may be its start.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from invertory.checkpoints.strict import arguments_of, load_strictly
-from invertory.networks.classifier import ResidualBlock, resized
-from invertory.networks.face_parser import Up
+from invertory.networks.unet import UNet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from invertory.networks.face_parser import FaceParser
 
 
@@ -50,7 +44,7 @@ class PredictorConfig:
             raise ValueError(f"expected a size in multiples of {step} px, got {self.size_px} px")
 
 
-class InvertibilityPredictor(nn.Module):
+class InvertibilityPredictor(UNet):
     """Pictures x [N, 3, H, W] in [-1, 1] of any size => errors [N, num_spaces, px, px], 0 or more.
 
     px is `size_px`; errors are in the unit of the perceptual distance that it was trained for, and
@@ -61,16 +55,14 @@ class InvertibilityPredictor(nn.Module):
 
     unit: Tensor
 
+    _config: PredictorConfig
+
     def __init__(self, **config: Any) -> None:
-        super().__init__()
         self._config = PredictorConfig(**config)
         widths, width = self._config.widths, self._config.head_width
+        super().__init__(self._config.size_px, widths)
         self.spaces = self._config.spaces
         self.register_buffer("unit", torch.ones(()))
-        self.stem = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(widths[0])
-        self.downs = nn.ModuleList(ResidualBlock(i, o) for i, o in pairwise(widths))
-        self.ups = nn.ModuleList(Up(i, o) for i, o in pairwise(widths[::-1]))
         self.heads = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(widths[0], width, 3, padding=1, bias=False),
@@ -81,22 +73,6 @@ class InvertibilityPredictor(nn.Module):
             )
             for _ in self.spaces
         )
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
-        return arguments_of(self._config)
-
-    @property
-    def size_px(self) -> int:
-        return self._config.size_px
-
-    @classmethod
-    def load(
-        cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
-    ) -> InvertibilityPredictor:
-        """The network of a checkpoint, frozen and in eval; raises `ArchitectureError`."""
-        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
 
     def start_from(self, parser: FaceParser) -> InvertibilityPredictor:
         """Take the backbone of a trained parser of the same sizes."""
@@ -113,10 +89,5 @@ class InvertibilityPredictor(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, num_spaces, size_px, size_px], float32."""
-        maps = [functional.silu(self.norm(self.stem(resized(x, self.size_px))))]
-        for down in self.downs:
-            maps.append(down(functional.avg_pool2d(maps[-1], 2)))
-        y = maps.pop()
-        for up in self.ups:
-            y = up(y, maps.pop())
+        y = self.trunk(x)
         return torch.cat([head(y).float() for head in self.heads], 1)

@@ -6,7 +6,7 @@ offsets from the mean shape. One head in the picture is assumed.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,14 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from invertory.alignment import Points, anchors_from_landmarks
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.network import ConfiguredNetwork
 from invertory.images import to_tensor
 from invertory.landmarks import Face
-from invertory.networks.classifier import ResidualBlock, resized
+from invertory.networks.residual import ResidualBlock, resized
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from invertory.images import Pixels
 
 NUM_POINTS: Final = 68  # iBUG's
@@ -50,7 +48,7 @@ class RegressorConfig:
             )
 
 
-class LandmarkRegressor(nn.Module):
+class LandmarkRegressor(ConfiguredNetwork):
     """Pictures x [N, 3, H, W] in [-1, 1] of one head => points [N, 68, 2] (x, y) px, iBUG order.
 
     Pixels of x, counted from centres. Frozen and in eval when loaded; made afresh it can be
@@ -59,9 +57,12 @@ class LandmarkRegressor(nn.Module):
 
     mean_shape: Tensor
 
+    _config: RegressorConfig
+
     def __init__(self, **config: Any) -> None:
         super().__init__()
         self._config = RegressorConfig(**config)
+        self.size_px = self._config.size_px
         widths = (self._config.widths[0], *self._config.widths)
         self.stem = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(widths[0])
@@ -69,20 +70,6 @@ class LandmarkRegressor(nn.Module):
         last_px = self._config.size_px // 2 ** len(self._config.widths)
         self.head = nn.Linear(widths[-1] * last_px**2, 2 * NUM_POINTS)
         self.register_buffer("mean_shape", torch.zeros(NUM_POINTS, 2))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
-        return {**asdict(self._config), "widths": list(self._config.widths)}
-
-    @property
-    def size_px(self) -> int:
-        return self._config.size_px
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> LandmarkRegressor:
-        """The network of a checkpoint, frozen and in eval; raises `ArchitectureError`."""
-        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, 68, 2]: points (x, y) in pixels of x."""
@@ -95,7 +82,8 @@ class LandmarkRegressor(nn.Module):
         for stage in self.stages:
             y = stage(functional.avg_pool2d(y, 2))
         offsets = self.head(y.flatten(1)).float().view(-1, NUM_POINTS, 2)
-        return self.mean_shape + offsets
+        out: Tensor = self.mean_shape + offsets
+        return out
 
 
 class RegressedFaces:

@@ -8,19 +8,19 @@ the first author's thesis says. Beside the map we keep the editor: one direction
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.network import CheckpointedNetwork
 
 Editor = Literal["affine", "each"]
 
 
-class LinkNet(nn.Module):
+class LinkNet(CheckpointedNetwork):
     """w_plus [N, num_ws, w_dim] => attribute logits [N, A]; `directions` edits attribute by one."""
 
     weight: Tensor  # [A, num_ws * w_dim]
@@ -42,11 +42,6 @@ class LinkNet(nn.Module):
         """The arguments of the constructor; JSON-able."""
         names = list(self.attributes)
         return {"num_ws": self.num_ws, "w_dim": self.w_dim, "attributes": names}
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> LinkNet:
-        """Frozen, from its `state_dict` and `config`."""
-        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
 
     def forward(self, w_plus: Tensor) -> Tensor:
         if w_plus.ndim != 3 or w_plus.shape[1:] != (self.num_ws, self.w_dim):

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, one_hot
 
+from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.checkpoints.strict import load_strictly
 from invertory.encoders import ENCODERS
 from invertory.encoders.layers import sized
@@ -35,7 +36,7 @@ from invertory.generators.f_space import (
     masks_of,
 )
 from invertory.generators.stylegan2_layers import Hooks
-from invertory.networks.classifier import ResidualBlock
+from invertory.networks.residual import ResidualBlock
 
 if TYPE_CHECKING:
     from invertory.encoders import Encoder
@@ -84,10 +85,11 @@ class DeltaEncoder(nn.Module):
         gain, shift = self.style(w)[:, :, None, None].chunk(2, 1)
         y = self.narrow(seen) + self.feature(x / self.scale)
         y = self.blocks(y * (1 + gain) + shift)
-        return self.delta(y).float() * self.scale
+        out: Tensor = self.delta(y).float() * self.scale
+        return out
 
 
-class SamEncoder(nn.Module):
+class SamEncoder(CheckpointedNetwork):
     """Pictures and their maps => `Formed`; as a function of pictures alone, w_plus.
 
     `base` is an encoder's word in `ENCODERS` and its configuration. Norms of the base keep their
@@ -149,11 +151,6 @@ class SamEncoder(nn.Module):
         made = cls(base=told, shapes=shapes, hidden=hidden, depth=depth)
         load_strictly(cast("nn.Module", made.base), base.state_dict())
         return made.check_fits(generator)
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> SamEncoder:
-        """From `state_dict()` and `config`; frozen, in eval."""
-        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> SamEncoder:
         """As any module's, less the base, whose norms go on with the statistics they have."""

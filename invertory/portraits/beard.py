@@ -55,14 +55,16 @@ def _full(head: Head, X: Floats, Y: Floats) -> Floats:
         a, [0, 0.2, 0.42, 0.62, 0.8, 0.9, 1.0], [0.78, 0.74, 0.80, 0.74, 0.52, 0.15, 0.1]
     )
     bare = 0.05 - np.hypot(X / 1.6, Y - head.mouth.y - head.mouth.open_down - 0.19)
-    return np.maximum(edge.astype(np.float32) - Y, bare)
+    out: Floats = np.maximum(edge.astype(np.float32) - Y, bare)
+    return out
 
 
 def _goatee(head: Head, X: Floats, Y: Floats) -> Floats:
     m = head.mouth
     low = (m.y + m.open_down + head.chin) / 2 + 0.1
     r = np.hypot(X / 0.30, (Y - low) / (head.chin - low + 0.06))
-    return (r - 1) * 0.26
+    out: Floats = (r - 1) * 0.26
+    return out
 
 
 def _moustache(head: Head, X: Floats, Y: Floats) -> Floats:
@@ -72,7 +74,8 @@ def _moustache(head: Head, X: Floats, Y: Floats) -> Floats:
         (head.nose_y + 0.075 + m.y - m.upper - m.open_up) / 2 + 0.17 * t**2.2 - m.curve * 0.4 * t
     )
     half = 0.075 * clip(1.08 - t**2.5, 0, 1)
-    return np.maximum(np.abs(Y - middle) - half, t - 1.05)
+    out: Floats = np.maximum(np.abs(Y - middle) - half, t - 1.05)
+    return out
 
 
 def draw_below(canvas: Canvas, head: Head, lamp: Lamp) -> None:

@@ -110,12 +110,15 @@ def ellipse(dx: Floats, dy: Floats, a: float, b: float) -> Floats:
     """Distance to an ellipse's edge, to first order: (r - 1) r / |grad r^2 / 2|."""
     x, y = dx / a, dy / b
     r = np.hypot(x, y)
-    return (r - 1) * r / np.maximum(np.hypot(x / a, y / b), 1e-6)
+    out: Floats = (r - 1) * r / np.maximum(np.hypot(x / a, y / b), 1e-6)
+    return out
 
 
 def fade(cycles_per_hu: Floats | float, px: float) -> Floats:
     """What is left of a fine wave after averaging over pixels (a box's sinc)."""
-    return np.maximum(np.sinc(np.minimum(np.asarray(cycles_per_hu, np.float32) * px, 1.0)), 0)
+    cycles = np.minimum(np.asarray(cycles_per_hu, np.float32) * px, 1.0)
+    left: Floats = np.maximum(np.sinc(cycles), 0)
+    return left
 
 
 def bump(dx: Floats, dy: Floats, sx: float, sy: float, px: float) -> Floats:

@@ -17,11 +17,12 @@ from invertory.portraits.attributes import (
     check_attribute,
 )
 from invertory.portraits.ood import draw_object
+from invertory.portraits.visibility import visible_attributes
 
 if TYPE_CHECKING:
-    from invertory.portraits.portrait import Portrait
+    from invertory.portraits.appearance import Appearance
 
-P = TypeVar("P", bound="Portrait")
+P = TypeVar("P", bound="Appearance")
 
 RANGES: Final = {
     "age_years": (18.0, 85.0),
@@ -48,10 +49,10 @@ def with_attribute(portrait: P, name: str, value: float) -> P:
         return replace(portrait, **changes)
     if value not in (0, 1):
         raise ValueError(f"expected 0 or 1 for the binary attribute {name}, got {value!r}")
-    if portrait.attributes[name] == value:
+    if visible_attributes(portrait)[name] == value:
         return portrait
     changed = replace(portrait, **_changes(portrait, name, bool(value)))
-    if changed.attributes[name] != value:
+    if visible_attributes(changed)[name] != value:
         raise ValueError(
             f"{name} = {value:g} would be hidden behind "
             f"{', '.join(sorted({o.kind for o in portrait.ood}))}; "
@@ -68,7 +69,7 @@ def check_range(name: str, value: float) -> float:
     return float(value)
 
 
-def _changes(p: Portrait, name: str, on: bool) -> dict[str, Any]:
+def _changes(p: Appearance, name: str, on: bool) -> dict[str, Any]:
     assert name in BINARY
     if name in OOD_KINDS:
         return _ood(p, name, on)
@@ -77,7 +78,7 @@ def _changes(p: Portrait, name: str, on: bool) -> dict[str, Any]:
     return _face(p, name, on)
 
 
-def _ood(p: Portrait, name: str, on: bool) -> dict[str, Any]:
+def _ood(p: Appearance, name: str, on: bool) -> dict[str, Any]:
     kept = tuple(o for o in p.ood if o.kind != name)
     return {"ood": (*kept, draw_object(p.seed, name)) if on else kept}
 
@@ -85,7 +86,7 @@ def _ood(p: Portrait, name: str, on: bool) -> dict[str, Any]:
 _HAIR: Final = ("bald", "long_hair", "curly_hair", "bangs", "blond_hair", "grey_hair")
 
 
-def _hair(p: Portrait, name: str, on: bool) -> dict[str, Any]:
+def _hair(p: Appearance, name: str, on: bool) -> dict[str, Any]:
     short = "short" if p.male else "bob"
     if name == "bald":
         return {"bald": on}
@@ -105,7 +106,7 @@ def _hair(p: Portrait, name: str, on: bool) -> dict[str, Any]:
     return {"bald": False, "hair_grey": max(p.hair_grey, 0.85)} if on else {"hair_grey": 0.0}
 
 
-def _face(p: Portrait, name: str, on: bool) -> dict[str, Any]:
+def _face(p: Appearance, name: str, on: bool) -> dict[str, Any]:
     match name:
         case "male":
             shaven = {"beard": "none", "moustache": False, "stubble": 0.0}
@@ -133,7 +134,7 @@ def _face(p: Portrait, name: str, on: bool) -> dict[str, Any]:
             return {name: on}
 
 
-def _free_ears(p: Portrait) -> dict[str, Any]:
+def _free_ears(p: Appearance) -> dict[str, Any]:
     if p.hair_style in ("curly", "afro", "bob"):
         return {"hair_style": "short" if p.male else "ponytail"}
     return {"over_ears": False}

@@ -13,12 +13,12 @@ from typing import Final
 import numpy as np
 
 from invertory.portraits import palette
-from invertory.portraits.attributes import has_bangs, hides_ears
 from invertory.portraits.canvas import Canvas, Window, clip, coverage, fade
 from invertory.portraits.head import WIDEST, Floats, Head
 from invertory.portraits.palette import linear
 from invertory.portraits.shading import Lamp, Surface
 from invertory.portraits.streams import uniforms
+from invertory.portraits.visibility import has_bangs, hides_ears
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +127,19 @@ class Hair:
         jag = 0.020 * np.sin(37 * X + ph[6]) * fade(5.9, px)
         jag = jag + 0.016 * np.sin(61 * X + ph[7]) * fade(9.7, px)
         high = self.head.top + 0.44 - 0.05 * p.hairline
+        line: Floats = high + 0.55 * t**4
         if has_bangs(p):
-            return -0.43 + 0.05 * p.hair_part_x + 0.10 * t * t + 1.2 * jag
-        line = high + 0.55 * t**4
-        if p.hair_style == "receding":
+            line = -0.43 + 0.05 * p.hair_part_x + 0.10 * t * t + 1.2 * jag
+        elif p.hair_style == "receding":
             temples = np.exp(-(((np.abs(X) - 0.52) / 0.2) ** 2))
-            return line - 0.10 - 0.26 * temples + jag
-        if p.fringe == "part" and p.hair_style in ("short", "bob", "long"):
+            line = line - 0.10 - 0.26 * temples + jag
+        elif p.fringe == "part" and p.hair_style in ("short", "bob", "long"):
             drop = 0.42 if p.hair_style != "short" else 0.22
             away = (X - p.hair_part_x) / (0.62 if p.hair_style != "short" else 0.8)
-            return line - 0.06 + drop * (1 - np.exp(-away * away)) + 0.6 * jag
-        return line + jag
+            line = line - 0.06 + drop * (1 - np.exp(-away * away)) + 0.6 * jag
+        else:
+            line = line + jag
+        return line
 
     def shadow(self) -> Floats:
         """Share of light that the hair leaves on the skin beside it."""
@@ -230,10 +232,12 @@ class Hair:
             x, y = at.x * f, at.y * f
             a = np.sin(x + 2.1 * np.sin(0.55 * y + ph[0]) + ph[1])
             b = np.sin(y + 2.1 * np.sin(0.6 * x + ph[2]) + ph[3])
-            return (0.25 + a * b) * fade(f / 4.2, px)
+            curls: Floats = (0.25 + a * b) * fade(f / 4.2, px)
+            return curls
         if self.portrait.hair_style == "buzz":
             grain = np.sin(at.x * 71 + 3 * np.sin(at.y * 47)) * np.sin(at.y * 83 + ph[0])
-            return 0.5 * grain * fade(13, px)
+            stubble: Floats = 0.5 * grain * fade(13, px)
+            return stubble
         q = q + 0.05 * self.portrait.hair_wave * np.sin(4.2 * at.y + ph[0])
         if self.portrait.fringe == "part":
             q = q - 0.35 * self.portrait.hair_part_x * clip((0.2 - at.y) / 1.4, 0, 1)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invertory.portraits.attributes import has_bangs
 from invertory.portraits.canvas import Canvas, Window, clip, coverage, ellipse, fade
 from invertory.portraits.hair import CUTS
 from invertory.portraits.head import Floats, Head
 from invertory.portraits.ood import OodObject
 from invertory.portraits.palette import linear
 from invertory.portraits.shading import Lamp, Surface
+from invertory.portraits.visibility import has_bangs
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class Mouth:
     def line(self, x: Floats) -> Floats:
         """Row of the line between the lips at column X."""
         t = np.clip(x / self.half_width, -1.25, 1.25)
-        return self.y + self.curve * (0.35 - t * t)
+        out: Floats = self.y + self.curve * (0.35 - t * t)
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +107,13 @@ class Head:
 
     def width(self, y: npt.ArrayLike) -> Floats:
         """Half width of the head at row y; negative above the top and below the chin."""
-        return np.interp(np.asarray(y), self.rows, self.widths).astype(np.float32)
+        out: Floats = np.interp(np.asarray(y), self.rows, self.widths).astype(np.float32)
+        return out
 
     def slope(self, y: npt.ArrayLike) -> Floats:
         """dw/dy at row y."""
-        return np.interp(np.asarray(y), self.rows, self.slopes).astype(np.float32)
+        out: Floats = np.interp(np.asarray(y), self.rows, self.slopes).astype(np.float32)
+        return out
 
     def centre(self, w: Floats) -> Floats:
         """Column of the circle's centre for half width w: the profile's depth stays constant."""

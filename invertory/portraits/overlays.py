@@ -101,7 +101,8 @@ def _overlap(size: int, starts: np.ndarray, length: float, grow: float) -> Float
     low = (starts - grow)[:, None] * size
     high = (starts + length + grow)[:, None] * size
     pixel = np.arange(size)[None]
-    return np.clip(np.minimum(high, pixel + 1) - np.maximum(low, pixel), 0, 1).astype(np.float32)
+    inside: Floats = np.clip(np.minimum(high, pixel + 1) - np.maximum(low, pixel), 0, 1)
+    return inside.astype(np.float32)
 
 
 def draw_busy_background(canvas: Canvas, head: Head) -> None:

@@ -117,7 +117,8 @@ def _reduce(canvas: Canvas, factor: int) -> tuple[Floats, npt.NDArray[np.uint8]]
 
 def _in_pixels(points: Floats, crop: Crop, size_px: int) -> Floats:
     scale = size_px / crop.side
-    return ((points - np.array([crop.left, crop.top])) * scale - 0.5).astype(np.float32)
+    out: Floats = ((points - np.array([crop.left, crop.top])) * scale - 0.5).astype(np.float32)
+    return out
 
 
 def check_whole(name: str, value: int, low: int, high: int) -> None:

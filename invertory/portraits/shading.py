@@ -53,7 +53,8 @@ class Lamp:
         dx, dy, dz = self.direction
         length = math.sqrt(dx * dx + dy * dy + (dz + 1) ** 2)
         near = np.maximum((nx * dx + ny * dy + nz * (dz + 1)) / length, 0)
-        return near**power
+        out: Floats = near**power
+        return out
 
 
 @dataclass(slots=True)

@@ -49,7 +49,8 @@ def _lens(head: Head, at: Window, eye: Place, sign: int) -> Floats:
         x = x * (1 + 0.14 * clip(y, -1, 1))
     power = 2.2 if p.lens == "round" else 4.5 if p.lens == "square" else 2.8
     radius = (np.abs(x) ** power + np.abs(y) ** power) ** (1 / power)
-    return ((radius - 1) * min(rx, ry)).astype(np.float32)
+    out: Floats = ((radius - 1) * min(rx, ry)).astype(np.float32)
+    return out
 
 
 def _glass(canvas: Canvas, head: Head, at: Window, d: Floats) -> None:
@@ -69,7 +70,8 @@ def _bridge(at: Window, middle: Place, eyes: list[Place], half: float) -> Floats
     span = max((right - left) / 2, 0.03)
     t = (at.x - (left + right) / 2) / span
     arch = middle[1] - 0.06 + 0.05 * t * t
-    return np.maximum(np.abs(at.y - arch) - half, (np.abs(t) - 1) * span)
+    out: Floats = np.maximum(np.abs(at.y - arch) - half, (np.abs(t) - 1) * span)
+    return out
 
 
 def _temples(head: Head, at: Window, eyes: list[Place], half: float) -> Floats:
@@ -106,10 +108,12 @@ def draw_earrings(canvas: Canvas, head: Head) -> None:
 
 
 def _earring(at: Window, x: float, y: float, kind: str) -> Floats:
-    stud = np.hypot(at.x - x, at.y - y) - 0.075
+    stud: Floats = np.hypot(at.x - x, at.y - y) - 0.075
     if kind == "stud":
         return stud
     if kind == "hoop":
-        return np.abs(np.hypot(at.x - x, at.y - y - 0.15) - 0.15) - 0.034
+        hoop: Floats = np.abs(np.hypot(at.x - x, at.y - y - 0.15) - 0.15) - 0.034
+        return hoop
     drop = np.hypot((at.x - x) / 0.75, (at.y - y - 0.22) / 1.35) - 0.10
-    return np.minimum(stud + 0.035, drop)
+    both: Floats = np.minimum(stud + 0.035, drop)
+    return both

@@ -26,6 +26,7 @@ from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.preview import PreviewHead, head_tensors, untrained_head
 
 FILES = ("MappingNetwork.xml", "MappingNetwork.bin", "SynthesisNetwork.xml", "SynthesisNetwork.bin")
+Measured = dict[str, dict[str, dict[str, float]]]  # px => kind of head => mean, worst, ...
 LICENCE = (
     "The numbers are ours (Apache-2.0) but were fitted on outputs of weights that derive from "
     "NVIDIA's StyleGAN2-FFHQ (non-commercial) and FFHQ (CC BY-NC-SA 4.0), and are of no use "
@@ -158,10 +159,11 @@ def summarise(db: Tensor) -> dict[str, float]:
     return {"mean": round(float(db.mean()), 2), "worst": round(float(db.min()), 2), **means}
 
 
-def train(generator: MobileStyleGAN, settings: Settings) -> tuple[list[PreviewHead], dict]:
+def train(generator: MobileStyleGAN, settings: Settings) -> tuple[list[PreviewHead], Measured]:
     """The heads, finest last, and what they measured."""
     pairs = draw_pairs(generator, settings)
-    heads, psnr_db = [], {}
+    heads: list[PreviewHead] = []
+    psnr_db: Measured = {}
     for px in settings.resolutions:
         head = fit_head(generator, pairs, px, settings)
         untrained = held_out_psnr_db(generator, untrained_head(generator, px), pairs, settings)
@@ -174,7 +176,7 @@ def train(generator: MobileStyleGAN, settings: Settings) -> tuple[list[PreviewHe
     return heads, psnr_db
 
 
-def write(out: Path, heads: Sequence[PreviewHead], psnr_db: dict, settings: Settings) -> None:
+def write(out: Path, heads: Sequence[PreviewHead], psnr_db: Measured, settings: Settings) -> None:
     """The .safetensors, and its card beside it as .json."""
     save_file({name: t.contiguous() for name, t in head_tensors(heads).items()}, out)
     options = f"--pictures {settings.pictures} --held-out {settings.held_out}"

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from invertory.portraits.dataset import PortraitSet
     from invertory.training.compute import Compute
     from invertory.training.idinvert.pairs import Pairs
+    from invertory.training.loop.blocks import Shown
     from invertory.training.loop.run import Training
-    from invertory.training.sam.errors import Shown
     from invertory.training.sam.invertibility import Inverted
 
 Arguments = dict[str, Any]

@@ -94,3 +94,8 @@ class Still(Free):
 
     def learning_rate(self, step: Tensor) -> Tensor:
         return torch.zeros_like(step, dtype=torch.float64)
+
+
+def weighted_total(weights: Mapping[str, float], terms: Mapping[str, Tensor]) -> Tensor:
+    """The terms [n] that have a weight, summed with it, [n]."""
+    return torch.stack([weight * terms[name] for name, weight in weights.items()]).sum(0)

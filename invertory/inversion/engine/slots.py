@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from invertory.inversion import Inversion
 from invertory.inversion.engine.adam import per_row
 from invertory.inversion.engine.objective import Objective, Start, Tensors
+from invertory.inversion.method import Inversion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from invertory.inversion import Space
+    from invertory.inversion.method import Space
 
 EMPTY = -1
 RESULTS = ("best", "last", "row")  # groups that outlive a row; of its constants only results do

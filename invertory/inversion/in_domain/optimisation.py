@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
 from invertory.inversion.engine.view import View
 from invertory.inversion.feed_forward import encoded, encoder_of
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Budget
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from invertory.encoders import Encoder
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
+    from invertory.inversion.method import Inversion, Space
     from invertory.perceptual import Perceptual
 
 

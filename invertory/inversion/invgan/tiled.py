@@ -17,18 +17,18 @@ from math import isqrt
 from typing import TYPE_CHECKING, ClassVar
 
 from invertory.editing.tiling import Grid, TiledPair, tiled_pictures
-from invertory.inversion import NO_NETWORKS, Space
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View
 from invertory.inversion.feed_forward import Judging, Told, encoder_of
+from invertory.inversion.method import NO_NETWORKS, Space
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from invertory.generators import Generator
     from invertory.generators.state import State
-    from invertory.inversion import Inversion
+    from invertory.inversion.method import Inversion
     from invertory.perceptual import Perceptual
 
 CODES = "codes"  # in the state

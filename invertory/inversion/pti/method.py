@@ -33,12 +33,12 @@ import torch
 
 from invertory.generators.deltas import coded, cut
 from invertory.generators.state import kernels, tunable
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine
-from invertory.inversion.engine.objective import Tensors
+from invertory.inversion.engine.objective import Tensors, weighted_total
 from invertory.inversion.feed_forward import FeedForward
 from invertory.inversion.image2stylegan import Image2StyleGAN
 from invertory.inversion.in_domain.optimisation import InDomain
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Weighing
 from invertory.inversion.projector import Projector
 from invertory.inversion.pti.tuning import Stored, Tuning
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Method, Space
     from invertory.inversion.engine.slots import Outcome
     from invertory.inversion.engine.view import View
+    from invertory.inversion.method import Inversion, Method, Space
     from invertory.perceptual import Perceptual
 
 
@@ -138,9 +138,15 @@ class PivotalTuning(Weighing):
         return "w" if self.pivot == "projector" else "w_plus"
 
     @property
+    def weights(self) -> dict[str, float]:
+        """Term => weight in the loss; the regulariser is computed only where it has one."""
+        weights = {"mse": self.mse_weight, "perceptual": self.perceptual_weight}
+        return weights | ({"locality": self.locality_weight} if self.locality_weight else {})
+
+    @property
     def terms(self) -> tuple[str, ...]:
-        """Of the loss; the regulariser's is computed only where it has a weight."""
-        return ("mse", "perceptual", *(("locality",) if self.locality_weight else ()))
+        """Of the loss."""
+        return tuple(self.weights)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -177,7 +183,7 @@ class PivotalTuning(Weighing):
             networks=networks,
         )
         view = replace(self, preview=False).view(generator, perceptual, targets)
-        tuning = Tuning(self, view, weights)
+        tuning = Tuning(self, self.weights, view, weights, self.rank)
         found = self._tuned(tuning, targets, pivots.latents, seeds=seeds, batch_size=batch_size)
         return self._told(view, targets, pivots, found, batch_size)
 
@@ -247,7 +253,6 @@ class PivotalTuning(Weighing):
             inputs={"w_plus": pivots.latents, **state},
         )
         terms = _joined([outcome.terms for outcome in found]) | stored.terms
-        weights = Tuning(self, view, {}).weights
         tuned = {
             name: torch.cat([getattr(outcome, name) for outcome in found])
             for name in ("steps", "best_step", "is_finite")
@@ -256,7 +261,7 @@ class PivotalTuning(Weighing):
             pivots,
             steps=pivots.steps + tuned["steps"],
             best_step=pivots.steps + tuned["best_step"],
-            loss=torch.stack([weight * terms[name] for name, weight in weights.items()]).sum(0),
+            loss=weighted_total(self.weights, terms),
             terms={name: terms[name] for name in self.terms},
             is_finite=pivots.is_finite & tuned["is_finite"] & stored.is_finite,
             state=state,

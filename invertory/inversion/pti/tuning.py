@@ -20,7 +20,7 @@ from invertory.inversion.pti.locality import latent_draws, locality
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from invertory.inversion.pti.method import PivotalTuning
+    from invertory.inversion.optimisation import Weighing
 
 _DRAWS = "locality.w"  # constant: a drawn w for each step
 
@@ -32,20 +32,16 @@ class Tuning(Free):
     The pivot is the row's input `w_plus`.
     """
 
-    method: PivotalTuning
+    method: Weighing
+    weights: Mapping[str, float]  # term => weight; locality is computed only where it is named
     view: View
     weights_by_name: Mapping[str, Tensor]  # that are tuned
+    rank: int
     iterate: ClassVar[Literal["best", "last"]] = "best"
 
     @property
-    def weights(self) -> Mapping[str, float]:
-        method = self.method
-        weights = (method.mse_weight, method.perceptual_weight, method.locality_weight)
-        return dict(zip(method.terms, weights, strict=False))
-
-    @property
     def results(self) -> tuple[str, ...]:
-        forms = (UP, DOWN) if self.method.rank else (DELTA,)
+        forms = (UP, DOWN) if self.rank else (DELTA,)
         return tuple(name + form for name in self.weights_by_name for form in forms)
 
     def start(self, rows: Rows) -> Start:
@@ -55,7 +51,7 @@ class Tuning(Free):
         variables = {k: torch.stack([row[k] for row in none]).to(targets) for k in none[0]}
         pivots = rows.inputs["w_plus"].expand(-1, G.num_ws, -1)
         constants = self.view.constants(targets) | {"w_plus": pivots}
-        if self.method.locality_weight:
+        if "locality" in self.weights:
             draws = latent_draws(G, rows.seeds, max(self.method.steps, 1))
             constants[_DRAWS] = draws
         return Start(variables, constants)
@@ -64,11 +60,11 @@ class Tuning(Free):
         rng = torch.Generator().manual_seed(seed)
         found: Tensors = {}
         for name, weight in self.weights_by_name.items():
-            if not self.method.rank:
+            if not self.rank:
                 found[name + DELTA] = torch.zeros(weight.shape)
                 continue
             first, rest = len(weight), weight[0].numel()
-            rank = min(self.method.rank, first, rest)
+            rank = min(self.rank, first, rest)
             found[name + UP] = torch.zeros(first, rank)
             found[name + DOWN] = torch.randn(rank, rest, generator=rng) / rank**0.5
         return found

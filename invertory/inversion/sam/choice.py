@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from invertory.generators.f_space import SPACES, checked_spaces, features_of, layer_aware
-from invertory.inversion import NO_NETWORKS
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.sam.spaces import (
     FINEST,
     by_class,
@@ -153,7 +153,7 @@ class Choosing:
             )
 
     def check(self, generator: Generator, told: Mapping[str, Mapping[str, Any]]) -> None:
-        """See `invertory.inversion.Checking`."""
+        """See `invertory.inversion.method.Checking`."""
         spaces = self.wanted(generator, told)
         if known := told.get("invertibility", {}).get("spaces"):
             check_predicts(known, spaces)

@@ -26,11 +26,11 @@ from invertory.generators.f_space import (
     default_spaces,
     masks_of,
 )
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View, channels_last
 from invertory.inversion.feed_forward import Judging, Told
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.sam.choice import Choice, Choosing
 from invertory.inversion.sam.objective import rendered
 from invertory.inversion.sam.spaces import network_of
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
+    from invertory.inversion.method import Inversion, Space
     from invertory.perceptual import Perceptual
 
 

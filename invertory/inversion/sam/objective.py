@@ -21,7 +21,7 @@ from invertory.inversion.pti.tuning import Stored
 
 if TYPE_CHECKING:
     from invertory.encoders import Encoder
-    from invertory.inversion.sam.optimisation import SpatiallyAdaptive
+    from invertory.inversion.optimisation import Weighing
     from invertory.inversion.w_space import Whitening
 
 
@@ -29,25 +29,15 @@ if TYPE_CHECKING:
 class Adaptive(Free):
     """eq. 3.8. The row's input `choice` is an index into `spaces` for each pixel."""
 
-    method: SpatiallyAdaptive
+    method: Weighing
+    weights: Mapping[str, float]  # term => weight; others are not computed
+    is_squared: bool  # the variation's differences, as printed
     view: View
     encoder: Encoder
     whitening: Whitening
     spaces: tuple[str, ...]
     blocks: tuple[str, ...]  # of the F-spaces that some row has chosen; others stay unchanged
     iterate: ClassVar[Literal["best", "last"]] = "best"
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        method = self.method
-        weights = {
-            "mse": method.mse_weight,
-            "perceptual": method.perceptual_weight,
-            "prior": method.prior_weight,
-            "variation": method.variation_weight,
-            "delta": method.delta_weight,
-        }
-        return {name: weights[name] for name in method.terms}
 
     @property
     def results(self) -> tuple[str, ...]:
@@ -78,7 +68,7 @@ class Adaptive(Free):
             "perceptual": self.view.distance(synth, constants),
             # the printed sum over rows and axes
             "prior": prior(w_plus, self.whitening) * w_plus[0].numel(),
-            "variation": variation(w_plus, is_squared=self.method.preset == "paper"),
+            "variation": variation(w_plus, is_squared=self.is_squared),
             "delta": sum(
                 (delta.square().mean((1, 2, 3)) for delta in deltas.values()),
                 torch.zeros_like(w_plus[:, 0, 0]),
@@ -110,4 +100,5 @@ def variation(w_plus: Tensor, *, is_squared: bool) -> Tensor:
     offsets = w_plus[:, 1:] - w_plus[:, :1]
     if is_squared:
         return offsets.square().sum((1, 2))
-    return torch.linalg.vector_norm(offsets, dim=2).sum(1)
+    out: Tensor = torch.linalg.vector_norm(offsets, dim=2).sum(1)
+    return out

@@ -40,9 +40,10 @@ from invertory.generators.f_space import (
     f_spaces,
     masks_of,
 )
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine
+from invertory.inversion.engine.objective import weighted_total
 from invertory.inversion.feed_forward import encoder_of
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Schedule, Weighing
 from invertory.inversion.sam.choice import Choice, Choosing
 from invertory.inversion.sam.objective import Adaptive, Kept
@@ -52,9 +53,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from invertory.generators import Generator
-    from invertory.inversion import Inversion, Space
     from invertory.inversion.engine.slots import Outcome
     from invertory.inversion.engine.view import View
+    from invertory.inversion.method import Inversion, Space
     from invertory.perceptual import Perceptual
 
 
@@ -89,14 +90,20 @@ class SpatiallyAdaptive(Choosing, Weighing):
     )
 
     @property
-    def terms(self) -> tuple[str, ...]:
-        """Of the loss; a regulariser is computed only where it has a weight."""
+    def weights(self) -> dict[str, float]:
+        """Term => weight in the loss; a regulariser is computed only where it has one."""
         own = {
             "prior": self.prior_weight,
             "variation": self.variation_weight,
             "delta": self.delta_weight,
         }
-        return ("mse", "perceptual", *(name for name, weight in own.items() if weight))
+        distances = {"mse": self.mse_weight, "perceptual": self.perceptual_weight}
+        return distances | {name: weight for name, weight in own.items() if weight}
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Of the loss."""
+        return tuple(self.weights)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -125,7 +132,16 @@ class SpatiallyAdaptive(Choosing, Weighing):
         found = self.chosen(view, targets, spaces, networks, segmentation)
         blocks = _used(generator, found.index, spaces)
         whitening = Whitening.of(generator, self.w_samples)
-        objective = Adaptive(self, view, encoder, whitening, spaces, blocks)
+        objective = Adaptive(
+            self,
+            self.weights,
+            is_squared=self.preset == "paper",
+            view=view,
+            encoder=encoder,
+            whitening=whitening,
+            spaces=spaces,
+            blocks=blocks,
+        )
         outcome = self.engine().run(
             objective,
             targets,
@@ -175,10 +191,9 @@ class SpatiallyAdaptive(Choosing, Weighing):
             | {name: delta for name, delta in decoded(state).items() if name.startswith(DELTA)},
         )
         terms = outcome.terms | stored.terms
-        weights = {name: getattr(self, f"{name}_weight") for name in self.terms}
         return replace(
             outcome.inversion(self.space, w_plus),
-            loss=torch.stack([weight * terms[name] for name, weight in weights.items()]).sum(0),
+            loss=weighted_total(self.weights, terms),
             terms={name: terms[name] for name in self.terms},
             is_finite=outcome.is_finite & stored.is_finite,
             state=state,

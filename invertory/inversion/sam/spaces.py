@@ -145,7 +145,8 @@ def _groups(segments: Tensor) -> Tensor:
     """
     unique, ids = torch.unique(segments, return_inverse=True)
     rows = torch.arange(len(segments), device=segments.device)[:, None, None]
-    return torch.unique(ids + len(unique) * rows, return_inverse=True)[1]
+    out: Tensor = torch.unique(ids + len(unique) * rows, return_inverse=True)[1]
+    return out
 
 
 def _check_size(segments: Tensor, like: Tensor) -> None:

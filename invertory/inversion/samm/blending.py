@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View
-from invertory.inversion.feed_forward import Judging, encoded, encoder_of
+from invertory.inversion.feed_forward import Judging, Told, encoded, encoder_of
 from invertory.inversion.restyle import refined
 from invertory.networks.samm.network import Reachable, Samm, TappedEncoder
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from invertory.encoders.pyramid import PyramidEncoder
     from invertory.generators import Generator
     from invertory.generators.state import State
-    from invertory.inversion.samm.method import SAMM
+    from invertory.networks.samm.network import Aligned
 
 TARGET: Final = "target"  # of the state: uint8 [N, 3, H, H], H at most the generator's
 MASK: Final = "mask"
@@ -56,17 +56,19 @@ class Parts:
 class Blended(Judging):
     """The objective of no steps: latent and mask, and how alike the blended picture is."""
 
-    method: SAMM
+    method: Told
     view: View
-    parts: Parts
     base: Encoder
+    align: Callable[[Tensor, Tensor], Aligned]  # w_plus, images [N, 3, R, R]
+    iterations: int  # passes of the base
+    is_residual: bool  # the base is ReStyle's: it is shown the image and the last synthesis
     results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
 
     def start(self, rows: Rows) -> Start:
         stored = kept(rows.targets, self.view.generator.resolution)
         pictures = shown(stored, self.view.generator.resolution)
         w_plus = self._latents(pictures)
-        found = self.method.aligned(self.parts, w_plus, pictures)
+        found = self.align(w_plus, pictures)
         mask = found.mask()
         synth = torch.lerp(found.synth.float(), pictures, mask).clamp(-1, 1)
         blended = {"w_plus": w_plus, MASK: mask.nan_to_num(0.0), STORED: stored, "synth": synth}
@@ -74,8 +76,8 @@ class Blended(Judging):
         return Start({}, self.view.constants(rows.targets) | blended)
 
     def _latents(self, pictures: Tensor) -> Tensor:
-        G, iterations = self.view.generator, self.method.iterations
-        if self.method.base == "restyle":
+        G, iterations = self.view.generator, self.iterations
+        if self.is_residual:
             network = cast("PyramidEncoder", self.base)
             w_plus = G.w_avg.float().expand(len(pictures), G.num_ws, -1)
             steps = refined(

@@ -22,15 +22,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
-from invertory.inversion import NO_NETWORKS
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.view import View, channels_last
 from invertory.inversion.feed_forward import Told, encoder_of
+from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.samm.blending import (
     MASK,
     STORED,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from invertory.generators import Generator
     from invertory.generators.state import State
-    from invertory.inversion import Inversion, Space
+    from invertory.inversion.method import Inversion, Space
     from invertory.networks.samm.network import Aligned
     from invertory.perceptual import Perceptual
 
@@ -149,7 +149,15 @@ class SAMM(Told):
             channels_last(generator, perceptual, base, parts.encoder, parts.samm)
         is_whole = view.size_px == generator.resolution == targets.shape[-1]
         results = ("w_plus", MASK, STORED, *(("synth",) if is_whole else ()))
-        objective = Blended(self, view, parts, base, results)
+        objective = Blended(
+            self,
+            view,
+            base,
+            align=partial(self.aligned, parts),
+            iterations=self.iterations,
+            is_residual=self.base == "restyle",
+            results=results,
+        )
         engine = Engine(steps=0, precision=self.precision)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
         made = outcome.results

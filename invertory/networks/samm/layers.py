@@ -85,7 +85,8 @@ class _Standardised(torch.autograd.Function):
         (y, scale), slope = ctx.saved_tensors, slopes[0]
         common, along = _mean(slope), _mean(slope * y)
         wanted = torch.addcmul(slope - common.to(y.dtype), y, along.to(y.dtype), value=-1)
-        return wanted * scale.to(y.dtype)
+        out: Tensor = wanted * scale.to(y.dtype)
+        return out
 
 
 def _mean(x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast, runtime_c
 
 from torch import Tensor, nn
 
-from invertory.checkpoints.strict import load_strictly
+from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.stylegan2_layers import Hooks
@@ -73,7 +73,7 @@ class Aligned:
         return gather(tuple(self.masks), self.synth.shape[-1])
 
 
-class Samm(nn.Module):
+class Samm(CheckpointedNetwork):
     """The modules of all levels, for one generator and one encoder."""
 
     def __init__(
@@ -144,11 +144,6 @@ class Samm(nn.Module):
         return {name: list(getattr(self, name)) for name in lists} | {
             name: getattr(self, name) for name in plain
         }
-
-    @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Samm:
-        """From `state_dict()` and `config`; frozen, in eval."""
-        return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
 
     def check(self, encoder: TappedEncoder, generator: Generator) -> None:
         """Raises ValueError where it was made for another generator or encoder."""

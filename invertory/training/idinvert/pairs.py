@@ -14,8 +14,7 @@ i is a function of the seed and i alone.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +25,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from invertory.images import to_uint8
-from invertory.training.loop.results import replace_file
+from invertory.training.loop.blocks import BlockFolder, Shown, silent
 
 if TYPE_CHECKING:
     from invertory.generators import Generator
 
-Shown = Callable[[int, int], None]  # pairs drawn, pairs in all
-_PICTURES, _LATENTS, _STATE = "pictures.npy", "w_plus.npy", "pairs.json"
+_PICTURES, _LATENTS = "pictures.npy", "w_plus.npy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +57,9 @@ class Pairs:
     @classmethod
     def open(cls, folder: Path) -> Pairs:
         """A folder that `prepare_pairs` has finished."""
-        state = _state(folder)
-        if state is None or state["done"] != state["num"]:
-            done = "none" if state is None else f"{state['done']} of {state['num']}"
+        state = BlockFolder(folder, "pairs").state
+        if not state or state["done"] != state["num"]:
+            done = f"{state['done']} of {state['num']}" if state else "none"
             raise ValueError(
                 f"expected all pairs in {folder}, got {done}: draw them with prepare_pairs"
             )
@@ -77,26 +75,23 @@ def prepare_pairs(
     draws: Draws | None = None,
     batch_size: int = 8,
     block: int = 64,
-    shown: Shown = lambda done, num: None,
+    shown: Shown = silent,
 ) -> Pairs:
     """Draw `num` pairs of `size_px` into the folder, or those that are not there yet.
 
     On the generator's device; the picture is the preview where that is fine enough.
     """
     asked = _asked(generator, num, size_px, draws or Draws())
-    done = _begun(folder, asked)
+    store = BlockFolder(folder, "pairs")
+    store.begin(asked)
     arrays = _arrays(folder, asked, generator)
-    for start in range(done, num, block):
-        stop = min(start + block, num)
-        w_plus = draw_latents(generator, range(start, stop), draws or Draws())
+    for rows in store.blocks(asked, num, block, shown):
+        w_plus = draw_latents(generator, range(rows.start, rows.stop), draws or Draws())
         parts = [picture(generator, part, size_px) for part in torch.split(w_plus, batch_size)]
-        arrays[0][start:stop] = to_uint8(torch.cat(parts))
-        arrays[1][start:stop] = w_plus.cpu().numpy()
+        arrays[0][rows] = to_uint8(torch.cat(parts))
+        arrays[1][rows] = w_plus.cpu().numpy()
         for array in arrays:
             array.flush()
-        state = json.dumps(asked | {"done": stop}, indent=2)
-        replace_file(folder / _STATE, state.encode())
-        shown(stop, num)
     return Pairs.open(folder)
 
 
@@ -151,21 +146,7 @@ def _asked(generator: Generator, num: int, size_px: int, draws: Draws) -> dict[s
     """What a folder must have been drawn with to be gone on with."""
     digest = hashlib.sha256(generator.w_avg.float().cpu().numpy().tobytes()).hexdigest()
     made = {"w_avg_sha256": digest, "num_ws": generator.num_ws}
-    return json.loads(json.dumps({"num": num, "size_px": size_px} | made | asdict(draws)))
-
-
-def _begun(folder: Path, asked: dict[str, Any]) -> int:
-    """Pairs that the folder has; refused where it has others."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = _state(folder) or {}
-    done = int(state.pop("done", 0))
-    if state and state != asked:
-        names = [name for name in asked if state.get(name) != asked[name]]
-        raise ValueError(
-            f"expected pairs with { {name: asked[name] for name in names} } in {folder}, got "
-            f"{ {name: state.get(name) for name in names} }: name another folder"
-        )
-    return done
+    return {"num": num, "size_px": size_px} | made | asdict(draws)
 
 
 def _arrays(folder: Path, asked: dict[str, Any], generator: Generator) -> list[np.memmap]:
@@ -180,8 +161,3 @@ def _arrays(folder: Path, asked: dict[str, Any], generator: Generator) -> list[n
         else np.lib.format.open_memmap(folder / name, mode="w+", dtype=dtype, shape=shape)
         for name, (shape, dtype) in kinds.items()
     ]
-
-
-def _state(folder: Path) -> dict[str, Any] | None:
-    path = folder / _STATE
-    return json.loads(path.read_text()) if path.is_file() else None

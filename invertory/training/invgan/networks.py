@@ -76,7 +76,8 @@ class Networks:
         w = self.generator.mapping(z).float()
         if not self._config.is_frozen:
             self.generator.w_avg.lerp_(w.detach().mean(0), 0.005)
-        return w
+        out: Tensor = w
+        return out
 
     def synthesise(self, w: Tensor) -> Tensor:
         """w [n, w_dim] => pictures [n, 3, R, R], float32."""

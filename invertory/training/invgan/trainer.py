@@ -52,7 +52,7 @@ from invertory.training.invgan.losses import (
 )
 from invertory.training.invgan.networks import Networks
 from invertory.training.invgan.warm_start import WarmStart
-from invertory.training.stylegan2.adaptive_augmentation import adapt, augment
+from invertory.training.stylegan2.adaptive_augmentation import AdaptiveAugmentation
 from invertory.training.stylegan2.measures import Measures
 
 
@@ -90,7 +90,7 @@ class InvGANTraining:
         self.optimiser = torch.optim.Adam(
             self.nets.groups(), lr=config.learning_rate, betas=(0.0, 0.99), eps=1e-8, fused=True
         )
-        self.augment_strength = torch.zeros((), device=compute.device)
+        self.augmentation = AdaptiveAugmentation(config, compute.device)
 
     def step(self, step: int) -> dict[str, Tensor]:
         """One step of all networks."""
@@ -173,15 +173,15 @@ class InvGANTraining:
             realness, synthness = made.on_real.logits, made.judged.logits
             logits = made.still.logits
             if config.augment_target:  # codes and features are of pictures left alone
-                shown = self._augmented(real, rng)
-                altered = self._augmented(made.synth, rng)
+                shown = self.augmentation(real, rng)
+                altered = self.augmentation(made.synth, rng)
                 realness = encoder.realness(shown)
                 synthness = encoder.realness(altered.detach())
                 logits = self.nets.look_still(altered).logits
             losses = generator_terms(made, logits, config)
             losses |= discriminator_terms(made, realness, synthness)
         self._penalise(losses, shown, step)
-        return losses, self._adapted(realness)
+        return losses, self.augmentation.follow(realness)
 
     def _pass(self, real: Tensor, rng: torch.Generator) -> Pass:
         """Codes of real pictures, draws, their pictures, and D on both."""
@@ -206,22 +206,6 @@ class InvGANTraining:
             judged=nets.encoder.look(synth.detach()),
         )
 
-    def _adapted(self, realness: Tensor) -> dict[str, Tensor]:
-        sign = realness.detach().float().sign().mean()
-        if not self.config.augment_target:
-            return {"sign_real": sign}
-        adapt(
-            self.augment_strength,
-            sign,
-            target=self.config.augment_target,
-            batch_size=self.batch_size,
-            ramp_images=self.config.augment_images,
-        )
-        return {"sign_real": sign, "augment": self.augment_strength.clone()}
-
-    def _augmented(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        return augment(x, self.augment_strength, rng)
-
     def evaluate(self) -> dict[str, float]:
         """On pictures held out; see `Measures`."""
         return self.measures.metrics(self.nets.average, self.nets.encoder_average)
@@ -235,12 +219,12 @@ class InvGANTraining:
 
     def state_dict(self) -> dict[str, Any]:
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        return state | {"augment_strength": self.augment_strength}
+        return state | {"augment_strength": self.augmentation.strength}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self.augment_strength.copy_(state["augment_strength"])
+        self.augmentation.strength.copy_(state["augment_strength"])
 
     def _parts(self) -> dict[str, Any]:
         return self.nets.parts() | {"optimiser": self.optimiser}

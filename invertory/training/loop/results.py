@@ -11,7 +11,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
-from invertory.networks import ARCHITECTURES
+from invertory.networks import NETWORKS
 
 
 def write_network(stem: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
@@ -27,8 +27,8 @@ def write_network(stem: Path, network: nn.Module, facts: Mapping[str, Any]) -> N
 
 
 def architecture_name(network: nn.Module) -> str:
-    """Its class's word in `ARCHITECTURES`."""
-    classes: Mapping[str, Any] = ARCHITECTURES
+    """Its class's word in `NETWORKS`."""
+    classes: Mapping[str, Any] = NETWORKS
     for name, cls in classes.items():
         if type(network) is cls:
             return name

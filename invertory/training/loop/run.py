@@ -66,7 +66,7 @@ class Training(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
     def networks(self) -> dict[str, nn.Module]:
-        """What is to be kept, by name; each of a class of `ARCHITECTURES`, with a `config`."""
+        """What is to be kept, by name; each of a class of `NETWORKS`, with a `config`."""
         ...
 
 

@@ -32,7 +32,7 @@ class LatentDiscriminator(nn.Module):
         self.layers = nn.ModuleList(EqualLinear(width, w_dim) for width in widths)
         self.told = EqualLinear(w_dim, 1)
         for layer in (*self.layers, self.told):
-            nn.init.normal_(layer.weight)  # type: ignore[arg-type]
+            nn.init.normal_(layer.weight)
         self.register_buffer("w_mean", w_mean.clone())
         self.register_buffer("w_scale", w_scale.clone())
 

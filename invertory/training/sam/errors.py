@@ -11,11 +11,10 @@ that was stopped goes on at its last block. A row is a function of its picture a
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from torch.nn.functional import interpolate
 from invertory.generators.f_space import checked_spaces, features_of, synthesised_with
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.precision import Precision
-from invertory.training.loop.results import replace_file
+from invertory.training.loop.blocks import BlockFolder, Shown, silent
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
     from invertory.training.compute import Pictures
 
-Shown = Callable[[int, int], None]  # rows made, rows in all
-_ERRORS, _STATE = "errors.npy", "errors.json"
+_ERRORS = "errors.npy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +64,7 @@ def prepare_errors(
     how: Inverting,
     *,
     block: int = 32,
-    shown: Shown = lambda done, num: None,
+    shown: Shown = silent,
 ) -> np.ndarray:
     """float16 [N, S, h, h] of all pictures, those made that are not in the folder yet.
 
@@ -76,20 +74,16 @@ def prepare_errors(
     spaces = checked_spaces(inverter.generator, how.spaces)
     num, px = len(pictures), min(pictures.size_px, inverter.generator.resolution)
     asked = {"num": num, "px": px, **asdict(how), "spaces": list(spaces)}
-    done = _begun(folder, asked)
+    store = BlockFolder(folder, "errors")
     path, shape = folder / _ERRORS, (num, len(spaces), px, px)
-    if done == 0:
+    if store.begin(asked) == 0:
         np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape).flush()
     array = np.load(path, mmap_mode="r+")
-    for start in range(done, num, block):
-        stop = min(start + block, num)
-        targets = pictures[slice(start, stop)]
+    for rows in store.blocks(asked, num, block, shown):
+        targets = pictures[rows]
         maps = [error_maps(inverter, targets, space, how, px) for space in spaces]
-        array[start:stop] = torch.cat(maps, 1).half().cpu().numpy()
+        array[rows] = torch.cat(maps, 1).half().cpu().numpy()
         array.flush()
-        state = json.dumps(asked | {"done": stop}, indent=2)
-        replace_file(folder / _STATE, state.encode())
-        shown(stop, num)
     made: np.ndarray = np.load(path, mmap_mode="r")
     return made
 
@@ -168,18 +162,3 @@ def interleaved(sizes: Sequence[int], shares: Sequence[float], num: int) -> list
 
 def _reduced(x: Tensor, px: int) -> Tensor:
     return x if x.shape[-1] == px else interpolate(x, size=(px, px), mode="area")
-
-
-def _begun(folder: Path, asked: dict[str, Any]) -> int:
-    """Rows that the folder has; refused where they were asked for otherwise."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _STATE
-    state = json.loads(path.read_text()) if path.is_file() else {}
-    done = int(state.pop("done", 0))
-    if state and state != asked:
-        names = [name for name in asked if state.get(name) != asked[name]]
-        raise ValueError(
-            f"expected errors with { {name: asked[name] for name in names} } in {folder}, got "
-            f"{ {name: state.get(name) for name in names} }: name another folder"
-        )
-    return done

@@ -10,10 +10,54 @@ quarter turns, translation, scale; brightness, contrast, saturation (appendix B)
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
+
+
+class AugmentationSettings(Protocol):
+    """The settings of a trainer that augmentation follows."""
+
+    @property
+    def augment_target(self) -> float:
+        """Mean sign of the logits of real images; 0: no augmentation."""
+        ...
+
+    @property
+    def augment_images(self) -> int:
+        """Images in which the strength can go from 0 to 1."""
+        ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+
+class AdaptiveAugmentation:
+    """What a discriminator is shown, and how strongly it is altered."""
+
+    def __init__(self, settings: AugmentationSettings, device: str) -> None:
+        self.strength = torch.zeros((), device=device)  # in [0, 1], moved in place
+        self._settings = settings
+
+    def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        """Images [N, 3, H, W], altered where there is a target."""
+        return augment(x, self.strength, rng) if self._settings.augment_target else x
+
+    def follow(self, on_real: Tensor) -> dict[str, Tensor]:
+        """Adapt to the logits of real images; returns what the log says of it."""
+        sign = on_real.detach().float().sign().mean()
+        if not self._settings.augment_target:
+            return {"sign_real": sign}
+        adapt(
+            self.strength,
+            sign,
+            target=self._settings.augment_target,
+            batch_size=self._settings.batch_size,
+            ramp_images=self._settings.augment_images,
+        )
+        return {"sign_real": sign, "augment": self.strength.clone()}
 
 
 def augment(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:

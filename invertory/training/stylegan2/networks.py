@@ -72,12 +72,14 @@ class Networks:
         z = torch.randn(n, self.generator.z_dim, generator=rng, device=self._compute.device)
         w = self.generator.mapping(z)
         self.generator.mapping.w_avg.lerp_(w.detach().mean(0), 0.005)
-        return w
+        out: Tensor = w
+        return out
 
     def synthesise(self, w_plus: Tensor, rng: torch.Generator) -> Tensor:
         """Pictures [n, 3, R, R], float32."""
         mode = "random" if self._config.noise else "none"
-        return self.generator.synthesis(w_plus, noise_mode=mode, rng=rng).float()
+        out: Tensor = self.generator.synthesis(w_plus, noise_mode=mode, rng=rng).float()
+        return out
 
     def follow(self, step: int) -> None:
         """Move the averages; their first pictures are forgotten sooner."""

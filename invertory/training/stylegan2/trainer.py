@@ -33,7 +33,7 @@ from invertory.training.adversarial import (
     r1_penalty,
 )
 from invertory.training.compute import Compute, Pictures, batch_rows
-from invertory.training.stylegan2.adaptive_augmentation import adapt, augment
+from invertory.training.stylegan2.adaptive_augmentation import AdaptiveAugmentation
 from invertory.training.stylegan2.autoencoding import feature_distance, reconstruction_loss
 from invertory.training.stylegan2.config import StyleGAN2TrainingConfig
 from invertory.training.stylegan2.measures import Measures
@@ -79,7 +79,7 @@ class StyleGAN2Training:
         judged = [{"params": list(self.nets.discriminator.parameters())}]
         self.made = _adam(self.nets.groups(), config.learning_rate)
         self.judged = _adam(judged, config.discriminator_rate)
-        self.augment_strength = torch.zeros((), device=compute.device)
+        self.augmentation = AdaptiveAugmentation(config, compute.device)
         self.path_mean = torch.zeros((), device=compute.device)
 
     def step(self, step: int) -> dict[str, Tensor]:
@@ -155,7 +155,7 @@ class StyleGAN2Training:
         """The discriminator on pictures made; the first of them after `target`."""
         judge = self.nets.discriminator
         with self.compute.autocast():
-            maps = judge.features(self._augmented(synth, rng))
+            maps = judge.features(self.augmentation(synth, rng))
             losses = {"generator": generator_loss(judge.judge(maps[-1]))}
             if len(target) and self.config.feature_weight:
                 if self.config.augment_target:  # those maps are of other pictures
@@ -175,8 +175,8 @@ class StyleGAN2Training:
     ) -> dict[str, Tensor]:
         config, judge = self.config, self.nets.discriminator
         with self.compute.autocast():
-            on_synth = judge(self._augmented(synth, rng))
-            shown = self._augmented(real, rng)
+            on_synth = judge(self.augmentation(synth, rng))
+            shown = self.augmentation(real, rng)
             on_real = judge(shown)
         losses = {"discriminator": discriminator_loss(on_real, on_synth)}
         if step % config.r1_every == 0:
@@ -187,23 +187,7 @@ class StyleGAN2Training:
             losses,
             {"discriminator": 1.0, "r1": config.r1_every * config.r1_gamma / 2},
         )
-        return losses | self._adapted(on_real)
-
-    def _adapted(self, on_real: Tensor) -> dict[str, Tensor]:
-        sign = on_real.detach().float().sign().mean()
-        if not self.config.augment_target:
-            return {"sign_real": sign}
-        adapt(
-            self.augment_strength,
-            sign,
-            target=self.config.augment_target,
-            batch_size=self.batch_size,
-            ramp_images=self.config.augment_images,
-        )
-        return {"sign_real": sign, "augment": self.augment_strength.clone()}
-
-    def _augmented(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        return augment(x, self.augment_strength, rng) if self.config.augment_target else x
+        return losses | self.augmentation.follow(on_real)
 
     def evaluate(self) -> dict[str, float]:
         """On pictures held out; see `Measures`."""
@@ -221,12 +205,12 @@ class StyleGAN2Training:
 
     def state_dict(self) -> dict[str, Any]:
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        return state | {"augment_strength": self.augment_strength, "path_mean": self.path_mean}
+        return state | {"augment_strength": self.augmentation.strength, "path_mean": self.path_mean}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self.augment_strength.copy_(state["augment_strength"])
+        self.augmentation.strength.copy_(state["augment_strength"])
         self.path_mean.copy_(state["path_mean"])
 
     def _parts(self) -> dict[str, Any]:

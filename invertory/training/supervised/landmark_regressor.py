@@ -108,4 +108,5 @@ class RegressorTraining(Labelled[LandmarkRegressor, RegressorSettings]):
 def normalised_error(told: Tensor, points: Tensor) -> Tensor:
     """Points of the 68, both [N, 68, 2] => [N], in distances between the outer eye corners."""
     eye_to_eye = (points[:, 45] - points[:, 36]).norm(dim=1)
-    return (told - points).norm(dim=2).mean(1) / eye_to_eye
+    out: Tensor = (told - points).norm(dim=2).mean(1) / eye_to_eye
+    return out

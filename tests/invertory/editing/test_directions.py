@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import invertory
 from invertory.boundaries import unit
 from invertory.editing.directions import (
     adapt_rows,
@@ -19,7 +20,7 @@ from invertory.editing.directions import (
     write_direction,
 )
 
-SHARED = Path(__file__).resolve().parents[3] / "../shared/data/directions"
+SHARED = Path(invertory.__file__).resolve().parents[2] / "../shared/data/directions"
 MOBILE_ROWS = (4, *(8 * 2**i for i in range(7) for _ in range(3)), 1024)
 
 

@@ -3,7 +3,7 @@ import torch
 
 from invertory.checkpoints.strict import ArchitectureError, load_strictly
 from invertory.generators.stylegan2 import StyleGAN2
-from invertory.networks import ARCHITECTURES, build
+from invertory.networks import NETWORKS, build
 
 SMALL = {"z_dim": 8, "w_dim": 8, "img_resolution": 8, "num_layers": 2, "channel_max": 8}
 
@@ -40,4 +40,4 @@ def test_missing_and_unknown_names_are_told_and_nothing_is_copied():
 
 
 def test_every_architecture_can_be_loaded():
-    assert all(callable(kind.load) for kind in ARCHITECTURES.values())
+    assert all(callable(kind.load) for kind in NETWORKS.values())

@@ -16,12 +16,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import invertory
 from invertory.encoders import Encoder
 from invertory.generators import Generator
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
 from invertory.images import Pixels
-from invertory.networks import ARCHITECTURES
+from invertory.networks import NETWORKS
 from invertory.training.compute import Compute
 from invertory.training.invgan.config import InvGANConfig
 from invertory.training.invgan.trainer import InvGANTraining, patches
@@ -101,14 +102,14 @@ def test_a_killed_training_reaches_the_same_weights(tmp_path: Path, case: str) -
         f"import os, signal, sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
         f"import torch; torch.set_num_threads({torch.get_num_threads()})\n"
         "from pathlib import Path\n"
-        "from test_invgan_training import begun\n"
-        "from invertory.training.loop.train import train\n"
+        f"from {Path(__file__).stem} import begun\n"
+        f"from {train.__module__} import train\n"
         "def kill(seen, total, values):\n"
         "    seen >= 72 and os.kill(os.getpid(), signal.SIGKILL)\n"
         f"train(begun({case!r}), Path({str(tmp_path / 'b')!r}), images=96,\n"
         "      progress=kill, log_every=24, checkpoint_every=24, evaluate_every=96)"
     )
-    root = Path(__file__).resolve().parents[4]
+    root = Path(invertory.__file__).resolve().parents[2]
     killed = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}, cwd=root
     )
@@ -202,7 +203,7 @@ def test_what_is_kept_loads_and_fits_together(tmp_path: Path, backbone: str) -> 
     train(training, tmp_path, images=48)
     kept: dict[str, Any] = {}
     for name, network in training.networks().items():
-        architecture = next(cls for cls in ARCHITECTURES.values() if cls is type(network))
+        architecture = next(cls for cls in NETWORKS.values() if cls is type(network))
         file = load_file(tmp_path / f"{name}.safetensors")
         kept[name] = architecture.load(file, network.config)
     generator, encoder = kept["generator"], kept["invgan"]

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from invertory.networks import ARCHITECTURES
+from invertory.networks import NETWORKS
 from invertory.training.compute import Compute, Pictures
 from invertory.training.data.portrait_batches import PortraitMix
 from invertory.training.loop.train import NonFiniteError, train
@@ -78,7 +78,7 @@ class MatrixTraining:
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "matrix", Matrix)
+    monkeypatch.setitem(NETWORKS, "matrix", Matrix)
 
 
 EVERY = {"log_every": 8, "checkpoint_every": 16, "evaluate_every": 24}
@@ -252,7 +252,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
 def test_a_network_without_a_name_is_refused_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(ARCHITECTURES, "matrix")
+    monkeypatch.delitem(NETWORKS, "matrix")
     with pytest.raises(ValueError, match=r"got Matrix: name its class in"):
         train(MatrixTraining(), tmp_path, images=16)
     assert not (tmp_path / "log.jsonl").exists()

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import invertory
 from invertory.encoders import ResidualEncoder
 from invertory.encoders.pyramid import PyramidEncoder
 from invertory.generators.toy import ToyGenerator
@@ -126,13 +127,13 @@ def test_a_training_that_is_killed_reaches_the_same_networks_and_judge(tmp_path:
         f"import os, signal, sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
         f"import torch; torch.set_num_threads({torch.get_num_threads()})\n"
         "from pathlib import Path\n"
-        "from test_pyramid_training import EVERY, judged\n"
-        "from invertory.training.loop.train import train\n"
+        f"from {Path(__file__).stem} import EVERY, judged\n"
+        f"from {train.__module__} import train\n"
         "def kill(seen, total, values):\n"
         "    seen >= 48 and os.kill(os.getpid(), signal.SIGKILL)\n"
         f"train(judged(), Path({str(tmp_path / 'parts')!r}), images=64, progress=kill, **EVERY)"
     )
-    root = Path(__file__).resolve().parents[4]
+    root = Path(invertory.__file__).resolve().parents[2]
     killed = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}, cwd=root
     )

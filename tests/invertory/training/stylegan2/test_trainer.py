@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import invertory
 from invertory.images import Pixels
-from invertory.networks import ARCHITECTURES
+from invertory.networks import NETWORKS
 from invertory.networks.classifier import AttributeClassifier
 from invertory.training.compute import Compute
 from invertory.training.loop.train import train
@@ -87,19 +88,21 @@ def test_a_killed_training_reaches_the_same_weights(
         "import os, signal, sys; sys.path[:0] = [{tests!r}]\n"
         "import torch; torch.set_num_threads({threads})\n"
         "from pathlib import Path\n"
-        "from test_stylegan2_training import FROM_AUTOENCODER, PLAIN, make\n"
-        "from invertory.training.loop.train import train\n"
+        "from {module} import FROM_AUTOENCODER, PLAIN, make\n"
+        "from {train.__module__} import train\n"
         "def kill(seen, total, values):\n"
         "    seen >= 72 and os.kill(os.getpid(), signal.SIGKILL)\n"
         "train(make({config}), Path({folder!r}), images=128, progress=kill, log_every=24,\n"
         "      checkpoint_every=48, evaluate_every=128)"
     ).format(
         tests=str(Path(__file__).parent),
+        module=Path(__file__).stem,
+        train=train,
         threads=torch.get_num_threads(),
         config="PLAIN" if config is PLAIN else "FROM_AUTOENCODER",
         folder=str(tmp_path / "b"),
     )
-    root = Path(__file__).resolve().parents[4]
+    root = Path(invertory.__file__).resolve().parents[2]
     killed = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}, cwd=root
     )
@@ -148,7 +151,7 @@ def test_what_is_kept_loads_and_fits_together(tmp_path: Path) -> None:
     train(training, tmp_path, images=64)
     kept = {}
     for name, network in training.networks().items():
-        architecture = next(cls for cls in ARCHITECTURES.values() if cls is type(network))
+        architecture = next(cls for cls in NETWORKS.values() if cls is type(network))
         file = load_file(tmp_path / f"{name}.safetensors")
         kept[name] = architecture.load(file, network.config)
     held_out = torch.from_numpy(blobs()[32:]).permute(0, 3, 1, 2).float().div(127.5).sub(1)
