@@ -1,0 +1,1 @@
+"""The images that a recipe reads: listing, intake, labels, and the demos' collections."""

@@ -1,0 +1,1 @@
+"""The gallery: one HTML page of what a recipe made."""

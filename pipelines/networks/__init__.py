@@ -1,0 +1,1 @@
+"""The networks of a recipe: resolved to cards, and loaded from them."""

@@ -1,0 +1,1 @@
+"""Processes that run recipes: their home, their locks, and how they end."""

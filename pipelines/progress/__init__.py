@@ -1,0 +1,1 @@
+"""How far a stage is, and the memory that it takes."""

@@ -1,0 +1,1 @@
+"""Pivotal tuning (Roich et al. 2021)."""

@@ -1,0 +1,1 @@
+"""SAMM's inversion (Yang et al. 2023)."""

@@ -1,0 +1,1 @@
+"""SAMM's modules: the network, its layers, and figures of its flows."""

@@ -1,0 +1,1 @@
+"""Images for trainers: batches, augmentation, digests."""

@@ -1,0 +1,1 @@
+"""The trainers of In-Domain's encoders, and the pairs they learn from."""

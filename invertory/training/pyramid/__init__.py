@@ -1,0 +1,1 @@
+"""The trainers of pSp, e4e and ReStyle."""

@@ -1,0 +1,1 @@
+"""The trainers of SAM's invertibility predictor and encoders."""

@@ -1,0 +1,1 @@
+"""Trainers on labelled portraits: classifier, face parser, landmark regressor."""
