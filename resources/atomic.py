@@ -65,7 +65,7 @@ def _locked(folder: Path, name: str) -> IO[bytes]:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            file = (folder / f".{name}.{uuid.uuid4().hex[:12]}{SUFFIX}").open("xb")
+            file = (folder / f".{name}.{uuid.uuid4().hex[:12]}{SUFFIX}").open("x+b")
         except FileNotFoundError:  # the folder was removed in between
             continue
         with contextlib.suppress(OSError):  # a network disk without locks: no sweep either
