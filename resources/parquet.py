@@ -12,7 +12,7 @@ from invertory.resources.atomic import replacing
 from invertory.resources.seals import (
     CHECKSUMS,
     SEAL,
-    CorruptFile,
+    CorruptFileError,
     Footer,
     VerifiedFile,
     placeholders,
@@ -35,6 +35,7 @@ class Writer:
         self.schema, self._group_rows = schema, group_rows
         self._file, self._path = file, path
         self.num_rows = self._num_groups = 0
+        self.content = ""  # digest of the rows, known once the file is closed
         self._held: list[pa.RecordBatch] = []
         self._num_held = 0
         plain = [field.name for field in schema if _is_plain(field.type)]
@@ -68,7 +69,7 @@ class Writer:
         seals = placeholders(self._num_groups, self.schema)
         self._writer.add_key_value_metadata(entries | seals)
         self._writer.close()
-        seal(self._file, self._path)
+        self.content = seal(self._file, self._path)
 
     def abandon(self) -> None:
         """Let go of the file while it is open: Arrow's writer would else end it when collected."""
@@ -119,7 +120,7 @@ def read_file(
 ) -> Iterator[pa.RecordBatch]:
     """Batches of at most `batch_rows`, a row group in memory at a time, columns as asked.
 
-    CorruptFile where bytes that are read do not match their checksums.
+    CorruptFileError where bytes that are read do not match their checksums.
     """
     with fs.open(path, "rb") as file, _naming(path):
         footer = read_verified(file, path)
@@ -144,12 +145,12 @@ def read_metadata(fs: fsspec.AbstractFileSystem, path: str) -> pq.FileMetaData |
     """The footer as Arrow gives it; None where there is no file or its footer does not verify."""
     try:
         return _open_footer(fs, path).metadata
-    except (FileNotFoundError, IsADirectoryError, CorruptFile):
+    except (FileNotFoundError, IsADirectoryError, CorruptFileError):
         return None
 
 
 def verify_file(fs: fsspec.AbstractFileSystem, path: str) -> None:
-    """CorruptFile where a byte of the file, of any column, is not the one that was written.
+    """CorruptFileError where a byte of the file, of any column, is not the one that was written.
 
     A file of an earlier version, without checksums, is decoded instead.
     """
@@ -171,11 +172,13 @@ def _naming(path: str) -> Iterator[None]:
     try:
         yield
     except pa.ArrowException as error:
-        raise CorruptFile(path, _first_line(error)) from error
+        raise CorruptFileError(path, _first_line(error)) from error
     except OSError as error:
-        if isinstance(error, CorruptFile) or error.errno is not None:
+        if isinstance(error, CorruptFileError) or error.errno is not None:
             raise
-        raise CorruptFile(path, _first_line(error)) from error  # Arrow's; the disk's have a number
+        raise CorruptFileError(
+            path, _first_line(error)
+        ) from error  # Arrow's; the disk's have a number
 
 
 def _first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import IO, Any
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ TAIL_BYTES = 64 << 10  # read at once from the end: the whole footer of most fil
 BLOCK_BYTES = 1 << 20
 
 
-class CorruptFile(OSError):
+class CorruptFileError(OSError):
     """A file whose bytes are not those that were written."""
 
     def __init__(self, path: str, reason: str) -> None:
@@ -50,8 +51,11 @@ def placeholders(num_row_groups: int, schema: pa.Schema) -> dict[str, str]:
     return {CHECKSUMS: "0" * CRC_CHARS * num_chunks, SEAL: "0" * SEAL_CHARS}
 
 
-def seal(file: IO[bytes], path: str) -> None:
-    """Fill the placeholders of a finished file that is open for reading and writing."""
+def seal(file: IO[bytes], path: str) -> str:
+    """Fill the placeholders of a finished file that is open for reading and writing.
+
+    Gives the digest of its rows, as `content_digest` does.
+    """
     footer, start = _read_footer_bytes(file, path)
     found = _parsed(footer, path)
     places = _chunk_places(found)
@@ -65,16 +69,17 @@ def seal(file: IO[bytes], path: str) -> None:
     file.seek(start)
     file.write(footer)
     file.flush()
+    return _rows_digest(found.num_rows, text)
 
 
 def read_verified(file: IO[bytes], path: str) -> Footer:
-    """The footer of an open file; CorruptFile where it is not the one that was written."""
+    """The footer of an open file; CorruptFileError where it is not the one that was written."""
     footer, start = _read_footer_bytes(file, path)
     is_sealed = SEAL.encode() in footer or CHECKSUMS.encode() in footer
     if is_sealed:
         at = _value_place(footer, SEAL, SEAL_CHARS, path)
         if footer[at : at + SEAL_CHARS] != _digest(footer, at).encode():
-            raise CorruptFile(path, "its footer does not match its seal")
+            raise CorruptFileError(path, "its footer does not match its seal")
     metadata = _parsed(footer, path)
     if not is_sealed:
         return Footer(metadata, start)
@@ -86,7 +91,7 @@ def read_verified(file: IO[bytes], path: str) -> Footer:
 
 
 def verify_bytes(file: IO[bytes], path: str) -> bool:
-    """Compare every byte with its checksum, in constant memory; CorruptFile where one differs.
+    """Compare every byte with its checksum, in constant memory; CorruptFileError where one differs.
 
     False where the file bears no checksums, because an earlier version wrote it.
     """
@@ -95,19 +100,21 @@ def verify_bytes(file: IO[bytes], path: str) -> bool:
         return False
     for at, (size, crc) in footer.chunks.items():
         if _crc(file, [(at, size)]) != crc:
-            raise CorruptFile(path, f"bytes {at} to {at + size} do not match their checksum")
+            raise CorruptFileError(path, f"bytes {at} to {at + size} do not match their checksum")
     places = [(at, size) for at, (size, _) in footer.chunks.items()]
     if _crc(file, _gaps(places, footer.start)) != footer.rest:
-        raise CorruptFile(path, "its page index does not match its checksum")
+        raise CorruptFileError(path, "its page index does not match its checksum")
     return True
 
 
 def content_digest(metadata: pq.FileMetaData) -> str | None:
     """A digest of the rows alone, whatever the footer says; None where there are no checksums."""
     text = (metadata.metadata or {}).get(CHECKSUMS.encode())
-    if text is None:
-        return None
-    return f"{metadata.num_rows}:{hashlib.blake2b(text, digest_size=16).hexdigest()}"
+    return None if text is None else _rows_digest(metadata.num_rows, text)
+
+
+def _rows_digest(num_rows: int, checksums: bytes) -> str:
+    return f"{num_rows}:{hashlib.blake2b(checksums, digest_size=16).hexdigest()}"
 
 
 class VerifiedFile:
@@ -143,7 +150,9 @@ class VerifiedFile:
     def _compare(self, at: int, crc: int) -> None:
         size, expected = self._chunks[at]
         if crc != expected:
-            raise CorruptFile(self._path, f"bytes {at} to {at + size} do not match their checksum")
+            raise CorruptFileError(
+                self._path, f"bytes {at} to {at + size} do not match their checksum"
+            )
         self._verified.add(at)
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -172,7 +181,7 @@ def _read_footer_bytes(file: IO[bytes], path: str) -> tuple[bytes, int]:
     tail = file.read(TAIL_BYTES)
     size = int.from_bytes(tail[-8:-4], "little")
     if end < size + 12 or not tail.endswith(MAGIC):
-        raise CorruptFile(path, f"its {end} bytes do not end as a Parquet file does")
+        raise CorruptFileError(path, f"its {end} bytes do not end as a Parquet file does")
     start = end - 8 - size
     if size + 8 > len(tail):
         file.seek(start)
@@ -185,7 +194,7 @@ def _parsed(footer: bytes, path: str) -> pq.FileMetaData:
     try:
         return pq.read_metadata(pa.BufferReader(tail))
     except (pa.ArrowException, OSError, MemoryError) as error:
-        raise CorruptFile(path, f"its footer cannot be read ({_first_line(error)})") from error
+        raise CorruptFileError(path, f"its footer cannot be read ({_first_line(error)})") from error
 
 
 def _value_place(footer: bytes, key: str, size: int, path: str = "") -> int:
@@ -193,7 +202,7 @@ def _value_place(footer: bytes, key: str, size: int, path: str = "") -> int:
     head = key.encode() + b"\x18" + _varint(size)
     at = footer.rfind(head)
     if at < 0:
-        raise CorruptFile(path, f"its footer has no {key}")
+        raise CorruptFileError(path, f"its footer has no {key}")
     return at + len(head)
 
 
@@ -230,7 +239,7 @@ def _gaps(places: list[tuple[int, int]], end: int) -> list[tuple[int, int]]:
     """(start, length) of what lies before `end` outside `places`, which are in order."""
     bounds = [(0, 0), *places, (end, 0)]
     return [(at + size, following - at - size)
-            for (at, size), (following, _) in zip(bounds, bounds[1:], strict=False)]  # fmt: skip
+            for (at, size), (following, _) in pairwise(bounds)]  # fmt: skip
 
 
 def _crc(file: IO[bytes], places: list[tuple[int, int]]) -> int:

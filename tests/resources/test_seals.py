@@ -19,7 +19,7 @@ from invertory.resources.parquet import (
     verify_file,
     write_file,
 )
-from invertory.resources.seals import CorruptFile, content_digest
+from invertory.resources.seals import CorruptFileError, content_digest
 
 LATENT = pa.list_(pa.list_(pa.field("item", pa.float32(), False), 4), 3)
 SCHEMA = pa.schema([
@@ -55,7 +55,7 @@ def written(folder: Path, number: int = 300) -> Path:
 def read(path: Path) -> tuple[pa.Table, dict[str, str]]:
     metadata = read_metadata(LOCAL, str(path))
     if metadata is None:
-        raise CorruptFile(str(path), "no footer")
+        raise CorruptFileError(str(path), "no footer")
     batches = list(read_file(LOCAL, str(path), None, 64))
     return pa.Table.from_batches(batches, SCHEMA), read_footer(metadata)
 
@@ -73,12 +73,12 @@ def test_a_flipped_bit_never_reads_back_as_another_value(tmp_path: Path, seed: i
     noticed = 0
     for bit in random.Random(seed).sample(range(len(whole) * 8), 150):
         flip(path, bit)
-        with pytest.raises(CorruptFile):
+        with pytest.raises(CorruptFileError):
             verify_file(LOCAL, str(path))
         try:
             assert read(path)[0].equals(expected[0])
             assert read(path)[1] == expected[1]
-        except CorruptFile as error:
+        except CorruptFileError as error:
             assert str(path) in str(error)
             noticed += 1
         path.write_bytes(whole)
@@ -101,7 +101,7 @@ def test_columns_that_are_not_read_are_not_compared(tmp_path: Path) -> None:
     flip(path, (column.data_page_offset + column.total_compressed_size // 2) * 8)
     seeds = [batch.column("seed") for batch in read_file(LOCAL, str(path), ["seed"], 64)]
     assert sum(map(len, seeds)) == 300
-    with pytest.raises(CorruptFile, match="do not match their checksum"):
+    with pytest.raises(CorruptFileError, match="do not match their checksum"):
         list(read_file(LOCAL, str(path), ["latent"], 64))
 
 
@@ -122,7 +122,7 @@ def test_a_file_without_checksums_is_read_as_it_is(tmp_path: Path) -> None:
     assert footer == FOOTER
     verify_file(LOCAL, str(path))
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(CorruptFile):
+    with pytest.raises(CorruptFileError):
         verify_file(LOCAL, str(path))
 
 
@@ -151,7 +151,7 @@ def test_a_file_on_an_object_store_is_verified_too() -> None:
     data = bytearray(fs.cat_file(path))
     data[len(data) // 3] ^= 1
     fs.pipe_file(path, bytes(data))
-    with pytest.raises(CorruptFile, match=path):
+    with pytest.raises(CorruptFileError, match=path):
         list(read_file(fs, path, None, 64))
 
 
@@ -168,5 +168,5 @@ def test_a_read_of_another_extent_than_a_chunk_is_verified(tmp_path: Path) -> No
     with path.open("rb") as file:
         opened = parquet.VerifiedFile(file, str(path), footer)
         opened.seek(start + 1)
-        with pytest.raises(CorruptFile):
+        with pytest.raises(CorruptFileError):
             opened.read(2)
