@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -73,7 +74,7 @@ def _publish(
     key: str,
     line: Line,
 ) -> Published:
-    making = making_of(line, store, shard)
+    making = making_of(replace(line, key=key), store, shard)
     footer = {
         "recipe": chain.recipe,
         "inputs": json.dumps(chain.inputs(stage, shard, Keys(store))),

@@ -100,7 +100,7 @@ def verify_bytes(file: IO[bytes], path: str) -> bool:
         return False
     for at, (size, crc) in footer.chunks.items():
         if _crc(file, [(at, size)]) != crc:
-            raise CorruptFileError(path, f"bytes {at} to {at + size} do not match their checksum")
+            raise _mismatch(path, at, size)
     places = [(at, size) for at, (size, _) in footer.chunks.items()]
     if _crc(file, _gaps(places, footer.start)) != footer.rest:
         raise CorruptFileError(path, "its page index does not match its checksum")
@@ -172,6 +172,10 @@ class VerifiedFile:
 
     def close(self) -> None:
         """The file belongs to who opened it."""
+
+
+def _mismatch(path: str, at: int, size: int) -> CorruptFileError:
+    return CorruptFileError(path, f"bytes {at} to {at + size} do not match their checksum")
 
 
 def _read_footer_bytes(file: IO[bytes], path: str) -> tuple[bytes, int]:

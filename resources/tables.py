@@ -32,8 +32,10 @@ from invertory.resources.parquet import (
 )
 from invertory.resources.parts import ChunkLike, Part, Parts, list_folder, num_inputs
 from invertory.resources.seals import CorruptFileError
+from invertory.resources.sets import Fault, SetVersions
 from invertory.resources.shard_lock import SUFFIX, alone, drop_abandoned
 
+EXPORTS = "exports"  # tables that index a set
 SETS = "sets"  # folder of the exported sets, beside those of the tables
 ATTEMPTS = 5  # at a shard whose parts another process keeps removing
 
@@ -133,8 +135,24 @@ class Store:
         return self._path(table, shard)
 
     def faults(self, table: str, shard: str, footer: Mapping[str, str]) -> list[str]:
-        """Files beside the shard's own that are lost or belong to other rows."""
-        return list(siblings.faults(self.fs, footer, lambda f: self._path(table, shard, f)))
+        """Files that belong to the shard's own and are lost, cut or those of other rows."""
+        beside = siblings.faults(self.fs, footer, lambda f: self._path(table, shard, f))
+        return [*beside, *(path for path, _ in self.set_faults(table, shard, footer))]
+
+    def set_faults(
+        self, table: str, shard: str, footer: Mapping[str, str], *, is_thorough: bool = False
+    ) -> Iterator[Fault]:
+        """What is wrong with the exported set that a table of `exports/` is the index of."""
+        name, _, method = table.partition("/")
+        formats = json.loads(footer.get("config", "{}")).get("export", {}).get("formats", ())
+        if name == EXPORTS and formats:
+            yield from self.sets(method).faults(
+                footer["key"], formats, self.num_rows(table, shard), is_thorough=is_thorough
+            )
+
+    def sets(self, method: str) -> SetVersions:
+        """The exported sets of a method."""
+        return SetVersions(self.fs, f"{self.base}/{SETS}/{check_name(method, 'method')}")
 
     def num_rows(self, table: str, shard: str) -> int:
         """Rows of a published shard."""

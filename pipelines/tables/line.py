@@ -34,6 +34,7 @@ class Line:
     progress: Progress
     gpu: Gpu | None = None
     leases: list[Lease] = field(default_factory=list)  # that it has had
+    key: str = ""  # of the shard that is made
 
     @contextlib.contextmanager
     def _lease(self) -> Iterator[Lease | None]:

@@ -124,7 +124,7 @@ def _drawable(store: Store, latents: str, shard: str) -> list[str]:
 
 
 def exports(line: Line, store: Store, shard: str) -> Making:
-    """The set's files first, then its index shard by shard, which says that the set is whole."""
+    """The set first, then its index shard by shard; a sound set is not written again."""
     from invertory.ops.export import Recode, exported_rows
     from invertory.pipelines.tables.export_set import index_of, plan_of, write_sets
 
@@ -141,11 +141,10 @@ def exports(line: Line, store: Store, shard: str) -> Making:
     recode = Recode(size_px=image.size_px, format=image.format)
 
     def chunks(start: int) -> Iterator[Chunk]:
+        write_sets(line, store, plan, lambda: (b for name in shards for b in rows(name)))
         if start >= num_inputs:
             return
         with line.progress.stage(line.stage.table, num_inputs, start) as bar:
-            if not start:
-                write_sets(line, store, plan, lambda: (b for name in shards for b in rows(name)))
             for name in shards:
                 number = store.num_rows("aligned", name)
                 start -= number
