@@ -47,7 +47,9 @@ def boundaries(line: Line, store: Store, shard: str) -> Making:
         for name in store.shards(latents):
             columns = ["crop_id", "latent"]
             yield from join_scores(
-                store.read(latents, name, columns), store.read("attributes", name)
+                store.read(latents, name, columns),
+                store.read("attributes", name),
+                store.schema("attributes", name),
             )
 
     sources = {"samples": lambda: store.read("samples", ALL), "collection": collection}
@@ -106,7 +108,11 @@ def augmentation(line: Line, store: Store, shard: str) -> Making:
 
     def inputs() -> Iterator[pa.RecordBatch]:
         columns = _drawable(store, latents, shard)
-        return join_scores(store.read(latents, shard, columns), store.read("attributes", shard))
+        return join_scores(
+            store.read(latents, shard, columns),
+            store.read("attributes", shard),
+            store.schema("attributes", shard),
+        )
 
     return line.making(
         schemas.augmentation(generator.num_ws, generator.w_dim, line.recipe.scored),
