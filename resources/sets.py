@@ -53,7 +53,7 @@ class SetVersions:
         """The folder of the current set; None where none was made current."""
         if is_local(self._fs):
             link = Path(self._folder) / CURRENT
-            return str(link.resolve()) if link.is_symlink() else None
+            return f"{self._folder}/{link.readlink()}" if link.is_symlink() else None
         pointer = _read_json(self._fs, f"{self._folder}/{CURRENT}.json")
         return f"{self._folder}/{pointer['folder']}" if pointer else None
 

@@ -136,8 +136,12 @@ class Store:
 
     def faults(self, table: str, shard: str, footer: Mapping[str, str]) -> list[str]:
         """Files that belong to the shard's own and are lost, cut or those of other rows."""
-        beside = siblings.faults(self.fs, footer, lambda f: self._path(table, shard, f))
-        return [*beside, *(path for path, _ in self.set_faults(table, shard, footer))]
+        of_set = (path for path, _ in self.set_faults(table, shard, footer))
+        return [*self.sibling_faults(table, shard, footer), *of_set]
+
+    def sibling_faults(self, table: str, shard: str, footer: Mapping[str, str]) -> list[str]:
+        """Those of them that lie beside it."""
+        return list(siblings.faults(self.fs, footer, lambda f: self._path(table, shard, f)))
 
     def set_faults(
         self, table: str, shard: str, footer: Mapping[str, str], *, is_thorough: bool = False

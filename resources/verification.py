@@ -1,5 +1,6 @@
 """A whole store compared with its checksums, a file at a time."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,8 +24,8 @@ class Checked:
     reason: str = ""
 
 
-def check_tables(store: "Store") -> Iterator[Checked]:
-    """Every byte of every table file and of the files beside it; memory does not grow."""
+def check_store(store: "Store") -> Iterator[Checked]:
+    """Every byte of every table, of the files beside it and of the sets; memory does not grow."""
     for table in store.tables():
         for shard in store.shards(table):
             yield from check_shard(store, table, shard)
@@ -37,16 +38,19 @@ def check_shard(store: "Store", table: str, shard: str) -> Iterator[Checked]:
     yield own
     if own.reason or (metadata := read_metadata(store.fs, path)) is None:
         return
-    lost = set(store.faults(table, shard, read_footer(metadata)))
+    footer = read_footer(metadata)
+    lost = set(store.sibling_faults(table, shard, footer))
     for beside in sorted(lost | set(store.siblings(table, shard))):
         found = _checked(store, beside, table, shard)
         if not found.reason and beside in lost:
             found = Checked(beside, table, shard, "it belongs to other rows than its table file")
         yield found
+    for part, reason in store.set_faults(table, shard, footer, is_thorough=True):
+        yield Checked(part, table, shard, reason)
 
 
 def set_aside(store: "Store", path: str) -> str | None:
-    """Move a corrupt file out of the store's way; its new path, or None where it is sound or gone.
+    """Move a corrupt table file out of the store's way; None where it is sound or gone.
 
     It is verified again first: a file that was just being replaced reads as corrupt, and is not.
     """
@@ -55,8 +59,15 @@ def set_aside(store: "Store", path: str) -> str | None:
     except FileNotFoundError:
         return None
     except CorruptFileError:
-        target = f"{store.base}/{SET_ASIDE}/{path.removeprefix(store.base + '/')}"
-        store.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+        return move_aside(store, path)
+    return None
+
+
+def move_aside(store: "Store", path: str) -> str | None:
+    """Move a file of the store to `_corrupt/`, where nothing reads it; its new path."""
+    target = f"{store.base}/{SET_ASIDE}/{path.removeprefix(store.base + '/')}"
+    store.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
         store.fs.mv(path, target)
         return target
     return None

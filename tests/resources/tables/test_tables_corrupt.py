@@ -17,7 +17,7 @@ from invertory.ops.streams import Chunk, reject
 from invertory.resources.footers import RESERVED
 from invertory.resources.seals import CHECKSUMS, SEAL, CorruptFileError
 from invertory.resources.tables import Published, Store
-from invertory.resources.verification import check_tables, set_aside
+from invertory.resources.verification import check_store, set_aside
 
 TABLE, SHARD = "latents/pti", "shard-000001"
 SCHEMA = pa.schema([
@@ -52,7 +52,7 @@ def flip(path: Path, bit: int) -> None:
 
 
 def findings(store: Store) -> list[Path]:
-    return [Path(found.path) for found in check_tables(store) if found.reason]
+    return [Path(found.path) for found in check_store(store) if found.reason]
 
 
 def as_written_before(store: Store, shard: str = SHARD) -> None:
@@ -60,8 +60,9 @@ def as_written_before(store: Store, shard: str = SHARD) -> None:
     for folder in ("", "_rejects", "_state"):
         path = path_of(store, folder, shard)
         table = pq.read_table(path)
-        kept = {k: v for k, v in pq.read_metadata(path).metadata.items()
-                if k.decode() not in {CHECKSUMS, SEAL, "invertory.siblings", "ARROW:schema"}}  # fmt: skip
+        new = {CHECKSUMS, SEAL, "invertory.siblings", "ARROW:schema"}
+        footer = pq.read_metadata(path).metadata.items()
+        kept = {name: text for name, text in footer if name.decode() not in new}
         pq.write_table(table.replace_schema_metadata(kept), path)
 
 
