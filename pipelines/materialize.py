@@ -16,6 +16,8 @@ from invertory.pipelines.checks import check_results, contact_sheet_of, require_
 from invertory.pipelines.progress.memory import give_back, peak_rss_bytes, reset_peak
 from invertory.pipelines.tables.chain import ALL, REST, Chain, Keys, Stage, asset_path
 from invertory.pipelines.tables.verbs import making_of
+from invertory.resources.seals import CorruptFileError
+from invertory.resources.verification import set_aside
 
 if TYPE_CHECKING:
     from invertory.pipelines.tables.line import Line
@@ -38,15 +40,16 @@ def produce(
     reset_peak()
     keys = Keys(store)
     key = chain.key(stage, shard, keys)
-    if keys(stage.table, shard) == key:
-        store.tidy(stage.table)
-        published = store.summary(stage.table, shard)
-    else:
-        with _once():
-            require_trusted(chain, stage, store, shard, keys)
-            published = _publish(context, chain, stage, store, shard, key, line)
-    results = check_results(stage, store, shard)
-    metadata = describe(stage, store, published, _peaks(line))
+    with _setting_aside(store):
+        if keys(stage.table, shard) == key:
+            store.tidy(stage.table)
+            published = store.summary(stage.table, shard)
+        else:
+            with _once():
+                require_trusted(chain, stage, store, shard, keys)
+                published = _publish(context, chain, stage, store, shard, key, line)
+        results = check_results(stage, store, shard)
+        metadata = describe(stage, store, published, _peaks(line))
     for reader in chain.gathering(stage.table):
         context.log_event(_gathered(chain, reader, store))
     yield dg.MaterializeResult(
@@ -54,6 +57,22 @@ def produce(
     )
     if failed := [verdict(stage, shard, result) for result in results if not result.passed]:
         raise dg.Failure("; ".join(failed), allow_retries=False)
+
+
+@contextlib.contextmanager
+def _setting_aside(store: Store) -> Iterator[None]:
+    """A table file that turns out corrupt is moved away, so that the next run computes it again."""
+    try:
+        yield
+    except CorruptFileError as error:
+        moved = set_aside(store, error.path)
+        if moved is None:  # sound after all: another process has just replaced it
+            raise
+        raise dg.Failure(
+            f"{error.path} is corrupt: {error.reason}; it was moved to {moved} and is computed "
+            "again by the next run",
+            allow_retries=False,
+        ) from error
 
 
 @contextlib.contextmanager

@@ -17,7 +17,15 @@ from invertory.pipelines.cli import models_commands as models_command
 from invertory.pipelines.cli import portraits_commands as portraits_command
 from invertory.pipelines.cli import recipes_commands as recipes_command
 from invertory.pipelines.cli import training_commands as training_command
-from invertory.pipelines.cli.answers import NO_WEIGHTS, NOT_FOUND, USAGE, add_command, complain
+from invertory.pipelines.cli import verify_commands as verify_command
+from invertory.pipelines.cli.answers import (
+    FAILED,
+    NO_WEIGHTS,
+    NOT_FOUND,
+    USAGE,
+    add_command,
+    complain,
+)
 
 # glibc hands large freed tensors back to the kernel and pays page faults for them at every
 # operation: six times the arithmetic. And it has a heap for each thread, all but one of which
@@ -38,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from invertory.pipelines.networks.resolve import WeightsError
     from invertory.pipelines.recipe.recipe import RecipeError
     from invertory.pipelines.tables.trace import NotFoundError
+    from invertory.resources.seals import CorruptFileError
 
     try:
         return int(options.command(options))
@@ -49,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(error, NO_WEIGHTS)
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         return complain(error, NOT_FOUND)
+    except CorruptFileError as error:
+        return complain(error, FAILED)
     except KeyboardInterrupt:
         return complain("interrupted; the same command goes on where this one stopped", 130)
 
@@ -65,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="invertory", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     chain_command.add_commands(commands)
+    verify_command.add_commands(commands)
     models_command.add_commands(commands)
     recipes_command.add_commands(commands)
     training_command.add_commands(commands)

@@ -22,6 +22,7 @@ from invertory.pipelines.networks.resolve import prefetch
 from invertory.pipelines.partitions import partitions_name
 from invertory.pipelines.tables.chain import ALL, Chain, Stage, Step
 from invertory.pipelines.tables.stages import chain_of
+from invertory.resources.verification import num_set_aside
 
 if TYPE_CHECKING:
     from invertory.pipelines.progress.display import Progress
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from invertory.resources.tables import Store
 
 HOUSE = Path(__file__).resolve().parents[2]
+MAX_PASSES = 5  # each but the first computes a file again that the one before found corrupt
 
 
 @dataclass(kw_only=True)
@@ -42,6 +44,7 @@ class Report:
     num_computed: int = 0
     elapsed_s: float = 0.0
     failures: list[str] = field(default_factory=list)
+    corrupt: list[str] = field(default_factory=list)  # steps that met a corrupt file, run again
     run_ids: list[str] = field(default_factory=list)
 
     @property
@@ -78,16 +81,30 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
     for stage in chain.stages:
         store.tidy(stage.table)
     report = Report(recipe=recipe.name, new_shards=fresh)
-    if any(chain.pending(store)):
-        with dg.DagsterInstance.get() as instance:
-            free_abandoned(instance)
-            instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
-            for wave in chain.waves():
-                _run_wave(recipe, chain, wave, store, instance, world, report)
-                if report.failures:
-                    break
+    for _ in range(MAX_PASSES):
+        before = num_set_aside(store)
+        _run_pending(recipe, chain, store, world, report)
+        if not report.failures or num_set_aside(store) == before:
+            break
+        report.corrupt += report.failures  # and now what they stumbled over is computed again
+        report.failures = []
     report.elapsed_s = time.monotonic() - began
     return report
+
+
+def _run_pending(
+    recipe: Recipe, chain: Chain, store: Store, world: dict[str, Any], report: Report
+) -> None:
+    """What is missing or stale, wave by wave, up to the first failure."""
+    if not any(chain.pending(store)):
+        return
+    with dg.DagsterInstance.get() as instance:
+        free_abandoned(instance)
+        instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
+        for wave in chain.waves():
+            _run_wave(recipe, chain, wave, store, instance, world, report)
+            if report.failures:
+                break
 
 
 def _deal(recipe: Recipe, models: ModelStore, store: Store, progress: Progress) -> list[str]:
