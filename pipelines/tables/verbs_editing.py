@@ -83,7 +83,7 @@ def edits(line: Line, store: Store, shard: str) -> Making:
     return line.making(
         schemas.edits(generator.num_ws, generator.w_dim, line.recipe.scored),
         build,
-        lambda: store.read(latents, shard, _drawable(store, latents, shard)),
+        lambda: store.read(latents, shard, _drawable(line, store, shard)),
         store.num_rows(latents, shard),
         space="w_plus",
     )
@@ -107,7 +107,7 @@ def augmentation(line: Line, store: Store, shard: str) -> Making:
         )
 
     def inputs() -> Iterator[pa.RecordBatch]:
-        columns = _drawable(store, latents, shard)
+        columns = _drawable(line, store, shard)
         return join_scores(
             store.read(latents, shard, columns),
             store.read("attributes", shard),
@@ -123,10 +123,24 @@ def augmentation(line: Line, store: Store, shard: str) -> Making:
     )
 
 
-def _drawable(store: Store, latents: str, shard: str) -> list[str]:
-    """The columns that a picture is drawn from: the latent and, where it has one, its state."""
+def _drawable(line: Line, store: Store, shard: str) -> list[str]:
+    """The columns that an image is drawn from: the latent and, where the method has one, its state.
+
+    ValueError where states are missing: the latents alone would draw other images.
+    """
+    from invertory.inversion.drawing import has_state
+    from invertory.pipelines.networks.load import load_method
+
+    method, latents = line.stage.method or "", f"latents/{line.stage.method}"
     columns = ["crop_id", "image_id", "latent"]
-    return [*columns, "state"] if "state" in store.schema(latents, shard).names else columns
+    if "state" in store.schema(latents, shard).names:
+        return [*columns, "state"]
+    if has_state(load_method(line.recipe, method)):
+        raise ValueError(
+            f"expected the states of {method} beside its latents of {shard}, got none; remove "
+            f"{store.path(latents, shard)}, and the next run inverts these crops again"
+        )
+    return columns
 
 
 def exports(line: Line, store: Store, shard: str) -> Making:
