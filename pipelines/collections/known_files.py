@@ -23,6 +23,7 @@ from invertory.ops.schemas import ENTRIES
 from invertory.pipelines.collections.lost_entries import read_entries
 from invertory.resources.parquet import read_file, writing
 from invertory.resources.seals import CorruptFileError
+from invertory.resources.verification import set_aside
 
 if TYPE_CHECKING:
     from invertory.pipelines.collections.collection import Collection
@@ -87,10 +88,10 @@ class KnownFiles:
     def _images(self) -> tuple[Numbers, Numbers]:
         """Names in order and the image of each: 16 bytes a file, read when a file has changed."""
         names, images = array("Q"), array("Q")
-        for batch in self._store.read_all("images", ["uri", "image_id"]):
-            names.extend(map(_number, batch.column("uri").to_pylist()))
-            images.extend(int(i[:16], 16) if i else NO_IMAGE
-                          for i in batch.column("image_id").to_pylist())  # fmt: skip
+        for shard in self._store.shards("images"):
+            for uri, image_id in _images_of(self._store, shard):
+                names.append(_number(uri))
+                images.append(int(image_id[:16], 16) if image_id else NO_IMAGE)
         found = np.frombuffer(names, np.uint64)
         order = np.argsort(found, kind="stable")
         return found[order], np.frombuffer(images, np.uint64)[order]
@@ -141,6 +142,16 @@ def _noted(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
     with contextlib.suppress(FileNotFoundError, CorruptFileError):  # they are only read again
         for batch in read_file(store.fs, _path(store), None, READ_ROWS):
             yield from _tuples(batch)
+
+
+def _images_of(store: Store, shard: str) -> list[tuple[str, str | None]]:
+    """URI and image_id of a shard's files; none where its table is corrupt and is made again."""
+    try:
+        table = store.table("images", shard, ["uri", "image_id"])
+    except CorruptFileError as error:
+        set_aside(store, error.path)
+        return []
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
 def _tuples(batch: pa.RecordBatch) -> Iterator[Any]:

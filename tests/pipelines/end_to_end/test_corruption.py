@@ -24,10 +24,10 @@ def flip(path: Path, bit: int) -> None:
 
 
 def flip_page(path: Path) -> None:
-    """A bit of the last column of the first row group."""
-    group = pq.read_metadata(path).row_group(0)
-    column = group.column(group.num_columns - 1)
-    flip(path, (column.data_page_offset + column.total_compressed_size - 6) * 8)
+    """A bit of the first column's data, which names the rows and which every stage reads."""
+    column = pq.read_metadata(path).row_group(0).column(0)
+    start = column.dictionary_page_offset or column.data_page_offset
+    flip(path, (start + column.total_compressed_size // 2) * 8)
 
 
 def tables_of(copy) -> list[Path]:
@@ -138,6 +138,15 @@ def test_lost_entries_are_restored_and_nothing_is_numbered_anew(copy, harm, draw
     draw_pictures(copy.folder / "pictures", 1, first=num_drawn)
     assert copy.run()["new_shards"] == ["shard-000003"]
     assert copy.store.num_rows("images", "shard-000003") == 1
+
+
+def test_touched_files_whose_images_are_rotten_are_no_new_entries(copy):
+    flip_page(copy.folder / BASE / "images/shard-000002.parquet")
+    for path in (copy.folder / "pictures").glob("*.png"):
+        path.touch()
+    told = copy.run()
+    assert (told["failures"], told["new_shards"]) == ([], [])
+    assert verify(copy)[0] == 0
 
 
 def test_entries_lost_with_their_images_are_named(copy):
