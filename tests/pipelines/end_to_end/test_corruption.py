@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 METHOD = "projector"
+SLOW = pytest.mark.slow
 BASE = "store/toy"
 
 
@@ -60,8 +61,11 @@ def test_verify_names_a_rotten_file_and_repairs_it(copy, read_tables):
     assert read_tables(copy.store) == before
 
 
-@pytest.mark.parametrize("table", ["images", "aligned", "attributes", f"latents/{METHOD}",
-                                   f"boundaries/{METHOD}", f"augmentation/{METHOD}"])  # fmt: skip
+@pytest.mark.parametrize("table", [
+    f"latents/{METHOD}",
+    *(pytest.param(name, marks=SLOW) for name in (
+        "images", "aligned", "attributes", f"boundaries/{METHOD}", f"augmentation/{METHOD}")),
+])  # fmt: skip
 def test_a_run_that_reads_a_rotten_table_computes_it_again(copy, table, read_tables):
     before = read_tables(copy.store)
     (rotten, *_) = sorted((copy.folder / BASE / table).glob("*.parquet"))
@@ -78,7 +82,8 @@ def test_a_run_that_reads_a_rotten_table_computes_it_again(copy, table, read_tab
     assert verify(copy)[0] == 0
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
 def test_no_flipped_bit_goes_unnoticed(copy, seed):
     draw = random.Random(seed)
     sets = [p for p in (copy.folder / BASE / "sets").rglob("*") if p.is_file()]
@@ -94,8 +99,11 @@ def test_no_flipped_bit_goes_unnoticed(copy, seed):
     assert verify(copy)[0] == 0
 
 
-@pytest.mark.parametrize("harm", ["lost", "cut", "changed"])
-@pytest.mark.parametrize("kind", ["webdataset", "imagefolder", "parquet"])
+@pytest.mark.parametrize(("harm", "kind"), [
+    ("changed", "parquet"),
+    *(pytest.param(harm, kind, marks=SLOW) for harm in ("lost", "cut")
+      for kind in ("webdataset", "imagefolder", "parquet")),
+])  # fmt: skip
 def test_a_harmed_set_is_not_up_to_date(copy, harm, kind):
     folder = copy.folder / BASE / f"sets/{METHOD}/{kind}"
     path = sorted(p for p in folder.resolve().rglob("*") if p.suffix != ".json" and p.is_file())[0]
@@ -112,7 +120,10 @@ def test_a_harmed_set_is_not_up_to_date(copy, harm, kind):
     assert verify(copy)[0] == 0
 
 
-@pytest.mark.parametrize("table", [f"latents/{METHOD}", "aligned", f"exports/{METHOD}"])
+@pytest.mark.parametrize("table", [
+    f"latents/{METHOD}",
+    *(pytest.param(name, marks=SLOW) for name in ("aligned", f"exports/{METHOD}")),
+])  # fmt: skip
 def test_lost_rejects_are_not_up_to_date(copy, table, read_tables):
     before = read_tables(copy.store)
     path = next((copy.folder / BASE / table / "_rejects").iterdir())
@@ -122,7 +133,9 @@ def test_lost_rejects_are_not_up_to_date(copy, table, read_tables):
     assert read_tables(copy.store) == before
 
 
-@pytest.mark.parametrize("harm", ["lost", "cut", "rotten"])
+@pytest.mark.parametrize(
+    "harm", ["lost", pytest.param("cut", marks=SLOW), pytest.param("rotten", marks=SLOW)]
+)
 def test_lost_entries_are_restored_and_nothing_is_numbered_anew(copy, harm, draw_pictures,
                                                                 num_drawn):  # fmt: skip
     path = copy.folder / BASE / "entries/shard-000002.parquet"
