@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from invertory.ops import schemas
 from invertory.ops.render import read_latents
 
 
@@ -41,13 +42,19 @@ def gather(batches: Iterable[pa.RecordBatch], *, is_mean: bool, max_rows: int) -
 
 
 def join_scores(
-    latents: Iterable[pa.RecordBatch], attributes: Iterable[pa.RecordBatch]
+    latents: Iterable[pa.RecordBatch],
+    attributes: Iterable[pa.RecordBatch],
+    schema: pa.Schema | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """LATENTS rows of a shard with the scores of its ATTRIBUTES rows, null where there are none.
 
-    The shard's scores are held in memory, its latents are streamed; no row is lost.
+    The shard's scores are held in memory, its latents are streamed; no row is lost. `schema` is
+    that of ATTRIBUTES, for a shard in which nothing was scored.
     """
-    table = pa.Table.from_batches(list(attributes))
+    held = list(attributes)
+    table = pa.Table.from_batches(
+        held, schema or (held[0].schema if held else schemas.attributes([]))
+    )
     names = [name for name in table.column_names if name.startswith("score_")]
     place = {crop_id: i for i, crop_id in enumerate(table.column("crop_id").to_pylist())}
     for batch in latents:

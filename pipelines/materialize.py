@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -18,6 +19,8 @@ from invertory.pipelines.tables.chain import Chain, Keys
 from invertory.pipelines.tables.stage import ALL, Stage
 from invertory.resources.locks import holding
 from invertory.resources.outages import is_outage
+from invertory.resources.seals import CorruptFileError
+from invertory.resources.verification import set_aside
 
 if TYPE_CHECKING:
     from invertory.pipelines.tables.stage_run import StageRun
@@ -40,16 +43,17 @@ def materialize(
     reset_peak()
     keys = Keys(store)
     key = chain.key(stage, shard, keys)
-    if keys(stage.table, shard) == key:
-        store.tidy(stage.table)
-        published = store.summary(stage.table, shard)
-    else:
-        lock, what = store.lock_path(stage.table, shard), f"{stage.table} of {shard}"
-        with _once(), holding(lock, what, waiting=run.progress.note):
-            require_trusted(chain, stage, store, shard, keys)
-            published = _publish(context, chain, stage, store, shard, key, run)
-    results = check_results(stage, store, shard)
-    metadata = describe(stage, store, published, memory_peaks(run))
+    with _setting_aside(store):
+        if keys(stage.table, shard) == key:
+            store.tidy(stage.table)
+            published = store.summary(stage.table, shard)
+        else:
+            lock, what = store.lock_path(stage.table, shard), f"{stage.table} of {shard}"
+            with _once(), holding(lock, what, waiting=run.progress.note):
+                require_trusted(chain, stage, store, shard, keys)
+                published = _publish(context, chain, stage, store, shard, key, run)
+        results = check_results(stage, store, shard)
+        metadata = describe(stage, store, published, memory_peaks(run))
     for reader in chain.gathering(stage.table):
         context.log_event(gathered(chain, reader, store))
     yield dg.MaterializeResult(
@@ -57,6 +61,22 @@ def materialize(
     )
     if failed := [verdict(stage, shard, result) for result in results if not result.passed]:
         raise dg.Failure("; ".join(failed), allow_retries=False)
+
+
+@contextlib.contextmanager
+def _setting_aside(store: Store) -> Iterator[None]:
+    """A table file that turns out corrupt is moved away, so that the next run computes it again."""
+    try:
+        yield
+    except CorruptFileError as error:
+        moved = set_aside(store, error.path)
+        if moved is None:  # sound after all: another process has just replaced it
+            raise
+        raise dg.Failure(
+            f"{error.path} is corrupt: {error.reason}; it was moved to {moved} and is computed "
+            "again by the next run",
+            allow_retries=False,
+        ) from error
 
 
 @contextlib.contextmanager
@@ -79,7 +99,7 @@ def _publish(
     key: str,
     run: StageRun,
 ) -> Published:
-    plan = stage.page.plan(run, store, shard)
+    plan = stage.page.plan(replace(run, key=key), store, shard)
     footer = {
         "recipe": chain.recipe,
         "inputs": json.dumps(chain.inputs(stage, shard, Keys(store))),

@@ -8,7 +8,9 @@ from those of a living one and swept away.
 """
 
 import contextlib
+import fcntl
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +75,7 @@ def _locked(folder: Path, name: str) -> IO[bytes]:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            file = (folder / f".{name}.{uuid.uuid4().hex[:12]}{SUFFIX}").open("xb")
+            file = (folder / f".{name}.{uuid.uuid4().hex[:12]}{SUFFIX}").open("x+b")
         except FileNotFoundError:  # the folder was removed in between
             continue
         with contextlib.suppress(OSError):  # a network disk without locks: no sweep either
@@ -103,3 +105,71 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def replace_link(path: Path, target: str) -> None:
+    """Make `path` a symbolic link to `target`, in one step where it is one already."""
+    while True:
+        made = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{SUFFIX}")
+        made.symlink_to(target)
+        try:
+            made.replace(path)
+            break
+        except FileNotFoundError:  # swept away in between
+            continue
+        finally:
+            made.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def rename_folder(source: Path, target: Path) -> None:
+    """OSError where `target` holds anything: a folder is never replaced."""
+    source.rename(target)
+    _sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A locked hidden folder, removed at the end unless it was renamed."""
+    while True:
+        path = parent / f".{name}.{uuid.uuid4().hex[:12]}{SUFFIX}"
+        path.mkdir(parents=True)
+        with _locked_folder(path) as is_there:
+            if not is_there:  # swept between its creation and its lock
+                continue
+            try:
+                yield path
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
+            return
+
+
+def sweep_folders(parent: Path) -> None:
+    """Remove the temporary folders that killed processes left in `parent`."""
+    for path in list(parent.glob(f".*{SUFFIX}")):
+        if path.is_symlink():
+            path.unlink(missing_ok=True)
+            continue
+        with contextlib.suppress(OSError), _locked_folder(path, wait=False):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked_folder(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """False where the folder was removed before it could be locked."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:  # a network disk without locks
+            if not wait:
+                raise
+        yield path.is_dir()
+    finally:
+        os.close(descriptor)

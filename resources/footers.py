@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 SCHEMA_VERSION = "1"
-RESERVED = frozenset(
-    {"key", "table", "shard", "schema_version", "created_utc", "num_inputs", "rejects", "elapsed_s"}
-)
+RESERVED = frozenset({
+    "key", "table", "shard", "schema_version", "created_utc", "num_inputs", "rejects", "elapsed_s",
+    "siblings", "checksums", "seal",
+})  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")
 
 

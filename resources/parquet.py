@@ -1,4 +1,4 @@
-"""One Parquet file as this project writes it: checked rows, row groups of 256, a told footer."""
+"""One Parquet file as this project writes it: checked rows, row groups of 256, checksums."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,6 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from invertory.resources.atomic import replacing
+from invertory.resources.seals import (
+    CHECKSUMS,
+    SEAL,
+    CorruptFileError,
+    Footer,
+    VerifiedFile,
+    placeholders,
+    read_verified,
+    seal,
+    verify_bytes,
+)
 
 ROW_GROUP_ROWS = 256  # 9.4 MB of [18, 512] latents: fair both to streams and to look-ups
 PREFIX = "invertory."
@@ -17,12 +28,14 @@ PREFIX = "invertory."
 class Writer:
     """Rows into an open file; refuses rows that differ from `schema`.
 
-    The footer is given last, when counts and times are known.
+    The footer is given last, when counts and times are known. `file` is open for reading too.
     """
 
-    def __init__(self, file: IO[bytes], schema: pa.Schema, group_rows: int) -> None:
+    def __init__(self, file: IO[bytes], path: str, schema: pa.Schema, group_rows: int) -> None:
         self.schema, self._group_rows = schema, group_rows
-        self.num_rows = 0
+        self._file, self._path = file, path
+        self.num_rows = self._num_groups = 0
+        self.content = ""  # digest of the rows, known once the file is closed
         self._held: list[pa.RecordBatch] = []
         self._num_held = 0
         plain = [field.name for field in schema if _is_plain(field.type)]
@@ -34,6 +47,7 @@ class Writer:
             use_dictionary=plain,  # a dictionary of tensors or pictures is pure loss
             write_statistics=plain,
             write_page_index=True,
+            write_page_checksum=True,
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -49,10 +63,13 @@ class Writer:
                 self._flush()
 
     def close(self, footer: Mapping[str, str]) -> None:
-        """Write the last row group and the footer, its keys prefixed `invertory.`."""
+        """Write the last row group and the footer, its keys prefixed `invertory.`; then seal it."""
         self._flush()
-        self._writer.add_key_value_metadata({PREFIX + name: text for name, text in footer.items()})
+        entries = {PREFIX + name: text for name, text in footer.items()}
+        seals = placeholders(self._num_groups, self.schema)
+        self._writer.add_key_value_metadata(entries | seals)
         self._writer.close()
+        self.content = seal(self._file, self._path)
 
     def abandon(self) -> None:
         """Let go of the file while it is open: Arrow's writer would else end it when collected."""
@@ -63,6 +80,7 @@ class Writer:
         if self._num_held:
             group = pa.Table.from_batches(self._held, schema=self.schema)
             self._writer.write_table(group, row_group_size=self._group_rows)
+            self._num_groups += 1
         self._held, self._num_held = [], 0
 
 
@@ -75,7 +93,7 @@ def writing(
 ) -> Iterator[Writer]:
     """A `Writer`; `path` holds the file when the block ends well, and must have been closed."""
     with replacing(fs, path) as file:
-        writer = Writer(file, schema, group_rows)
+        writer = Writer(file, path, schema, group_rows)
         try:
             yield writer
         except BaseException:
@@ -100,41 +118,81 @@ def write_file(
 def read_file(
     fs: fsspec.AbstractFileSystem, path: str, columns: Sequence[str] | None, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of at most `batch_rows`, a row group in memory at a time, columns as asked."""
-    with fs.open(path, "rb") as file:
-        parquet = pq.ParquetFile(file, pre_buffer=False)
+    """Batches of at most `batch_rows`, a row group in memory at a time, columns as asked.
+
+    CorruptFileError where bytes that are read do not match their checksums.
+    """
+    with fs.open(path, "rb") as file, _naming(path):
+        footer = read_verified(file, path)
+        parquet = pq.ParquetFile(
+            VerifiedFile(file, path, footer) if footer.chunks else file,
+            metadata=footer.metadata,
+            pre_buffer=False,
+            page_checksum_verification=True,
+        )
         names = _columns(path, parquet.schema_arrow.names, columns)
-        for batch in parquet.iter_batches(batch_size=batch_rows, columns=names, use_threads=False):
+        batches = parquet.iter_batches(batch_size=batch_rows, columns=names, use_threads=False)
+        for batch in batches:
             yield batch.select(names).replace_schema_metadata(None)
 
 
 def read_schema(fs: fsspec.AbstractFileSystem, path: str) -> pa.Schema:
     """The columns of a file, without its footer."""
-    with fs.open(path, "rb") as file:
-        return pq.read_schema(file).remove_metadata()
+    return _open_footer(fs, path).metadata.schema.to_arrow_schema().remove_metadata()
 
 
 def read_metadata(fs: fsspec.AbstractFileSystem, path: str) -> pq.FileMetaData | None:
-    """The footer as Arrow gives it; None where there is no file or no whole Parquet file."""
+    """The footer as Arrow gives it; None where there is no file or its footer does not verify."""
     try:
-        with fs.open(path, "rb") as file:
-            return pq.read_metadata(file)
-    except (FileNotFoundError, IsADirectoryError, pa.ArrowInvalid):
+        return _open_footer(fs, path).metadata
+    except (FileNotFoundError, IsADirectoryError, CorruptFileError):
         return None
+
+
+def verify_file(fs: fsspec.AbstractFileSystem, path: str) -> None:
+    """CorruptFileError where a byte of the file, of any column, is not the one that was written.
+
+    A file of an earlier version, without checksums, is decoded instead.
+    """
+    with fs.open(path, "rb") as file:
+        if verify_bytes(file, path):
+            return
+    for _ in read_file(fs, path, None, ROW_GROUP_ROWS):
+        pass
+
+
+def _open_footer(fs: fsspec.AbstractFileSystem, path: str) -> Footer:
+    with fs.open(path, "rb") as file:
+        return read_verified(file, path)
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """What Arrow says of broken bytes, as an error that names the file."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise CorruptFileError(path, _first_line(error)) from error
     except OSError as error:
-        if error.errno is None:  # Arrow's own word for broken bytes; the disk's have a number
-            return None
-        raise
+        if isinstance(error, CorruptFileError) or error.errno is not None:
+            raise
+        raise CorruptFileError(
+            path, _first_line(error)
+        ) from error  # Arrow's; the disk's have a number
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def read_footer(metadata: pq.FileMetaData) -> dict[str, str]:
-    """Our keys, without the prefix."""
-    start = PREFIX.encode()
+    """Our keys, without the prefix and without the checksums."""
+    start, technical = PREFIX.encode(), {CHECKSUMS.encode(), SEAL.encode()}
     items = (metadata.metadata or {}).items()
     return {
         name.removeprefix(start).decode(): text.decode()
         for name, text in items
-        if name.startswith(start)
+        if name.startswith(start) and name not in technical
     }
 
 

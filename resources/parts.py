@@ -122,6 +122,14 @@ class Parts:
         """The rejects of `parts`, in order."""
         return self._read([part for part in parts if part.num_rejects], REJECTS)
 
+    def drop(self, path: str) -> bool:
+        """Remove one of these parts that turned out corrupt; False where `path` is none of them."""
+        if path.rpartition("/")[0] != self._folder:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(path)
+        return True
+
     def _read(self, parts: list[Part], ending: str) -> Iterator[pa.RecordBatch]:
         for part in parts:
             path = f"{self._folder}/{part.name}{ending}"

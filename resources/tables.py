@@ -2,8 +2,9 @@
 
 `<root>/<recipe>/<table>/<shard>.parquet`; what failed lies in `<table>/_rejects/<shard>.parquet`,
 the states of inversions in `<table>/_state/` (see `asides`), the chunks of an unfinished shard in
-`<table>/_parts/`. A file whose footer bears the wanted key is done. All that a kill can cost is the
-chunk that was being made and the one that was being written.
+`<table>/_parts/`. A shard is done when the footer of its file verifies and bears the wanted key,
+and so do the files that the footer names (see `siblings`). All that a kill can cost is the chunk
+that was being made and the one that was being written.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ import fsspec
 import pyarrow as pa
 from pydantic import Field
 
-from invertory.resources import asides, provisional
+from invertory.resources import asides, provisional, siblings
 from invertory.resources.atomic import is_local, sweep
 from invertory.resources.footers import Published, check_name, given, told
 from invertory.resources.lock_folders import store_lock
@@ -32,7 +33,12 @@ from invertory.resources.parquet import (
     writing,
 )
 from invertory.resources.parts import ChunkLike, Part, Parts, list_folder, num_inputs
+from invertory.resources.seals import CorruptFileError
+from invertory.resources.sets import Fault, SetVersions
+from invertory.resources.shard_lock import SUFFIX, alone, drop_abandoned
 
+EXPORTS = "exports"  # tables that index a set
+SETS = "sets"  # folder of the exported sets, beside those of the tables
 ATTEMPTS = 5  # at a shard whose parts another process keeps removing
 
 
@@ -78,7 +84,7 @@ class Store:
 
     def rejects(self, table: str, shard: str) -> pa.Table:
         """The inputs that gave no row; without columns where the table cannot have any."""
-        path = self._path(table, shard, "_rejects/")
+        path = self._path(table, shard, siblings.REJECTS)
         if read_metadata(self.fs, path) is None:
             return pa.table({})
         schema = read_schema(self.fs, path)
@@ -92,10 +98,22 @@ class Store:
     def tables(self) -> list[str]:
         """Names of the tables that hold a shard, sorted; a method's is `latents/<method>`."""
         self.fs.invalidate_cache()
-        names = (path[len(self.base) + 1 :] for path in self.fs.find(self.base))
-        split = (name.rpartition("/") for name in names)
-        return sorted({table for table, _, name in split if table and _is_table_file(name)
-                       and not any(part[0] in "._" for part in table.split("/"))})  # fmt: skip
+        return sorted(self._tables_in(""))
+
+    def _tables_in(self, table: str) -> Iterator[str]:
+        """`table` where it holds a shard, and those below it; exported sets are no tables."""
+        folder = f"{self.base}/{table}".rstrip("/")
+        has_shards = False
+        with contextlib.suppress(FileNotFoundError):
+            for found in self.fs.ls(folder, detail=True):
+                name = found["name"].rstrip("/").rsplit("/", 1)[-1]
+                if found["type"] == "directory":
+                    if name[0] not in "._" and (table or name != SETS):
+                        yield from self._tables_in(f"{table}/{name}".lstrip("/"))
+                else:
+                    has_shards = has_shards or _is_table_file(name)
+        if table and has_shards:
+            yield table
 
     def footer(self, table: str, shard: str) -> dict[str, str] | None:
         """What the file says of itself; None where there is no whole file."""
@@ -103,8 +121,44 @@ class Store:
         return None if metadata is None else read_footer(metadata)
 
     def key(self, table: str, shard: str) -> str | None:
-        """The key it was published under; None where it is not done."""
-        return (self.footer(table, shard) or {}).get("key")
+        """The key it was published under; None where it is not done, or a file of it is lost."""
+        footer = self.footer(table, shard)
+        if footer is None or self.faults(table, shard, footer):
+            return None
+        return footer.get("key")
+
+    def siblings(self, table: str, shard: str) -> list[str]:
+        """Paths of the files that lie beside the shard's own."""
+        paths = [self._path(table, shard, folder) for folder in siblings.FOLDERS]
+        return [path for path in paths if self.fs.exists(path)]
+
+    def path(self, table: str, shard: str) -> str:
+        """Where the file of a shard lies in `fs`."""
+        return self._path(table, shard)
+
+    def faults(self, table: str, shard: str, footer: Mapping[str, str]) -> list[str]:
+        """Files that belong to the shard's own and are lost, cut or those of other rows."""
+        of_set = (path for path, _ in self.set_faults(table, shard, footer))
+        return [*self.sibling_faults(table, shard, footer), *of_set]
+
+    def sibling_faults(self, table: str, shard: str, footer: Mapping[str, str]) -> list[str]:
+        """Those of them that lie beside it."""
+        return list(siblings.faults(self.fs, footer, lambda f: self._path(table, shard, f)))
+
+    def set_faults(
+        self, table: str, shard: str, footer: Mapping[str, str], *, is_thorough: bool = False
+    ) -> Iterator[Fault]:
+        """What is wrong with the exported set that a table of `exports/` is the index of."""
+        name, _, method = table.partition("/")
+        formats = json.loads(footer.get("config", "{}")).get("export", {}).get("formats", ())
+        if name == EXPORTS and formats:
+            yield from self.sets(method).faults(
+                footer["key"], formats, self.num_rows(table, shard), is_thorough=is_thorough
+            )
+
+    def sets(self, method: str) -> SetVersions:
+        """The exported sets of a method."""
+        return SetVersions(self.fs, f"{self.base}/{SETS}/{check_name(method, 'method')}")
 
     def num_rows(self, table: str, shard: str) -> int:
         """Rows of a published shard."""
@@ -179,38 +233,61 @@ class Store:
         a reject has a status in `retry`, the key becomes a provisional one (see `provisional`).
         """
         footer = given(footer, key)
-        self._sweep(table)
-        before = self.footer(table, shard)
-        mark = provisional.attempt_mark(before, key)
-        parts = Parts(self.fs, self._parts(table, shard, key) + mark, schema, rejects_schema)
-        done = self._done(table, shard, key)
-        for _ in range(ATTEMPTS):
-            if done:
-                break
-            try:
-                chain = parts.commit_all(chunks)
-                if chain is not None:
-                    keyed = footer | {"key": _key_of(key, parts, chain, retry)}
-                    done = self._merge(table, shard, keyed, parts, chain)
-            except FileNotFoundError:  # another process came first and cleared the parts away
-                if not self._done(table, shard, key, before):
-                    raise
-            done = done or self._done(table, shard, key, before)
-        if not done:
-            raise RuntimeError(
-                f"expected the parts of {table}/{shard} to stay, but another process removed them "
-                f"{ATTEMPTS} times; let only one publish this shard"
-            )
-        self._drop_parts(table, shard)
-        return done
+        with alone(self.fs, self._lock(table, shard)):
+            self._sweep(table)
+            before = self.footer(table, shard)
+            mark = provisional.attempt_mark(before, key)
+            parts = Parts(self.fs, self._parts(table, shard, key) + mark, schema, rejects_schema)
+            for _ in range(ATTEMPTS):
+                done = self._done(table, shard, key, before) or self._made(
+                    table, shard, footer, parts, chunks, retry, before
+                )
+                if done:
+                    self._drop_parts(table, shard)
+                    return done
+        raise RuntimeError(
+            f"expected the parts of {table}/{shard} to stay, but another process removed them "
+            f"{ATTEMPTS} times; let only one publish this shard"
+        )
+
+    def _made(
+        self,
+        table: str,
+        shard: str,
+        footer: dict[str, str],
+        parts: Parts,
+        chunks: Callable[[int], Iterable[ChunkLike]],
+        retry: Set[str],
+        before: Mapping[str, str] | None,
+    ) -> Published | None:
+        """The shard made from its parts; None where those were lost meanwhile."""
+        key = footer["key"]
+        try:
+            chain = parts.commit_all(chunks)
+            if chain is None:
+                return None
+            keyed = footer | {"key": _key_of(key, parts, chain, retry)}
+            made = self._merge(table, shard, keyed, parts, chain)
+            return made if self.key(table, shard) == keyed["key"] else None
+        except FileNotFoundError:  # another process came first and cleared the parts away
+            if not self._done(table, shard, key, before):
+                raise
+        except CorruptFileError as error:
+            if not parts.drop(error.path):
+                raise
+        return None
 
     def tidy(self, table: str) -> None:
         """Remove the parts of shards that are done, left by a process killed right after that."""
         for path in list_folder(self.fs, f"{self._folder(table)}/_parts"):
             name = path.rsplit("/", 1)[-1]
+            if name.endswith(SUFFIX):
+                drop_abandoned(self.fs, path)
+                continue
             shard = name.rpartition("-")[0]
             footer = self.footer(table, shard) or {}
-            if not (key := footer.get("key")):
+            is_free = drop_abandoned(self.fs, self._lock(table, shard))
+            if not is_free or not (key := footer.get("key")):
                 continue
             owner = self._parts(table, shard, key).rpartition("/")[2]
             mark = provisional.attempt_mark(footer, provisional.wanted_part(key))
@@ -237,9 +314,10 @@ class Store:
             for batch in batches:
                 writer.write(batch)
             elapsed_s = time.monotonic() - started
-            writer.close(told(footer, table, shard, writer.num_rows, {}, elapsed_s))
+            text = told(footer, table, shard, writer.num_rows, {}, elapsed_s)
+            writer.close(text | siblings.entry({}))
         with contextlib.suppress(FileNotFoundError):
-            self.fs.rm_file(self._path(table, shard, "_rejects/"))
+            self.fs.rm_file(self._path(table, shard, siblings.REJECTS))
         return self.summary(table, shard, reused=False)
 
     def _merge(
@@ -253,20 +331,29 @@ class Store:
         """Rejects first: the shard is done from the moment its rows bear their name."""
         elapsed_s = sum(part.elapsed_s for part in chain)
         counts: Counter[str] = Counter()
-        path = self._path(table, shard, "_rejects/")
+        path = self._path(table, shard, siblings.REJECTS)
         with writing(self.fs, path, parts.rejects_schema) as writer:
             for batch in parts.rejects(chain):
                 counts.update(batch.column("status").to_pylist())
                 writer.write(batch)
             text = told(footer, table, shard, num_inputs(chain), counts, elapsed_s)
             writer.close(text)
-        self._merge_rows(table, shard, text, parts, chain)
+        self._merge_rows(table, shard, text, parts, chain, {siblings.REJECTS: writer.content})
         return self.summary(table, shard, reused=False)
 
     def _merge_rows(
-        self, table: str, shard: str, text: Mapping[str, str], parts: Parts, chain: list[Part]
+        self,
+        table: str,
+        shard: str,
+        text: Mapping[str, str],
+        parts: Parts,
+        chain: list[Part],
+        contents: dict[str, str],
     ) -> None:
-        """The table's own file, after the one that lies aside where there is such a column."""
+        """The table's own file, after the one that lies aside where there is such a column.
+
+        `contents`: digests of the siblings that are written already.
+        """
         aside = asides.aside_schema(parts.schema)
         path = self._path(table, shard, asides.FOLDER)
         if aside is None:
@@ -277,11 +364,12 @@ class Store:
                 for batch in parts.rows(chain):
                     writer.write(batch.select(aside.names))
                 writer.close(text)
+            contents = contents | {asides.FOLDER: writer.content}
         main = asides.main_schema(parts.schema)
         with writing(self.fs, self._path(table, shard), main) as writer:
             for batch in parts.rows(chain):
                 writer.write(batch.select(main.names))
-            writer.close(text)
+            writer.close({**text, **siblings.entry(contents)})
 
     def _done(
         self, table: str, shard: str, key: str, before: Mapping[str, str] | None = None
@@ -301,7 +389,8 @@ class Store:
     def _drop_parts(self, table: str, shard: str) -> None:
         """The parts of this shard under any key."""
         for path in list_folder(self.fs, f"{self._folder(table)}/_parts"):
-            if path.rsplit("/", 1)[-1].rpartition("-")[0] == shard:
+            name = path.rsplit("/", 1)[-1]
+            if name.rpartition("-")[0] == shard and not name.endswith(SUFFIX):
                 self._drop_folder(path)
 
     def _drop_folder(self, path: str) -> None:
@@ -319,6 +408,9 @@ class Store:
     def _parts(self, table: str, shard: str, key: str) -> str:
         owner = f"{check_name(shard, 'shard')}-{key[:16].replace('-', '_')}"
         return f"{self._folder(table)}/_parts/{owner}"
+
+    def _lock(self, table: str, shard: str) -> str:
+        return f"{self._folder(table)}/_parts/.{check_name(shard, 'shard')}{SUFFIX}"
 
     def _absent(self, table: str, shard: str) -> FileNotFoundError:
         return FileNotFoundError(

@@ -19,8 +19,16 @@ from invertory.pipelines.cli import (
     portraits_commands,
     recipes_commands,
     training_commands,
+    verify_commands,
 )
-from invertory.pipelines.cli.answers import NO_WEIGHTS, NOT_FOUND, USAGE, add_command, complain
+from invertory.pipelines.cli.answers import (
+    FAILED,
+    NO_WEIGHTS,
+    NOT_FOUND,
+    USAGE,
+    add_command,
+    complain,
+)
 
 # glibc hands large freed tensors back to the kernel and pays page faults for them at every
 # operation: six times the arithmetic. And it has a heap for each thread, all but one of which
@@ -44,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from invertory.pipelines.networks.resolve import WeightsError
     from invertory.pipelines.recipe.recipe import RecipeError
     from invertory.pipelines.tables.trace import NotFoundError
+    from invertory.resources.seals import CorruptFileError
 
     try:
         return int(options.command(options))
@@ -57,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(error, NOT_FOUND)
     except Stopped as error:
         return complain(said(error.code - 128), error.code)
+    except CorruptFileError as error:
+        return complain(error, FAILED)
     except KeyboardInterrupt:
         return complain(said(signal.SIGINT), 130)
 
@@ -73,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="invertory", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     chain_commands.add_commands(commands)
+    verify_commands.add_commands(commands)
     models_commands.add_commands(commands)
     recipes_commands.add_commands(commands)
     training_commands.add_commands(commands)

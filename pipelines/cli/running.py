@@ -22,6 +22,7 @@ from invertory.pipelines.processes.stopping import Stop, bounded_stop
 from invertory.pipelines.tables.chain import Chain
 from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.tables.stage import ALL, Stage, Step
+from invertory.resources.verification import num_set_aside
 
 if TYPE_CHECKING:
     from invertory.pipelines.progress.display import Progress
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
+
+MAX_PASSES = 5  # each but the first computes a file again that the one before found corrupt
 
 
 @dataclass(kw_only=True)
@@ -40,6 +43,7 @@ class Report:
     num_computed: int = 0
     elapsed_s: float = 0.0
     failures: list[str] = field(default_factory=list)
+    corrupt: list[str] = field(default_factory=list)  # steps that met a corrupt file, run again
     run_ids: list[str] = field(default_factory=list)
 
     @property
@@ -67,24 +71,41 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
     for stage in chain.stages:
         store.tidy(stage.table)
     report = Report(recipe=recipe.name, new_shards=fresh)
-    if any(chain.pending(store)):
-        with (
-            open_instance(progress.note) as instance,
-            living(dagster_home()) as tags,
-            bounded_stop(lambda: fail_unfinished(instance, tags)) as stop,
-        ):
-            free_abandoned(instance)
-            instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
-            for phase in chain.phases():
-                for is_retry in (True, False):  # what a retry brings makes the rest stale
-                    steps = [s for s in chain.pending(store) if s.is_retry is is_retry]
-                    _run_phase(
-                        recipe, chain, phase, steps, store, instance, world, tags, report, stop
-                    )
-                if report.failures:
-                    break
+    for _ in range(MAX_PASSES):
+        before = num_set_aside(store)
+        _run_pending(recipe, chain, store, world, report, progress)
+        if not report.failures or num_set_aside(store) == before:
+            break
+        report.corrupt += report.failures  # and now what they stumbled over is computed again
+        report.failures = []
     report.elapsed_s = time.monotonic() - began
     return report
+
+
+def _run_pending(
+    recipe: Recipe,
+    chain: Chain,
+    store: Store,
+    world: dict[str, Any],
+    report: Report,
+    progress: Progress,
+) -> None:
+    """Compute what is missing or stale, phase by phase, up to the first failure."""
+    if not any(chain.pending(store)):
+        return
+    with (
+        open_instance(progress.note) as instance,
+        living(dagster_home()) as tags,
+        bounded_stop(lambda: fail_unfinished(instance, tags)) as stop,
+    ):
+        free_abandoned(instance)
+        instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
+        for phase in chain.phases():
+            for is_retry in (True, False):  # what a retry brings makes the rest stale
+                steps = [s for s in chain.pending(store) if s.is_retry is is_retry]
+                _run_phase(recipe, chain, phase, steps, store, instance, world, tags, report, stop)
+            if report.failures:
+                return
 
 
 def _deal(recipe: Recipe, models: ModelStore, store: Store, progress: Progress) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from invertory.ops.schemas import ENTRIES
+from invertory.pipelines.collections.known_files import KnownFiles, keeping_unchanged
+from invertory.pipelines.collections.lost_entries import last_number, lost_entries, numbers, restore
 from invertory.pipelines.tables.stage import digest
 from invertory.resources.entries import Entry, deal
 from invertory.resources.locks import Waiting, holding, silent
 
 if TYPE_CHECKING:
     from invertory.pipelines.collections.collection import Collection
+    from invertory.pipelines.collections.known_files import UnchangedMarks
     from invertory.resources.tables import Store
+
+NUM_READERS = 8
+WINDOW = 256  # files of the listing that are held while the known ones of them are read
 
 ROWS = 1024
 
@@ -33,24 +39,43 @@ def deal_new(
 ) -> list[str]:
     """New shards of `store`, in order; a file known by name, size and time is not looked at again.
 
-    Files younger than `settle_s` are left for the next time, since somebody may be writing them,
-    and so is what would not fit into `max_shards`. One process deals at a time; `waiting` is told
-    which one, where it is another.
+    A known file of another size or time is read, and dealt only where its bytes have changed. Files
+    younger than `settle_s` are left for the next time, since somebody may be writing them, and so
+    is what would not fit into `max_shards`. A lost shard of entries is restored first. One process
+    deals at a time; `waiting` is told which one, where it is another.
     """
     with holding(store.lock_path("entries", "intake"), "the intake of images", waiting=waiting):
-        shards = store.shards("entries")
-        known = {_mark(*row) for row in _known(store)}
-        first = 1 + max((int(name.rsplit("-", 1)[1]) for name in shards), default=0)
-        dealt = deal(_fresh(source, known, settle_s), frozenset(), shard_size, first)
-        return [_write(store, name, entries) for name, entries in islice(dealt, max_shards)]
+        found = numbers(store)
+        for shard in lost_entries(found):
+            restore(store, shard, found[shard])
+        known = KnownFiles(store)
+        with keeping_unchanged(store) as unchanged:
+            fresh = _fresh(source, known, unchanged, settle_s)
+            dealt = deal(fresh, frozenset(), shard_size, last_number(found) + 1)
+            return [_write(store, name, entries) for name, entries in islice(dealt, max_shards)]
 
 
-def _fresh(source: Collection, known: set[bytes], settle_s: float) -> Iterator[Entry]:
+def _fresh(
+    source: Collection, known: KnownFiles, unchanged: UnchangedMarks, settle_s: float
+) -> Iterator[Entry]:
     """Entries that are not known, each once, though two places of a collection may overlap."""
+    marked = _unmarked(source, known, settle_s)
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        while window := list(islice(marked, WINDOW)):
+            named = [entry for entry in window if known.has_name(entry)]
+            judged = pool.map(lambda entry: known.is_changed(entry, source), named)
+            is_changed = dict(zip(named, judged, strict=True))
+            for entry in window:
+                if is_changed.get(entry, True):
+                    yield entry
+                elif is_changed[entry] is not None:
+                    unchanged.add(entry)
+
+
+def _unmarked(source: Collection, known: KnownFiles, settle_s: float) -> Iterator[Entry]:
     for entry in source.entries():
-        mark = _mark(entry.uri, entry.size_bytes, entry.modified)
-        if mark not in known and _is_settled(entry, settle_s):
-            known.add(mark)
+        if not known.has_mark(entry) and _is_settled(entry, settle_s):
+            known.add_mark(entry)
             yield entry
 
 
@@ -59,17 +84,6 @@ def _write(store: Store, shard: str, entries: list[Entry]) -> str:
     batch = pa.RecordBatch.from_pylist(rows, schema=ENTRIES)
     store.write("entries", shard, [batch], schema=ENTRIES, key=digest(rows), footer={})
     return shard
-
-
-def _known(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
-    for batch in store.read_all("entries"):
-        columns = (batch.column(name).to_pylist() for name in ENTRIES.names)
-        yield from zip(*columns, strict=True)
-
-
-def _mark(uri: str, size_bytes: int | None, modified: str | None) -> bytes:
-    """16 bytes, and some 90 of Python's, a file; held while files are dealt, and no longer."""
-    return hashlib.blake2b(f"{uri}\0{size_bytes}\0{modified}".encode(), digest_size=16).digest()
 
 
 def _is_settled(entry: Entry, settle_s: float) -> bool:

@@ -16,6 +16,7 @@ from invertory.pipelines.definitions import tables
 from invertory.pipelines.tables.chain import Keys
 from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.tables.stage import ALL
+from invertory.resources.seals import CorruptFileError
 
 if TYPE_CHECKING:
     from invertory.pipelines.cli.running import Report
@@ -34,6 +35,7 @@ def report_json(recipe: Recipe, report: Report) -> dict[str, Any]:
         "num_computed": report.num_computed,
         "elapsed_s": round(report.elapsed_s, 2),
         "failures": report.failures,
+        "corrupt": report.corrupt,
         "run_ids": report.run_ids,
         "status": status_json(recipe),
     }
@@ -44,9 +46,11 @@ def status_json(recipe: Recipe) -> dict[str, Any]:
     store, chain = tables().store(recipe.name), chain_of(recipe)
     keys = Keys(store)
     pending = Counter(s.stage.table for s in chain.pending(store) if not s.is_retry)
-    files = _files_by_status(store)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    corrupt: list[str] = []
+    files = _files_by_status(store, corrupt)
     for stage in chain.stages:
+        corrupt += _corrupt(store, stage.table, chain.shards(stage, keys), keys)
         done = [s for s in chain.shards(stage, keys) if keys(stage.table, s)]
         rejects: Counter[str] = Counter()
         for shard in done:
@@ -68,12 +72,15 @@ def status_json(recipe: Recipe) -> dict[str, Any]:
         "files": sum(store.num_rows("entries", shard) for shard in keys.shards),
         "files_by_status": files,
         "tables": rows,
+        "corrupt": list(dict.fromkeys(corrupt)),
     }
 
 
 def tell_report(recipe: Recipe, report: Report) -> None:
     """After a run: what was computed, what failed, and the tables as they are."""
     console = Console()
+    for found in report.corrupt:
+        console.print(f"[yellow]computed again[/] {escape(found)}")
     if report.failures:
         for failure in report.failures:
             console.print(f"[red]failed[/] {escape(failure)}")
@@ -126,6 +133,15 @@ def tell_status(found: list[dict[str, Any]], console: Console | None = None) -> 
                 state,
             )
         console.print(told)
+        for path in status["corrupt"]:
+            console.print(f"[red]corrupt or lost[/] {escape(path)}")
+        if status["corrupt"]:
+            name = status["recipe"]
+            console.print(
+                f"`invertory verify {name} --repair`, then `invertory run {name}`, computes them "
+                "again",
+                markup=False,
+            )
 
 
 def next_steps(recipe: Recipe) -> None:
@@ -194,12 +210,31 @@ def tell_recipes(found: list[dict[str, Any]]) -> None:
     Console().print(told)
 
 
-def _files_by_status(store: Store) -> dict[str, int]:
+def _files_by_status(store: Store, corrupt: list[str]) -> dict[str, int]:
+    """Of all sound shards; the paths of others are added to `corrupt`."""
     counts: Counter[str] = Counter()
-    for batch in store.read_all("images", ["status"]):
-        for pair in pc.value_counts(batch.column("status")).to_pylist():
+    for shard in store.shards("images"):
+        try:
+            statuses = store.table("images", shard, ["status"]).column("status")
+        except CorruptFileError as error:
+            corrupt += [error.path] if error.path not in corrupt else []
+            continue
+        for pair in pc.value_counts(statuses).to_pylist():
             counts[pair["values"]] += pair["counts"]
     return dict(counts)
+
+
+def _corrupt(store: Store, table: str, shards: list[str], keys: Keys) -> list[str]:
+    """Files of shards that were published once and are not done: broken ones, and lost ones."""
+    found: list[str] = []
+    there = set(store.shards(table))
+    for shard in shards:
+        if shard in there and keys(table, shard) is None:
+            footer = store.footer(table, shard)
+            found += [store.path(table, shard)] if footer is None else (
+                store.faults(table, shard, footer)
+            )  # fmt: skip
+    return found
 
 
 def _any_image(store: Store) -> str | None:

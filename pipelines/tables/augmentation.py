@@ -89,8 +89,12 @@ class Augmentation(Table):
             )
 
         def inputs() -> Iterator[pa.RecordBatch]:
-            columns = drawable_columns(store, latents, shard)
-            return join_scores(store.read(latents, shard, columns), store.read("attributes", shard))
+            columns = drawable_columns(run, store, shard)
+            return join_scores(
+                store.read(latents, shard, columns),
+                store.read("attributes", shard),
+                store.schema("attributes", shard),
+            )
 
         return run.plan(
             schemas.augmentation(generator.num_ws, generator.w_dim, run.recipe.scored),

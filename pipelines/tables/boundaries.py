@@ -67,7 +67,9 @@ class Boundaries(Table):
             for name in store.shards(latents):
                 columns = ["crop_id", "latent"]
                 yield from join_scores(
-                    store.read(latents, name, columns), store.read("attributes", name)
+                    store.read(latents, name, columns),
+                    store.read("attributes", name),
+                    store.schema("attributes", name),
                 )
 
         sources = {"samples": lambda: store.read("samples", ALL), "collection": collection}

@@ -74,7 +74,7 @@ class Edits(Table):
         return run.plan(
             schemas.edits(generator.num_ws, generator.w_dim, run.recipe.scored),
             build,
-            lambda: store.read(latents, shard, drawable_columns(store, latents, shard)),
+            lambda: store.read(latents, shard, drawable_columns(run, store, shard)),
             store.num_rows(latents, shard),
             space="w_plus",
         )
@@ -86,7 +86,21 @@ class Edits(Table):
         return f"{row['attribute']} {row['step']:+g}"
 
 
-def drawable_columns(store: Store, latents: str, shard: str) -> list[str]:
-    """The columns that an image is drawn from: the latent and, where it has one, its state."""
+def drawable_columns(run: StageRun, store: Store, shard: str) -> list[str]:
+    """The columns that an image is drawn from: the latent and, where the method has one, its state.
+
+    ValueError where states are missing: the latents alone would draw other images.
+    """
+    from invertory.inversion.drawing import has_state
+    from invertory.pipelines.networks.load import load_method
+
+    method, latents = run.stage.method or "", f"latents/{run.stage.method}"
     columns = ["crop_id", "image_id", "latent"]
-    return [*columns, "state"] if "state" in store.schema(latents, shard).names else columns
+    if "state" in store.schema(latents, shard).names:
+        return [*columns, "state"]
+    if has_state(load_method(run.recipe, method)):
+        raise ValueError(
+            f"expected the states of {method} beside its latents of {shard}, got none; remove "
+            f"{store.path(latents, shard)}, and the next run inverts these crops again"
+        )
+    return columns

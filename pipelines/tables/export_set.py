@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -17,7 +17,7 @@ from invertory.ops.streams import Chunk
 from invertory.ops.writers import write_set
 from invertory.pipelines.networks.resolve import cards_of
 from invertory.pipelines.tables.stage import ALL
-from invertory.resources.atomic import replacing
+from invertory.resources.atomic import is_local
 
 if TYPE_CHECKING:
     from invertory.boundaries import Boundary
@@ -34,8 +34,9 @@ GROUPS = {  # the recipe's word => (target, protected)
 
 
 def set_folder(store: Store, method: str) -> str:
-    """Where the sets of a method lie, one folder a format."""
-    return f"{store.base}/sets/{method}"
+    """Where the sets of a method lie, one folder a format: on an object store, the current ones."""
+    folder = f"{store.base}/sets/{method}"
+    return folder if is_local(store.fs) else store.sets(method).current() or folder
 
 
 def boundaries_of(run: StageRun, store: Store) -> dict[str, Boundary]:
@@ -67,19 +68,25 @@ def write_sets(
     boundaries: Mapping[str, Boundary],
     batches: Callable[[], Iterable[pa.RecordBatch]],
 ) -> None:
-    """The set in every format of the recipe; `manifest.json` comes last: then it is whole."""
-    sheets = datasheet(run, store, plan, boundaries).sheets()
-    for name in run.recipe.export.formats:
-        folder = f"{set_folder(store, run.stage.method or '')}/{name}"
-        with contextlib.suppress(FileNotFoundError):
-            store.fs.rm(folder, recursive=True)
-        create = _creator(store, folder)
-        if plan.chosen:
-            write_set(name, batches(), create, sheets)
-            continue
-        for file, text in sheets.items():  # nothing to export: the sheet says why
-            with create(file) as sink:
-                sink.write(text.encode())
+    """The set in every format of the recipe, made current once it is whole and verified."""
+    formats = run.recipe.export.formats
+
+    def write(create: Callable[[str], Any]) -> None:
+        sheets = datasheet(run, store, plan, boundaries).sheets()
+        for name in formats:
+            inside = partial(_create_in, create, name)
+            if plan.chosen:
+                write_set(name, batches(), inside, sheets)
+                continue
+            for file, text in sheets.items():  # nothing to export: the sheet says why
+                with inside(file) as sink:
+                    sink.write(text.encode())
+
+    store.sets(run.stage.method or "").publish(run.key, formats, write)
+
+
+def _create_in(create: Callable[[str], Any], folder: str, name: str) -> Any:
+    return create(f"{folder}/{name}")
 
 
 def index_of(num_inputs: int, batches: Iterable[pa.RecordBatch]) -> Chunk:
@@ -151,12 +158,3 @@ def _keys(store: Store, method: str) -> dict[str, str]:
     tables = [f"augmentation/{method}", f"latents/{method}", "aligned", "attributes"]
     found = {f"{t}/{s}": store.key(t, s) or "" for t in tables for s in store.shards(t)[:20]}
     return found | {f"boundaries/{method}": store.key(f"boundaries/{method}", ALL) or ""}
-
-
-def _creator(store: Store, folder: str) -> Callable[[str], Any]:
-    @contextlib.contextmanager
-    def create(name: str) -> Iterator[BinaryIO]:
-        with replacing(store.fs, f"{folder}/{name}") as sink:
-            yield cast(BinaryIO, sink)
-
-    return create

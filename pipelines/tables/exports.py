@@ -56,7 +56,7 @@ class Exports(Table):
         }
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
-        """Write the set, then its index shard by shard, which says that the set is whole."""
+        """The set first, then its index shard by shard; a sound set is not written again."""
         from invertory.ops.export import Recode, exported_rows
         from invertory.pipelines.tables.export_set import (
             boundaries_of,
@@ -82,11 +82,10 @@ class Exports(Table):
         recode = Recode(size_px=image.size_px, format=image.format)
 
         def chunks(start: int) -> Iterator[Chunk]:
+            write_sets(run, store, plan, boundaries, every_row)
             if start >= num_inputs:
                 return
             with run.progress.stage(run.stage.table, num_inputs, start) as bar:
-                if not start:
-                    write_sets(run, store, plan, boundaries, every_row)
                 for name in shards:
                     number = store.num_rows("aligned", name)
                     start -= number

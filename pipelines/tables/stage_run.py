@@ -43,6 +43,7 @@ class StageRun:
     progress: Progress
     gpu: Gpu | None = None
     leases: list[Lease] = field(default_factory=list)  # every lease it has held
+    key: str = ""  # of the shard that is made
 
     def plan(
         self, schema: pa.Schema, build: Build, inputs: Inputs, num_inputs: int, **footer: str

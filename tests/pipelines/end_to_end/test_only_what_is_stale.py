@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+from invertory.pipelines.collections.collection import Collection
+
 METHOD = "projector"
 
 
@@ -58,13 +60,32 @@ def test_a_new_file_becomes_a_new_shard_and_old_shards_keep_their_bytes(
     assert copy.store.num_rows(f"latents/{METHOD}", "shard-000003") == 1
 
 
-def test_a_file_whose_time_has_changed_is_a_duplicate_of_itself(copy):
-    num_latents = len(copy.column(f"latents/{METHOD}", "crop_id"))
+def test_files_whose_times_alone_have_changed_are_not_dealt_again(copy):
+    for path in (copy.folder / "pictures").glob("*.png"):
+        path.touch()
+    assert copy.run()["is_up_to_date"]
+    assert copy.run()["new_shards"] == []
+    assert len(copy.store.shards("entries")) == 2
+
+
+def test_a_touched_file_is_read_once(copy, monkeypatch):
     (copy.folder / "pictures/003.png").touch()
+    read, opened = Collection.read, []
+    monkeypatch.setattr(Collection, "read", lambda *a: opened.append(a[1]) or read(*a))
+    copy.run()
+    copy.run()
+    assert opened == ["pictures/003.png"]
+    (copy.folder / "pictures/004.png").touch()
+    copy.run()
+    assert opened == ["pictures/003.png", "pictures/004.png"]
+
+
+def test_a_file_with_other_bytes_is_dealt_again(copy, draw_pictures, num_drawn):
+    (new,) = draw_pictures(copy.folder / "drawn", 1, first=num_drawn)
+    shutil.move(new, copy.folder / "pictures/003.png")
     assert copy.run()["new_shards"] == ["shard-000003"]
     (row,) = copy.store.table("images", "shard-000003").to_pylist()
-    assert (row["status"], row["error"]) == ("duplicate", "pictures/003.png")
-    assert len(copy.column(f"latents/{METHOD}", "crop_id")) == num_latents
+    assert (row["status"], row["uri"]) == ("ok", "pictures/003.png")
 
 
 def test_what_lies_in_the_collection_twice_is_inverted_once_whatever_its_shard(copy):

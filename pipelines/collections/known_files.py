@@ -1,0 +1,176 @@
+"""The files of a collection that a store has seen, and whether one of them has really changed.
+
+A file's name, size and time are its mark. A file of a known name under a new mark may still have
+its old bytes (`touch`, a restored backup, a copied bucket): it is read once, compared with its
+image, and its new mark is kept in `entries/_unchanged/` so that it is not read again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from array import array
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from invertory.ops.schemas import ENTRIES
+from invertory.pipelines.collections.lost_entries import read_entries
+from invertory.resources.parquet import read_file, writing
+from invertory.resources.seals import CorruptFileError
+from invertory.resources.verification import set_aside
+
+if TYPE_CHECKING:
+    from invertory.pipelines.collections.collection import Collection
+    from invertory.resources.entries import Entry
+    from invertory.resources.parquet import Writer
+    from invertory.resources.tables import Store
+
+Numbers = npt.NDArray[np.uint64]
+READ_ROWS = 10_000
+NO_IMAGE = 0  # of a file that could not be read
+
+
+class KnownFiles:
+    """Marks and names of the files of a store: some 120 bytes a file, while files are dealt."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._marks: set[bytes] = set()
+        names = array("Q")
+        for uri, size_bytes, modified in _seen(store):
+            self._marks.add(_mark(uri, size_bytes, modified))
+            names.append(_number(uri))
+        self._names: Numbers = np.unique(np.frombuffer(names, np.uint64))
+
+    def has_mark(self, entry: Entry) -> bool:
+        return _mark(entry.uri, entry.size_bytes, entry.modified) in self._marks
+
+    def add_mark(self, entry: Entry) -> None:
+        self._marks.add(_mark(entry.uri, entry.size_bytes, entry.modified))
+
+    def has_name(self, entry: Entry) -> bool:
+        number = np.uint64(_number(entry.uri))
+        place = int(np.searchsorted(self._names, number))
+        return place < len(self._names) and bool(self._names[place] == number)
+
+    def is_changed(self, entry: Entry, source: Collection) -> bool | None:
+        """Whether a file of a known name has other bytes than before.
+
+        None where that cannot be told yet: its image was not made so far, or the file is gone.
+        """
+        ids = self._image_numbers(entry.uri)
+        if not len(ids):
+            return None
+        try:
+            image_id = hashlib.sha256(source.read(entry.uri)).hexdigest()
+        except FileNotFoundError:
+            return None
+        except Exception:  # the stage of images finds out why, and says so
+            return True
+        return np.uint64(int(image_id[:16], 16)) not in ids
+
+    def _image_numbers(self, uri: str) -> Numbers:
+        """The images that the file has been so far, each by the first 16 digits of its id."""
+        with self._lock:  # threads ask, and the first of them reads the tables
+            names, images = self._images
+        number = np.uint64(_number(uri))
+        first, end = (int(np.searchsorted(names, number, side)) for side in ("left", "right"))
+        return images[first:end]
+
+    @cached_property
+    def _images(self) -> tuple[Numbers, Numbers]:
+        """Names in order and the image of each: 16 bytes a file, read when a file has changed."""
+        names, images = array("Q"), array("Q")
+        for shard in self._store.shards("images"):
+            for uri, image_id in _images_of(self._store, shard):
+                names.append(_number(uri))
+                images.append(int(image_id[:16], 16) if image_id else NO_IMAGE)
+        found = np.frombuffer(names, np.uint64)
+        order = np.argsort(found, kind="stable")
+        return found[order], np.frombuffer(images, np.uint64)[order]
+
+
+class UnchangedMarks:
+    """The new marks of files that have their old bytes, written as they are found."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self.names: set[int] = set()
+
+    def add(self, entry: Entry) -> None:
+        self.names.add(_number(entry.uri))
+        self._writer.write(_batch([(entry.uri, entry.size_bytes, entry.modified)]))
+
+
+@contextlib.contextmanager
+def keeping_unchanged(store: Store) -> Iterator[UnchangedMarks]:
+    """A place for new marks; those of other files, noted earlier, are kept with them."""
+    path = _path(store)
+    try:
+        with writing(store.fs, path, ENTRIES) as writer:
+            marks = UnchangedMarks(writer)
+            yield marks
+            if not marks.names:
+                raise _NothingNew
+            for row in _noted(store):
+                if _number(row[0]) not in marks.names:
+                    writer.write(_batch([row]))
+            writer.close({})
+    except _NothingNew:
+        pass
+
+
+class _NothingNew(Exception):  # noqa: N818 - it ends a block, and is no error
+    """The file of marks stays as it is."""
+
+
+def _seen(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
+    for shard in store.shards("entries"):
+        for batch in read_entries(store, shard):
+            yield from _tuples(batch)
+    yield from _noted(store)
+
+
+def _noted(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
+    with contextlib.suppress(FileNotFoundError, CorruptFileError):  # they are only read again
+        for batch in read_file(store.fs, _path(store), None, READ_ROWS):
+            yield from _tuples(batch)
+
+
+def _images_of(store: Store, shard: str) -> list[tuple[str, str | None]]:
+    """URI and image_id of a shard's files; none where its table is corrupt and is made again."""
+    try:
+        table = store.table("images", shard, ["uri", "image_id"])
+    except CorruptFileError as error:
+        set_aside(store, error.path)
+        return []
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def _tuples(batch: pa.RecordBatch) -> Iterator[Any]:
+    return zip(*(batch.column(name).to_pylist() for name in ENTRIES.names), strict=True)
+
+
+def _batch(rows: list[tuple[str, int | None, str | None]]) -> pa.RecordBatch:
+    named = [dict(zip(ENTRIES.names, row, strict=True)) for row in rows]
+    return pa.RecordBatch.from_pylist(named, schema=ENTRIES)
+
+
+def _path(store: Store) -> str:
+    return f"{store.base}/entries/_unchanged/marks.parquet"
+
+
+def _mark(uri: str, size_bytes: int | None, modified: str | None) -> bytes:
+    """16 bytes, and some 90 of Python's, a file; held while files are dealt, and no longer."""
+    return hashlib.blake2b(f"{uri}\0{size_bytes}\0{modified}".encode(), digest_size=16).digest()
+
+
+def _number(uri: str) -> int:
+    return int.from_bytes(hashlib.blake2b(uri.encode(), digest_size=8).digest(), "big")

@@ -1,0 +1,75 @@
+"""Entries that a store has lost: restored from the table of images, or named."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from invertory.ops.schemas import ENTRIES
+from invertory.resources.seals import CorruptFileError
+from invertory.resources.verification import set_aside
+
+if TYPE_CHECKING:
+    from invertory.resources.tables import Store
+
+NUMBERED = re.compile(r"shard-(\d+)")
+
+
+def numbers(store: Store) -> dict[str, list[str]]:
+    """Every numbered shard of the store with the tables that have it; none is given out twice."""
+    found: dict[str, list[str]] = {}
+    for table in store.tables():
+        for shard in store.shards(table):
+            if NUMBERED.fullmatch(shard):
+                found.setdefault(shard, []).append(table)
+    return found
+
+
+def last_number(found: dict[str, list[str]]) -> int:
+    """The highest number of a shard, 0 where there is none."""
+    return max((int(shard.rsplit("-", 1)[1]) for shard in found), default=0)
+
+
+def lost_entries(found: dict[str, list[str]]) -> list[str]:
+    """Shards that other tables have and `entries` has not."""
+    return sorted(shard for shard, tables in found.items() if "entries" not in tables)
+
+
+def restore(store: Store, shard: str, tables: list[str]) -> None:
+    """Entries as the shard's images name them, under the key that these were made from.
+
+    What was made from them stays up to date. CorruptFileError where there are no images.
+    """
+    footer = store.footer("images", shard)
+    if footer is None or store.key("images", shard) is None:
+        raise CorruptFileError(
+            store.path("entries", shard),
+            "it is lost, and so is its table of images from which it could be restored; "
+            f"{', '.join(tables)} still have that shard: put it back from a backup, or go on "
+            "without that shard",
+        )
+    key = next(key for table, _, key in json.loads(footer["inputs"]) if table == "entries")
+    store.write("entries", shard, _rows(store, shard), schema=ENTRIES, key=key,
+                footer={"restored_from": "images"})  # fmt: skip
+
+
+def read_entries(store: Store, shard: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a shard of entries, restored first where its file is corrupt."""
+    try:
+        held = list(store.read("entries", shard))
+    except CorruptFileError as error:
+        set_aside(store, error.path)
+        restore(store, shard, ["images"])
+        held = list(store.read("entries", shard))
+    yield from held
+
+
+def _rows(store: Store, shard: str) -> Iterator[pa.RecordBatch]:
+    """Without the files' times, which no other table has: they are noted when next dealt."""
+    for batch in store.read("images", shard, ["uri", "size_bytes"]):
+        times = pa.nulls(batch.num_rows, pa.string())
+        yield pa.RecordBatch.from_arrays([*batch.columns, times], schema=ENTRIES)
