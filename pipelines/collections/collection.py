@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from invertory.pipelines.collections.demo import hostile, photographs
+from invertory.resources.addresses import Address
 from invertory.resources.models import silent
 from invertory.resources.sources import ImageSource
 
@@ -25,7 +26,7 @@ class Collection:
     def __init__(self, recipe: Recipe, models: ModelStore, received: Received = silent) -> None:
         self._sources = [
             ImageSource(
-                uri=str(DEMOS[uri](models, received)) if uri in DEMOS else uri,
+                uri=str(DEMOS[uri](models, received)) if uri in DEMOS else Address(uri).written,
                 pattern=recipe.collection.pattern or "",
                 max_bytes=recipe.limits.max_bytes,
             )
@@ -38,4 +39,18 @@ class Collection:
 
     def read(self, uri: str) -> bytes:
         """The bytes behind an entry's URI; raises as `ImageSource.read` does."""
-        return self._sources[0].read(uri)
+        return self._source(uri).read(uri)
+
+    def plain(self, uri: str) -> str:
+        """The path or URL behind an entry's URI, with the environment's values; to compare by."""
+        return self._source(uri).plain(uri)
+
+    def stored(self, name: str) -> str:
+        """The URI as `entries` gives it, of one that may still have the environment's values."""
+        return next((new for s in self._sources if (new := s.stored(name)) != name), name)
+
+    def _source(self, uri: str) -> ImageSource:
+        """That below whose address the entry lies; any where none is nearer than the others."""
+        if len(self._sources) == 1:
+            return self._sources[0]
+        return max(self._sources, key=lambda source: source.length(uri))

@@ -40,7 +40,7 @@ def deal_new(
     """
     with _alone(store):
         shards = store.shards("entries")
-        known = {_mark(*row) for row in _known(store)}
+        known = {_mark(source.stored(uri), size, changed) for uri, size, changed in _known(store)}
         first = 1 + max((int(name.rsplit("-", 1)[1]) for name in shards), default=0)
         dealt = deal(_fresh(source, known, settle_s), frozenset(), shard_size, first)
         return [_write(store, name, entries) for name, entries in islice(dealt, max_shards)]
