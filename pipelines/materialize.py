@@ -15,6 +15,7 @@ from invertory.pipelines.checks import check_results, contact_sheet_of, require_
 from invertory.pipelines.progress.memory import give_back, peak_rss_bytes, reset_peak
 from invertory.pipelines.tables.chain import ALL, REST, Chain, Keys, Stage, asset_path
 from invertory.pipelines.tables.verbs import making_of
+from invertory.resources.redaction import hiding_secrets, redacted
 
 if TYPE_CHECKING:
     from invertory.pipelines.tables.line import Line
@@ -32,6 +33,13 @@ def produce(
 
     It is recorded even where a check fails; then the step fails, and is not tried again.
     """
+    with hiding_secrets():
+        yield from _produced(context, chain, stage, store, line)
+
+
+def _produced(
+    context: dg.AssetExecutionContext, chain: Chain, stage: Stage, store: Store, line: Line
+) -> Iterator[dg.MaterializeResult]:
     shard = context.partition_key if stage.is_sharded else ALL
     give_back()
     reset_peak()
@@ -61,7 +69,8 @@ def _once() -> Iterator[None]:
     try:
         yield
     except PERMANENT as error:
-        raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+        text = redacted(f"{type(error).__name__}: {error}")
+        raise dg.Failure(text, allow_retries=False) from error
 
 
 def _publish(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,13 +17,18 @@ import yaml
 
 from invertory.pipelines.assets import assets_of
 from invertory.pipelines.cli.abandoned import free_abandoned, process_tags
+from invertory.pipelines.cli.answers import is_debugging
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
 from invertory.pipelines.definitions import resources
+from invertory.pipelines.errors.explain import first_words, one_line
 from invertory.pipelines.networks.resolve import prefetch
 from invertory.pipelines.partitions import partitions_name
 from invertory.pipelines.tables.chain import ALL, Chain, Stage, Step
 from invertory.pipelines.tables.stages import chain_of
+from invertory.resources.addresses import Address
+from invertory.resources.atomic import write_private
+from invertory.resources.redaction import redacted
 
 if TYPE_CHECKING:
     from invertory.pipelines.progress.display import Progress
@@ -31,6 +38,10 @@ if TYPE_CHECKING:
     from invertory.resources.tables import Store
 
 HOUSE = Path(__file__).resolve().parents[2]
+
+
+class InstanceError(RuntimeError):
+    """Dagster's instance cannot be opened."""
 
 
 @dataclass(kw_only=True)
@@ -58,13 +69,37 @@ def dagster_home() -> Path:
     return home
 
 
+@contextlib.contextmanager
+def opened_instance() -> Iterator[dg.DagsterInstance]:
+    """The instance of `DAGSTER_HOME`; InstanceError says what keeps it from opening."""
+    home = dagster_home()
+    try:
+        instance = dg.DagsterInstance.get()
+    except Exception as error:  # of yaml, Dagster, SQLAlchemy and the drivers of databases
+        raise InstanceError(
+            f"expected Dagster's instance of {home} to open, got: {one_line(first_words(error))}; "
+            f"correct {home / 'dagster.yaml'}, or start the database that it names"
+        ) from error
+    with instance:
+        yield instance
+
+
 def derived(recipe: Recipe, uri: str) -> Recipe:
     """`recipe` on other pictures, under a name of its own; kept, so that the UI has it too."""
     made = recipe.with_collection(uri)
     path = dagster_home() / "recipes" / f"{made.name}.yaml"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(yaml.safe_dump(made.model_dump(mode="json"), sort_keys=False))
+    write_private(path, yaml.safe_dump(kept(made.model_dump()), sort_keys=False))
     return made
+
+
+def kept(value: Any) -> Any:
+    """A recipe's values as its file may hold them: `${NAME}` in addresses, and no credentials."""
+    if isinstance(value, Address):
+        return value.kept
+    if isinstance(value, dict):
+        return {key: kept(part) for key, part in value.items()}
+    return [kept(part) for part in value] if isinstance(value, tuple | list) else value
 
 
 def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Report:
@@ -79,7 +114,7 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
         store.tidy(stage.table)
     report = Report(recipe=recipe.name, new_shards=fresh)
     if any(chain.pending(store)):
-        with dg.DagsterInstance.get() as instance:
+        with opened_instance() as instance:
             free_abandoned(instance)
             instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
             for wave in chain.waves():
@@ -146,6 +181,8 @@ def _failures(result: dg.ExecuteInProcessResult, shard: str) -> Iterator[str]:
         if event.event_type == dg.DagsterEventType.STEP_FAILURE:
             error = event.step_failure_data.error
             cause = error.cause or error if error else None
-            text = cause.message.strip() if cause else "unknown error"
+            text = " ".join(cause.message.split()) if cause else "unknown error"
             text = text.removeprefix("dagster._core.definitions.events.Failure: ")
-            yield f"{event.step_key} ({shard}): {text}"
+            if error and is_debugging():
+                print(redacted(error.to_string()), file=sys.stderr)
+            yield redacted(f"{event.step_key} ({shard}): {text}")

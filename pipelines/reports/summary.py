@@ -14,6 +14,7 @@ from rich.tree import Tree
 from invertory.pipelines.definitions import tables
 from invertory.pipelines.tables.chain import ALL, Keys
 from invertory.pipelines.tables.stages import chain_of
+from invertory.resources.redaction import redacted
 
 if TYPE_CHECKING:
     from invertory.pipelines.cli.running import Report
@@ -59,7 +60,7 @@ def status_json(recipe: Recipe) -> dict[str, Any]:
         )
     return {
         "recipe": recipe.name,
-        "store": store.base,
+        "store": redacted(store.base),
         "files": sum(store.num_rows("entries", shard) for shard in keys.shards),
         "files_by_status": _files_by_status(store),
         "tables": rows,
@@ -70,9 +71,10 @@ def tell_report(recipe: Recipe, report: Report) -> None:
     """After a run: what was computed, what failed, and the tables as they are."""
     console = Console()
     if report.failures:
-        for failure in report.failures:
-            console.print(f"[red]failed[/] {escape(failure)}")
-        console.print("What was made before stays; the same command goes on from there.")
+        console.print(
+            f"[red]Failed:[/] {len(report.failures)} of {recipe.name}'s tables; what was made "
+            "before stays, and the same command goes on from there."
+        )
     elif report.is_up_to_date:
         console.print(
             f"[green]Up to date:[/] {recipe.name} has nothing new and nothing stale "
