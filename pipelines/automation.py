@@ -8,11 +8,13 @@ import dagster as dg
 
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
+from invertory.pipelines.errors.explain import explained
 from invertory.pipelines.partitions import partitions_name, shards_of
 from invertory.pipelines.recipe.recipe import Recipe
 from invertory.pipelines.tables.chain import Chain, Keys
 from invertory.pipelines.tables.stage import ALL, Stage, Step, digest
 from invertory.resources.models import ModelStore
+from invertory.resources.redaction import scrubbed
 from invertory.resources.tables import Store, Tables
 
 Job = Any  # what `define_asset_job` gives; Dagster does not export its type
@@ -74,8 +76,9 @@ def sensor_of(recipe: Recipe, job: Job) -> dg.SensorDefinition:
                     waiting=context.log.info,
                 )
             except Exception as error:  # clients of object stores have exceptions of their own
-                context.log.warning("the collection cannot be listed", exc_info=True)
-                return dg.SkipReason(f"the collection cannot be listed: {error}")
+                clean = scrubbed(error)
+                context.log.warning("the collection cannot be listed", exc_info=clean)
+                return dg.SkipReason(f"the collection cannot be listed: {explained(error)}")
             fresh = _after(store.shards("entries"), context.cursor)
         if not fresh:
             return dg.SkipReason(f"no new picture in {recipe.collection.uri}")

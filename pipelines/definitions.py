@@ -26,8 +26,10 @@ from invertory.pipelines.recipe.recipe import RECIPES, Recipe, RecipeError, all_
 from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.training.assets import training_assets
 from invertory.pipelines.training.training import all_trainings
+from invertory.resources.addresses import shown
 from invertory.resources.gpu import Gpu
 from invertory.resources.models import ModelStore
+from invertory.resources.redaction import redact_logs
 from invertory.resources.tables import Tables
 
 
@@ -46,7 +48,9 @@ def every_recipe() -> Iterator[tuple[Path, Recipe | RecipeError]]:
 
 def tables() -> Tables:
     """The store at `INVERTORY_STORE` (default: ./store)."""
-    return Tables(root=os.environ.get("INVERTORY_STORE", "store"))
+    root = os.environ.get("INVERTORY_STORE", "store")
+    # Dagster writes down how resources are configured: credentials stay in the environment
+    return Tables(root=root if shown(root) == root else "${INVERTORY_STORE}")
 
 
 def resources() -> dict[str, Any]:
@@ -74,6 +78,7 @@ def definitions_of(recipe: Recipe) -> dg.Definitions:
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    redact_logs()
     parts = []
     trainings = []
     for path, found in [*every_recipe(), *all_trainings()]:

@@ -19,6 +19,7 @@ from invertory.pipelines.tables.chain import Chain, Keys
 from invertory.pipelines.tables.stage import ALL, Stage
 from invertory.resources.locks import holding
 from invertory.resources.outages import is_outage
+from invertory.resources.redaction import hiding_secrets, redacted
 from invertory.resources.seals import CorruptFileError
 from invertory.resources.verification import set_aside
 
@@ -38,6 +39,13 @@ def materialize(
     It is recorded even where a check fails; then the step fails, and is not tried again.
     """
     tag_served(context.instance, context.run)
+    with hiding_secrets():
+        yield from _materialized(context, chain, stage, store, run)
+
+
+def _materialized(
+    context: dg.AssetExecutionContext, chain: Chain, stage: Stage, store: Store, run: StageRun
+) -> Iterator[dg.MaterializeResult]:
     shard = context.partition_key if stage.is_sharded else ALL
     give_back()
     reset_peak()
@@ -87,7 +95,8 @@ def _once() -> Iterator[None]:
     except PERMANENT as error:
         if is_outage(error):  # whatever it was wrapped in
             raise
-        raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+        text = redacted(f"{type(error).__name__}: {error}")
+        raise dg.Failure(text, allow_retries=False) from error
 
 
 def _publish(

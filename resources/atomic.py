@@ -53,6 +53,14 @@ def replacing_file(path: Path) -> Iterator[IO[bytes]]:
     _sync_folder(path.parent)
 
 
+def write_private(path: Path, text: str) -> None:
+    """A file of this host that its owner alone may read."""
+    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{SUFFIX}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
 def sweep(fs: fsspec.AbstractFileSystem, folder: str) -> None:
     """Remove the temporary files that killed processes left in `folder` (or in the scratch)."""
     for path in list((Path(folder) if is_local(fs) else scratch_folder()).glob(f".*{SUFFIX}")):

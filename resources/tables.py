@@ -21,6 +21,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from invertory.resources import asides, provisional, siblings
+from invertory.resources.addresses import Address, expanded
 from invertory.resources.atomic import is_local, sweep
 from invertory.resources.footers import Published, check_name, given, told
 from invertory.resources.lock_folders import store_lock
@@ -33,6 +34,7 @@ from invertory.resources.parquet import (
     writing,
 )
 from invertory.resources.parts import ChunkLike, Part, Parts, list_folder, num_inputs
+from invertory.resources.redaction import hiding_secrets, redacted
 from invertory.resources.seals import CorruptFileError
 from invertory.resources.sets import Fault, SetVersions
 from invertory.resources.shard_lock import SUFFIX, alone, drop_abandoned
@@ -46,7 +48,8 @@ class Store:
     """The tables of one recipe. `root` is a local path or a URL that fsspec knows."""
 
     def __init__(self, root: str, recipe: str, **storage_options: Any) -> None:
-        self.fs, base = fsspec.core.url_to_fs(root, **storage_options)
+        with hiding_secrets(Address(root)):
+            self.fs, base = fsspec.core.url_to_fs(expanded(root), **storage_options)
         self.base = f"{base.rstrip('/')}/{check_name(recipe, 'recipe')}"
 
     # Reading
@@ -203,7 +206,7 @@ class Store:
     def uri(self, table: str, shard: str) -> str:
         """Where the file lies: a path on this host, else a URL."""
         path = self._path(table, shard)
-        return path if is_local(self.fs) else self.fs.unstrip_protocol(path)
+        return path if is_local(self.fs) else redacted(self.fs.unstrip_protocol(path))
 
     def lock_path(self, table: str, name: str) -> Path:
         """The file to lock for `name`: in the table's folder, or this user's for a URL."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from invertory.resources.redaction import redacted
 
 if TYPE_CHECKING:
     from invertory.pipelines.progress.display import Progress
@@ -19,6 +24,7 @@ def add_command(commands: Any, name: str, run: Command, text: str) -> argparse.A
     """A parser for `name` among `commands`; `run` gives the exit code."""
     made: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     made.add_argument("--json", action="store_true", help="print JSON for a script")
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     made.set_defaults(command=run)
     return made
 
@@ -28,7 +34,7 @@ def answer(
 ) -> int:
     """`found` as JSON where that was asked for, told in words where not; gives back `code`."""
     if options.json:
-        print(json.dumps(found, indent=2, default=str))
+        print(redacted(json.dumps(found, indent=2, default=str)))
     else:
         tell(found)
     return code
@@ -36,8 +42,41 @@ def answer(
 
 def complain(problem: object, code: int) -> int:
     """One line of what is wrong, on stderr; gives back `code`."""
-    print(f"invertory: {problem}", file=sys.stderr)
+    print(redacted(f"invertory: {problem}"), file=sys.stderr)
     return code
+
+
+def is_debugging() -> bool:
+    """True where tracebacks are wanted: --debug, or INVERTORY_DEBUG=1 in the environment."""
+    return os.environ.get("INVERTORY_DEBUG", "") not in {"", "0"}
+
+
+@contextlib.contextmanager
+def debugging(is_wanted: bool) -> Iterator[None]:
+    """The same for the block, and for the processes that it starts."""
+    before = os.environ.get("INVERTORY_DEBUG")
+    if is_wanted:
+        os.environ["INVERTORY_DEBUG"] = "1"
+    try:
+        yield
+    finally:
+        if is_wanted and before is None:
+            os.environ.pop("INVERTORY_DEBUG", None)
+
+
+def fail(options: argparse.Namespace, error: Exception) -> int:
+    """An error as one line on stderr, and as JSON where that was asked for; gives its exit code."""
+    from invertory.pipelines.errors.explain import exit_code, explained
+    from invertory.resources.redaction import scrubbed
+
+    code, text = exit_code(error), explained(error)
+    if options.json:
+        about = {"kind": type(error).__name__, "message": text, "exit_code": code}
+        print(redacted(json.dumps({"error": about}, indent=2)))
+    if is_debugging():
+        lines = traceback.format_exception(scrubbed(error))
+        print(redacted("".join(lines)), file=sys.stderr, end="")
+    return complain(text, code)
 
 
 def progress_of(options: argparse.Namespace) -> Progress:

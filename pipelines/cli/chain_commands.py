@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import FAILED, OK, add_command, answer, progress_of
+from invertory.pipelines.cli.answers import FAILED, OK, add_command, answer, complain, progress_of
 from invertory.pipelines.cli.named_recipes import recipe_named, recipes_named, store_of
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def _run_and_tell(recipe: Recipe, options: argparse.Namespace) -> int:
     if options.json:
         return answer(options, report_json(recipe, report), print, code)
     tell_report(recipe, report)
+    for failure in report.failures:
+        complain(f"failed {failure}", code)
     return code
 
 
@@ -79,11 +81,19 @@ def _trace(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import tell_trace
     from invertory.pipelines.tables.registry import chain_of
     from invertory.pipelines.tables.trace import NotFoundError, trace
+    from invertory.resources.entries import decode
+    from invertory.resources.roots import Roots
 
     missing: list[str] = []
     for recipe in recipes_named(options.recipe):
         try:
-            found = trace(chain_of(recipe), store_of(recipe), options.id)
+            roots = Roots(recipe.collection.uris)
+            found = trace(
+                chain_of(recipe),
+                store_of(recipe),
+                options.id,
+                lambda uri, roots=roots: roots.opened(decode(uri)),  # type: ignore[misc]
+            )
         except NotFoundError as error:
             missing.append(f"{recipe.name}: {error.args[0]}")
             continue

@@ -1,7 +1,9 @@
 """`invertory`: run recipes, see what came of them, and trace a picture, without knowing Dagster.
 
 Exit codes: 0 done, 1 something failed and says what, 2 wrong use or a recipe that does not
-validate, 3 not found, 4 a network's weights cannot be had, 130 and 143 stopped by SIGINT, SIGTERM.
+validate, 3 not found, 4 a network's weights are unavailable, 130 and 143 stopped by SIGINT and
+SIGTERM. An error is one line on stderr; `--debug`, or INVERTORY_DEBUG=1 in the environment, shows
+its traceback as well.
 """
 
 from __future__ import annotations
@@ -21,14 +23,8 @@ from invertory.pipelines.cli import (
     training_commands,
     verify_commands,
 )
-from invertory.pipelines.cli.answers import (
-    FAILED,
-    NO_WEIGHTS,
-    NOT_FOUND,
-    USAGE,
-    add_command,
-    complain,
-)
+from invertory.pipelines.cli.answers import USAGE, add_command, complain, debugging, fail
+from invertory.resources.redaction import redact_logs
 
 # glibc hands large freed tensors back to the kernel and pays page faults for them at every
 # operation: six times the arithmetic. And it has a heap for each thread, all but one of which
@@ -49,27 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise_stopped()
     options = parser().parse_args(argv)
     os.environ.setdefault("DAGSTER_HOME", str(Path(".dagster").resolve()))
-    from invertory.pipelines.networks.resolve import WeightsError
-    from invertory.pipelines.recipe.recipe import RecipeError
-    from invertory.pipelines.tables.trace import NotFoundError
-    from invertory.resources.seals import CorruptFileError
-
+    redact_logs()
     try:
-        return int(options.command(options))
-    except RecipeError as error:
-        return complain(error, USAGE)
-    except NotFoundError as error:
-        return complain(error.args[0], NOT_FOUND)
-    except WeightsError as error:
-        return complain(error, NO_WEIGHTS)
-    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        return complain(error, NOT_FOUND)
+        with debugging(options.debug):
+            return answered(options)
     except Stopped as error:
         return complain(said(error.code - 128), error.code)
-    except CorruptFileError as error:
-        return complain(error, FAILED)
     except KeyboardInterrupt:
         return complain(said(signal.SIGINT), 130)
+
+
+def answered(options: argparse.Namespace) -> int:
+    """The exit code of a command; its errors are told."""
+    try:
+        return int(options.command(options))
+    except Exception as error:
+        return fail(options, error)
 
 
 def keep_freed_memory() -> None:

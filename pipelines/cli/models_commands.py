@@ -37,10 +37,12 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
+    from invertory.resources.addresses import Address
     from invertory.resources.archives import digest
     from invertory.resources.models import ModelStore
 
-    with progress_of(options).download(options.uri) as received:
-        path = ModelStore().fetch(options.uri, sha256=options.sha256, progress=received)
-    found = {"uri": options.uri, "sha256": digest(path), "path": str(path)}
+    address = Address(options.uri)
+    with progress_of(options).download(address) as received:
+        path = ModelStore().fetch(address, sha256=options.sha256, progress=received)
+    found = {"uri": address, "sha256": digest(path), "path": str(path)}
     return answer(options, found, lambda _: print(f"{path}\nsha256 {found['sha256']}"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from invertory.pipelines.cli.answers import OK, USAGE, add_command, answer, complain
 from invertory.pipelines.cli.named_recipes import path_of, recipes_folder, recipes_named
+from invertory.resources.addresses import Address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +64,13 @@ def _loaded(path: Path) -> Recipe | RecipeError:
 def _new(options: argparse.Namespace) -> int:
     from invertory.pipelines.recipe.recipe import template
 
+    if options.collection and Address(options.collection).kept != options.collection:
+        return complain(
+            f"expected an address without credentials, got one with them ({options.collection}); "
+            "write ${NAME} in their place, as in https://${USER}:${PASSWORD}@host/photos, and set "
+            "the variables in the environment",
+            USAGE,
+        )
     path = recipes_folder() / f"{options.name}.yaml"
     if path.exists():
         return complain(f"{path} exists; choose another name or edit it", USAGE)

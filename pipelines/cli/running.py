@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import dagster as dg
 import yaml
 
 from invertory.pipelines.assets import assets_of
+from invertory.pipelines.cli.answers import is_debugging
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
 from invertory.pipelines.definitions import resources
@@ -22,6 +24,9 @@ from invertory.pipelines.processes.stopping import Stop, bounded_stop
 from invertory.pipelines.tables.chain import Chain
 from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.tables.stage import ALL, Stage, Step
+from invertory.resources.addresses import Address
+from invertory.resources.atomic import write_private
+from invertory.resources.redaction import redacted
 from invertory.resources.verification import num_set_aside
 
 if TYPE_CHECKING:
@@ -56,8 +61,17 @@ def derived(recipe: Recipe, uri: str) -> Recipe:
     made = recipe.with_collection(uri)
     path = dagster_home() / "recipes" / f"{made.name}.yaml"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(yaml.safe_dump(made.model_dump(mode="json"), sort_keys=False))
+    write_private(path, yaml.safe_dump(kept(made.model_dump()), sort_keys=False))
     return made
+
+
+def kept(value: Any) -> Any:
+    """A recipe's values as its file may hold them: `${NAME}` in addresses, and no credentials."""
+    if isinstance(value, Address):
+        return value.kept
+    if isinstance(value, dict):
+        return {key: kept(part) for key, part in value.items()}
+    return [kept(part) for part in value] if isinstance(value, tuple | list) else value
 
 
 def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Report:
@@ -178,6 +192,8 @@ def _failures(result: dg.ExecuteInProcessResult, shard: str) -> Iterator[str]:
         if event.event_type == dg.DagsterEventType.STEP_FAILURE:
             error = event.step_failure_data.error
             cause = error.cause or error if error else None
-            text = cause.message.strip() if cause else "unknown error"
+            text = " ".join(cause.message.split()) if cause else "unknown error"
             text = text.removeprefix("dagster._core.definitions.events.Failure: ")
-            yield f"{event.step_key} ({shard}): {text}"
+            if error and is_debugging():
+                print(redacted(error.to_string()), file=sys.stderr)
+            yield redacted(f"{event.step_key} ({shard}): {text}")

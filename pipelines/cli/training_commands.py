@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import FAILED, add_command, answer, complain, progress_of
+from invertory.pipelines.cli.answers import add_command, answer, progress_of
 
 if TYPE_CHECKING:
     from invertory.pipelines.training.runs import Trained
@@ -42,17 +42,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from invertory.pipelines.networks.resolve import WeightsError
-    from invertory.pipelines.recipe.errors import RecipeError
-
     if options.list or not options.training:
         return answer(options, listed(), tell_trainings)
-    try:
-        found = trained(options)
-    except (RecipeError, WeightsError):
-        raise  # each has an exit code of its own
-    except (ValueError, RuntimeError, TimeoutError) as error:
-        return complain(error, FAILED)
+    found = trained(options)
     return answer(options, found.as_json(), lambda _: tell_trained(found))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from invertory.pipelines.collections.demo import hostile, photographs
+from invertory.resources.addresses import Address
 from invertory.resources.models import silent
 from invertory.resources.outages import OutageError
 from invertory.resources.sources import ImageSource
@@ -26,7 +27,7 @@ class Collection:
     def __init__(self, recipe: Recipe, models: ModelStore, received: Received = silent) -> None:
         self._sources = [
             ImageSource(
-                uri=str(DEMOS[uri](models, received)) if uri in DEMOS else uri,
+                uri=str(DEMOS[uri](models, received)) if uri in DEMOS else Address(uri).written,
                 pattern=recipe.collection.pattern or "",
                 max_bytes=recipe.limits.max_bytes,
             )
@@ -43,10 +44,24 @@ class Collection:
         A file that has vanished with the whole place (a disk that is not mounted, say) is an
         outage, and says nothing about the file.
         """
+        source = self._source(uri)
         try:
-            return self._sources[0].read(uri)
+            return source.read(uri)
         except FileNotFoundError as error:
-            for source in self._sources:
-                if source.is_gone(uri):
-                    raise OutageError(f"the collection {source.uri} is not there") from error
+            if source.is_gone(uri):
+                raise OutageError(f"the collection {source.uri} is not there") from error
             raise
+
+    def plain(self, uri: str) -> str:
+        """The path or URL behind an entry's URI, with the environment's values; to compare by."""
+        return self._source(uri).plain(uri)
+
+    def stored(self, name: str) -> str:
+        """The URI as `entries` gives it, of one that may still have the environment's values."""
+        return next((new for s in self._sources if (new := s.stored(name)) != name), name)
+
+    def _source(self, uri: str) -> ImageSource:
+        """That below whose address the entry lies; any where none is nearer than the others."""
+        if len(self._sources) == 1:
+            return self._sources[0]
+        return max(self._sources, key=lambda source: source.length(uri))

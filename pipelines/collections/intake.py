@@ -48,7 +48,7 @@ def deal_new(
         found = numbers(store)
         for shard in lost_entries(found):
             restore(store, shard, found[shard])
-        known = KnownFiles(store)
+        known = KnownFiles(store, source.stored)
         with keeping_unchanged(store) as unchanged:
             fresh = _fresh(source, known, unchanged, settle_s)
             dealt = deal(fresh, frozenset(), shard_size, last_number(found) + 1)

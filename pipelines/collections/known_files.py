@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +39,17 @@ NO_IMAGE = 0  # of a file that could not be read
 class KnownFiles:
     """Marks and names of the files of a store: some 120 bytes a file, while files are dealt."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, stored: Callable[[str], str]) -> None:
+        """`stored` gives a URI of the tables as entries have it now."""
         self._store = store
+        self._stored = stored
         self._lock = threading.Lock()
         self._marks: set[bytes] = set()
         names = array("Q")
         for uri, size_bytes, modified in _seen(store):
-            self._marks.add(_mark(uri, size_bytes, modified))
-            names.append(_number(uri))
+            name = stored(uri)
+            self._marks.add(_mark(name, size_bytes, modified))
+            names.append(_number(name))
         self._names: Numbers = np.unique(np.frombuffer(names, np.uint64))
 
     def has_mark(self, entry: Entry) -> bool:
@@ -90,7 +93,7 @@ class KnownFiles:
         names, images = array("Q"), array("Q")
         for shard in self._store.shards("images"):
             for uri, image_id in _images_of(self._store, shard):
-                names.append(_number(uri))
+                names.append(_number(self._stored(uri)))
                 images.append(int(image_id[:16], 16) if image_id else NO_IMAGE)
         found = np.frombuffer(names, np.uint64)
         order = np.argsort(found, kind="stable")

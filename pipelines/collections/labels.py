@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from invertory.ops.labels import LabelTable
+from invertory.pipelines.collections.collection import Collection
 from invertory.resources.entries import decode
 from invertory.resources.labels import read_labels
 from invertory.scoring import BadScore
@@ -24,7 +26,9 @@ def load_labels(recipe: Recipe, models: ModelStore) -> list[Labels]:
     for name, how in recipe.attributes.items():
         if how.scorer == "labels":
             by_table[how.uri, how.key][name] = how
-    return [_labels(models, uri, key, chosen) for (uri, key), chosen in by_table.items()]
+    source = Collection(recipe, models) if any(uri for uri, _ in by_table) else None
+    plain = source.plain if source else decode
+    return [_labels(models, uri, key, chosen, plain) for (uri, key), chosen in by_table.items()]
 
 
 class PortraitLabels:
@@ -45,11 +49,15 @@ class PortraitLabels:
 
 
 def _labels(
-    models: ModelStore, uri: str | None, key: str | None, chosen: dict[str, LabelScorer]
+    models: ModelStore,
+    uri: str | None,
+    key: str | None,
+    chosen: dict[str, LabelScorer],
+    plain: Callable[[str], str],
 ) -> Labels:
     columns = {name: how.column or name for name, how in chosen.items()}
     if uri is None:
         return PortraitLabels(columns)
     sha256 = next((how.sha256 for how in chosen.values() if how.sha256), None)
     table = read_labels(models.fetch(uri, sha256))
-    return LabelTable(table, columns, key=key, source=uri, plain=decode)
+    return LabelTable(table, columns, key=key, source=uri, plain=plain)

@@ -100,7 +100,8 @@ def load_scorer(recipe: Recipe, models: ModelStore, stack: contextlib.ExitStack)
     """One scorer for every attribute that is read off a picture; it closes with `stack`."""
     from invertory.scoring import Panel
 
-    return Panel(dict(_scorers(recipe, models, stack)))
+    found = dict(_scorers(recipe, models, stack))
+    return Panel({name: found[name] for name in recipe.scored})  # the order of the tables' columns
 
 
 def load_direction(uri: str, models: ModelStore, component: int | None) -> Any:

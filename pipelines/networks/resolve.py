@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invertory.pipelines.errors.explain import explained
+from invertory.resources.addresses import expanded
 from invertory.resources.archives import digest as file_digest
 from invertory.resources.models import ModelStore
 from invertory.resources.pinned import PINNED, ModelCard
@@ -77,12 +79,13 @@ def prefetch(recipe: Recipe, models: ModelStore, received: Received) -> None:
     for name, network in networks_of(recipe).items():
         source, sha256 = network.card.source, network.card.sha256
         if network.missing:
-            raise WeightsError(f"{name} cannot be had: {network.missing}")
+            raise WeightsError(f"{name} is unavailable: {network.missing}")
         pinned = None if source.startswith(CARDED) else sha256 or None
         try:
             models.fetch_all(source, pinned, progress=received)
-        except (OSError, ValueError, ImportError) as error:
-            raise WeightsError(f"{name} cannot be had: {error}{_way_out(name)}") from error
+        except Exception as error:  # clients of object stores have exceptions of their own
+            text = f"{name} is unavailable: {explained(error, source)}{_way_out(name)}"
+            raise WeightsError(text) from error
     check_fit(recipe, models)
 
 
@@ -267,8 +270,9 @@ def _own(name: str, kind: str, uri: str, sha256: str | None) -> Network:
         return Network(PINNED[uri])
     if uri.startswith(CARDED):
         return _by_card(uri, name, kind, sha256)
-    if sha256 is None and "://" not in uri and Path(uri).is_file():
-        sha256 = file_digest(Path(uri))
+    path = Path(expanded(uri))
+    if sha256 is None and "://" not in uri and path.is_file():
+        sha256 = file_digest(path)
     return Network(_bare_card(name, kind, uri, sha256 or ""))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from invertory.pipelines.errors.explain import first_words, one_line
 from invertory.resources.locks import Waiting, holding
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -28,18 +29,33 @@ def dagster_home() -> Path:
     return home
 
 
+class InstanceError(RuntimeError):
+    """Dagster's instance cannot be opened."""
+
+
 @contextlib.contextmanager
 def open_instance(waiting: Waiting | None = None) -> Iterator[dg.DagsterInstance]:
-    """The instance of `DAGSTER_HOME`.
+    """The instance of `DAGSTER_HOME`; InstanceError says what keeps it from opening.
 
     Dagster creates missing SQLite databases when it opens them, and fails where two processes do
     so at once; here the second waits for the first.
     """
     with _created_by_one(dagster_home(), waiting or _complain):
-        instance = dg.DagsterInstance.get()
-        instance.get_runs(limit=1)
+        instance = _opened(dagster_home())
     with instance:
         yield instance
+
+
+def _opened(home: Path) -> dg.DagsterInstance:
+    try:
+        instance = dg.DagsterInstance.get()
+        instance.get_runs(limit=1)
+    except Exception as error:  # of yaml, Dagster, SQLAlchemy and the drivers of databases
+        raise InstanceError(
+            f"expected Dagster's instance of {home} to open, got: {one_line(first_words(error))}; "
+            f"correct {home / 'dagster.yaml'}, or start the database that it names"
+        ) from error
+    return instance
 
 
 @contextlib.contextmanager

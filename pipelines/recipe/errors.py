@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from invertory.pipelines.recipe.yaml_lines import Document, Problem, read
+from invertory.resources.redaction import redacted
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -42,9 +43,8 @@ class RecipeError(ValueError):
         self.problems = tuple(sorted(set(problems)))
         name = _short(path)
         places = [f"{name}:{p.line}: " if p.line else f"{name}: " for p in self.problems]
-        super().__init__(
-            "\n".join(place + p.text for place, p in zip(places, self.problems, strict=True))
-        )
+        lines = (place + p.text for place, p in zip(places, self.problems, strict=True))
+        super().__init__(redacted("\n".join(lines)))
 
 
 def document_at(path: Path, word: str = "recipe") -> Document:

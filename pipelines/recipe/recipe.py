@@ -26,9 +26,10 @@ from invertory.pipelines.recipe.sections import (
     Schedule,
     Sensor,
 )
-from invertory.pipelines.recipe.types import MethodParameters, Name, Owner, Part
+from invertory.pipelines.recipe.types import MethodParameters, Name, Owner, Part, address_of
 from invertory.pipelines.recipe.validate import cross_check
 from invertory.pipelines.recipe.yaml_lines import Document, Problem
+from invertory.resources.addresses import VARIABLE, Address
 
 __all__ = ["RECIPES", "Recipe", "RecipeError", "all_recipes", "load_recipe", "template"]
 
@@ -97,10 +98,14 @@ class Recipe(Part):
 
     def with_collection(self, uri: str) -> "Recipe":
         """The same recipe on other pictures; they get a store of their own."""
-        path = Path(uri).expanduser()
-        place = str(path.resolve()) if "://" not in uri else uri
-        if "://" not in uri and not path.exists():
-            raise FileNotFoundError(f"expected pictures at {uri}, got nothing there")
+        place = address_of(uri)
+        if "://" not in place.opened:
+            path = Path(place.opened)
+            if not path.exists():
+                raise FileNotFoundError(
+                    f"expected images at {place}, got nothing there; correct the address"
+                )
+            place = place if VARIABLE.search(uri) else Address(str(path.resolve()))
         collection = self.collection.model_copy(update={"uris": (place,)})
         mark = hashlib.sha256(place.encode()).hexdigest()[:6]
         name = f"{self.name}_{mark}"

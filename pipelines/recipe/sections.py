@@ -33,7 +33,8 @@ class Collection(Part):
     ]
     """A folder, tar, Parquet file, any fsspec address, pypi://package==version#glob or drawn faces,
     portraits://?num=200&seed=1; or a list of such. A relative path starts at the current directory;
-    `~` and `${NAME}` are expanded."""
+    `~` is expanded; the environment's value is put in for `${NAME}` when the address is opened, and
+    stands in no table. Credentials belong there: https://${USER}:${PASSWORD}@host/photos."""
     shard_size: int = Field(default=1000, ge=1, le=10_000)
     """Files a shard; what is once dealt to a shard stays there."""
     licence: str = "not stated"

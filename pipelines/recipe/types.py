@@ -1,11 +1,13 @@
 """The kinds of values in a recipe: names, addresses, digests, rows of W+; and what a part is."""
 
-import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
+
+from invertory.resources.addresses import OURS, VARIABLE, Address, expanded, scheme_of
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 _ROWS = r" *\d{1,3} *(- *\d{1,3} *)?"
@@ -18,16 +20,27 @@ def _name(text: str) -> str:
     return text
 
 
-def _expanded(uri: str) -> str:
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise ValueError(f"no {match[1]!r} in the environment; set it, or write it out")
-        return os.environ[match[1]]
+def _address(given: Any, validate: Callable[[Any], str]) -> Address:
+    """`${NAME}` stays as it is written until the address is opened; the variable must be set."""
+    return given if isinstance(given, Address) else address_of(validate(given))
 
+
+def address_of(uri: str) -> Address:
+    """The address that a recipe or the command line names; ValueError where it cannot be one."""
     if not uri.strip():
         raise ValueError("expected an address, got empty text")
-    uri = re.sub(r"\$\{([^}]*)\}", value, uri)
-    return str(Path(uri).expanduser()) if uri == "~" or uri.startswith("~/") else uri
+    opened = expanded(uri)
+    if scheme_of(uri) in OURS or not VARIABLE.search(uri):
+        return Address(opened)
+    return Address(str(Path(uri).expanduser()) if uri.startswith("~/") else uri)
+
+
+def with_addresses(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters whose URLs are addresses, as those of networks are."""
+    return {
+        name: address_of(value) if isinstance(value, str) and "://" in value else value
+        for name, value in parameters.items()
+    }
 
 
 def _digest(text: str) -> str:
@@ -81,11 +94,13 @@ def empty_if_null(value: Any) -> Any:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Uri = Annotated[str, AfterValidator(_expanded)]
+Uri = Annotated[str, WrapValidator(_address)]  # an Address
 Digest = Annotated[str, AfterValidator(_digest)]
 Names = Annotated[tuple[Name, ...], AfterValidator(distinct)]
 Owner = Annotated[str, AfterValidator(_owner)]
-Parameters = Annotated[dict[str, Any], BeforeValidator(empty_if_null)]
+Parameters = Annotated[
+    dict[str, Any], BeforeValidator(empty_if_null), AfterValidator(with_addresses)
+]
 MethodParameters = Annotated[Parameters, AfterValidator(_in_todays_words)]
 Format = Literal["png", "jpeg", "webp"]
 Share = Annotated[float, Field(ge=0, le=1)]

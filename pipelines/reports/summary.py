@@ -16,6 +16,7 @@ from invertory.pipelines.definitions import tables
 from invertory.pipelines.tables.chain import Keys
 from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.tables.stage import ALL
+from invertory.resources.redaction import redacted
 from invertory.resources.seals import CorruptFileError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def status_json(recipe: Recipe) -> dict[str, Any]:
         )
     return {
         "recipe": recipe.name,
-        "store": store.base,
+        "store": redacted(store.base),
         "files": sum(store.num_rows("entries", shard) for shard in keys.shards),
         "files_by_status": files,
         "tables": rows,
@@ -82,9 +83,10 @@ def tell_report(recipe: Recipe, report: Report) -> None:
     for found in report.corrupt:
         console.print(f"[yellow]computed again[/] {escape(found)}")
     if report.failures:
-        for failure in report.failures:
-            console.print(f"[red]failed[/] {escape(failure)}")
-        console.print("What was made before stays; the same command goes on from there.")
+        console.print(
+            f"[red]Failed:[/] {len(report.failures)} of {recipe.name}'s tables; what was made "
+            "before stays, and the same command goes on from there."
+        )
     elif report.is_up_to_date:
         console.print(
             f"[green]Up to date:[/] {recipe.name} has nothing new and nothing stale "

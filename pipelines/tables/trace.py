@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import unicodedata
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from invertory.pipelines.tables.chain import Chain
 from invertory.pipelines.tables.stage import ALL
+from invertory.resources.entries import decode, encode
 
 if TYPE_CHECKING:
     from invertory.resources.tables import Store
@@ -22,13 +26,16 @@ class NotFoundError(LookupError):
     """No row of the store bears the id."""
 
 
-def trace(chain: Chain, store: Store, wanted: str) -> dict[str, Any]:
+def trace(
+    chain: Chain, store: Store, wanted: str, plain: Callable[[str], str] = decode
+) -> dict[str, Any]:
     """Every row that belongs to the picture `wanted` names, with what made it, by table.
 
     `wanted` is an image_id (or its first 6 or more digits), a crop, edit or sample id, or the
-    URI or file name of a source. Raises `NotFoundError` with what was looked through.
+    URI, path or file name of a source; `plain` gives the path behind a URI.
+    Raises `NotFoundError` with what was looked through.
     """
-    shard, images = _find(store, wanted)
+    shard, images = _find(store, wanted, plain)
     ids = {row["image_id"] for row in images if row["image_id"]}
     tables = {"images": _about(store, "images", shard) | {"rows": images}}
     for stage in chain.stages:
@@ -45,22 +52,48 @@ def trace(chain: Chain, store: Store, wanted: str) -> dict[str, Any]:
     return {"recipe": chain.recipe, "wanted": wanted, "shard": shard, "tables": tables}
 
 
-def _find(store: Store, wanted: str) -> tuple[str, list[dict[str, Any]]]:
+def _find(
+    store: Store, wanted: str, plain: Callable[[str], str]
+) -> tuple[str, list[dict[str, Any]]]:
     image_id = wanted.split(":")[0].lower()
+    names = names_meant(wanted)
     for shard in store.shards("images"):
         table = store.table("images", shard)
-        uri = pc.field("uri") == wanted
-        name = pc.ends_with(pc.field("uri"), "/" + wanted)
-        known = pc.starts_with(pc.field("image_id"), image_id) if len(image_id) >= 6 else uri
-        rows = table.filter(uri | name | known).to_pylist()
-        if rows:
-            return shard, rows
+        known = pc.equal(pc.field("uri"), wanted)
+        for end in {name.rpartition("/")[2].rpartition("::")[2] for name in names}:
+            known = known | pc.ends_with(pc.utf8_normalize(pc.field("uri"), "NFC"), encode(end))
+        if len(image_id) >= 6:
+            known = known | pc.starts_with(pc.field("image_id"), image_id)
+        rows = table.filter(known).to_pylist()
+        if found := [row for row in rows if _is_meant(row, wanted, image_id, names, plain)]:
+            return shard, found
     places = ", ".join(store.shards("images")) or "no shard"
     raise NotFoundError(
-        f"no picture {wanted!r} in recipe's tables ({places} looked through); expected an "
-        "image_id (6 digits or more of it), a crop, edit or sample id, a URI or a file name; "
-        "`invertory status` lists what there is"
+        f"expected an image_id (6 digits or more of it), a crop, edit or sample id, a URI or a "
+        f"file name, got {wanted!r}, which is in none of the shards of images ({places}); "
+        "`invertory gallery` and the table images show what there is"
     )
+
+
+def names_meant(wanted: str) -> set[str]:
+    """The paths and URLs that a person may mean: as typed, decoded, encoded, composed."""
+    typed = {wanted, wanted.removeprefix("./"), wanted.removeprefix("file://")}
+    spelt = {form for text in typed for form in (text, decode(text), unquote(text), quote(text))}
+    return {unicodedata.normalize("NFC", form) for form in spelt if form}
+
+
+def _is_meant(
+    row: dict[str, Any], wanted: str, image_id: str, names: set[str], plain: Callable[[str], str]
+) -> bool:
+    if row["uri"] == wanted:
+        return True
+    if len(image_id) >= 6 and (row["image_id"] or "").startswith(image_id):
+        return True
+    name = unicodedata.normalize("NFC", plain(row["uri"]))
+    if any(name == one or name.endswith((f"/{one}", f"::{one}")) for one in names):
+        return True
+    local = "" if "://" in name else os.path.abspath(name)  # noqa: PTH100 (links stay links)
+    return bool(local) and local in {os.path.abspath(one) for one in names}  # noqa: PTH100
 
 
 def _rows(store: Store, table: str, shard: str, ids: set[str]) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,7 @@ from invertory.pipelines.training.runs import Trained, run_training
 from invertory.pipelines.training.training import TrainingSpec, maker_of
 from invertory.resources.gpu import Gpu
 from invertory.resources.models import ModelStore
+from invertory.resources.redaction import hiding_secrets, redacted
 
 GROUP = "models"
 SHEET_BYTES = 100_000
@@ -59,7 +60,7 @@ def training_asset(spec: TrainingSpec, others: Sequence[TrainingSpec]) -> dg.Ass
         gpu: Gpu,
     ):
         tag_served(context.instance, context.run)
-        with _once():
+        with hiding_secrets(), _once():
             trained = run_training(spec, models, gpu, reporting.to(context))
         return dg.MaterializeResult(metadata=describe(trained), data_version=version_of(trained))
 
@@ -130,4 +131,5 @@ def _once() -> Iterator[None]:
     try:
         yield
     except (*NOT_AGAIN, NonFiniteError) as error:
-        raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+        text = redacted(f"{type(error).__name__}: {error}")
+        raise dg.Failure(text, allow_retries=False) from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from invertory.pipelines.errors.explain import explained
 from invertory.pipelines.networks.resolve import (
     Network,
     WeightsError,
@@ -70,8 +71,9 @@ def at_hand(spec: TrainingSpec, models: ModelStore, progress: Progress) -> dict[
         for kind, uri in spec.uses.items():
             try:
                 found[kind] = _fetched(kind, uri, models, received)
-            except (OSError, ValueError, ImportError) as error:
-                raise WeightsError(f"the {kind} of {spec.name} cannot be had: {error}") from error
+            except Exception as error:  # clients of object stores have exceptions of their own
+                text = f"the {kind} of {spec.name} is unavailable: {explained(error, uri)}"
+                raise WeightsError(text) from error
     return found
 
 

@@ -68,7 +68,7 @@ def run_training(
     """The networks that `spec` gives, as `trained://<name>`, made unless they are there.
 
     With `folder` everything stays in it, the networks in its `networks`, and `trained://` does not
-    change. Raises WeightsError where a network that it uses cannot be had, before any work.
+    change. Raises WeightsError where a network that it uses is unavailable, before any work.
     """
     began = time.monotonic()
     used = at_hand(spec, models, progress)

@@ -89,7 +89,7 @@ def changed(
     spec: TrainingSpec, *, images: int | None, device: str | None, uses: dict[str, str]
 ) -> TrainingSpec:
     """The same with another budget, device, or other networks, validated anew."""
-    told = spec.model_dump(mode="json", exclude_unset=True)
+    told = spec.model_dump(exclude_unset=True)  # addresses keep what they open by
     if images is not None:
         told["budget"]["images"] = images
     if device is not None:
@@ -107,7 +107,7 @@ def _as_read(value: Any) -> Any:
     """Lists as a YAML document has them: tuples."""
     if isinstance(value, dict):
         return {key: _as_read(part) for key, part in value.items()}
-    return tuple(map(_as_read, value)) if isinstance(value, list) else value
+    return tuple(map(_as_read, value)) if isinstance(value, list | tuple) else value
 
 
 def all_trainings(folder: Path | None = None) -> list[tuple[Path, TrainingSpec | RecipeError]]:

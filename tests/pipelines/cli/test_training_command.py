@@ -94,7 +94,7 @@ def test_wrong_use_is_told_with_exit_code_2(place, trainings):
 def test_a_missing_network_has_exit_code_4_and_the_command_that_makes_it(place, trainings):
     code, _, errors = place.invertory("train", "link")
     assert code == 4
-    assert "the classifier of link cannot be had" in errors
+    assert "the classifier of link is unavailable" in errors
     assert "`invertory train judge`" in errors
     code, _, errors = place.invertory("train", "link", "--use", "classifier=nowhere.safetensors")
     assert (code, "expected a file at nowhere.safetensors" in errors) == (4, True)

@@ -72,9 +72,9 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waits between tries."""
-    monkeypatch.setattr(
-        "invertory.pipelines.tables.verbs.patient", partial(patient, first_wait_s=0.0)
-    )
+    for page in ("images", "aligned"):
+        at_once = partial(patient, first_wait_s=0.0)
+        monkeypatch.setattr(f"invertory.pipelines.tables.{page}.patient", at_once)
     monkeypatch.setattr("invertory.pipelines.retry.DELAY_S", 0.01)
 
 

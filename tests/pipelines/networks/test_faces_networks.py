@@ -62,7 +62,7 @@ def test_a_parser_that_cannot_be_had_is_told_before_any_work(tmp_path, store, mo
         return {"face-mesh-parser": method_networks(recipe, "sam")["parser"]}
 
     monkeypatch.setattr("invertory.pipelines.networks.resolve.networks_of", only_parser)
-    with pytest.raises(WeightsError, match=r"face-mesh-parser cannot be had.*choice: pixels"):
+    with pytest.raises(WeightsError, match=r"face-mesh-parser is unavailable.*choice: pixels"):
         prefetch(recipe(tmp_path, choice="classes"), store, lambda *_: None)
 
 

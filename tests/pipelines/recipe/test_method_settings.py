@@ -8,13 +8,13 @@ from typing import Any, get_args
 
 import pytest
 import yaml
-from invertory.pipelines.tables.stages import chain_of
 
 from invertory.inversion import METHODS
 from invertory.inversion.effect import applies
 from invertory.pipelines.networks.load import load_method
 from invertory.pipelines.recipe.choices import field_types, method_in
 from invertory.pipelines.recipe.recipe import Recipe
+from invertory.pipelines.tables.registry import chain_of
 
 WORDS: dict[str, Any] = {  # where another number or word will not do
     "class_spaces": {"hair": "finest"},

@@ -96,8 +96,10 @@ def test_another_collection_must_exist(tmp_path):
         load_recipe(RECIPES / "toy.yaml").with_collection(str(tmp_path / "absent"))
 
 
-def test_addresses_are_expanded(monkeypatch, load, least):
+def test_addresses_keep_their_variables_until_they_are_opened(monkeypatch, load, least):
     monkeypatch.setenv("BUCKET", "photos")
     monkeypatch.setenv("HOME", "/home/me")
     text = least.replace("./pictures", '["s3://${BUCKET}/a", ~/b, c~]')
-    assert load(text).collection.uris == ("s3://photos/a", "/home/me/b", "c~")
+    uris = load(text).collection.uris
+    assert uris == ("s3://${BUCKET}/a", "/home/me/b", "c~")
+    assert [uri.opened for uri in uris] == ["s3://photos/a", "/home/me/b", "c~"]

@@ -1,0 +1,194 @@
+"""An address of a recipe: written with `${NAME}`, shown without credentials, opened with both.
+
+What is stored or printed is the address as a `str`: `${NAME}` stays, user info and the parameters
+of signatures are left out. The values of the environment are put in at the moment of opening, so
+that a rotated password or an address that is signed anew changes neither keys nor entries.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote
+
+from invertory.resources.redaction import (
+    CONTAINER_SCHEMES,
+    MIN_WORD_CHARS,
+    is_sensitive,
+    note_place,
+    note_secret,
+)
+
+VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
+# Schemes of ours: what follows `?` or `@` in them is never a credential.
+OURS: Final = ("portraits", "digits", "demo", "bundled", "trained", "pypi")
+WITH_QUERY: Final = ("http", "https", "ftp", "ftps", "webdav", "webdavs")
+USER_SAFE: Final = "%:!$&'()*+,;=~-._"  # %: a value may be percent-encoded already
+
+
+class Address(str):
+    """An address whose text is what may be stored and shown; `written` is the recipe's own."""
+
+    written: str
+
+    def __new__(cls, text: str) -> Address:
+        if isinstance(text, Address):
+            return text
+        made = super().__new__(cls, shown(text))
+        made.written = text
+        _note_credentials(text)
+        return made
+
+    @property
+    def opened(self) -> str:
+        """With the values of the environment, and with credentials; for opening alone."""
+        return expanded(self.written)
+
+    @property
+    def kept(self) -> str:
+        """As a file may hold it: credentials that are written out are left out, `${NAME}` stays."""
+        return _with(self.written, _has_variable)
+
+    @property
+    def file_name(self) -> str:
+        """Of what it names, without a query, which is no part of it in a URL."""
+        text = str(self)
+        if VARIABLE.search(text.rstrip("/").rpartition("/")[2]):
+            text = shown(self.opened)
+        head = text.partition("?")[0] if scheme_of(text) in WITH_QUERY else text
+        return head.rstrip("/").rpartition("/")[2]
+
+    def beside(self, suffix: str, other: str) -> Address:
+        """The address of the file whose name ends in `other` in place of `suffix`."""
+        base = base_of(self.written)
+        if not base.endswith(suffix) and VARIABLE.search(base):
+            return Address(self.opened).beside(suffix, other)
+        rest = self.written[len(base) :]
+        return Address(base.removesuffix(suffix) + other + rest)
+
+
+def expanded(text: str) -> str:
+    """`text` with the environment's values for `${NAME}`, and `~` as the home folder.
+
+    ValueError: a variable is not set. The values that are put in are noted as secrets.
+    """
+    if isinstance(text, Address):
+        text = text.written
+    user = _user_span(text)
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1])
+        if found is None:
+            raise ValueError(f"no {match[1]!r} in the environment; set it, or write it out")
+        if user[0] <= match.start() < user[1]:
+            note_secret(found, match[0])
+            return quote(found, safe=USER_SAFE)
+        note = note_secret if _in_sensitive(text, match.start()) else note_place
+        note(found, match[0])
+        _note_credentials(found)
+        return found
+
+    opened = VARIABLE.sub(value, text)
+    if opened != text:
+        _note_credentials(opened)
+    return str(Path(opened).expanduser()) if opened == "~" or opened.startswith("~/") else opened
+
+
+def shown(text: str) -> str:
+    """`text` without user info and signature parameters; all else stays letter by letter."""
+    return str(text) if isinstance(text, Address) else _with(text, lambda _: False)
+
+
+def credentials(text: str) -> str:
+    """The parameters that `shown` leaves out, as `a=1&b=2`."""
+    query = _query(text)
+    names = _names(query)
+    return "&".join(p for p in query.split("&") if is_sensitive(p.partition("=")[0], names))
+
+
+def scheme_of(text: str) -> str:
+    """Before `://`, in lower case; empty for a path."""
+    head, separator, _ = text.partition("://")
+    return head.lower() if separator else ""
+
+
+def base_of(text: str) -> str:
+    """The part of an address with which the names below it begin."""
+    scheme = scheme_of(text)
+    head = text.partition("?")[0] if scheme in WITH_QUERY else text
+    if "*" in head:
+        head = head.partition("*")[0].rpartition("/")[0]
+    return head.rstrip("/")
+
+
+def _with(text: str, stays: Callable[[str], bool]) -> str:
+    """`text` with those credentials alone of which `stays` is true."""
+    scheme = scheme_of(text)
+    if not scheme or scheme in OURS:
+        return text
+    start, end = _user_span(text)
+    if end > start and not stays(text[start:end]):
+        text = text[:start] + text[end:]
+    query = _query(text)
+    names, parts = _names(query), query.split("&")
+    left = [p for p in parts if not is_sensitive(p.partition("=")[0], names) or stays(p)]
+    if len(left) == len(parts):
+        return text
+    head, _, tail = text.partition("?")
+    return head + ("?" if left else "") + "&".join(left) + tail[len(query) :]
+
+
+def _has_variable(part: str) -> bool:
+    return bool(VARIABLE.search(part.rpartition(":")[2].rpartition("=")[2]))
+
+
+def _user_span(text: str) -> tuple[int, int]:
+    """Where user info stands, its `@` included; (0, 0) where there is none."""
+    scheme = scheme_of(text)
+    start = len(scheme) + 3
+    end = min((i for i in (text.find(c, start) for c in "/?#") if i >= 0), default=len(text))
+    at = text.rfind("@", start, end) + 1 if scheme and scheme not in OURS else 0
+    if not at or (scheme in CONTAINER_SCHEMES and ":" not in text[start:at]):
+        return 0, 0
+    return start, at
+
+
+def _query(text: str) -> str:
+    return text.partition("?")[2].partition("#")[0] if "://" in text else ""
+
+
+def _names(query: str) -> set[str]:
+    return {unquote(part.partition("=")[0]).lower() for part in query.split("&")}
+
+
+def _in_sensitive(text: str, place: int) -> bool:
+    """Whether a place of the text lies in the value of a signature parameter."""
+    mark = text.find("?")
+    if mark < 0 or place < mark or scheme_of(text) in OURS:
+        return False
+    name = re.split("[?&]", text[mark:place])[-1].partition("=")[0]
+    return is_sensitive(name, _names(_query(text)))
+
+
+def _note_credentials(text: str) -> None:
+    """Credentials that are written out."""
+    start, end = _user_span(text)
+    if end > start and not VARIABLE.search(text[start:end]):
+        user = text[start : end - 1]
+        if ":" in user or len(user) >= MIN_WORD_CHARS:  # a token may stand alone
+            note_secret(user)
+            note_secret(user.partition(":")[2])
+    if scheme_of(text) not in OURS:
+        for part in credentials(text).split("&"):
+            name, _, value = part.partition("=")
+            if value and not VARIABLE.search(value) and not _is_public(name):
+                note_secret(value)
+
+
+def _is_public(name: str) -> bool:
+    """Parameters of a signature whose values are dates, versions and the like."""
+    word = unquote(name).lower()
+    return not re.search("sig|token|key|pass|pwd|secret|cred|auth|jwt|bearer|hmac|policy", word)
