@@ -8,11 +8,12 @@ import dagster as dg
 
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
+from invertory.pipelines.digests import digest
 from invertory.pipelines.errors.explain import explained
 from invertory.pipelines.partitions import partitions_name, shards_of
 from invertory.pipelines.recipe.recipe import Recipe
 from invertory.pipelines.tables.chain import Chain, Keys
-from invertory.pipelines.tables.stage import ALL, Stage, Step, digest
+from invertory.pipelines.tables.stage import ALL, Stage, Step
 from invertory.resources.models import ModelStore
 from invertory.resources.redaction import scrubbed
 from invertory.resources.tables import Store, Tables

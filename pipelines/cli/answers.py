@@ -11,12 +11,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from invertory.pipelines.errors.exit_codes import OK
 from invertory.resources.redaction import redacted
 
 if TYPE_CHECKING:
     from invertory.pipelines.progress.display import Progress
 
-OK, FAILED, USAGE, NOT_FOUND, NO_WEIGHTS = range(5)  # exit codes; cli.py says what they mean
 Command = Callable[[argparse.Namespace], int]
 
 

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import FAILED, OK, add_command, answer, complain, progress_of
+from invertory.pipelines.cli.answers import add_command, answer, complain, progress_of
 from invertory.pipelines.cli.named_recipes import recipe_named, recipes_named, store_of
+from invertory.pipelines.errors.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
@@ -50,7 +51,7 @@ def _demo(options: argparse.Namespace) -> int:
     if code == OK and not options.json:
         from invertory.pipelines.reports.summary import next_steps
 
-        next_steps(recipe)
+        next_steps(recipe, store_of(recipe))
     return code
 
 
@@ -63,8 +64,8 @@ def _run_and_tell(recipe: Recipe, options: argparse.Namespace) -> int:
     report = run_recipe(recipe, Fixed(progress), progress)
     code = FAILED if report.failures else OK
     if options.json:
-        return answer(options, report_json(recipe, report), print, code)
-    tell_report(recipe, report)
+        return answer(options, report_json(recipe, store_of(recipe), report), print, code)
+    tell_report(recipe, store_of(recipe), report)
     for failure in report.failures:
         complain(f"failed {failure}", code)
     return code
@@ -73,7 +74,7 @@ def _run_and_tell(recipe: Recipe, options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import status_json, tell_status
 
-    found = [status_json(recipe) for recipe in recipes_named(options.recipe)]
+    found = [status_json(recipe, store_of(recipe)) for recipe in recipes_named(options.recipe)]
     return answer(options, found, tell_status)
 
 

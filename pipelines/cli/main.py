@@ -23,7 +23,8 @@ from invertory.pipelines.cli import (
     training_commands,
     verify_commands,
 )
-from invertory.pipelines.cli.answers import USAGE, add_command, complain, debugging, fail
+from invertory.pipelines.cli.answers import add_command, complain, debugging, fail
+from invertory.pipelines.errors.exit_codes import USAGE
 from invertory.resources.redaction import redact_logs
 
 # glibc hands large freed tensors back to the kernel and pays page faults for them at every

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from invertory.pipelines.cli.answers import USAGE, add_command, answer, complain, progress_of
+from invertory.pipelines.cli.answers import add_command, answer, complain, progress_of
+from invertory.pipelines.errors.exit_codes import USAGE
 from invertory.pipelines.gallery.thumbnails import contact_sheet
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import OK, USAGE, add_command, answer, complain
+from invertory.pipelines.cli.answers import add_command, answer, complain
 from invertory.pipelines.cli.named_recipes import path_of, recipes_folder, recipes_named
+from invertory.pipelines.errors.exit_codes import OK, USAGE
 from invertory.resources.addresses import Address
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from invertory.pipelines.partitions import partitions_name
 from invertory.pipelines.processes.abandoned import fail_unfinished, free_abandoned, living
 from invertory.pipelines.processes.dagster_home import dagster_home, open_instance
 from invertory.pipelines.processes.stopping import Stop, bounded_stop
+from invertory.pipelines.recipe.compatibility import check_fit
 from invertory.pipelines.tables.chain import Chain
 from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.tables.stage import ALL, Stage, Step
@@ -126,6 +127,7 @@ def _deal(recipe: Recipe, models: ModelStore, store: Store, progress: Progress) 
     """Networks and collections fetched, new pictures in shards; the listing is let go of here."""
     with progress.download("weights") as received:
         prefetch(recipe, models, received)
+        check_fit(recipe, models)
         source = Collection(recipe, models, received)
     return deal_new(store, source, recipe.collection.shard_size, waiting=progress.note)
 

@@ -118,6 +118,8 @@ def tell_trained(found: Trained) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from invertory.pipelines.training.cards import headline
+
     console = Console()
     word = "Up to date" if found.is_up_to_date else "Done"
     console.print(f"[green]{word}:[/] {found.training} in {found.elapsed_s:.0f} s")
@@ -131,11 +133,6 @@ def tell_trained(found: Trained) -> None:
     if found.sheet:
         told.add_row("sheet", str(found.sheet))
     console.print(told)
-
-
-def headline(quality: dict[str, float]) -> dict[str, float]:
-    """The metrics over everything; those of a part have its name behind a stroke."""
-    return {name: value for name, value in quality.items() if "/" not in name}
 
 
 def tell_trainings(rows: list[dict[str, Any]]) -> None:

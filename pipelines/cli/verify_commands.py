@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import FAILED, OK, add_command, answer
+from invertory.pipelines.cli.answers import add_command, answer
 from invertory.pipelines.cli.named_recipes import recipes_named, store_of
+from invertory.pipelines.errors.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
     from invertory.resources.tables import Store

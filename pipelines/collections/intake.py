@@ -13,7 +13,7 @@ import pyarrow as pa
 from invertory.ops.schemas import ENTRIES
 from invertory.pipelines.collections.known_files import KnownFiles, keeping_unchanged
 from invertory.pipelines.collections.lost_entries import last_number, lost_entries, numbers, restore
-from invertory.pipelines.tables.stage import digest
+from invertory.pipelines.digests import digest
 from invertory.resources.entries import Entry, deal
 from invertory.resources.locks import Waiting, holding, silent
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from invertory.pipelines.cli.answers import FAILED, NO_WEIGHTS, NOT_FOUND, USAGE
+from invertory.pipelines.errors.exit_codes import FAILED, NOT_FOUND
 from invertory.pipelines.errors.rules import RULES, at, is_client, status_of
 from invertory.resources.redaction import redacted
 
 MAX_CHARS: Final = 900
-OURS: Final = ("pipelines", "ops", "resources", "invertory")
+OURS: Final = ("invertory",)
 
 
 def explained(error: BaseException, address: str = "") -> str:
@@ -32,15 +32,9 @@ def explained(error: BaseException, address: str = "") -> str:
 
 def exit_code(error: BaseException) -> int:
     """The command's exit code for an error."""
-    from invertory.pipelines.networks.resolve import WeightsError
-    from invertory.pipelines.recipe.errors import RecipeError
-    from invertory.pipelines.tables.trace import NotFoundError
-
-    if isinstance(error, RecipeError):
-        return USAGE
-    if isinstance(error, WeightsError):
-        return NO_WEIGHTS
-    kinds = (NotFoundError, FileNotFoundError, PermissionError, NotADirectoryError)
+    if (code := getattr(error, "exit_code", None)) is not None:
+        return int(code)
+    kinds = (FileNotFoundError, PermissionError, NotADirectoryError)
     return NOT_FOUND if isinstance(told_by(error), kinds) or status_of(error) == 404 else FAILED
 
 

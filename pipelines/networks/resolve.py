@@ -1,8 +1,7 @@
 """The networks of a recipe: which files it needs, where they come from, which digests they have.
 
 `networks_of` names every file a recipe needs before anything runs; each is fetched and checked
-first, so that a missing one stops a run before it has begun. So does a method that asks for what
-generator or networks have not (`recipe_fit`). What loads them lies in `loading`.
+first, so that a missing one stops a run before it has begun. `networks.load` loads them.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invertory.pipelines.errors.exit_codes import NO_WEIGHTS
 from invertory.pipelines.errors.explain import explained
 from invertory.resources.addresses import expanded
 from invertory.resources.archives import digest as file_digest
@@ -37,6 +37,8 @@ Received = Callable[[str, int, int | None], None]
 
 class WeightsError(RuntimeError):
     """A network's file is missing or another than the one that was asked for."""
+
+    exit_code = NO_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,7 @@ def networks_of(recipe: Recipe) -> dict[str, Network]:
 
 
 def prefetch(recipe: Recipe, models: ModelStore, received: Received) -> None:
-    """Have every file at hand before any work starts; raises `WeightsError` where one is not.
-
-    RecipeError: a method does not fit them.
-    """
-    from invertory.pipelines.recipe.compatibility import check_fit
-
+    """Fetch every file before any work starts; raises `WeightsError` where one is unavailable."""
     for name, network in networks_of(recipe).items():
         source, sha256 = network.card.source, network.card.sha256
         if network.missing:
@@ -86,7 +83,6 @@ def prefetch(recipe: Recipe, models: ModelStore, received: Received) -> None:
         except Exception as error:  # clients of object stores have exceptions of their own
             text = f"{name} is unavailable: {explained(error, source)}{_way_out(name)}"
             raise WeightsError(text) from error
-    check_fit(recipe, models)
 
 
 def cards_of(recipe: Recipe) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from invertory.pipelines.errors.exit_codes import USAGE
 from invertory.pipelines.recipe.yaml_lines import Document, Problem, read
 from invertory.resources.redaction import redacted
 
@@ -37,6 +38,8 @@ _EXPECTED: Final = {
 
 class RecipeError(ValueError):
     """A recipe that cannot run; `problems` has every mistake, in the order of the file."""
+
+    exit_code = USAGE
 
     def __init__(self, path: Path, problems: Iterable[Problem]) -> None:
         self.path = path

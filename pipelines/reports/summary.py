@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.tree import Tree
 
 from invertory.ops.schemas import RETRIED
-from invertory.pipelines.definitions import tables
 from invertory.pipelines.tables.chain import Keys
 from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.tables.stage import ALL
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 MAX_TRACED = 12  # rows of a table that `trace` prints; --json has them all
 
 
-def report_json(recipe: Recipe, report: Report) -> dict[str, Any]:
+def report_json(recipe: Recipe, store: Store, report: Report) -> dict[str, Any]:
     """What `run` did and what lies in the store now."""
     return {
         "recipe": report.recipe,
@@ -38,13 +37,13 @@ def report_json(recipe: Recipe, report: Report) -> dict[str, Any]:
         "failures": report.failures,
         "corrupt": report.corrupt,
         "run_ids": report.run_ids,
-        "status": status_json(recipe),
+        "status": status_json(recipe, store),
     }
 
 
-def status_json(recipe: Recipe) -> dict[str, Any]:
+def status_json(recipe: Recipe, store: Store) -> dict[str, Any]:
     """Rows, rejects by reason and stale shards of every table of the recipe."""
-    store, chain = tables().store(recipe.name), chain_of(recipe)
+    chain = chain_of(recipe)
     keys = Keys(store)
     pending = Counter(s.stage.table for s in chain.pending(store) if not s.is_retry)
     rows: list[dict[str, Any]] = []
@@ -77,7 +76,7 @@ def status_json(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def tell_report(recipe: Recipe, report: Report) -> None:
+def tell_report(recipe: Recipe, store: Store, report: Report) -> None:
     """After a run: what was computed, what failed, and the tables as they are."""
     console = Console()
     for found in report.corrupt:
@@ -97,7 +96,7 @@ def tell_report(recipe: Recipe, report: Report) -> None:
             f"[green]Done:[/] {report.num_computed} tables of {recipe.name} in "
             f"{report.elapsed_s:.0f} s."
         )
-    status = status_json(recipe)
+    status = status_json(recipe, store)
     if number := sum(table["num_retried"] for table in status["tables"]):
         console.print(
             f"[yellow]{number} files could not be read[/] (denied or unavailable); "
@@ -146,12 +145,11 @@ def tell_status(found: list[dict[str, Any]], console: Console | None = None) -> 
             )
 
 
-def next_steps(recipe: Recipe) -> None:
+def next_steps(recipe: Recipe, store: Store) -> None:
     """After the demo: the exported set, the gallery, and how to go on."""
     from invertory.pipelines.gallery.from_tables import show
     from invertory.pipelines.tables.export_set import set_folder
 
-    store = tables().store(recipe.name)
     console = Console()
     console.print()
     console.print(f"gallery   {show(recipe, store)}")

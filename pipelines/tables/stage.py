@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from invertory.pipelines.digests import digest
 
 if TYPE_CHECKING:
     from invertory.pipelines.tables.page import Table
@@ -82,9 +82,3 @@ class Step:
     stage: Stage
     shard: str
     is_retry: bool = False  # current but for rows that could not be read the last time
-
-
-def digest(*parts: Any) -> str:
-    """sha256 of the parts as canonical JSON."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()

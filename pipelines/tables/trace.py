@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from invertory.pipelines.errors.exit_codes import NOT_FOUND
 from invertory.pipelines.tables.chain import Chain
 from invertory.pipelines.tables.stage import ALL
 from invertory.resources.entries import decode, encode
@@ -24,6 +25,8 @@ LIGHT_LIST = 16  # longer lists are tensors: named by type, not printed
 
 class NotFoundError(LookupError):
     """No row of the store bears the id."""
+
+    exit_code = NOT_FOUND
 
 
 def trace(

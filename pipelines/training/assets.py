@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 from PIL import Image
 
-from invertory.pipelines.cli.training_commands import headline
+from invertory.pipelines.digests import digest
 from invertory.pipelines.gallery.thumbnails import data_uri, jpeg
 from invertory.pipelines.networks.resolve import WeightsError
 from invertory.pipelines.processes.abandoned import tag_served
 from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.retry import Retry
-from invertory.pipelines.tables.stage import digest
+from invertory.pipelines.training.cards import headline
 from invertory.pipelines.training.runs import Trained, run_training
 from invertory.pipelines.training.training import TrainingSpec, maker_of
 from invertory.resources.gpu import Gpu

@@ -24,6 +24,11 @@ MAX_BUNDLED_BYTES: Final = 60_000_000  # of all bundled networks
 NUM_PROBES: Final = 16
 
 
+def headline(quality: dict[str, float]) -> dict[str, float]:
+    """The metrics over the whole set; those of a part of it are named `<metric>/<part>`."""
+    return {name: value for name, value in quality.items() if "/" not in name}
+
+
 def kept(folder: Path, spec: TrainingSpec, key: str) -> dict[str, dict[str, Any]] | None:
     """Cards by name where `folder` has every network of this very run, trained as long."""
     cards = {}

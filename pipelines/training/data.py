@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from invertory.ops.schemas import RETRIED
-from invertory.pipelines.tables.stage import digest
+from invertory.pipelines.digests import digest
 from invertory.pipelines.training.trainers import TRAINERS, Work
 from invertory.resources.atomic import replacing_file
 from invertory.resources.outages import patient

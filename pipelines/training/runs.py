@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.tables.stage import digest
+from invertory.pipelines.digests import digest
 from invertory.pipelines.training.cards import kept, publish
 from invertory.pipelines.training.data import following, images, pairs, portraits, prepared
 from invertory.pipelines.training.networks import Used, at_hand

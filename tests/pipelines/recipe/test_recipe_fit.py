@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from invertory.generators.f_space import f_spaces
-from invertory.pipelines.networks.resolve import prefetch
 from invertory.pipelines.recipe.compatibility import bare_generator, check_fit
 from invertory.pipelines.recipe.recipe import Recipe, RecipeError
 from invertory.resources.models import BUNDLED, ModelStore
@@ -105,12 +104,6 @@ def test_a_generator_of_no_known_sizes_is_left_to_the_method(tmp_path):
     recipe = own(tmp_path, spaces=("W+", "F6"))
     (tmp_path / "own.json").write_text("{}")
     check_fit(recipe, ModelStore())
-
-
-def test_a_run_makes_sure_of_it_once_its_files_are_there(tmp_path, monkeypatch):
-    monkeypatch.setattr("invertory.pipelines.networks.resolve.networks_of", lambda recipe: {})
-    with pytest.raises(RecipeError, match="got F6"):
-        prefetch(own(tmp_path, spaces=("W+", "F6")), ModelStore(), lambda *_: None)
 
 
 @needs_portraits
