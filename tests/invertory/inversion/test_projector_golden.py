@@ -64,7 +64,7 @@ def generator(shared: Shared) -> StyleGAN2:
 
 
 def trace(golden: Golden, generator: StyleGAN2, noise_weight: float, rows: int) -> list[Tensors]:
-    """Every iterate of `rows` equal rows; the last one is that after 12 steps."""
+    """Every iterate of `rows` equal rows; the last one is that after every step."""
 
     def stored(seed: int, shapes: Shapes) -> Tensors:
         maps = [name for name in shapes if name.endswith("noise_const")]
@@ -72,10 +72,11 @@ def trace(golden: Golden, generator: StyleGAN2, noise_weight: float, rows: int) 
         return draws | {"w_noise": torch.from_numpy(golden["draw_w_noise"])[:, 0]}
 
     targets = torch.from_numpy(golden["target"]).float().expand(rows, -1, -1, -1) / 127.5 - 1
-    method = Projector(steps=12, w_samples=500, noise_weight=noise_weight)
+    steps = len(golden["draw_w_noise"])
+    method = Projector(steps=steps, w_samples=500, noise_weight=noise_weight)
     made = method.objective(generator, targets, BlockMeans(), draw=stored)
     objective = Traced(made.method, made.view, made.w_avg, made.w_std, made.map_shapes, made.draw)
-    Engine(steps=12).run(objective, targets, seeds=[0] * rows, batch_size=rows)
+    Engine(steps=steps).run(objective, targets, seeds=[0] * rows, batch_size=rows)
     return objective.path
 
 

@@ -92,7 +92,15 @@ def folder(shared: Callable[[str], Path]) -> Path:
 
 
 def encoder(folder: Path) -> IdinvertEncoder:
-    config = {"resolution": 64, "num_ws": 10, "w_dim": 32, "channels_base": 4, "channels_max": 12}
+    told = json.loads((folder / "idinvert.json").read_text())["e64_bn"]
+    given = told["init_kwargs"]
+    config = {
+        "resolution": given["resolution"],
+        "num_ws": told["num_layers"],
+        "w_dim": given["w_space_dim"],
+        "channels_base": given["encoder_channels_base"],
+        "channels_max": given["encoder_channels_max"],
+    }
     return IdinvertEncoder.load(load_file(folder / "e64_bn.safetensors"), config)
 
 
