@@ -33,9 +33,10 @@ def start(world: Any, *command: str) -> subprocess.Popen:
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:
-    for _ in range(600):
-        if path.exists() or process.poll() is not None:
-            return
+    until = time.monotonic() + 240
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, f"no {path} within 240 s"
         time.sleep(0.1)
 
 
