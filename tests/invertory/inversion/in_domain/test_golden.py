@@ -69,12 +69,13 @@ class CaffeVgg:
 
     name = "caffe_vgg"
 
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self.tensors = tensors
+    def __init__(self, folder: Path) -> None:
+        told = json.loads((folder / "idinvert.json").read_text())["vgg_narrow"]
+        self.means = torch.tensor(told["mean_bgr"]).view(1, 3, 1, 1)
+        self.tensors = load_file(folder / "vgg_narrow.safetensors")
 
     def features(self, x: Tensor) -> list[Tensor]:
-        means = torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
-        x = (x.flip(1) + 1) * 127.5 - means
+        x = (x.flip(1) + 1) * 127.5 - self.means
         for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21):  # torchvision's indices
             if i in (5, 10, 17):
                 x = max_pool2d(x, 2)
@@ -116,8 +117,7 @@ def test_the_generator_of_these_tests_is_the_official_one(folder: Path) -> None:
 
 def test_the_features_of_these_tests_are_the_official_ones(folder: Path) -> None:
     golden = np.load(folder / "vgg_narrow.npz", allow_pickle=False)
-    vgg = CaffeVgg(load_file(folder / "vgg_narrow.safetensors"))
-    feat = vgg.features(torch.from_numpy(golden["x"]))[0]
+    feat = CaffeVgg(folder).features(torch.from_numpy(golden["x"]))[0]
     limit = 2e-5 * float(np.abs(golden["feat"]).max())
     torch.testing.assert_close(feat, torch.from_numpy(golden["feat"]), rtol=0, atol=limit)
 
@@ -138,7 +138,7 @@ def invert(folder: Path, run: str, steps: int) -> Inversion:
         StyleGAN(load_file(folder / "g64.safetensors")),  # type: ignore[arg-type]
         to_tensor(golden["target_uint8"]),
         seeds=[0],
-        perceptual=CaffeVgg(load_file(folder / "vgg_narrow.safetensors")),
+        perceptual=CaffeVgg(folder),
         batch_size=1,
         networks={"encoder": encoder(folder)},
     )
@@ -177,7 +177,7 @@ def test_semantic_diffusion_is_that_of_the_official_inverter(folder: Path) -> No
         to_tensor(golden["diffuse/context_uint8"][0]),
         mask,
         seeds=[0],
-        perceptual=CaffeVgg(load_file(folder / "vgg_narrow.safetensors")),
+        perceptual=CaffeVgg(folder),
         batch_size=1,
         networks={"encoder": encoder(folder)},
     )
