@@ -14,7 +14,8 @@ export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
 
 # Tests keep their databases in memory where they can, and leave the cores to the processes.
 export PYTEST_DEBUG_TEMPROOT ?= $(shell test -w /dev/shm && echo /dev/shm)
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+THREADS ?= 1
+TEST := OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q
 
 .PHONY: demo demo-faces portraits train ui test test-slow check format install install-dev constraints bench compare bench-inversion clean
 

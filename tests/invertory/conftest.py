@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,11 @@ SHARED = Path(__file__).resolve().parents[2] / "../shared"
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Tensors here are tiny: a second thread costs far more than it saves."""
-    torch.set_num_threads(1)
+    """Tensors here are tiny: a second thread costs far more than it saves. OMP_NUM_THREADS, where
+    it is set, has the last word.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

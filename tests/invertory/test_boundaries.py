@@ -1,7 +1,10 @@
 """Planes with known normals, and the numbers of the official InterFaceGAN code."""
 
 import json
+import math
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,20 +22,27 @@ from invertory.boundaries import (
 )
 
 GOLDEN = Path(__file__).resolve().parents[2] / "../shared/data/golden/interfacegan"
-RUNS = {
-    "separable": {"ratio": 0.2},
-    "no_validation": {"ratio": 0.2, "split": 1.0},
-    "absolute_number": {"ratio": 0.15, "split": 1.0},  # 90 of 600
-    "noisy_invalid": {"ratio": 0.3, "split": 1.0},
-    "default_settings": {},
-}
-REMAINING = {
-    "separable": 328 / 360,
-    "no_validation": 331 / 360,
-    "absolute_number": 386 / 420,
-    "noisy_invalid": 159 / 224,
-    "default_settings": 720 / 1440,
-}
+RUNS = ["separable", "no_validation", "absolute_number", "noisy_invalid", "default_settings"]
+
+
+def official_run(name: str) -> dict[str, Any]:
+    """Settings of a run of the official code, and what it logged."""
+    return json.loads((GOLDEN / "interfacegan.json").read_text())[name]
+
+
+def settings_of(run: dict[str, Any], num_rows: int) -> dict[str, float]:
+    """Arguments of `fit_boundary` for a run on that many rows; a whole number counts rows."""
+    given = dict(run["kwargs"])
+    settings = {"split": given["split_ratio"]} if "split_ratio" in given else {}
+    if (chosen := given.get("chosen_num_or_ratio")) is not None:
+        settings["ratio"] = chosen / num_rows if isinstance(chosen, int) else chosen
+    return settings
+
+
+def logged(run: dict[str, Any], line: str) -> list[int]:
+    """The two counts of the log's line that starts with `line`."""
+    (found,) = (text for text in run["log"] if text.strip().startswith(line))
+    return [int(number) for number in re.findall(r"\d+", found)[:2]]
 
 
 @pytest.fixture(scope="module")
@@ -52,31 +62,27 @@ def known_normal(w_dim: int = 8) -> torch.Tensor:
     return unit(torch.arange(1.0, w_dim + 1)[None])
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_official_boundary(golden: dict[str, torch.Tensor], run: str) -> None:
-    scores = golden[f"{run}/scores"].flatten()
-    valid = scores != -1.0
+@pytest.mark.parametrize("name", RUNS)
+def test_official_boundary(golden: dict[str, torch.Tensor], name: str) -> None:
+    run, scores = official_run(name), golden[f"{name}/scores"].flatten()
+    valid = scores != run["kwargs"].get("invalid_value", math.nan)
     fitted = fit_boundary(
-        golden[f"{run}/latents"][valid],
+        golden[f"{name}/latents"][valid],
         scores[valid],
-        permutations=(golden[f"{run}/positive_perm"], golden[f"{run}/negative_perm"]),
-        **RUNS[run],
+        permutations=(golden[f"{name}/positive_perm"], golden[f"{name}/negative_perm"]),
+        **settings_of(run, int(valid.sum())),
     )
-    torch.testing.assert_close(fitted.normal, golden[f"{run}/boundary"].double(), atol=1e-4, rtol=0)
-    assert fitted.accuracy_remaining == pytest.approx(REMAINING[run])
-
-
-def test_official_accuracy_on_validation(golden: dict[str, torch.Tensor]) -> None:
-    settings = json.loads((GOLDEN / "interfacegan.json").read_text())["separable"]["log"]
-    fitted = fit_boundary(
-        golden["separable/latents"],
-        golden["separable/scores"],
-        ratio=0.2,
-        permutations=(golden["separable/positive_perm"], golden["separable/negative_perm"]),
+    torch.testing.assert_close(
+        fitted.normal, golden[f"{name}/boundary"].double(), atol=1e-4, rtol=0
     )
-    assert "72 / 72" in settings[-2]
-    assert fitted.accuracy_validation == 1.0
-    assert (fitted.num_positive, fitted.num_negative) == (120, 120)
+    training, validation = (logged(run, part) for part in ("Training:", "Validation:"))
+    num_chosen = np.add(training, validation).tolist()
+    assert [fitted.num_positive, fitted.num_negative] == num_chosen
+    right, num = logged(run, "Accuracy for remaining set:")
+    assert fitted.accuracy_remaining == pytest.approx(right / num)
+    if any(validation):
+        right, num = logged(run, "Accuracy for validation set:")
+        assert fitted.accuracy_validation == pytest.approx(right / num)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])

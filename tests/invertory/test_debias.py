@@ -1,5 +1,6 @@
 """Partners keep the target's distance and negate the protected one; the official numbers."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,12 @@ def golden() -> dict[str, torch.Tensor]:
         return {key: torch.from_numpy(stored[key]) for key in stored.files}
 
 
+def official_rows(part: str) -> slice:
+    """Rows of the "train" or "augmented" latents in the official run."""
+    told = json.loads((GOLDEN / "gan_debiasing.json").read_text())["linear"]
+    return slice(*map(int, told[f"{part}_rows"].split(":")))
+
+
 def plane(seed: int, w_dim: int = 16, rows: int = 1, offset: float = 0.3) -> Boundary:
     generator = torch.Generator().manual_seed(seed)
     normal = unit(torch.randn(rows, w_dim, generator=generator))
@@ -42,7 +49,7 @@ def test_official_pairs_with_given_planes(golden: dict[str, torch.Tensor], varia
     for name in "ag":
         coef, intercept = golden[f"fixed/raw_coef_{name}"][0], golden[f"fixed/raw_intercept_{name}"]
         planes[name] = (coef / coef.norm(), float(intercept / coef.norm()))
-    found = pair(golden["latent/X"][500:700], planes["a"], planes["g"], variant)
+    found = pair(golden["latent/X"][official_rows("augmented")], planes["a"], planes["g"], variant)
     wanted = golden[f"fixed/{VARIANTS[variant]}"]
     torch.testing.assert_close(found, wanted, atol=1e-10, rtol=0)
 
@@ -53,7 +60,7 @@ def test_official_pairs_with_fitted_planes(golden: dict[str, torch.Tensor], vari
         name: (golden[f"fitted/coef_{name}"][0], float(golden[f"fitted/intercept_{name}"]))
         for name in "ag"
     }
-    found = pair(golden["latent/X"][500:700], planes["a"], planes["g"], variant)
+    found = pair(golden["latent/X"][official_rows("augmented")], planes["a"], planes["g"], variant)
     wanted = golden[f"fitted/{VARIANTS[variant]}"]
     torch.testing.assert_close(found, wanted, atol=1e-10, rtol=0)
 
@@ -62,9 +69,10 @@ def test_official_pairs_with_fitted_planes(golden: dict[str, torch.Tensor], vari
 def test_official_planes_are_fitted(
     golden: dict[str, torch.Tensor], name: str, labels: str
 ) -> None:
+    train = official_rows("train")
     fitted = fit_boundary(
-        golden["latent/X"][:400],
-        golden[f"latent/labels_{labels}"][:400],
+        golden["latent/X"][train],
+        golden[f"latent/labels_{labels}"][train],
         selection="threshold",
         split=1.0,
         solver="linear",

@@ -126,7 +126,8 @@ def test_maps_can_start_from_another_encoder(channels: int) -> None:
     x = pictures(1, 64)
     seen = x if channels == 3 else torch.cat([x, 1 - x], 1)
     expected = residual.eval().blocks[:4](residual.stem(x))
-    torch.testing.assert_close(encoder.maps(seen)[2], expected, rtol=0, atol=1e-5)
+    limit = 2e-5 * float(expected.detach().abs().max())  # what float32 is held to
+    torch.testing.assert_close(encoder.maps(seen)[2], expected, rtol=0, atol=limit)
     assert torch.equal(encoder.w_mean, before)
 
 

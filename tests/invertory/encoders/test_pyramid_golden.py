@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from invertory.encoders.pyramid_layers import upsampled_sum
 
 RELATIVE = 2e-5  # of the largest value
 STAGES = {"WTraining": 0, "Delta1Training": 1, "Delta4Training": 4, "Delta8Training": 8}
-CONFIG = {"num_ws": 10, "w_dim": 16, "widths": (2, 4, 8, 16), "reduction": 2}  # theirs / 32
+WIDTHS: dict[str, Any] = {"w_dim": 16, "widths": (2, 4, 8, 16), "reduction": 2}  # theirs / 32
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +28,11 @@ def golden(shared: Callable[[str], Path]) -> Any:
 
 @pytest.fixture(scope="module")
 def encoder(shared: Callable[[str], Path]) -> PyramidEncoder:
-    tensors = load_file(shared("data/golden/e4e/encoder.safetensors"))
-    return PyramidEncoder.published(tensors, CONFIG, w_mean=torch.zeros(1, 16))
+    folder = shared("data/golden/e4e")
+    told = json.loads((folder / "encoder.json").read_text())
+    config = WIDTHS | {"num_ws": told["style_count"]}
+    tensors = load_file(folder / "encoder.safetensors")
+    return PyramidEncoder.published(tensors, config, w_mean=torch.zeros(1, WIDTHS["w_dim"]))
 
 
 @pytest.fixture(scope="module")

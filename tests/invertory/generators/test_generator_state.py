@@ -18,12 +18,18 @@ def random_generator() -> StyleGAN2:
     return G
 
 
+def assert_near(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Within 2e-5 of the largest value, as pictures of float32 are of the references."""
+    limit = 2e-5 * float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=0, atol=limit)
+
+
 def test_the_generators_own_buffers_change_nothing() -> None:
     G = random_generator()
     w_plus = torch.randn(2, G.num_ws, G.w_dim, generator=torch.Generator().manual_seed(1))
     own = G.synthesis.b8.conv1.noise_const  # type: ignore[union-attr]
     state = {"b8.conv1.noise_const": own.expand(2, 1, -1, -1)}
-    torch.testing.assert_close(synthesised(G, w_plus, state), G.synthesis(w_plus))
+    assert_near(synthesised(G, w_plus, state), G.synthesis(w_plus))
 
 
 def test_every_row_has_its_own_state_and_the_buffers_stay() -> None:
@@ -33,7 +39,7 @@ def test_every_row_has_its_own_state_and_the_buffers_stay() -> None:
     before = G.synthesis(w_plus)
     together = synthesised(G, w_plus, {"b8.conv1.noise_const": maps})
     alone = synthesised(G, w_plus[1:], {"b8.conv1.noise_const": maps[1:]})
-    torch.testing.assert_close(together[1:], alone, rtol=1e-5, atol=1e-5)
+    assert_near(together[1:], alone)
     assert not torch.allclose(together, before)
     assert torch.equal(G.synthesis(w_plus), before)
 

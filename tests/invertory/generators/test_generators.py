@@ -79,7 +79,9 @@ def test_a_batch_of_four_is_four_of_one(generator: Any) -> None:
     w_plus = draw(generator, 4)
     for verb in (generator.synthesis, generator.preview):
         singly = torch.cat([verb(w) for w in w_plus[:, None]])
-        torch.testing.assert_close(verb(w_plus), singly, rtol=1e-5, atol=1e-5)
+        # of the largest value, as pictures of float32 are held to the references
+        limit = 2e-5 * float(singly.abs().max())
+        torch.testing.assert_close(verb(w_plus), singly, rtol=0, atol=limit)
 
 
 def test_a_latent_names_one_picture(generator: Any) -> None:

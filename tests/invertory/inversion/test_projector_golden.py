@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def generator(shared: Shared) -> StyleGAN2:
 
 
 def trace(golden: Golden, generator: StyleGAN2, noise_weight: float, rows: int) -> list[Tensors]:
-    """Every iterate of `rows` equal rows; the last one is that after 12 steps."""
+    """Every iterate of `rows` equal rows; the last one is that after every step."""
 
     def stored(seed: int, shapes: Shapes) -> Tensors:
         maps = [name for name in shapes if name.endswith("noise_const")]
@@ -72,15 +73,17 @@ def trace(golden: Golden, generator: StyleGAN2, noise_weight: float, rows: int) 
         return draws | {"w_noise": torch.from_numpy(golden["draw_w_noise"])[:, 0]}
 
     targets = torch.from_numpy(golden["target"]).float().expand(rows, -1, -1, -1) / 127.5 - 1
-    method = Projector(steps=12, w_samples=500, noise_weight=noise_weight)
+    steps = len(golden["draw_w_noise"])
+    method = Projector(steps=steps, w_samples=500, noise_weight=noise_weight)
     made = method.objective(generator, targets, BlockMeans(), draw=stored)
     objective = Traced(made.method, made.view, made.w_avg, made.w_std, made.map_shapes, made.draw)
-    Engine(steps=12).run(objective, targets, seeds=[0] * rows, batch_size=rows)
+    Engine(steps=steps).run(objective, targets, seeds=[0] * rows, batch_size=rows)
     return objective.path
 
 
 def test_the_statistics_of_w_are_the_references(golden: Golden, generator: StyleGAN2) -> None:
-    w_avg, w_std = w_statistics(generator, 500)
+    # in float64, so that only the rounding of the reference itself is left (4e-7)
+    w_avg, w_std = w_statistics(deepcopy(generator).double(), 500)
     np.testing.assert_allclose(w_avg, golden["w0"][0, 0], rtol=0, atol=1e-6)
     np.testing.assert_allclose(w_std, golden["w_std"], rtol=1e-5)
 

@@ -38,8 +38,8 @@ def test_a_cycle_that_stays_at_the_edit_scores_two() -> None:
 
 
 def test_equal_distances_score_one() -> None:
-    # 2 * 0.2 / (0.3 + 0.1)
-    found = edit_consistency(Cycle(flat(0.0), flat(0.3), flat(0.2)), Means())
+    # 2 * 0.5 / (0.75 + 0.25), all of them exact
+    found = edit_consistency(Cycle(flat(0.0), flat(0.75), flat(0.5)), Means())
     assert found.item() == pytest.approx(1)
 
 

@@ -41,9 +41,10 @@ def start(world: Any, *command: str) -> subprocess.Popen:
 
 
 def wait_for(folder: Path, name: str, process: subprocess.Popen) -> None:
-    for _ in range(600):
-        if list(folder.rglob(name)) or process.poll() is not None:
-            return
+    until = time.monotonic() + 240
+    while not list(folder.rglob(name)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, f"no {name} in {folder} within 240 s"
         time.sleep(0.1)
 
 

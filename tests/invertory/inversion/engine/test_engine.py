@@ -80,17 +80,22 @@ def assert_same(a: Outcome, b: Outcome) -> None:
 
 def test_one_row_moves_as_torch_adam() -> None:
     rng = torch.Generator().manual_seed(0)
-    expected = torch.randn(3, 4, generator=rng, requires_grad=True)
+    expected = torch.randn(3, 4, generator=rng).double().requires_grad_()
     adam = torch.optim.Adam([expected], lr=0.03)
-    row, moments = expected.detach().clone()[None], (torch.zeros(1, 3, 4), torch.zeros(1, 3, 4))
+    row = expected.detach().clone()[None]
+    moments = torch.zeros_like(row), torch.zeros_like(row)
     for step in range(50):
-        gradient = torch.randn(3, 4, generator=rng)
+        gradient = torch.randn(3, 4, generator=rng).double()
         expected.grad = gradient
         adam.step()
         row, moments = RowAdam().update(
-            row, gradient[None], moments, step=torch.tensor([step]), rate=torch.tensor([0.03])
+            row,
+            gradient[None],
+            moments,
+            step=torch.tensor([step]),
+            rate=torch.tensor([0.03], dtype=torch.float64),
         )
-    torch.testing.assert_close(row[0], expected.detach(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(row[0], expected.detach(), rtol=0, atol=1e-12)
 
 
 def test_a_row_that_began_later_moves_by_its_own_step_count() -> None:

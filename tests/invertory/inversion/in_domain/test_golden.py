@@ -69,12 +69,13 @@ class CaffeVgg:
 
     name = "caffe_vgg"
 
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self.tensors = tensors
+    def __init__(self, folder: Path) -> None:
+        told = json.loads((folder / "idinvert.json").read_text())["vgg_narrow"]
+        self.means = torch.tensor(told["mean_bgr"]).view(1, 3, 1, 1)
+        self.tensors = load_file(folder / "vgg_narrow.safetensors")
 
     def features(self, x: Tensor) -> list[Tensor]:
-        means = torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
-        x = (x.flip(1) + 1) * 127.5 - means
+        x = (x.flip(1) + 1) * 127.5 - self.means
         for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21):  # torchvision's indices
             if i in (5, 10, 17):
                 x = max_pool2d(x, 2)
@@ -92,23 +93,31 @@ def folder(shared: Callable[[str], Path]) -> Path:
 
 
 def encoder(folder: Path) -> IdinvertEncoder:
-    config = {"resolution": 64, "num_ws": 10, "w_dim": 32, "channels_base": 4, "channels_max": 12}
+    told = json.loads((folder / "idinvert.json").read_text())["e64_bn"]
+    given = told["init_kwargs"]
+    config = {
+        "resolution": given["resolution"],
+        "num_ws": told["num_layers"],
+        "w_dim": given["w_space_dim"],
+        "channels_base": given["encoder_channels_base"],
+        "channels_max": given["encoder_channels_max"],
+    }
     return IdinvertEncoder.load(load_file(folder / "e64_bn.safetensors"), config)
 
 
 def test_the_generator_of_these_tests_is_the_official_one(folder: Path) -> None:
     golden = np.load(folder / "g64.npz", allow_pickle=False)
-    made = StyleGAN(load_file(folder / "g64.safetensors")).synthesis(
-        torch.from_numpy(golden["wplus"])
-    )
-    expected = torch.from_numpy(golden["img_wplus_no_trunc"])
-    torch.testing.assert_close(made, expected, rtol=0, atol=2e-5)
+    tensors = {name: t.double() for name, t in load_file(folder / "g64.safetensors").items()}
+    made = StyleGAN(tensors).synthesis(torch.from_numpy(golden["wplus"]).double())
+    # in float64, so that only the rounding of the reference itself is left (1.1e-5)
+    expected = torch.from_numpy(golden["img_wplus_no_trunc"]).double()
+    limit = 2e-5 * float(expected.abs().max())
+    torch.testing.assert_close(made, expected, rtol=0, atol=limit)
 
 
 def test_the_features_of_these_tests_are_the_official_ones(folder: Path) -> None:
     golden = np.load(folder / "vgg_narrow.npz", allow_pickle=False)
-    vgg = CaffeVgg(load_file(folder / "vgg_narrow.safetensors"))
-    feat = vgg.features(torch.from_numpy(golden["x"]))[0]
+    feat = CaffeVgg(folder).features(torch.from_numpy(golden["x"]))[0]
     limit = 2e-5 * float(np.abs(golden["feat"]).max())
     torch.testing.assert_close(feat, torch.from_numpy(golden["feat"]), rtol=0, atol=limit)
 
@@ -129,7 +138,7 @@ def invert(folder: Path, run: str, steps: int) -> Inversion:
         StyleGAN(load_file(folder / "g64.safetensors")),  # type: ignore[arg-type]
         to_tensor(golden["target_uint8"]),
         seeds=[0],
-        perceptual=CaffeVgg(load_file(folder / "vgg_narrow.safetensors")),
+        perceptual=CaffeVgg(folder),
         batch_size=1,
         networks={"encoder": encoder(folder)},
     )
@@ -168,7 +177,7 @@ def test_semantic_diffusion_is_that_of_the_official_inverter(folder: Path) -> No
         to_tensor(golden["diffuse/context_uint8"][0]),
         mask,
         seeds=[0],
-        perceptual=CaffeVgg(load_file(folder / "vgg_narrow.safetensors")),
+        perceptual=CaffeVgg(folder),
         batch_size=1,
         networks={"encoder": encoder(folder)},
     )

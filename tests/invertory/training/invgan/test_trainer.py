@@ -224,7 +224,9 @@ def test_a_warm_start_draws_and_judges_as_the_networks_given() -> None:
         drawn = start.generator.synthesis(w_plus)
         for generator in (nets.generator, nets.average):
             assert torch.equal(generator.mapping(z), w_plus[:, 0])
-            torch.testing.assert_close(generator.synthesis(w_plus), drawn)  # another memory layout
+            # another memory layout, another order of sums: within float32's 2e-5 of the largest
+            limit = 2e-5 * float(drawn.abs().max())
+            torch.testing.assert_close(generator.synthesis(w_plus), drawn, rtol=0, atol=limit)
             kept = generator.state_dict()
             assert all(torch.equal(kept[k], t) for k, t in start.generator.state_dict().items())
         torch.testing.assert_close(nets.encoder.realness(drawn), start.discriminator(drawn))
