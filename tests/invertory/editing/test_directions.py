@@ -20,7 +20,7 @@ from invertory.editing.directions import (
     write_direction,
 )
 
-SHARED = Path(invertory.__file__).resolve().parents[2] / "../shared/data/directions"
+SHARED = Path(invertory.__file__).resolve().parents[1] / "../shared/data/directions"
 MOBILE_ROWS = (4, *(8 * 2**i for i in range(7) for _ in range(3)), 1024)
 
 
