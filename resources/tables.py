@@ -378,9 +378,10 @@ class Store:
         self, table: str, shard: str, key: str, before: Mapping[str, str] | None = None
     ) -> Published | None:
         """The shard under `key`, or a provisional one that was published after `before`."""
-        footer = self.footer(table, shard) or {}
-        stored = footer.get("key")
-        is_newer = provisional.is_provisional_for(stored, key) and footer != (before or footer)
+        stored = self.key(table, shard)
+        is_newer = provisional.is_provisional_for(stored, key) and (
+            self.footer(table, shard) != (before or {})
+        )
         return self.summary(table, shard) if stored == key or is_newer else None
 
     def _sweep(self, table: str) -> None:

@@ -95,4 +95,4 @@ def _source() -> tuple[bytes, str]:
 
 
 def _complain(text: str) -> None:
-    print(f"invertory: {text}", file=sys.stderr)
+    print(f"invertory: note: {text}", file=sys.stderr)

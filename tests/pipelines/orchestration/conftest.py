@@ -170,8 +170,9 @@ class World:
         """Every table of every shard, phase by phase."""
         for phase in self.chain.phases():
             is_sharded = any(stage.is_sharded for stage in phase)
-            for shard in self.store.shards("entries") if is_sharded else [None]:
-                done = self.run(*(stage.table for stage in phase), shard=shard)
+            for number, shard in enumerate(self.store.shards("entries") if is_sharded else [None]):
+                chosen = [s.table for s in phase if s.is_sharded or not number]
+                done = self.run(*chosen, shard=shard)
                 assert done.success, self.errors(done)
 
     def errors(self, done: dg.ExecuteInProcessResult) -> list[str]:
