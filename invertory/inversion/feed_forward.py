@@ -1,8 +1,8 @@
-"""What every method that has an encoder shares: the check that it fits, and its one pass.
+"""What every method with an encoder shares: checking that the encoder fits, and its one pass.
 
-A feed-forward method is a frozen dataclass on top of `FeedForward`, or of `OnePass` where its
-network is of a kind of its own. The engine runs it with no steps, so that batches, memory and bad
-rows are treated as everywhere.
+A feed-forward method is a frozen dataclass that extends `FeedForward`, or `OnePass` if its network
+has a kind of its own. The engine runs it with zero steps, so batches, memory and invalid rows are
+handled as in every other method.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 def encoder_of(
     networks: Mapping[str, nn.Module], generator: Generator, kind: str = "encoder"
 ) -> Encoder:
-    """The network of `kind`, if it speaks the generator's latents."""
+    """Return the network of `kind`, after checking that its latents fit the generator.
+
+    Raises `ValueError` if the network is missing or its num_ws or w_dim differ from the
+    generator's.
+    """
     if kind not in networks:
         raise ValueError(
             f"expected a network {kind!r}, got {sorted(networks) or 'none'}: pass "
@@ -42,19 +46,19 @@ def encoder_of(
     if not is_fitting:
         raise ValueError(
             f"expected an encoder into the generator's latents, [{generator.num_ws}, "
-            f"{generator.w_dim}], got one into [{encoder.num_ws}, {encoder.w_dim}]: name the "
-            "encoder that was trained for this generator"
+            f"{generator.w_dim}], got one into [{encoder.num_ws}, {encoder.w_dim}]: name an "
+            "encoder trained for this generator"
         )
     return encoder
 
 
 def encoded(encoder: Encoder, pictures: Tensor, generator: Generator) -> Tensor:
-    """pictures [N, 3, H, H] => w_plus [N, num_ws, w_dim]; the mean w for a bad picture."""
+    """images [N, 3, H, H] => w_plus [N, num_ws, w_dim]; the mean w where the code is not finite."""
     return settled(encoder(pictures), generator)
 
 
 def settled(told: Tensor, generator: Generator) -> Tensor:
-    """told [N, 1 or num_ws, w_dim] => w_plus [N, num_ws, w_dim]; the mean w where no number is."""
+    """latents [N, 1 or num_ws, w_dim] => w_plus [N, num_ws, w_dim]; the mean w where not finite."""
     w_plus = told.expand(-1, generator.num_ws, -1)
     is_finite = torch.isfinite(w_plus).all(2).all(1)[:, None, None]
     return torch.where(is_finite, w_plus, generator.w_avg.to(w_plus))
@@ -62,19 +66,22 @@ def settled(told: Tensor, generator: Generator) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What methods of one pass let a recipe choose: the loss is measured, and moves nothing."""
+    """Settings of one-pass methods: the loss is measured and optimises nothing."""
 
     terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
     kind: ClassVar[Literal["optimisation", "feed_forward"]] = "feed_forward"
 
     mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1], in the loss told"}
+        default=1.0,
+        metadata={"description": "weight of the mean square on [-1, 1] in the reported loss"},
     )
     perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance, in the loss told"}
+        default=1.0,
+        metadata={"description": "weight of the perceptual distance in the reported loss"},
     )
     loss_px: int = field(
-        default=256, metadata={"description": "most pixels a side that the loss sees"}
+        default=256,
+        metadata={"description": "largest side in pixels at which the loss is computed"},
     )
     precision: Precision = field(
         default="float32",
@@ -83,7 +90,7 @@ class Told:
 
 
 class Judging(Still):
-    """The objective of a method of one pass: its loss has the method's weights."""
+    """The objective of a one-pass method; its loss has the method's weights."""
 
     __slots__ = ()
     method: Told
@@ -95,12 +102,12 @@ class Judging(Still):
 
 @dataclass(frozen=True, slots=True)
 class _Encoded(Judging):
-    """The objective of no steps: the code, and how alike its picture is."""
+    """The objective without steps: the code, and the losses of its image."""
 
     method: OnePass
     view: View
     encoder: Encoder
-    results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
+    results: tuple[str, ...]  # with "synth", the image is returned and need not be drawn again
 
     def start(self, rows: Rows) -> Start:
         w_plus = encoded(self.encoder, rows.targets, self.view.generator)
@@ -114,17 +121,17 @@ class _Encoded(Judging):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnePass(Told):
-    """One pass of the network in `needs`; the losses are measured, and move nothing."""
+    """One pass of the network in `needs`; the losses are measured and optimise nothing."""
 
     space: ClassVar[Space] = "w_plus"
 
     preview: bool = field(
-        default=False, metadata={"description": "measure the preview, not the full picture"}
+        default=False, metadata={"description": "measure the preview instead of the full image"}
     )
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The one kind of network."""
+        """The single kind of network."""
         raise NotImplementedError
 
     def invert(

@@ -1,9 +1,10 @@
-"""Hybrid inversion: an encoder gives the start, optimisation in W+ the rest.
+"""Hybrid inversion: an encoder gives the start, then W+ is optimised.
 
 Generative Visual Manipulation on the Natural Image Manifold, Zhu, Kraehenbuehl, Shechtman and Efros
-2016, https://arxiv.org/abs/1609.03552, section 3.2, for StyleGAN as in later work: any encoder for
-the generator, then Image2StyleGAN's losses. It differs from In-Domain inversion, which holds on to
-the encoder while it optimises. The best iterate is the result, so it is never worse than the start.
+2016, https://arxiv.org/abs/1609.03552, section 3.2, adapted to StyleGAN as in later work: any
+encoder for the generator, then Image2StyleGAN's losses. In-Domain inversion also keeps the encoder
+in its loss; this method does not. The best iterate is the result, so it is never worse than the
+start.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hybrid(Weighing):
-    """Encode, then optimise W+. Without draws: the seeds change nothing."""
+    """Encode, then optimise W+. The method is deterministic: seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
     terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
@@ -40,7 +41,7 @@ class Hybrid(Weighing):
     )
     steps: int = field(default=100, metadata={"description": "Adam steps after the encoder"})
     schedule: Schedule = field(
-        default="ramp", metadata={"description": "constant, or up and down as the projector"}
+        default="ramp", metadata={"description": "constant, or the projector's ramp up and down"}
     )
 
     def invert(
