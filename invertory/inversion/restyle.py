@@ -81,9 +81,7 @@ class _Refinement(Judging):
         return Start({}, kept | {"w_plus": kept["w_plus"].float()})
 
     def _iterates(self, targets: Tensor) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-        """Iteration => latents and their images; 0 is the code of an encoder other than
-        ReStyle's.
-        """
+        """Iteration => latents and their images; 0 is the code of an encoder not ReStyle's."""
         w_plus, added = self._begun(targets)
         if self.method.is_trained:
             synth = self.view.render(w_plus[:1]).expand(len(w_plus), -1, -1, -1)
@@ -97,9 +95,7 @@ class _Refinement(Judging):
             yield i, (w_plus, synth)
 
     def _begun(self, targets: Tensor) -> tuple[Tensor, Added]:
-        """Return the latents before the first iteration and the function that gives the
-        residual.
-        """
+        """Return the latents before the first iteration, and the residual function."""
         G = self.view.generator
         if self.method.is_trained:
             network = cast("PyramidEncoder", self.encoder)

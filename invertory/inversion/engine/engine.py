@@ -83,8 +83,7 @@ class Engine:
         is_valid: Tensor | None = None,
         starts: Tensors | None = None,
     ) -> Outcome:
-        """Run targets [N, 3, H, W] float32 in [-1, 1] => outcome, at most `batch_size` rows at
-        once.
+        """Run targets [N, 3, H, W] float32 in [-1, 1] => outcome, `batch_size` rows at a time.
 
         `inputs`, name => [N, ...], holds what the objective needs for each row besides its target.
         A row that is not `is_valid` [N] takes no step: its result is its start, and its outcome is
@@ -202,9 +201,7 @@ class Engine:
     def _evaluate(
         self, objective: Objective, slots: Slots, *, with_gradient: bool
     ) -> tuple[Tensor, Tensor, Tensors]:
-        """Return the terms [B, T], the weighted totals [B] and each variable's gradient [B,
-        ...].
-        """
+        """Return terms [B, T], weighted totals [B] and each variable's gradient [B, ...]."""
         constants, step = slots.tensors["constants"], slots.tensors["row"]["step"]
         variables = slots.tensors["variables"]
         leaves = {k: v.detach().requires_grad_(with_gradient) for k, v in variables.items()}

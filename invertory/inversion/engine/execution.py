@@ -58,9 +58,7 @@ def compiled(objective: Objective) -> Objective:
 
 
 def recorded(advance: Advance, slots: Slots) -> Advance:
-    """Record `advance` for these slots on their CUDA device; each later call replays the
-    recording.
-    """
+    """Record `advance` for these slots on their CUDA device; each later call replays it."""
     device = slots.device
     if device.type != "cuda":
         _log.warning(

@@ -94,9 +94,7 @@ class Slots:
         return piece
 
     def keep(self, terms: Tensor, totals: Tensor, is_known: Tensor) -> None:
-        """Record the iterate of rows with a finite loss as the last, and as the best if it is
-        better.
-        """
+        """Record the iterate of rows with a finite loss as the last, and as the best if better."""
         seen = {"step": self.tensors["row"]["step"], "terms": terms, "loss": totals}
         for name in self.tensors["last"]:
             if name.startswith("variable."):
@@ -141,8 +139,9 @@ def unfinished(num_rows: int, done: list[Slots]) -> list[int]:
 
 
 def collect(objective: Objective, done: list[Slots]) -> Outcome:
-    """Collect finished slots => outcome in the rows' order; a failed row returns its last
-    iterate.
+    """Collect finished slots => outcome in the rows' order.
+
+    A failed row returns its last iterate.
     """
     order = torch.tensor([row for piece in done for row in piece.row]).argsort()
     groups = {

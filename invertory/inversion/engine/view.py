@@ -49,8 +49,9 @@ class View:
         return cls(generator, perceptual, preview, min(made, targets.shape[-1], max_px))
 
     def render(self, w_plus: Tensor, **hooks: Hooks) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px]; `hooks` needs a generator with
-        hooks.
+        """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px].
+
+        `hooks` needs a generator whose synthesis takes hooks.
         """
         if not self.is_preview:
             return self.resize(self.generator.synthesis(w_plus, **hooks))
@@ -69,9 +70,7 @@ class View:
         return {"target": target} | {f"features.{i}": f for i, f in enumerate(features)}
 
     def compare(self, synth: Tensor, constants: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Compare synth [n, 3, size_px, size_px] with the targets => `mse` and `perceptual`, each
-        [n].
-        """
+        """Compare synth [n, 3, size_px, size_px] with the targets: `mse` and `perceptual`, [n]."""
         return {
             "mse": squared_error(synth, constants),
             "perceptual": self.distance(synth, constants),

@@ -1,6 +1,6 @@
-"""What moves a generator's weights for one picture, and what judges the change that was stored.
+"""The objectives of pivotal tuning: tuning the weights, and measuring the stored change.
 
-The objectives of pivotal tuning; see pti.py for the paper.
+See method.py for the paper.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
     from invertory.inversion.optimisation import Weighing
 
-_DRAWS = "locality.w"  # constant: a drawn w for each step
+_DRAWS = "locality.w"  # constant: one drawn w for each step
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning(Free):
-    """eq. 3, and eq. 7 with the regulariser: changes of weights are the variables.
+    """eq. 3, or eq. 7 with the regulariser, over the changes of the weights.
 
     The pivot is the row's input `w_plus`.
     """
 
     method: Weighing
-    weights: Mapping[str, float]  # term => weight; locality is computed only where it is named
+    weights: Mapping[str, float]  # term => weight; locality is computed only if it is present
     view: View
-    weights_by_name: Mapping[str, Tensor]  # that are tuned
+    weights_by_name: Mapping[str, Tensor]  # name => weight to tune
     rank: int
     iterate: ClassVar[Literal["best", "last"]] = "best"
 
@@ -45,7 +45,7 @@ class Tuning(Free):
         return tuple(name + form for name in self.weights_by_name for form in forms)
 
     def start(self, rows: Rows) -> Start:
-        """No change yet: `up` and whole changes are 0; `down` is drawn from the row's seed."""
+        """Start from no change: `up` and whole changes are 0; `down` comes from the row's seed."""
         G, targets = self.view.generator, rows.targets
         none = [self._unchanged(seed) for seed in rows.seeds]
         variables = {k: torch.stack([row[k] for row in none]).to(targets) for k in none[0]}
@@ -70,7 +70,7 @@ class Tuning(Free):
         return found
 
     def state(self, variables: Tensors) -> Tensors:
-        """The changes themselves: `down` is in units of the kernel's deviation from 0."""
+        """Convert variables to changes: `down` is in units of the kernel's root mean square."""
         state = {}
         for name in self.results:
             state[name] = variables[name]
@@ -96,9 +96,9 @@ class Tuning(Free):
 
 @dataclass(frozen=True, slots=True)
 class Stored(Still):
-    """Without steps: how alike the image is that the store gives.
+    """The objective without steps that measures the image drawn from the store.
 
-    The row's inputs are the latent, `w_plus`, and its state, decoded.
+    The row's inputs are the latent, `w_plus`, and its decoded state.
     """
 
     view: View
@@ -111,7 +111,7 @@ class Stored(Still):
         return Start({}, self.view.constants(rows.targets) | {"synth": synth})
 
     def drawn(self, w_plus: Tensor, state: Tensors) -> Tensor:
-        """w_plus [n, 1 or num_ws, w_dim] and its state => what the loss looks at."""
+        """w_plus [n, 1 or num_ws, w_dim] and its state => the image that the loss compares."""
         w_plus = w_plus.expand(-1, self.view.generator.num_ws, -1)
         return self.view.resize(synthesised(self.view.generator, w_plus, state))
 

@@ -1,11 +1,12 @@
-"""SAM by encoders: W+ and features of a picture in one pass.
+"""SAM by encoders: W+ and features of an image in one pass.
 
 Spatially-Adaptive Multilayer Selection for GAN Inversion and Editing, Parmar et al. 2022,
-https://arxiv.org/abs/2206.08357, section 3.3. A space is chosen for each segment as in sam.py; then
-encoders that see the picture and its map of spaces say w_plus and the changes of features, where
-that method optimises them. They were never released: `invertory/networks/sam_encoder.py` says what
-is printed, and `invertory/training/sam/encoder.py` trains them. Masks, state and editing are
-sam.py's.
+https://arxiv.org/abs/2206.08357, section 3.3. A space is chosen for each segment as in
+optimisation.py. Encoders that see the image and its map of spaces then predict w_plus and the
+changes of features, which that method optimises. The paper's encoders were never released:
+`invertory/networks/sam_encoder.py` documents what is printed, and
+`invertory/training/sam/encoder.py` trains them. Masks, state and editing are the same as in
+optimisation.py.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Encoded(Judging):
-    """The objective without steps; changes of features are as the store gives them back.
+    """The objective without steps; changes of features are rounded as the store rounds them.
 
     The row's input `choice` is the index of each pixel's space among the encoder's.
     """
@@ -74,7 +75,7 @@ class _Encoded(Judging):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamByEncoder(Choosing, Told):
-    """Choose a space for each segment; then one pass. Without draws."""
+    """Choose a space for each segment, then encode in one pass. Seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
 
@@ -89,7 +90,7 @@ class SamByEncoder(Choosing, Told):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Beside the encoders, what the choice takes; nothing where there is none to make."""
+        """The encoders, and the networks that the choice needs."""
         return ("sam_encoder", *self.choosers)
 
     def invert(
@@ -105,7 +106,7 @@ class SamByEncoder(Choosing, Told):
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => w_plus, features, maps; see `Method`.
 
-        `segmentation` [N, H, H], an index for each pixel, takes the place of the parser's.
+        `segmentation` [N, H, H], an index for each pixel, replaces the parser's segments.
         """
         view = View.of(generator, perceptual, targets, preview=False, max_px=self.loss_px)
         encoder = _network(networks, generator)
@@ -135,14 +136,17 @@ class SamByEncoder(Choosing, Told):
     def wanted(
         self, generator: Generator, told: Mapping[str, Mapping[str, Any]]
     ) -> tuple[str, ...]:
-        """The spaces, the most editable first, of a generator and of networks as they are told."""
+        """Return the spaces, the most editable first, for a generator and the networks' configs."""
         shapes = told.get("sam_encoder", {}).get("shapes")
         if shapes is None:
             return checked_spaces(generator, self.spaces)
         return self._spaces(generator, (W_PLUS, *shapes))
 
     def _spaces(self, generator: Generator, known: Sequence[str]) -> tuple[str, ...]:
-        """Those wanted among the encoder's, `known`; none named: the usual ones that it encodes."""
+        """Return the requested spaces among the encoder's, `known`.
+
+        By default these are the generator's usual spaces that the encoder knows.
+        """
         wanted = self.spaces or [name for name in default_spaces(generator) if name in known]
         unknown = [name for name in wanted if name not in known]
         if unknown or len(set(wanted)) < len(wanted):
@@ -154,8 +158,8 @@ class SamByEncoder(Choosing, Told):
 
 
 def _network(networks: Mapping[str, nn.Module], generator: Generator) -> SamEncoder:
-    """The network `sam_encoder`, if it is one and fits the generator."""
-    encoder = network_of(networks, "sam_encoder", "use the method sam, which has none")
+    """Return the network `sam_encoder`, after checking its type and that it fits the generator."""
+    encoder = network_of(networks, "sam_encoder", "use the method sam, which needs none")
     if not isinstance(encoder, SamEncoder):
         raise ValueError(
             f"expected a SamEncoder as sam_encoder, got a {type(encoder).__name__}: train one with "
@@ -165,6 +169,6 @@ def _network(networks: Mapping[str, nn.Module], generator: Generator) -> SamEnco
 
 
 def _renumbered(found: Choice, spaces: Sequence[str], known: Sequence[str]) -> Choice:
-    """A choice among `spaces` as one among `known`."""
+    """Convert a choice among `spaces` to one among `known`."""
     table = torch.tensor([known.index(name) for name in spaces], device=found.index.device)
     return replace(found, index=table[found.index], num_spaces=len(known))

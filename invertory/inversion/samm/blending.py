@@ -1,4 +1,4 @@
-"""The objective of SAMM's method (samm.py): networks that fit, the stored input, the blend."""
+"""The objective of SAMM: networks that fit each other, the stored input, and the blend."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from invertory.generators.state import State
     from invertory.networks.samm.network import Aligned
 
-TARGET: Final = "target"  # of the state: uint8 [N, 3, H, H], H at most the generator's
+TARGET: Final = "target"  # in the state: uint8 [N, 3, H, H], H at most the generator's
 MASK: Final = "mask"
-STORED: Final = "stored"  # of the results: `TARGET`, in float32
+STORED: Final = "stored"  # in the results: `TARGET` as float32
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Networks that were found to fit each other."""
+    """Networks that fit each other."""
 
     generator: Reachable
     encoder: TappedEncoder
@@ -54,15 +54,15 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Blended(Judging):
-    """The objective of no steps: latent and mask, and how alike the blended picture is."""
+    """The objective without steps: latent, mask, and the losses of the blended image."""
 
     method: Told
     view: View
     base: Encoder
     align: Callable[[Tensor, Tensor], Aligned]  # w_plus, images [N, 3, R, R]
     iterations: int  # passes of the base
-    is_residual: bool  # the base is ReStyle's: it is shown the image and the last synthesis
-    results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
+    is_residual: bool  # the base is ReStyle's, which sees the image and the last synthesis
+    results: tuple[str, ...]  # with "synth", the image is returned and need not be drawn again
 
     def start(self, rows: Rows) -> Start:
         stored = kept(rows.targets, self.view.generator.resolution)
@@ -70,6 +70,7 @@ class Blended(Judging):
         w_plus = self._latents(pictures)
         found = self.align(w_plus, pictures)
         mask = found.mask()
+        # eq. 2 and 4: x_hat = m * x + (1 - m) * G(w_plus)
         synth = torch.lerp(found.synth.float(), pictures, mask).clamp(-1, 1)
         blended = {"w_plus": w_plus, MASK: mask.nan_to_num(0.0), STORED: stored, "synth": synth}
         blended = {name: tensor.float() for name, tensor in blended.items()}
@@ -86,7 +87,7 @@ class Blended(Judging):
             return list(steps)[-1]
         first = encoded(self.base, pictures, G)
         w_plus = first
-        for _ in range(iterations - 1):  # what the encoder tells apart is added
+        for _ in range(iterations - 1):  # w <- w + E(x) - E(G(w))
             again = encoded(self.base, G.synthesis(w_plus), G)
             w_plus = w_plus + first - again
         return w_plus
@@ -97,20 +98,20 @@ class Blended(Judging):
 
 
 def kept(targets: Tensor, resolution: int) -> Tensor:
-    """targets [N, 3, H, H] => what is stored of them: 0 to 255, at most `resolution` px; float."""
+    """targets [N, 3, H, H] => the stored values, 0 to 255, at most `resolution` px; float."""
     targets = reduced(targets, resolution)
     return ((targets.float().nan_to_num(0.0) + 1) * 127.5).round().clamp(0, 255)
 
 
 def reduced(x: Tensor, most_px: int) -> Tensor:
-    """x [N, C, H, H] at `most_px` or less, by area means."""
+    """Reduce x [N, C, H, H] to at most `most_px` pixels a side, by area means."""
     if x.shape[-1] <= most_px:
         return x
     return interpolate(x, size=(most_px, most_px), mode="area")
 
 
 def shown(stored: Tensor, resolution: int) -> Tensor:
-    """The stored inputs => [N, 3, resolution, resolution] in [-1, 1]."""
+    """Decode stored inputs => [N, 3, resolution, resolution] in [-1, 1]."""
     pictures = stored.float() / 127.5 - 1
     if pictures.shape[-1] == resolution:
         return pictures
@@ -118,7 +119,7 @@ def shown(stored: Tensor, resolution: int) -> Tensor:
 
 
 def input_of(state: State, w_plus: Tensor, parts: Parts) -> Tensor:
-    """The inputs within the state."""
+    """Return the stored inputs of the state; raise ValueError if they are missing or do not fit."""
     n, most = len(w_plus), parts.generator.resolution
     target = state.get(TARGET)
     if (
@@ -130,6 +131,6 @@ def input_of(state: State, w_plus: Tensor, parts: Parts) -> Tensor:
         got = sorted(state) if target is None else list(target.shape)
         raise ValueError(
             f"expected a state {TARGET!r} [{n}, 3, H, H] of at most {most} px, got {got}: draw "
-            "latents with the state that their inversion gave"
+            "latents with the state of their inversion"
         )
     return target

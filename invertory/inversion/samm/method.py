@@ -1,20 +1,20 @@
-"""SAMM: what the generator cannot draw is taken from the input, the rest is aligned to it.
+"""SAMM: regions that the generator cannot draw are copied from the input; the rest is aligned.
 
 Out-of-domain GAN Inversion via Invertibility Decomposition for Photo-Realistic Human Face
-Manipulation, Yang, Xu and Chen 2023, https://arxiv.org/abs/2212.09262. An encoder gives the latent;
+Manipulation, Yang, Xu and Chen 2023, https://arxiv.org/abs/2212.09262. An encoder gives the latent.
 `invertory/networks/samm/network.py`, trained for this generator and encoder, warps the generator's
-features towards the picture and says in a mask which pixels are to be the input's (1) and which the
-generator's (0).
+features towards the image and predicts a mask of the pixels to take from the input (1) or from the
+generator (0).
 
-The input is the inversion's state, with 8 bits: a picture is drawn by looking at it again. Edits
-are drawn as published: flows and masks are estimated anew, on the edited features against those of
-the unedited input. So a change of pose or shape is partly undone by the flow: `align_edits: false`
-leaves edited latents unwarped.
+The input is the inversion's state, stored with 8 bits, because drawing an image needs it again.
+Edits are drawn as published: flows and masks are estimated again, from the edited features and
+those of the unedited input. The flow therefore partly undoes a change of pose or shape;
+`align_edits: false` leaves edited latents unwarped.
 
-`iterations` above 1 are further passes of the base, in the manner of ReStyle. The base `restyle`
-goes from the mean latent by what its network says is lacking. Any other is called again, on the
-picture of its own latent, and w_plus moves by E(input) - E(G(w_plus)): of use where the encoder was
-trained so. The bundled one was not, and reconstruction falls (benchmarks/samm_ablations.py).
+`iterations` above 1 run further passes of the base, like ReStyle. The base `restyle` starts from
+the mean latent and adds its network's residuals. Any other base encodes the image of its own latent
+again, and w_plus moves by E(input) - E(G(w_plus)), which helps only if the encoder was trained so.
+The bundled one was not, and its reconstruction gets worse (benchmarks/samm_ablations.py).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SAMM(Told):
-    """Encode, align, mask, blend. Without draws: the seeds change nothing."""
+    """Encode, align, mask, blend. The method is deterministic: seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
     has_state: ClassVar[bool] = True
@@ -68,23 +68,23 @@ class SAMM(Told):
     iterations: int = field(
         default=1,
         metadata={
-            "description": "passes of the base, as ReStyle's (5 as published); above 1 only of a "
-            "base that was trained so, others lose by it"
+            "description": "passes of the base, as in ReStyle (5 as published); above 1 "
+            "only for a base trained so, others get worse"
         },
     )
     cycles: int = field(
-        default=0, metadata={"description": "N, of alignment and mask; 0: as it was trained"}
+        default=0, metadata={"description": "N, the cycles of alignment and mask; 0: as trained"}
     )
     alignment: Literal["auto", "full", "none", "skipped"] = field(
         default="auto",
         metadata={
-            "description": "auto: as trained; full or none: only of a network trained so; "
-            "skipped: masks without warps (table 3)"
+            "description": "auto: as trained; full or none: only for a network trained "
+            "so; skipped: masks without warps (table 3)"
         },
     )
     align_edits: bool = field(
         default=True,
-        metadata={"description": "warp edited latents too; no: keeps changes of pose whole"},
+        metadata={"description": "warp edited latents too; no: keep changes of pose whole"},
     )
     samm: str = field(
         default="auto",
@@ -92,26 +92,29 @@ class SAMM(Told):
     )
     encoder: str = field(
         default="auto",
-        metadata={"description": "address of the encoder they were trained with, which shows maps"},
+        metadata={
+            "description": "address of the encoder that SAMM was trained with, whose feature "
+            "maps it reads"
+        },
     )
     e4e: str = field(
         default="auto",
         metadata={
-            "description": "address of e4e's, where it is base",
+            "description": "address of the e4e encoder, if it is the base",
             "applies": lambda m: m.base == "e4e",
         },
     )
     psp: str = field(
         default="auto",
         metadata={
-            "description": "address of pSp's, where it is base",
+            "description": "address of the pSp encoder, if it is the base",
             "applies": lambda m: m.base == "psp",
         },
     )
     restyle: str = field(
         default="auto",
         metadata={
-            "description": "address of ReStyle's, where it is base",
+            "description": "address of the ReStyle encoder, if it is the base",
             "applies": lambda m: m.base == "restyle",
         },
     )
@@ -119,13 +122,13 @@ class SAMM(Told):
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.cycles < 0:
             raise ValueError(
-                f"expected iterations from 1 and cycles from 0, got {self.iterations} and "
-                f"{self.cycles}"
+                f"expected iterations of 1 or more and cycles of 0 or more, got {self.iterations} "
+                f"and {self.cycles}"
             )
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The encoder whose maps are looked at, the modules, and what gives the latent."""
+        """The encoder with the feature maps, SAMM's modules, and the base."""
         return ("encoder", "samm", *((self.base,) if self.base != "encoder" else ()))
 
     def invert(
@@ -140,7 +143,7 @@ class SAMM(Told):
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => w_plus, the input, masks; see `Method`.
 
-        The loss told is that of the picture as it is drawn from the store.
+        The reported loss is that of the image drawn from the store.
         """
         parts = self._parts(networks, generator)
         view = View.of(generator, perceptual, targets, preview=False, max_px=self.loss_px)
@@ -180,7 +183,8 @@ class SAMM(Told):
     ) -> Tensor:
         """w_plus [N, num_ws, w_dim], edited from `origin`, and the state => [N, 3, R, R].
 
-        Flow and mask are those of the edited features against the input; see above on pose.
+        Flow and mask compare the edited features with the input; the module docstring has the
+        limits.
         """
         parts = self._parts(networks, generator)
         pictures = shown(input_of(state, w_plus, parts), generator.resolution).to(w_plus.device)
@@ -202,7 +206,7 @@ class SAMM(Told):
     def aligned(
         self, parts: Parts, w_plus: Tensor, pictures: Tensor, *, is_skipped: bool = False
     ) -> Aligned:
-        """The synthesis of w_plus, aligned to the pictures [N, 3, R, R]."""
+        """Synthesise w_plus, aligned to the images [N, 3, R, R]."""
         return parts.samm.align(
             parts.generator,
             w_plus,
@@ -212,20 +216,20 @@ class SAMM(Told):
         )
 
     def _parts(self, networks: Mapping[str, nn.Module], generator: Generator) -> Parts:
-        """The networks, if they fit each other and the settings."""
+        """Return the networks, after checking that they fit each other and the settings."""
         parts = Parts.of(networks, generator)
         trained = parts.samm.alignment
         if self.alignment in ("full", "none") and self.alignment != trained:
             raise ValueError(
                 f"expected a samm network trained with alignment {self.alignment!r}, got one with "
-                f"{trained!r}: name another, or say auto or skipped"
+                f"{trained!r}: name another, or set alignment to auto or skipped"
             )
         return parts
 
 
-@cache  # once for these settings, not at each batch
+@cache  # log once per settings, not once per batch
 def _tell_of_pose(method: SAMM) -> None:
     _log.warning(
-        "samm aligns edited pictures to the input, which partly undoes changes of pose and shape; "
-        "align_edits: false leaves edits whole"
+        "samm aligns edited images to the input, which partly undoes changes of pose and shape; "
+        "set align_edits: false to leave edits whole"
     )
