@@ -1,8 +1,8 @@
-"""Pictures in memory and on disk: files of every kind to upright 8-bit sRGB, tensors, and back.
+"""Images in memory and on disk: decode files to upright 8-bit sRGB, convert to tensors, encode.
 
-In memory a picture is uint8 RGB [H, W, 3] or float32 RGB [N, 3, H, W] in [-1, 1]; on disk uint8.
-A file is never trusted: its size is read from the header before anything is decoded, Pillow's
-global settings are neither changed nor relied upon, and no warning reaches the caller.
+In memory an image is uint8 RGB [H, W, 3] or float32 RGB [N, 3, H, W] in [-1, 1]; on disk it is
+uint8. Files are never trusted: the size is read from the header before anything is decoded,
+Pillow's global settings are neither changed nor relied upon, and no warning reaches the caller.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Reason = Literal[
     "empty", "not_an_image", "truncated", "too_large", "too_small", "unsupported", "decode_failed"
 ]
 
-# Decoders that run no outside program and tell the size from the header.
+# Decoders that run no external program and read the size from the header.
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-MAX_PIXELS: Final = 89_478_485  # 256 MiB of RGB, the bound Pillow itself warns at
+MAX_PIXELS: Final = 89_478_485  # 256 MiB of RGB, the size at which Pillow itself warns
 ORIENTATION: Final = 0x0112  # EXIF tag
-BACKGROUND: Final = (255, 255, 255)  # what transparent pixels lie on
+BACKGROUND: Final = (255, 255, 255)  # colour behind transparent pixels
 
-_UNSUPPORTED: Final = {  # what we know of and do not read: (offset, magic) => name
+_UNSUPPORTED: Final = {  # known formats that are not supported: (offset, magic) => name
     (0, b"8BPS"): "Photoshop",
     (0, b"%PDF"): "PDF",
     (0, b"%!PS"): "PostScript",
@@ -48,7 +48,7 @@ _MAGIC: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM",
 
 
 class BadPicture(Exception):  # noqa: N818 - the name of what it is
-    """A file that gives no picture; `status` is a word of the images table."""
+    """A file that cannot be decoded; `status` is a value of the images table."""
 
     def __init__(self, status: Reason, reason: str) -> None:
         super().__init__(reason)
@@ -58,12 +58,12 @@ class BadPicture(Exception):  # noqa: N818 - the name of what it is
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A decoded file; `mode` and `format` are the file's, the size is the upright picture's."""
+    """A decoded file. `mode` and `format` are the file's; the size is that of the upright image."""
 
     pixels: Pixels  # [H, W, 3] uint8 sRGB, upright
     format: str
-    mode: str  # Pillow's; RGB also for 16-bit RGB files, of which the upper byte is kept
-    orientation: int  # EXIF, 1..8; 1 where the file states none
+    mode: str  # Pillow's; also RGB for 16-bit RGB files, of which the upper byte is kept
+    orientation: int  # EXIF, 1 to 8; 1 if the file has none
     num_frames: int
 
     @property
@@ -76,15 +76,15 @@ class Picture:
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_px: int = 1) -> Picture:
-    """The first frame of a picture file, upright, in sRGB, on white; or `BadPicture`.
+    """Decode the first frame of an image file: upright, in sRGB, on white.
 
-    `max_pixels` bounds width x height, `min_px` the shorter side; both are judged by the header.
-    Pillow's own hard limit (twice its MAX_IMAGE_PIXELS) holds besides. Threads may decode side by
-    side: Pillow works without Python's lock.
+    `max_pixels` limits width x height, and `min_px` the shorter side; both are checked in the
+    header. Pillow's own hard limit (twice its MAX_IMAGE_PIXELS) also applies. Threads may decode in
+    parallel: Pillow releases Python's lock. Raises `BadPicture` if the file cannot be decoded.
     """
     if not data:
         raise BadPicture("empty", "the file has no bytes")
-    with _silence():  # bombs, broken EXIF: judged here, not announced
+    with _silence():  # decompression bombs and broken EXIF are handled here, without a warning
         try:
             image = _open(data)
             _check_size(image.size, max_pixels, min_px)
@@ -93,15 +93,18 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_px: int = 1) -> Pic
             raise
         except UnidentifiedImageError as error:
             raise _unidentified(data) from error
-        except Exception as error:  # a decoder may raise anything on a broken file
+        except Exception as error:  # a decoder may raise anything for a broken file
             raise _broken(data, error) from error
 
 
 def to_tensor(pictures: Pixels | Sequence[Pixels]) -> Tensor:
-    """uint8 [H, W, 3] (or N of one size) => float32 [N, 3, H, W] in [-1, 1]; N is 1 for one."""
+    """uint8 [H, W, 3] (or N of one size) => float32 [N, 3, H, W] in [-1, 1]; N is 1 for one.
+
+    Raises `ValueError` for other shapes or dtypes.
+    """
     batch = np.stack([pictures] if isinstance(pictures, np.ndarray) else list(pictures))
     if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
-        raise ValueError(f"expected uint8 [H, W, 3] pictures, got {batch.dtype} {batch.shape[1:]}")
+        raise ValueError(f"expected uint8 [H, W, 3] images, got {batch.dtype} {batch.shape[1:]}")
     return from_levels(torch.from_numpy(batch))
 
 
@@ -125,9 +128,10 @@ def encode(
     quality: int = 95,
     compress_level: int = 6,
 ) -> bytes:
-    """uint8 [H, W, 3] => file bytes; `quality` is that of JPEG and WebP, `compress_level` of PNG.
+    """Encode uint8 [H, W, 3] => file bytes.
 
-    PNG loses nothing at any level.
+    `quality` applies to JPEG and WebP, `compress_level` to PNG, which is lossless at any level.
+    Raises `ValueError` for an unknown format.
     """
     options: dict[str, dict[str, Any]] = {
         "png": {"compress_level": compress_level},
@@ -135,14 +139,14 @@ def encode(
         "webp": {"quality": quality, "method": 4},
     }
     if format not in options:
-        raise ValueError(f"unknown picture format {format!r}; known are {sorted(options)}")
+        raise ValueError(f"expected a format among {sorted(options)}, got {format!r}")
     buffer = BytesIO()
     Image.fromarray(picture).save(buffer, format.upper(), **options[format])
     return buffer.getvalue()
 
 
 def resize(picture: Pixels, width: int, height: int) -> Pixels:
-    """uint8 [H, W, 3] => [height, width, 3], antialiased (Lanczos)."""
+    """Resize uint8 [H, W, 3] => [height, width, 3], antialiased (Lanczos)."""
     if picture.shape[:2] == (height, width):
         return picture
     resized = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
@@ -150,12 +154,12 @@ def resize(picture: Pixels, width: int, height: int) -> Pixels:
 
 
 _silenced = threading.Lock()
-_silencing: list[warnings.catch_warnings[None]] = []  # one for each thread within
+_silencing: list[warnings.catch_warnings[None]] = []  # one entry for each thread inside
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """No warnings. Filters belong to the process: the last thread to leave puts them back."""
+    """Silence warnings. Filters are process-wide, so the last thread to leave restores them."""
     with _silenced:
         if not _silencing:
             first = warnings.catch_warnings()
@@ -182,17 +186,20 @@ def _check_size(size: tuple[int, int], max_pixels: int, min_px: int) -> None:
     width, height = size
     if width * height > max_pixels:
         limit = f"{max_pixels} pixels are allowed"
-        raise BadPicture("too_large", f"{width}x{height} px stated in the header; {limit}")
+        raise BadPicture("too_large", f"{width}x{height} px according to the header; {limit}")
     if min(width, height) < min_px:
-        raise BadPicture("too_small", f"{width}x{height} px; the shorter side must have {min_px}")
+        raise BadPicture(
+            "too_small", f"{width}x{height} px; the shorter side must have at least {min_px}"
+        )
 
 
 def _read(image: Image.Image) -> Picture:
-    """Decode an opened file: frames are counted, the first one is read."""
+    """Decode an opened file: read the first frame and count all frames."""
     file_format, mode = image.format or "", image.mode
-    orientation = _orientation(image) if file_format == "TIFF" else 1  # TIFF turns itself here:
+    orientation = _orientation(image) if file_format == "TIFF" else 1  # load() rotates a TIFF
     image.load()
-    if file_format != "TIFF":  # after the pixels: PNG decodes to find its EXIF, and once only
+    # after the pixels: PNG finds its EXIF while decoding, which happens once
+    if file_format != "TIFF":
         orientation = _orientation(image)
     pixels = np.array(_to_rgb(_upright(image)))
     return Picture(pixels, file_format, mode, orientation, _num_frames(image))
@@ -201,14 +208,14 @@ def _read(image: Image.Image) -> Picture:
 def _num_frames(image: Image.Image) -> int:
     try:
         return int(getattr(image, "n_frames", 1))
-    except Exception:  # the first frame is whole, a later one is not
+    except Exception:  # the first frame is complete, a later one is not
         return 1
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         value = int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # broken EXIF: the picture is read as it lies
+    except Exception:  # broken EXIF: the image is read without rotation
         return 1
     return value if 1 <= value <= 8 else 1
 
@@ -221,7 +228,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode => RGB in sRGB, alpha laid on `BACKGROUND`."""
+    """Convert any mode => RGB in sRGB, with alpha blended over `BACKGROUND`."""
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_scale(np.asarray(image))).convert("RGB")
     if image.mode == "LAB":
@@ -243,15 +250,15 @@ def _keep_profile(source: Image.Image, converted: Image.Image) -> Image.Image:
 
 
 def _scale(values: npt.NDArray[Any]) -> Pixels:
-    """Wide integers and floats => 8 bits: scaled, never clipped.
+    """Convert wide integers and floats => 8 bits, by scaling without clipping.
 
-    Integers within 0..65535 are taken as 16-bit, floats within 0..1 as intensities and within
-    0..255 as 8-bit levels; what fits none of these is stretched from its minimum to its maximum.
+    Integers within 0..65535 count as 16-bit, floats within 0..1 as intensities and within 0..255 as
+    8-bit levels. Any other range is stretched from its minimum to its maximum.
     """
     is_integer = values.dtype.kind in "iu"
     levels = values.astype(np.float64)
     if not np.isfinite(levels).all():
-        raise BadPicture("decode_failed", "the picture has pixels that are not finite")
+        raise BadPicture("decode_failed", "the image has non-finite pixels")
     low, high = float(levels.min()), float(levels.max())
     top = 65535.0 if is_integer else 1.0 if high <= 1 else 255.0
     if low < 0 or high > top:
@@ -260,7 +267,7 @@ def _scale(values: npt.NDArray[Any]) -> Pixels:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """By the embedded ICC profile where there is a usable one, else as Pillow converts."""
+    """Convert with the embedded ICC profile if it is usable, else as Pillow converts."""
     profile = image.info.get("icc_profile")
     if not profile:
         return image.convert("RGB")
@@ -268,13 +275,13 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if "sRGB" in (source.profile.profile_description or ""):
             return image.convert("RGB")
-    except Exception:  # no profile at all
+    except Exception:  # not a profile
         return image.convert("RGB")
     return _converted(image, source) or image.convert("RGB")
 
 
 def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image | None:
-    """`image` from `source` to sRGB; None where the profile does not fit the picture's mode."""
+    """Convert `image` from `source` to sRGB; None if the profile does not fit the image's mode."""
     try:
         return ImageCms.profileToProfile(
             image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
@@ -284,20 +291,22 @@ def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Im
 
 
 def _unidentified(data: bytes) -> BadPicture:
-    """Why no decoder took the file."""
+    """Report why no decoder accepted the file."""
     head = data.lstrip()[:64] if data[:1].isspace() else data[:64]
     for (offset, magic), name in _UNSUPPORTED.items():
         if head[offset : offset + len(magic)] == magic:
-            return BadPicture("unsupported", f"{name} files are not read; {', '.join(FORMATS)} are")
+            return BadPicture(
+                "unsupported", f"{name} files are not supported; supported are {', '.join(FORMATS)}"
+            )
     if not data.startswith(_MAGIC) or (data.startswith(b"RIFF") and data[8:12] != b"WEBP"):
-        return BadPicture("not_an_image", f"no picture format begins with {data[:12]!r}")
+        return BadPicture("not_an_image", f"no image format starts with {data[:12]!r}")
     if _is_cut(data):
         return BadPicture("truncated", f"the file ends within its header, after {len(data)} bytes")
     return BadPicture("decode_failed", "the header is broken")
 
 
 def _broken(data: bytes, error: Exception) -> BadPicture:
-    """Why the decoder failed."""
+    """Report why the decoder failed."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, Image.DecompressionBombError) or "too large" in str(error):
         return BadPicture("too_large", reason)
@@ -307,7 +316,7 @@ def _broken(data: bytes, error: Exception) -> BadPicture:
 
 
 def _is_cut(data: bytes) -> bool:
-    """Whether the end that the file's own format prescribes is missing."""
+    """Whether the end that the file's format requires is missing."""
     if data.startswith(b"\xff\xd8"):
         return b"\xff\xd9" not in data[-4096:]
     if data.startswith(b"\x89PNG"):

@@ -1,9 +1,9 @@
-"""Tensors out of a TorchScript archive, without running the program that it holds.
+"""Read tensors from a TorchScript archive without running its program.
 
-The archive is a zip: `data.pkl` names the modules and their values, `data/<key>` are the tensors'
-bytes, `code/` is the program. Only the first two are read. The pickle may ask for a handful of
-names; each is answered with a stand-in that only notes what it was given, and any other name is
-refused before anything is called.
+The archive is a zip: `data.pkl` names the modules and their values, `data/<key>` holds the tensors'
+bytes, and `code/` the program. Only the first two are read. The pickle may use a few names, each of
+which is replaced with a stand-in that only records its arguments; any other name is refused before
+anything is called.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _DTYPES = {
 
 
 class UnsafeArchiveError(ValueError):
-    """The file asks for something other than modules that hold tensors of numbers."""
+    """The file contains something other than modules with tensors of numbers."""
 
 
 class _Module:
-    """Stands for any module of the program: its attributes by name."""
+    """Replaces any module of the program: its attributes by name."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -46,7 +46,7 @@ class _Module:
 
 @dataclass(frozen=True)
 class _Kind:
-    """Stands for a class of storage as an argument; it cannot be called."""
+    """Replaces a storage class as an argument; it cannot be called."""
 
     dtype: str
 
@@ -64,7 +64,7 @@ class _Rebuilt:
 
 
 def _rebuild(storage: object, offset: object, size: object, stride: object, *_: object) -> _Rebuilt:
-    """A copy of the part of a storage that a tensor covers; row-major tensors only."""
+    """Copy the part of a storage that a tensor covers; row-major tensors only."""
     if not isinstance(storage, _Storage) or not isinstance(size, tuple):
         raise UnsafeArchiveError("expected a tensor's storage and size, got something else")
     count = math.prod(size)
@@ -78,7 +78,7 @@ def _rebuild(storage: object, offset: object, size: object, stride: object, *_: 
 
 
 def _nothing(*_: object) -> None:
-    """Stands for functions whose result does not matter: lists of integers, hooks."""
+    """Replaces functions whose result does not matter: lists of integers, hooks."""
 
 
 class _Reader(pickle.Unpickler):
@@ -99,8 +99,8 @@ class _Reader(pickle.Unpickler):
         }:
             return _nothing
         raise UnsafeArchiveError(
-            f"expected only modules and tensors of numbers, got the name {module}.{name}: "
-            "do not open this file with torch.jit.load; get the weights from their source again"
+            f"expected only modules and tensors of numbers, got the name {module}.{name}: do not "
+            "open this file with torch.jit.load; download the weights from their source again"
         )
 
     def persistent_load(self, pid: object) -> _Storage:
@@ -115,7 +115,10 @@ class _Reader(pickle.Unpickler):
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Every tensor by the names of the modules that hold it, joined by dots: 'net.conv.weight'."""
+    """Read every tensor, named by its modules joined with dots: 'net.conv.weight'.
+
+    Raises `UnsafeArchiveError` if the archive contains anything else or is broken.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             folder = _folder(archive)
@@ -131,7 +134,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
 
 
 def _folder(archive: zipfile.ZipFile) -> str:
-    """The one folder at the top of the archive."""
+    """Return the only folder at the top of the archive."""
     found = [name.removesuffix("/data.pkl") for name in archive.namelist() if "/" in name]
     tops = [name for name in found if "/" not in name]
     if len(tops) != 1:
