@@ -1,9 +1,9 @@
-"""A small generator after BigGAN, without classes, and its discriminator.
+"""A small unconditional BigGAN generator and its discriminator.
 
 Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019,
-https://arxiv.org/abs/1809.11096, appendix B: residual blocks, each batch norm's gain and bias from
-a chunk of the latent, spectral norm in both players. Written from the paper. Ours: no classes, no
-attention (pictures of 32 and 64 px), and w = M(z) before it (InvGAN, section 3.1).
+https://arxiv.org/abs/1809.11096, appendix B: residual blocks, the gain and bias of each batch norm
+from a chunk of the latent, and spectral norm in both networks. Written from the paper. Ours has no
+classes and no attention (images have 32 or 64 px), and maps w = M(z) first (InvGAN, section 3.1).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from invertory.generators.spectral import SpectralConv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BigGANConfig:
-    """Sizes; the defaults are for 64 px on a processor."""
+    """Sizes; the defaults are for 64 px on a CPU."""
 
     resolution: int = 64
     img_channels: int = 3
@@ -38,7 +38,7 @@ class BigGANConfig:
 
 
 class ConditionalNorm(nn.Module):
-    """Batch norm whose gain and bias follow from a chunk of w."""
+    """Batch norm whose gain and bias are linear in a chunk of w."""
 
     def __init__(self, channels: int, chunk: int) -> None:
         super().__init__()
@@ -47,6 +47,7 @@ class ConditionalNorm(nn.Module):
         self.bias = SpectralConv(chunk, channels, 0)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        # (x - mean) / std * (1 + gain(w)) + bias(w)
         gain, bias = 1 + self.gain(w), self.bias(w)
         out: Tensor = self.norm(x) * gain[:, :, None, None].to(x) + bias[:, :, None, None].to(x)
         return out
@@ -75,7 +76,7 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 class BigGAN(OneW):
-    """w_plus [N, 1, w_dim] => pictures [N, 3, R, R]; see `Generator`. Frozen, in eval."""
+    """w_plus [N, 1, w_dim] => images [N, 3, R, R]; see `Generator`. Frozen, in eval."""
 
     _config: BigGANConfig
 
@@ -103,7 +104,7 @@ class BigGAN(OneW):
 
 
 class DownBlock(nn.Module):
-    """[N, I, H, W] => [N, O, H/2, W/2]; the first has no activation before its convolution."""
+    """[N, I, H, W] => [N, O, H/2, W/2]; the first block starts without an activation."""
 
     def __init__(self, inputs: int, outputs: int, *, is_first: bool) -> None:
         super().__init__()
@@ -119,10 +120,10 @@ class DownBlock(nn.Module):
 
 
 class BigGANDiscriminator(nn.Module):
-    """Pictures [N, 3, R, R] => maps of R/2 ... 4 px, and logits [N] of the last."""
+    """Images [N, 3, R, R] => maps of R/2 ... 4 px, and logits [N] from the last map."""
 
     def __init__(self, **config: Any) -> None:
-        """`channels`: of the outputs, at 4, 8, ... half of `resolution` px."""
+        """Build with `channels`: output channels at 4, 8, ... half of `resolution` px."""
         super().__init__()
         given: dict[str, Any] = {"resolution": 64, "img_channels": 3, "channels": (96, 96, 64, 32)}
         given |= config
@@ -138,7 +139,7 @@ class BigGANDiscriminator(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor, ready for JSON."""
         names = ("resolution", "img_channels")
         return {n: getattr(self, n) for n in names} | {"channels": list(self.channels)}
 

@@ -1,12 +1,12 @@
-"""DCGAN with a mapping network: a small generator for small pictures, and its discriminator.
+"""DCGAN with a mapping network: a small generator for small images, and its discriminator.
 
 Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
 Networks", 2016, https://arxiv.org/abs/1511.06434, section 3: fractionally strided convolutions,
-batch normalisation, ReLU, tanh; strided convolutions and leaky ReLU against them. Written from the
-paper. Ours: w = M(z) before it (InvGAN, section 3.1), and no batch normalisation in the
-discriminator, whose code of a picture must not depend on its batch.
+batch normalisation, ReLU and tanh in the generator; strided convolutions and leaky ReLU in the
+discriminator. Written from the paper. Ours maps w = M(z) first (InvGAN, section 3.1) and has no
+batch normalisation in the discriminator, whose code of an image must not depend on its batch.
 
-Pictures of one channel are told in RGB, all three alike.
+Images of one channel are returned as RGB with three equal channels.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ class DCGANConfig:
 def check_table(
     resolution: int, img_channels: int, channels: tuple[int, ...], *, first_px: int, last: int
 ) -> None:
-    """One number of channels for each size from `first_px` up to `resolution` / `last`."""
+    """Check that `channels` has one number per size from `first_px` to `resolution` / `last`."""
     if resolution < 8 or resolution & (resolution - 1):
-        raise ValueError(f"expected a power of two from 8 px, got {resolution} px")
+        raise ValueError(
+            f"expected a resolution that is a power of two from 8 px, got {resolution} px"
+        )
     if img_channels not in (1, 3):
-        raise ValueError(f"expected pictures of 1 or 3 channels, got {img_channels}")
+        raise ValueError(f"expected images of 1 or 3 channels, got {img_channels}")
     wanted = (resolution // last // first_px).bit_length()
     if len(channels) != wanted:
         raise ValueError(
@@ -55,14 +57,14 @@ def check_table(
 
 
 def check_pictures(x: Tensor, resolution: int) -> Tensor:
-    """x [N, 3, R, R], or a ValueError."""
+    """Return x if it is [N, 3, R, R]; raise ValueError otherwise."""
     if x.ndim != 4 or x.shape[1:] != (3, resolution, resolution):
-        raise ValueError(f"expected pictures [N, 3, {resolution}, {resolution}], got {[*x.shape]}")
+        raise ValueError(f"expected images [N, 3, {resolution}, {resolution}], got {[*x.shape]}")
     return x
 
 
 class OneW(ConfiguredNetwork):
-    """What generators of one row of w share; a subclass makes maps of w in `_maps`."""
+    """Base of generators with one row of w; a subclass computes maps of w in `_maps`."""
 
     num_ws = 1
     feature_names: tuple[str, ...]
@@ -74,16 +76,19 @@ class OneW(ConfiguredNetwork):
         self.mapping = TwoLayerMapping(z_dim, w_dim)
 
     def _maps(self, w: Tensor) -> dict[str, Tensor]:
-        """Those of `feature_names`, and `picture`."""
+        """Compute the maps of `feature_names`, and `picture`."""
         raise NotImplementedError
 
     @property
     def w_avg(self) -> Tensor:
-        """[w_dim]"""
+        """Mean w, [w_dim]."""
         return self.mapping.w_avg
 
     def synthesis(self, w_plus: Tensor) -> Tensor:
-        """w_plus [N, 1, w_dim] => pictures [N, 3, R, R], within [-1, 1]."""
+        """w_plus [N, 1, w_dim] => images [N, 3, R, R], within [-1, 1].
+
+        Raises `ValueError` for other shapes.
+        """
         if w_plus.ndim != 3 or w_plus.shape[1:] != (1, self.w_dim):
             raise ValueError(
                 f"expected w_plus [N, 1, {self.w_dim}], got {list(w_plus.shape)}: this generator "
@@ -105,16 +110,16 @@ class OneW(ConfiguredNetwork):
         return {name: maps[name] for name in names}
 
     def weights(self) -> dict[str, Tensor]:
-        """What `synthesis` is made of and may be tuned, by its names."""
+        """The parameters of `synthesis` that can be tuned, by name."""
         return {n: p for n, p in self.named_parameters() if not n.startswith("mapping.")}
 
     def kernels(self) -> dict[str, Tensor]:
-        """Those of the weights that convolutions have."""
+        """The weights that are convolution kernels."""
         return {name: tensor for name, tensor in self.weights().items() if tensor.ndim == 4}
 
 
 class DCGAN(OneW):
-    """w_plus [N, 1, w_dim] => pictures [N, 3, R, R]; see `Generator`. Frozen, in eval."""
+    """w_plus [N, 1, w_dim] => images [N, 3, R, R]; see `Generator`. Frozen, in eval."""
 
     _config: DCGANConfig
 
@@ -138,10 +143,10 @@ class DCGAN(OneW):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Pictures [N, 3, R, R] => maps of R/2 ... 4 px, and logits [N] of the last."""
+    """Images [N, 3, R, R] => maps of R/2 ... 4 px, and logits [N] from the last map."""
 
     def __init__(self, **config: Any) -> None:
-        """`channels`: at 4, 8, ... half of `resolution` px."""
+        """Build with `channels` at 4, 8, ... half of `resolution` px."""
         super().__init__()
         given: dict[str, Any] = {"resolution": 32, "img_channels": 1, "channels": (64, 48, 32)}
         self._config = DCGANConfig(**given | config)
@@ -154,7 +159,7 @@ class DCGANDiscriminator(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor, ready for JSON."""
         names = ("resolution", "img_channels")
         return {n: getattr(self, n) for n in names} | {"channels": list(self.channels)}
 
@@ -174,7 +179,7 @@ class DCGANDiscriminator(nn.Module):
 
 
 def start_small(layers: nn.ModuleList) -> None:
-    """Kernels from N(0, 0.02^2), the paper's start; biases 0."""
+    """Draw kernels from N(0, 0.02^2), the paper's initialisation, and set biases to 0."""
     for layer in layers:
         assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None
         nn.init.normal_(layer.weight, std=0.02)

@@ -1,14 +1,15 @@
-"""F-spaces of a generator: changes of a block's features, inside a mask, beside the latent.
+"""F-spaces of a generator: masked changes of a block's features in addition to the latent.
 
 Spatially-Adaptive Multilayer Selection for GAN Inversion and Editing, Parmar et al. 2022,
 https://arxiv.org/abs/2206.08357. F<k> is the output of the block of r px, k = 2 (log2 r - 2): F2 is
-8 px, F4 16 px, F6 32 px, F8 64 px, F10 128 px. A picture is drawn from w_plus and, block by block,
+8 px, F4 16 px, F6 32 px, F8 64 px, F10 128 px. An image is drawn from w_plus and, block by block,
 
     x <- x + m * delta        eq. 3.3 and 3.4; m [N, 1, r, r] in [0, 1], delta [N, C, r, r]
 
-at the block's output, its own RGB being made from what came in. The paper's masks are bilinear to
-each size and its code's are smoothed too, so m is soft at borders; masks of one row sum to 1 or
-less. A state holds m * delta as `delta.b16` and m as `mask.b16`, which edits need.
+at the block's output, after the block has computed its own RGB from the unchanged features. The
+paper resizes masks bilinearly and its code smooths them too, so m is soft at borders; the masks of
+one row sum to 1 or less. A state holds m * delta as `delta.b16` and m as `mask.b16`, which edits
+need.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from invertory.generators import Generator
 
 W_PLUS = "W+"
-DELTA, MASK = "delta.", "mask."  # and the block's name
-FINEST_PX = 128  # of the paper's F10
+DELTA, MASK = "delta.", "mask."  # prefixes of the block's name
+FINEST_PX = 128  # size of the paper's F10
 PAPER_PX = (16, 32, 64, 128)  # F4, F6, F8, F10
-SPACES: Final = (W_PLUS, "F2", "F4", "F6", "F8", "F10")  # of which a generator has some
+SPACES: Final = (W_PLUS, "F2", "F4", "F6", "F8", "F10")  # all spaces; a generator has some of them
 
 
 def space_name(px: int) -> str:
@@ -41,7 +42,7 @@ def space_name(px: int) -> str:
 
 
 def f_spaces(generator: Generator) -> dict[str, tuple[str, tuple[int, int, int]]]:
-    """F-space => its block and shape (C, r, r), coarse first; none where there are no hooks."""
+    """F-space => its block and shape (C, r, r), coarse first; empty without hooks."""
     shapes: Mapping[str, tuple[int, int]] = getattr(generator, "feature_shapes", {})
     return {
         space_name(px): (block, (channels, px, px))
@@ -51,7 +52,7 @@ def f_spaces(generator: Generator) -> dict[str, tuple[str, tuple[int, int, int]]
 
 
 def default_spaces(generator: Generator) -> tuple[str, ...]:
-    """W+ and the paper's F4, F6, F8 and F10, as far as there are; F2 where those are few."""
+    """W+ and the paper's F4, F6, F8 and F10 if the generator has them, plus F2 if those are few."""
     known = f_spaces(generator)
     paper = [name for name in map(space_name, PAPER_PX) if name in known]
     coarse = ["F2"] if len(paper) < 3 and "F2" in known else []
@@ -59,7 +60,10 @@ def default_spaces(generator: Generator) -> tuple[str, ...]:
 
 
 def checked_spaces(generator: Generator, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The spaces wanted, the most editable first, or the default ones where none is named."""
+    """Return the requested spaces, the most editable first; by default `default_spaces`.
+
+    Raises `ValueError` if the generator lacks one, or one is named twice.
+    """
     if not wanted:
         return default_spaces(generator)
     known = (W_PLUS, *f_spaces(generator))
@@ -75,19 +79,22 @@ def checked_spaces(generator: Generator, wanted: Sequence[str]) -> tuple[str, ..
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Changes of features for N rows, by block; both of the same blocks."""
+    """Changes of features for N rows by block; both mappings have the same blocks."""
 
     deltas: Mapping[str, Tensor]  # "b16" => m * delta [N, C, r, r]
     masks: Mapping[str, Tensor]  # "b16" => m [N, 1, r, r] in [0, 1]
 
     def stored(self) -> dict[str, Tensor]:
-        """As a state: 8 bits a value and a peak a channel (see `deltas`); zeros compress well."""
+        """Convert to a state: 8 bits a value and a peak per channel (see `deltas`)."""
         named = {DELTA + block: delta for block, delta in self.deltas.items()}
         return coded(named | {MASK + block: mask for block, mask in self.masks.items()})
 
 
 def features_of(generator: Generator, state: Mapping[str, Tensor], num_rows: int) -> Features:
-    """The state of `num_rows` rows, in whatever form, decoded and checked."""
+    """Decode and check the state of `num_rows` rows.
+
+    Raises `ValueError` if the state has other entries or does not fit the generator.
+    """
     rows = {name: tensor.to(generator.w_avg) for name, tensor in decoded(state).items()}
     parts = {
         kind: {n.removeprefix(kind): t for n, t in rows.items() if n.startswith(kind)}
@@ -95,7 +102,7 @@ def features_of(generator: Generator, state: Mapping[str, Tensor], num_rows: int
     }
     if not all(changed(name).startswith((DELTA, MASK)) for name in state):
         raise ValueError(
-            f"expected deltas and masks alone, got {', '.join(state)}: draw the state with the "
+            f"expected only deltas and masks, got {', '.join(state)}: draw the state with the "
             "method that made it"
         )
     features = Features(parts[DELTA], parts[MASK])
@@ -106,10 +113,11 @@ def features_of(generator: Generator, state: Mapping[str, Tensor], num_rows: int
 def check_features(
     generator: Generator, features: Features, num_rows: int, *, needs_masks: bool = True
 ) -> None:
-    """Deltas and masks: of the generator's blocks, the same ones, their size, masks in [0, 1].
+    """Check that deltas and masks belong to the generator's blocks, have their sizes, and match.
 
-    A look at the masks waits for the device: once before a loop, which then draws by `hooks_of`.
-    Without `needs_masks` there may be none.
+    Reading the masks waits for the device: check once before a loop, and draw with `hooks_of`
+    inside. Without `needs_masks`, masks may be missing. Raises `ValueError` if something does not
+    fit.
     """
     known = dict(f_spaces(generator).values())
     deltas, masks = features.deltas, features.masks
@@ -126,7 +134,7 @@ def check_features(
 
 
 def check_masks(generator: Generator, masks: Mapping[str, Tensor], num_rows: int) -> None:
-    """Masks "b16" => [num_rows, 1, r, r]: of blocks that there are, their size, in [0, 1]."""
+    """Check masks "b16" => [num_rows, 1, r, r]: known blocks, their sizes, values in [0, 1]."""
     known = dict(f_spaces(generator).values())
     if unknown := set(masks) - set(known):
         raise ValueError(
@@ -143,9 +151,9 @@ def check_masks(generator: Generator, masks: Mapping[str, Tensor], num_rows: int
 
 
 def masks_of(generator: Generator, choice: Tensor, spaces: Sequence[str]) -> dict[str, Tensor]:
-    """choice [N, H, W]: an index into `spaces` for each pixel => masks, "b16" => [N, 1, r, r].
+    """choice [N, H, W], an index into `spaces` per pixel => masks, "b16" => [N, 1, r, r].
 
-    Bilinear with antialiasing, rounded to the levels that a state stores.
+    Masks are resized bilinearly with antialiasing and rounded to the levels that a state stores.
     """
     if choice.dim() != 3 or choice.min() < 0 or choice.max() >= len(spaces):
         raise ValueError(
@@ -163,14 +171,14 @@ def masks_of(generator: Generator, choice: Tensor, spaces: Sequence[str]) -> dic
 
 
 def hooks_of(features: Features) -> Hooks:
-    """eq. 3.3: what draws the features."""
+    """eq. 3.3: build the hooks that add the changes of features."""
     return Hooks(after_block={b: partial(_added, delta) for b, delta in features.deltas.items()})
 
 
 def synthesised_with(generator: Generator, w_plus: Tensor, features: Features) -> Tensor:
-    """w_plus [N, num_ws, w_dim] => pictures [N, 3, R, R]; differentiable in the features.
+    """w_plus [N, num_ws, w_dim] => images [N, 3, R, R]; differentiable in the features.
 
-    Masks, which are in the deltas already, may be left out; see `check_features` on loops.
+    Masks may be missing, because the deltas already contain them. In a loop, see `check_features`.
     """
     check_features(generator, features, len(w_plus), needs_masks=False)
     return _called(generator, w_plus, hooks_of(features))
@@ -178,14 +186,15 @@ def synthesised_with(generator: Generator, w_plus: Tensor, features: Features) -
 
 @dataclass(slots=True)
 class Recorded:
-    """What the latent of an inversion gave at each F layer, before its delta; by block."""
+    """Features of an inversion's latent at each F layer before its delta, by block."""
 
     features: dict[str, Tensor] = field(default_factory=dict)  # [N, C, r, r]
-    pictures: dict[str, Tensor] = field(default_factory=dict)  # [N, 3, r, r], of skip connections
+    # [N, 3, r, r], of the skip connections
+    pictures: dict[str, Tensor] = field(default_factory=dict)
 
 
 def recorded(generator: Generator, origin: Tensor, features: Features) -> Recorded:
-    """One pass at `origin` [N, num_ws, w_dim], up to the finest F layer."""
+    """Run one pass at `origin` [N, num_ws, w_dim], up to the finest F layer."""
     seen = Recorded()
     if not features.deltas:
         return seen
@@ -207,12 +216,12 @@ def layer_aware(
     keep_rgb: bool,
     before: Recorded | None = None,
 ) -> Tensor:
-    """Section 3.4: w_plus [N, num_ws, w_dim], edited from `origin` => pictures [N, 3, R, R].
+    """Section 3.4: w_plus [N, num_ws, w_dim], edited from `origin` => images [N, 3, R, R].
 
-    Inside a mask the feature that `origin` gave is kept, and the edit acts on later layers alone;
-    outside it acts on all. With `keep_rgb` the same goes for the skip connections' picture, so that
-    no layer below sees the edit there; the published code keeps features only. `before` spares the
-    pass at `origin` (see `recorded`), which is also spared where nothing is edited.
+    Inside a mask the feature of `origin` is kept, and the edit acts only on later layers; outside
+    it acts on all layers. With `keep_rgb` the same holds for the image of the skip connections, so
+    that no layer below shows the edit there; the published code keeps only features. `before` saves
+    the pass at `origin` (see `recorded`), which is also skipped if nothing is edited.
     """
     check_features(generator, features, len(w_plus))
     if torch.equal(w_plus, origin):
@@ -227,7 +236,7 @@ def layer_aware(
 
 
 def _called(generator: Generator, w_plus: Tensor, hooks: Hooks) -> Tensor:
-    """Plain synthesis where there is nothing to hook: not every generator takes hooks."""
+    """Call plain synthesis if there are no hooks: not every generator accepts them."""
     extra: dict[str, Any] = {"hooks": hooks} if hooks.after_block else {}
     return generator.synthesis(w_plus, **extra)
 
@@ -237,7 +246,7 @@ def _added(delta: Tensor, x: Tensor) -> Tensor:
 
 
 def _kept(old: Tensor, mask: Tensor, new: Tensor) -> Tensor:
-    """The old inside the mask, the new outside."""
+    """Keep the old values inside the mask and take the new ones outside."""
     return torch.lerp(new, old, mask.to(new.dtype))
 
 
@@ -260,5 +269,6 @@ def _note_picture(seen: Recorded, block: str, picture: Tensor) -> Tensor:
 def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != shape:
         raise ValueError(
-            f"expected {name} {list(shape)}, got {list(tensor.shape)}: bring it to the block's size"
+            f"expected {name} {list(shape)}, got {list(tensor.shape)}: resize it to the block's "
+            "size"
         )

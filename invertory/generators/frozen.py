@@ -1,4 +1,4 @@
-"""What follows from a parameter alone, computed once while the parameter is frozen."""
+"""Caching of tensors that depend only on a parameter, while the parameter is frozen."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    source: Tensor  # shares the parameter's memory, so that its address is given to no other
+    source: Tensor  # shares the parameter's memory, so its address is not reused
     version: int
     value: Tensor
 
 
 class Frozen:
-    """A module's derived tensors, by name and dtype; computed anew when their parameter changes.
+    """A module's derived tensors, by name and dtype; recomputed when their parameter changes.
 
-    A change is seen by the parameter's address and version. A fused optimiser raises no version, so
-    nothing is kept of a parameter that has a gradient, though it be held still for a while: a
-    discriminator in its generator's step. Nothing is kept of one that is trained, nor under
-    `torch.compile`, in inference mode or while a CUDA graph is captured, where a kept tensor would
-    outlive its meaning. Copies of the module begin empty.
+    A change is detected by the parameter's address and version. A fused optimiser does not raise
+    the version, so nothing is cached for a parameter that has a gradient, even if it is frozen for
+    a while (a discriminator in its generator's step). Nothing is cached for a trained parameter,
+    nor under `torch.compile`, in inference mode or while a CUDA graph is captured, where a cached
+    tensor would become invalid. Copies of the module start with an empty cache.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Frozen:
         return Frozen, ()
 
     def get(self, name: Hashable, parameter: Tensor, compute: Callable[[], Tensor]) -> Tensor:
-        """`compute()`, or what it gave the last time for this very parameter."""
+        """Return `compute()`, or its cached result for this same parameter."""
         if not _is_still(parameter):
             return compute()
         kept = self._kept.get(name)
@@ -46,7 +46,10 @@ class Frozen:
 
 
 def _is_still(parameter: Tensor) -> bool:
-    """False also for what stands in for a parameter in `functional_call` and in transforms."""
+    """Whether the parameter is frozen.
+
+    Also False for the tensors that replace a parameter in `functional_call` and in transforms.
+    """
     return (
         not torch.compiler.is_compiling()
         and type(parameter) is nn.Parameter

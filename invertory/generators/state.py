@@ -1,8 +1,8 @@
-"""What a picture needs beside its latent: tensors in place of the generator's own, row by row.
+"""State of an inversion: tensors that replace or change the generator's own, row by row.
 
-A method that moves more than latents hands it out as its state: noise maps, which stand in for the
-generator's buffers, or changes of its weights (see `deltas`). Stored with the latent, they let an
-edit be drawn with them later.
+A method that optimises more than latents returns it as a state: noise maps, which replace the
+generator's buffers, or changes of its weights (see `deltas`). The state is stored with the latent,
+so that edits can be drawn with it later.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NO_STATE: Final[State] = MappingProxyType({})
 
 
 class _Drawn(nn.Module):
-    """`synthesis` as a module, so that tensors of any generator can be replaced in a call."""
+    """`synthesis` as a module, so that one call can replace tensors of any generator."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -42,10 +42,11 @@ class _Drawn(nn.Module):
 
 
 def synthesised(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
-    """w_plus [N, num_ws, w_dim] and the rows' state => pictures, as `generator.synthesis`.
+    """w_plus [N, num_ws, w_dim] and the rows' state => images, like `generator.synthesis`.
 
-    Products of low rank for the kernels of a StyleGAN2 are drawn as one batch; other changes of
-    weights a row at a time, with kernels of its own. Differentiable in the state.
+    Low-rank changes of a StyleGAN2's kernels are drawn as one batch; other changes of weights run
+    one row at a time, with separate kernels. Differentiable in the state. Raises `ValueError` if
+    the state has tensors that the generator lacks.
     """
     if not state:
         return generator.synthesis(w_plus)
@@ -55,8 +56,9 @@ def synthesised(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
     known = weights | buffers
     if unknown := {changed(name) for name in rows} - set(known):
         raise ValueError(
-            f"expected a state of the generator's own tensors, got {', '.join(sorted(unknown)[:3])}"
-            ": draw it with the generator that the latents were made with"
+            "expected a state of the generator's own tensors, got "
+            f"{', '.join(sorted(unknown)[:3])}: draw it with the generator that the latents were "
+            "made with"
         )
     rows = {name: tensor.to(known[changed(name)]) for name, tensor in rows.items()}
     maps = {drawn.prefix + name: tensor for name, tensor in rows.items() if name in buffers}
@@ -77,24 +79,24 @@ def synthesised(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
 
 
 def tunable(generator: Generator) -> dict[str, Tensor]:
-    """The generator's weights that a state may change, by name; none if it does not tell."""
+    """The generator's weights that a state may change, by name; empty if it exposes none."""
     tell = getattr(generator, "weights", None)
     return dict(tell()) if callable(tell) else {}
 
 
 def kernels(generator: Generator) -> dict[str, Tensor]:
-    """Those of them that changes of low rank are for."""
+    """The weights that low-rank changes apply to; empty if the generator exposes none."""
     tell = getattr(generator, "kernels", None)
     return dict(tell()) if callable(tell) else {}
 
 
 def pack(state: State, row: int) -> bytes:
-    """One row of the state as safetensors: float16, and codes of 8 bits as they are."""
+    """Encode one row of the state as safetensors: float16, and 8-bit codes unchanged."""
     return save({name: _stored(tensor[row]) for name, tensor in state.items()})
 
 
 def unpack(rows: list[bytes]) -> dict[str, Tensor]:
-    """Rows that `pack` wrote => state, [N, ...] each."""
+    """Decode rows written by `pack` => state, [N, ...] each."""
     loaded = [load(row) for row in rows]
     return {name: torch.stack([row[name] for row in loaded]) for name in loaded[0]}
 
