@@ -1,9 +1,9 @@
-"""Deblurring: a picture's codes moved away from those of its blurred self.
+"""Deblurring: move an image's codes away from those of its blurred copy.
 
 InvGAN: Invertable GANs, Ghosh, Zietlow, Black, Davis and Hu 2021, https://arxiv.org/abs/2112.04598,
-section 4.3, "image de-blurring": a picture that is enlarged bicubically is inverted tile by tile,
-blurred and inverted again; its codes are extrapolated along the difference. How far is the user's
-choice, `amount`; 0 is the inversion itself. The blur's width is not told there.
+section 4.3, "image de-blurring": an image is enlarged bicubically, inverted tile by tile, blurred,
+and inverted again; its codes are extrapolated along the difference. The user chooses how far with
+`amount`; 0 is the inversion itself. The paper does not state the width of the blur.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
     from invertory.editing.tiling import TiledPair
 
-REACH = 3.0  # of the kernel, in deviations
+REACH = 3.0  # half width of the kernel, in standard deviations
 
 
 def gaussian_blur(pictures: Tensor, sigma_px: float) -> Tensor:
-    """[N, C, H, W] convolved with a Gaussian of deviation `sigma_px`; mirrored at the edges."""
+    """Convolve [N, C, H, W] with a Gaussian of deviation `sigma_px`, mirrored at the edges.
+
+    Raises `ValueError` if `sigma_px` is negative.
+    """
     if sigma_px < 0:
-        raise ValueError(f"expected a blur from 0 px, got {sigma_px} px")
+        raise ValueError(f"expected a blur of 0 px or more, got {sigma_px} px")
     radius = min(math.ceil(REACH * sigma_px), min(pictures.shape[-2:]) - 1)
     if radius == 0:
         return pictures
@@ -41,7 +44,7 @@ def gaussian_blur(pictures: Tensor, sigma_px: float) -> Tensor:
 
 
 def enlarged(pictures: Tensor, size_px: int) -> Tensor:
-    """[N, 3, h, h] in [-1, 1] => [N, 3, size_px, size_px], bicubic, within [-1, 1]."""
+    """Resize [N, 3, h, h] in [-1, 1] => [N, 3, size_px, size_px], bicubic, clamped to [-1, 1]."""
     if pictures.shape[-1] == size_px:
         return pictures
     size = (size_px, size_px)
@@ -49,7 +52,7 @@ def enlarged(pictures: Tensor, size_px: int) -> Tensor:
 
 
 def extrapolated(codes: Tensor, blurred: Tensor, amount: float) -> Tensor:
-    """codes and those of the blurred picture, both [N, n * n, rows, w_dim] => the same shape."""
+    """Extrapolate codes from those of the blurred image, both [N, n * n, rows, w_dim]."""
     return codes + amount * (codes - blurred)
 
 
@@ -59,8 +62,8 @@ def deblurred(
 ) -> Tensor:
     """Unsharp [N, 3, h, h] in [-1, 1] => [len(amounts), N, 3, S, S], about [-1, 1].
 
-    S is the size of the pair's grid, to which pictures are enlarged; `sigma_px`, of the blur that
-    gives the direction, is in pixels of that size.
+    S is the size of the pair's grid, to which images are enlarged. `sigma_px` is the deviation of
+    the blur that gives the direction, in pixels of that size.
     """
     whole = enlarged(pictures, pair.grid.size_px)
     codes = pair.codes(whole)
