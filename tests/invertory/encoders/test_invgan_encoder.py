@@ -87,5 +87,5 @@ def test_an_unknown_backbone_is_refused() -> None:
         InvGANEncoder(backbone="vgg", discriminator={}, w_dim=4)
     with pytest.raises(ValueError, match="expected 2 channel numbers for 4 to 8 px"):
         InvGANEncoder(backbone="dcgan", discriminator={"resolution": 16}, w_dim=4)
-    with pytest.raises(ValueError, match=r"expected pictures \[N, 3, 16, 16\]"):
+    with pytest.raises(ValueError, match=r"expected images \[N, 3, 16, 16\]"):
         build("biggan").look(pictures(1, px=8))

@@ -75,7 +75,7 @@ def test_six_channels_see_the_average_picture_first(config: dict[str, Any]) -> N
 
 
 def test_three_channels_have_no_residual() -> None:
-    with pytest.raises(ValueError, match="expected an encoder of six input channels"):
+    with pytest.raises(ValueError, match="expected an encoder with six input channels"):
         made(SMALL).residual(pictures(1), pictures(1))
 
 

@@ -103,7 +103,7 @@ def test_clamping_bounds_features() -> None:
 
 
 def test_pictures_of_another_size_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected pictures \[N, 3, 16, 16\], got \[4, 3, 8, 8\]"):
+    with pytest.raises(ValueError, match=r"expected images \[N, 3, 16, 16\], got \[4, 3, 8, 8\]"):
         make()(pictures(size_px=8))
     with pytest.raises(ValueError, match="expected 3 channel numbers for 4 to 16 px"):
         make(channel_table=(8, 8))

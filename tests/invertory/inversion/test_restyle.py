@@ -182,13 +182,13 @@ def test_a_network_of_three_channels_is_no_restyle() -> None:
 
 
 def test_no_iterations_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected iterations from 1, got 0"):
+    with pytest.raises(ValueError, match="expected iterations of 1 or more, got 0"):
         ReStyle(iterations=0)
 
 
 @pytest.mark.parametrize("step", [-0.5, float("nan"), float("inf")])
 def test_a_step_that_is_none_is_refused(step: float) -> None:
-    with pytest.raises(ValueError, match="expected a step from 0"):
+    with pytest.raises(ValueError, match="expected a step of 0 or more"):
         ReStyle(step=step)
 
 

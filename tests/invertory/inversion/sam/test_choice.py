@@ -20,9 +20,9 @@ PARSER = {"segments": ["background", "skin", "ood"]}
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"tau": -1.0}, "expected tau from 0, a finite number, got -1.0"),
+        ({"tau": -1.0}, "expected tau to be finite and 0 or more, got -1.0"),
         ({"tau": float("nan")}, "got nan"),
-        ({"tau": float("inf")}, "got inf: for W\\+ alone"),
+        ({"tau": float("inf")}, "got inf: to invert in W\\+ alone"),
         ({"choice": "segment"}, "expected choice among segments, pixels, classes, got 'segment'"),
         ({"preset": "papr"}, "expected preset among paper, code, got 'papr'"),
         ({"spaces": ("W+", "F44")}, "got F44"),
@@ -69,7 +69,7 @@ def test_segments_are_checked_where_the_parsers_are_known() -> None:
     Choosing().check(BARE, told)  # it lacks some of the usual ones
     Choosing(fused=(*FUSED, "ood")).check(BARE, told)
     Choosing(fused=("nonsense",)).check(BARE, {})
-    with pytest.raises(ValueError, match="got nonsense: name what the parser tells"):
+    with pytest.raises(ValueError, match="got nonsense: name segments of the parser"):
         Choosing(fused=("skin", "nonsense")).check(BARE, told)
 
 

@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_refused_before_any_work():
         invert(SAMM(), x, {"encoder": encoder(), "samm": nn.Identity()})
     with pytest.raises(ValueError, match="expected an encoder with maps"):
         invert(SAMM(), x, networks() | {"encoder": encoder((4, 5, 8))})
-    with pytest.raises(ValueError, match="iterations from 1"):
+    with pytest.raises(ValueError, match="iterations of 1 or more"):
         SAMM(iterations=0)
 
 
@@ -178,7 +178,7 @@ def test_a_state_of_another_method_or_size_is_refused():
     found = invert(SAMM(), x, nets)
     draw = replace(SAMM()).draw
     for state in ({"noise": x}, {"target": x[:1]}, {"target": x[..., :8]}):
-        with pytest.raises(ValueError, match="the state that their inversion gave"):
+        with pytest.raises(ValueError, match="the state of their inversion"):
             draw(G, found.latents, state, origin=found.latents, networks=nets)
 
 
