@@ -72,7 +72,8 @@ def checked_spaces(generator: Generator, wanted: Sequence[str]) -> tuple[str, ..
     ):
         raise ValueError(
             f"expected spaces among {', '.join(known)}, each once, got "
-            f"{', '.join(unknown or wanted)}: a generator of {generator.resolution} px has no finer ones"
+            f"{', '.join(unknown or wanted)}: a generator of {generator.resolution} px has no "
+            "finer ones"
         )
     return tuple(name for name in known if name in wanted)
 
