@@ -36,7 +36,7 @@ from invertory.generators.state import pack
 from invertory.images import to_tensor
 from invertory.inversion import METHODS, Inversion, Method
 from invertory.inversion.drawing import drawn
-from invertory.inversion.sam.choice import Choosing
+from invertory.inversion.sam.choice import SpaceChoiceConfig
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.metrics.pixel import psnr_db
 from invertory.networks.classifier import AttributeClassifier
@@ -180,7 +180,7 @@ def ablations(bench: Bench, steps: int, direction: Tensor) -> Iterator[Row]:
 
 def _strict(method: Method) -> Method:
     """Draws edits by section 3.4, where there are two ways."""
-    return replace(method, preset="paper") if isinstance(method, Choosing) else method
+    return replace(method, preset="paper") if isinstance(method, SpaceChoiceConfig) else method
 
 
 def _needs(method: Method) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ file and add a line to `METHODS`; the recipe's choices, the assets and the contr
 
 A method may also have: `has_state`, if an image needs more than its latent; `maps`, the names of
 small images stored beside the latent; a verb `draw` (see `drawing`); and `check`, if not every
-generator or network supports every setting (see `Checking`).
+generator or network supports every setting (see `SupportsCheck`).
 
 `needs` names the kinds of networks that a method needs besides the generator, such as an encoder.
 For each kind the method has a field of that name for the address and receives the network in
@@ -26,7 +26,7 @@ from invertory.inversion.in_domain.optimisation import InDomain
 from invertory.inversion.invgan.encoder import InvGAN
 from invertory.inversion.invgan.tiled import InvGANTiled
 from invertory.inversion.magec import Magec
-from invertory.inversion.method import NO_NETWORKS, Checking, Inversion, Method, Space
+from invertory.inversion.method import NO_NETWORKS, Inversion, Method, Space, SupportsCheck
 from invertory.inversion.projector import Projector
 from invertory.inversion.psp import PSP
 from invertory.inversion.pti.method import PivotalTuning
@@ -35,7 +35,7 @@ from invertory.inversion.sam.encoder import SamByEncoder
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.inversion.samm.method import SAMM
 
-__all__ = ["METHODS", "NO_NETWORKS", "Checking", "Inversion", "Method", "Space"]
+__all__ = ["METHODS", "NO_NETWORKS", "Inversion", "Method", "Space", "SupportsCheck"]
 
 METHODS: dict[str, type[Method]] = {
     "conventional_encoder": ConventionalEncoder,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
-class Drawing(Protocol):
+class SupportsDraw(Protocol):
     """A method that draws its latents itself."""
 
     def draw(
@@ -55,7 +55,7 @@ def drawn(
     `origin` is the latent before an edit; None means that there was no edit. Without a state or a
     method, the image is plain synthesis.
     """
-    if not state or not isinstance(method, Drawing):
+    if not state or not isinstance(method, SupportsDraw):
         return synthesised(generator, w_plus, state)
     before = w_plus if origin is None else origin
     return method.draw(generator, w_plus, state, origin=before, networks=networks)

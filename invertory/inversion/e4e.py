@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from invertory.inversion.feed_forward import OnePass
+from invertory.inversion.feed_forward import SinglePassMethod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class E4E(OnePass):
+class E4E(SinglePassMethod):
     """Compute W+ in one pass of an encoder whose rows stay near the first row."""
 
     needs: ClassVar[tuple[str, ...]] = ("e4e",)

@@ -1,8 +1,8 @@
 """What every method with an encoder shares: checking that the encoder fits, and its one pass.
 
-A feed-forward method is a frozen dataclass that extends `FeedForward`, or `OnePass` if its network
-has a kind of its own. The engine runs it with zero steps, so batches, memory and invalid rows are
-handled as in every other method.
+A feed-forward method is a frozen dataclass that extends `FeedForward`, or `SinglePassMethod` if its
+network has a kind of its own. The engine runs it with zero steps, so batches, memory and invalid
+rows are handled as in every other method.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import torch
 
 from invertory.inversion.engine.engine import Engine
-from invertory.inversion.engine.objective import Rows, Start, Still, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors, ZeroStepObjective
 from invertory.inversion.engine.view import View, channels_last
 from invertory.inversion.method import NO_NETWORKS
 from invertory.precision import Precision
@@ -65,7 +65,7 @@ def settled(told: Tensor, generator: Generator) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class FeedForwardConfig:
     """Settings of one-pass methods: the loss is measured and optimises nothing."""
 
     terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
@@ -89,11 +89,11 @@ class Told:
     )
 
 
-class Judging(Still):
+class FeedForwardObjective(ZeroStepObjective):
     """The objective of a one-pass method; its loss has the method's weights."""
 
     __slots__ = ()
-    method: Told
+    method: FeedForwardConfig
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -101,10 +101,10 @@ class Judging(Still):
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded(Judging):
+class _EncodedObjective(FeedForwardObjective):
     """The objective without steps: the code, and the losses of its image."""
 
-    method: OnePass
+    method: SinglePassMethod
     view: View
     encoder: Encoder
     results: tuple[str, ...]  # with "synth", the image is returned and need not be drawn again
@@ -120,7 +120,7 @@ class _Encoded(Judging):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnePass(Told):
+class SinglePassMethod(FeedForwardConfig):
     """One pass of the network in `needs`; the losses are measured and optimise nothing."""
 
     space: ClassVar[Space] = "w_plus"
@@ -152,14 +152,14 @@ class OnePass(Told):
         is_whole = not self.preview and view.size_px == generator.resolution == targets.shape[-1]
         results = ("w_plus", "synth") if is_whole else ("w_plus",)
         engine = Engine(steps=0, precision=self.precision)
-        objective = _Encoded(self, view, encoder, results)
+        objective = _EncodedObjective(self, view, encoder, results)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
         found = outcome.inversion(self.space, outcome.results["w_plus"])
         return replace(found, synths=outcome.results.get("synth"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedForward(OnePass):
+class FeedForward(SinglePassMethod):
     """One pass of an encoder."""
 
     needs: ClassVar[tuple[str, ...]] = ("encoder",)

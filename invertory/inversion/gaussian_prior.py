@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
-from invertory.inversion.image2stylegan import Embedding, mean_start
+from invertory.inversion.image2stylegan import EmbeddingObjective, mean_start
 from invertory.inversion.method import NO_NETWORKS
-from invertory.inversion.optimisation import Schedule, Weighing
+from invertory.inversion.optimisation import LossWeights, Schedule
 from invertory.inversion.w_space import Whitening
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Likely(Embedding):
+class _PriorObjective(EmbeddingObjective):
     """Image2StyleGAN's losses plus the prior."""
 
     prior_weight: float
@@ -49,7 +49,7 @@ class _Likely(Embedding):
         }
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        terms = Embedding.losses(self, variables, constants, step)
+        terms = EmbeddingObjective.losses(self, variables, constants, step)
         return terms | {"prior": prior(variables["w_plus"], self.whitening)}
 
 
@@ -63,7 +63,7 @@ def prior(w_plus: Tensor, whitening: Whitening) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GaussianPrior(Weighing):
+class GaussianPrior(LossWeights):
     """Optimise W+ under the prior. The method is deterministic: seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
@@ -93,7 +93,7 @@ class GaussianPrior(Weighing):
         networks: Mapping[str, nn.Module] = NO_NETWORKS,
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`."""
-        objective = _Likely(
+        objective = _PriorObjective(
             self,
             self.view(generator, perceptual, targets),
             partial(mean_start, generator, generator.num_ws),

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from invertory.inversion.feed_forward import encoded, encoder_of
-from invertory.inversion.image2stylegan import Embedding
+from invertory.inversion.image2stylegan import EmbeddingObjective
 from invertory.inversion.method import NO_NETWORKS
-from invertory.inversion.optimisation import Schedule, Weighing
+from invertory.inversion.optimisation import LossWeights, Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hybrid(Weighing):
+class Hybrid(LossWeights):
     """Encode, then optimise W+. The method is deterministic: seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
@@ -62,6 +62,6 @@ class Hybrid(Weighing):
             return encoded(encoder, pictures, generator)
 
         outcome = self.engine().run(
-            Embedding(self, view, begin), targets, seeds=seeds, batch_size=batch_size
+            EmbeddingObjective(self, view, begin), targets, seeds=seeds, batch_size=batch_size
         )
         return outcome.inversion(self.space, outcome.results["w_plus"])

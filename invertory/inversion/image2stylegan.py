@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View
 from invertory.inversion.method import NO_NETWORKS
-from invertory.inversion.optimisation import Weighing
+from invertory.inversion.optimisation import LossWeights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
 
 
-Begin = Callable[["Tensor"], "Tensor"]  # images [n, 3, H, H] => [n, 1 or num_ws, w_dim]
+ComputeStart = Callable[["Tensor"], "Tensor"]  # images [n, 3, H, H] => [n, 1 or num_ws, w_dim]
 
 
-class Weighted(Protocol):
+class HasLossWeights(Protocol):
     """A method with the two weights of eq. 1."""
 
     @property
@@ -45,12 +45,12 @@ class Weighted(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding(Free):
+class EmbeddingObjective(Unconstrained):
     """The objective: eq. 1, L = lambda_percept * L_percept + lambda_mse * L_mse."""
 
-    method: Weighted
+    method: HasLossWeights
     view: View
-    begin: Begin  # start of a row; [n, 1, w_dim] optimises one w for all rows of w_plus
+    begin: ComputeStart  # start of a row; [n, 1, w_dim] optimises one w for all rows of w_plus
     results: ClassVar[tuple[str, ...]] = ("w_plus",)
     iterate: ClassVar[Literal["best", "last"]] = "best"
 
@@ -71,7 +71,7 @@ class Embedding(Free):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image2StyleGAN(Weighing):
+class Image2StyleGAN(LossWeights):
     """Optimise W+ from the mean w. The method is deterministic: seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
@@ -106,7 +106,7 @@ class Image2StyleGAN(Weighing):
             """Run `steps` steps on w_plus with `num_rows` free rows."""
             method = replace(self, steps=steps)
             return method.engine().run(
-                Embedding(method, view, partial(mean_start, generator, num_rows)),
+                EmbeddingObjective(method, view, partial(mean_start, generator, num_rows)),
                 targets,
                 seeds=seeds,
                 batch_size=batch_size,

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from invertory.generators.state import synthesised
-from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View, squared_error
-from invertory.inversion.image2stylegan import Embedding, mean_start
+from invertory.inversion.image2stylegan import EmbeddingObjective, mean_start
 from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.noise_maps import noise_buffers
 from invertory.inversion.optimisation import Budget
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Noise(Free):
+class _NoiseObjective(Unconstrained):
     """The second stage: noise maps under the pixel loss; the perceptual distance is only measured.
 
     The latent is the row's input `w_plus`.
@@ -119,7 +119,7 @@ class Image2StyleGANPlus(Budget):
         `target_loss` ends only the steps in W+; the noise always takes all its steps.
         """
         view = self.view(generator, perceptual, targets)
-        first = Embedding(self, view, partial(mean_start, generator, generator.num_ws))
+        first = EmbeddingObjective(self, view, partial(mean_start, generator, generator.num_ws))
         latents = self.engine().run(first, targets, seeds=seeds, batch_size=batch_size)
         w_plus = latents.results["w_plus"]
         buffers = {} if self.preview or not self.steps else noise_buffers(generator)
@@ -127,7 +127,7 @@ class Image2StyleGANPlus(Budget):
             return latents.inversion(self.space, w_plus)
         second = replace(self, steps=self.noise_steps, target_loss=None)
         noise = second.engine().run(
-            _Noise(self, view, buffers),
+            _NoiseObjective(self, view, buffers),
             targets,
             seeds=seeds,
             batch_size=batch_size,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import torch
 from torch.nn.functional import cosine_similarity
 
-from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Budget
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Consistent(Free):
+class _MagecObjective(Unconstrained):
     """The objective of one stage (Eq. 3)."""
 
     method: Magec
@@ -176,7 +176,7 @@ class Magec(Budget):
         classifier = cast("AttributeClassifier", networks["classifier"])
         _check(linknet, classifier, generator)
         view, half = self.view(generator, perceptual, targets), self.steps // 2
-        first = _Consistent(
+        first = _MagecObjective(
             replace(self, steps=half),
             view,
             linknet,

@@ -83,7 +83,7 @@ class Method(Protocol):
 
 
 @runtime_checkable
-class Checking(Protocol):
+class SupportsCheck(Protocol):
     """A method whose settings may not fit every generator or network."""
 
     def check(self, generator: Generator, told: Mapping[str, Mapping[str, Any]]) -> None:

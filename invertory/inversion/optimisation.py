@@ -1,6 +1,6 @@
 """Settings that every optimisation method shares: its steps, its rate, and the compared image.
 
-A method is a frozen dataclass that extends `Budget`, or `Weighing` if its loss has the usual two
+A method is a frozen dataclass that extends `Budget`, or `LossWeights` if its loss has the usual two
 weights. Its own file holds only its own settings; it redeclares a field to change its default.
 """
 
@@ -97,7 +97,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weighing(Budget):
+class LossWeights(Budget):
     """A budget, and the weights of the two distances between images."""
 
     mse_weight: float = field(

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from invertory.inversion.feed_forward import OnePass
+from invertory.inversion.feed_forward import SinglePassMethod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PSP(OnePass):
+class PSP(SinglePassMethod):
     """Compute W+ in one pass of a feature-pyramid encoder."""
 
     needs: ClassVar[tuple[str, ...]] = ("psp",)

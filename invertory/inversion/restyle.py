@@ -25,7 +25,12 @@ from invertory.inversion.engine.adam import per_row
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Rows, Start, Tensors, weighted_total
 from invertory.inversion.engine.view import View, squared_error
-from invertory.inversion.feed_forward import Judging, OnePass, encoder_of, settled
+from invertory.inversion.feed_forward import (
+    FeedForwardObjective,
+    SinglePassMethod,
+    encoder_of,
+    settled,
+)
 from invertory.inversion.method import NO_NETWORKS
 
 if TYPE_CHECKING:
@@ -39,12 +44,16 @@ if TYPE_CHECKING:
 
 Over = Literal["restyle", "encoder", "e4e", "psp"]
 Keep = Literal["auto", "last", "best"]
-Added = Callable[["Tensor"], "Tensor"]  # images so far [N, 3, H, H] => residual [N, num_ws, w_dim]
+ComputeResidual = Callable[
+    ["Tensor"], "Tensor"
+]  # images so far [N, 3, H, H] => residual [N, num_ws, w_dim]
 Render = Callable[["Tensor"], "Tensor"]  # w_plus => images
 HALF: Final = 0.5  # step over an encoder other than ReStyle's
 
 
-def refined(added: Added, render: Render, w_plus: Tensor, iterations: int) -> Iterator[Tensor]:
+def refined(
+    added: ComputeResidual, render: Render, w_plus: Tensor, iterations: int
+) -> Iterator[Tensor]:
     """w_plus [N, num_ws, w_dim], equal for all rows => the latents after each iteration.
 
     A row whose residual is not finite keeps its latent.
@@ -64,7 +73,7 @@ def _moved(w_plus: Tensor, by: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Refinement(Judging):
+class _RefinementObjective(FeedForwardObjective):
     """The objective without steps: its start runs all iterations."""
 
     method: ReStyle
@@ -94,7 +103,7 @@ class _Refinement(Judging):
             synth = self.view.render(w_plus)
             yield i, (w_plus, synth)
 
-    def _begun(self, targets: Tensor) -> tuple[Tensor, Added]:
+    def _begun(self, targets: Tensor) -> tuple[Tensor, ComputeResidual]:
         """Return the latents before the first iteration, and the residual function."""
         G = self.view.generator
         if self.method.is_trained:
@@ -132,7 +141,7 @@ class _Refinement(Judging):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReStyle(OnePass):
+class ReStyle(SinglePassMethod):
     """Iterative refinement. The method is deterministic: seeds have no effect."""
 
     over: Over = field(
@@ -237,7 +246,7 @@ class ReStyle(OnePass):
                 "ReStyle encoder, or set `over: encoder` to refine this one"
             )
         outcome = Engine(steps=0, precision=self.precision).run(
-            _Refinement(self, view, encoder), targets, seeds=seeds, batch_size=batch_size
+            _RefinementObjective(self, view, encoder), targets, seeds=seeds, batch_size=batch_size
         )
         found = outcome.inversion(self.space, outcome.results["w_plus"])
         return replace(

@@ -25,7 +25,7 @@ from invertory.face_mesh import (
     filled,
 )
 from invertory.images import to_tensor
-from invertory.inversion.sam.choice import Choosing
+from invertory.inversion.sam.choice import SpaceChoiceConfig
 from invertory.inversion.sam.spaces import segmented
 from invertory.landmarks import YuNetMediaPipe
 from invertory.resources.models import ModelStore
@@ -149,5 +149,5 @@ def test_a_smaller_picture_has_nearly_the_same_segments_alone_or_in_a_batch(weig
 
 @pytest.mark.download
 def test_a_face_counts_as_one_by_default(weights, crops):
-    fused = segmented(MeshParser(weights), crops[:1], Choosing().fused)
+    fused = segmented(MeshParser(weights), crops[:1], SpaceChoiceConfig().fused)
     assert fused.unique().tolist() == [0, 1]

@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _RunInputs:
     """The rows to invert, which of them are valid, and the starts that the caller sets."""
 
     rows: Rows
@@ -101,7 +101,7 @@ class Engine:
             is_valid = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
         _check_rows(len(targets), {**(inputs or {}), **(starts or {}), "is_valid": is_valid})
         rows = Rows(targets=targets, seeds=seeds, inputs=inputs or {})
-        work = _Work(rows, is_valid.to(targets.device), starts or {})
+        work = _RunInputs(rows, is_valid.to(targets.device), starts or {})
         runs = compiled(objective) if self.execution == "compiled" else objective
         done: list[Slots] = []
         while left := unfinished(len(targets), done):
@@ -123,7 +123,7 @@ class Engine:
     def _drain(
         self,
         objective: Objective,
-        work: _Work,
+        work: _RunInputs,
         left: list[int],
         batch_size: int,
         done: list[Slots],
@@ -160,7 +160,7 @@ class Engine:
             slots.row[slot] = EMPTY
         return slots.select(slots.live) if self.execution == "eager" else slots
 
-    def _open(self, objective: Objective, work: _Work, chosen: list[int]) -> Slots:
+    def _open(self, objective: Objective, work: _RunInputs, chosen: list[int]) -> Slots:
         """Open fresh slots for the rows `chosen`."""
         rows = work.rows.select(chosen)
         device = rows.targets.device

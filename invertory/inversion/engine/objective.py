@@ -78,7 +78,7 @@ class Objective(Protocol):
         ...
 
 
-class Free:
+class Unconstrained:
     """An objective without constraints."""
 
     __slots__ = ()
@@ -87,7 +87,7 @@ class Free:
         return {}
 
 
-class Still(Free):
+class ZeroStepObjective(Unconstrained):
     """An objective without steps: it has no variables, and its results are constants."""
 
     __slots__ = ()

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View
 from invertory.inversion.feed_forward import encoded, encoder_of
 from invertory.inversion.method import NO_NETWORKS
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Regularised(Free):
+class _InDomainObjective(Unconstrained):
     """Eq. 4. The row's optional input `mask` is 1 where the target counts."""
 
     method: InDomain
@@ -141,7 +141,7 @@ class InDomain(Budget):
         every pixel counts. The encoder's start sees the whole image. Raises `ValueError` if the
         mask does not fit.
         """
-        objective = _Regularised(
+        objective = _InDomainObjective(
             self, self.view(generator, perceptual, targets), encoder_of(networks, generator)
         )
         inputs = {} if mask is None else {"mask": _fitting(mask, targets)}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from invertory.inversion.feed_forward import OnePass, encoder_of
+from invertory.inversion.feed_forward import SinglePassMethod, encoder_of
 from invertory.inversion.method import NO_NETWORKS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InvGAN(OnePass):
+class InvGAN(SinglePassMethod):
     """Compute W in one pass of the discriminator."""
 
     space: ClassVar[Space] = "w"
@@ -52,7 +52,7 @@ class InvGAN(OnePass):
                 f"expected an encoder into W with one row, got one with {encoder.num_ws} rows: "
                 "name the encoder that InvGAN trained with this generator"
             )
-        found = OnePass.invert(
+        found = SinglePassMethod.invert(
             self,
             generator,
             targets,

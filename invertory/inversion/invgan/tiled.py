@@ -21,7 +21,7 @@ from invertory.editing.tiling import Grid, TiledPair, tiled_pictures
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View
-from invertory.inversion.feed_forward import Judging, Told, encoder_of
+from invertory.inversion.feed_forward import FeedForwardConfig, FeedForwardObjective, encoder_of
 from invertory.inversion.method import NO_NETWORKS, Space
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ CODES = "codes"  # key in the state
 
 
 @dataclass(frozen=True, slots=True)
-class _Tiled(Judging):
+class _TiledObjective(FeedForwardObjective):
     """The objective without steps: a code per tile, and the losses of the joined image."""
 
     method: InvGANTiled
@@ -54,7 +54,7 @@ class _Tiled(Judging):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InvGANTiled(Told):
+class InvGANTiled(FeedForwardConfig):
     """One pass of the encoder over every tile; the losses are measured and optimise nothing."""
 
     needs: ClassVar[tuple[str, ...]] = ("invgan",)
@@ -105,7 +105,7 @@ class InvGANTiled(Told):
         )
         size_px = min(pair.grid.size_px, targets.shape[-1], self.loss_px)
         view = View(generator, perceptual, is_preview=False, size_px=size_px)
-        objective = _Tiled(self, pair, view)
+        objective = _TiledObjective(self, pair, view)
         engine = Engine(steps=0, precision=self.precision)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
         codes = outcome.results[CODES]
@@ -121,7 +121,7 @@ class InvGANTiled(Told):
         origin: Tensor,
         networks: Mapping[str, nn.Module] = NO_NETWORKS,
     ) -> Tensor:
-        """w_plus [N, num_ws, w_dim] and the tiles' codes => [N, 3, S, S]; see `Drawing`.
+        """w_plus [N, num_ws, w_dim] and the tiles' codes => [N, 3, S, S]; see `SupportsDraw`.
 
         S is the generator's resolution times the number of tiles a side, minus the overlaps.
         """

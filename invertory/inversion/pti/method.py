@@ -39,9 +39,9 @@ from invertory.inversion.feed_forward import FeedForward
 from invertory.inversion.image2stylegan import Image2StyleGAN
 from invertory.inversion.in_domain.optimisation import InDomain
 from invertory.inversion.method import NO_NETWORKS
-from invertory.inversion.optimisation import Weighing
+from invertory.inversion.optimisation import LossWeights
 from invertory.inversion.projector import Projector
-from invertory.inversion.pti.tuning import Stored, Tuning
+from invertory.inversion.pti.tuning import StoredObjective, TuningObjective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PivotalTuning(Weighing):
+class PivotalTuning(LossWeights):
     """Find a pivot, then tune the generator around it, for each image."""
 
     kind: ClassVar[Literal["optimisation", "feed_forward"]] = "optimisation"
@@ -191,14 +191,14 @@ class PivotalTuning(Weighing):
             networks=networks,
         )
         view = replace(self, preview=False).view(generator, perceptual, targets)
-        tuning = Tuning(self, self.weights, view, weights, self.rank)
+        tuning = TuningObjective(self, self.weights, view, weights, self.rank)
         found = self._tuned(tuning, targets, pivots.latents, seeds=seeds, batch_size=batch_size)
         return self._told(view, targets, pivots, found, batch_size)
 
     def rate(self, step: Tensor) -> Tensor:
         """step [n] => Adam's rate [n], float64, of the weights or the factors."""
         peak = self.factor_learning_rate if self.rank else self.learning_rate
-        return Weighing.rate(replace(self, learning_rate=peak), step)
+        return LossWeights.rate(replace(self, learning_rate=peak), step)
 
     def pivot_method(self) -> Method:
         """The method that finds the pivot."""
@@ -215,7 +215,7 @@ class PivotalTuning(Weighing):
 
     def _tuned(
         self,
-        tuning: Tuning,
+        tuning: TuningObjective,
         targets: Tensor,
         pivots: Tensor,
         *,
@@ -256,7 +256,7 @@ class PivotalTuning(Weighing):
     ) -> Inversion:
         state = _joined([outcome.results for outcome in found])
         stored = Engine(steps=0).run(
-            Stored(view),
+            StoredObjective(view),
             targets,
             seeds=range(len(targets)),
             batch_size=batch_size,

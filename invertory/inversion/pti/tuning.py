@@ -13,26 +13,32 @@ import torch
 
 from invertory.generators.deltas import DELTA, DOWN, UP
 from invertory.generators.state import synthesised
-from invertory.inversion.engine.objective import Free, Rows, Start, Still, Tensors
+from invertory.inversion.engine.objective import (
+    Rows,
+    Start,
+    Tensors,
+    Unconstrained,
+    ZeroStepObjective,
+)
 from invertory.inversion.engine.view import View
 from invertory.inversion.pti.locality import latent_draws, locality
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from invertory.inversion.optimisation import Weighing
+    from invertory.inversion.optimisation import LossWeights
 
 _DRAWS = "locality.w"  # constant: one drawn w for each step
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning(Free):
+class TuningObjective(Unconstrained):
     """eq. 3, or eq. 7 with the regulariser, over the changes of the weights.
 
     The pivot is the row's input `w_plus`.
     """
 
-    method: Weighing
+    method: LossWeights
     weights: Mapping[str, float]  # term => weight; locality is computed only if it is present
     view: View
     weights_by_name: Mapping[str, Tensor]  # name => weight to tune
@@ -95,7 +101,7 @@ class Tuning(Free):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored(Still):
+class StoredObjective(ZeroStepObjective):
     """The objective without steps that measures the image drawn from the store.
 
     The row's inputs are the latent, `w_plus`, and its decoded state.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from invertory.inversion.engine.view import View
 
 Preset = Literal["paper", "code"]
-ByWhat = Literal["segments", "pixels", "classes"]
+ChoiceUnit = Literal["segments", "pixels", "classes"]
 
 TAU = 1.0  # in the predictor's unit
 FUSED = ("skin", "brows", "eyes", "mouth")  # some parsers lack some of these
@@ -45,7 +45,7 @@ HARD = ("background", "ood")  # segments that a generator of faces rarely draws 
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SpaceChoice:
     """A space for every pixel, at the size at which the loss is computed."""
 
     index: Tensor  # [N, px, px] int64, into the spaces
@@ -68,7 +68,7 @@ class Choice:
         rows = (~self.is_known).nonzero().flatten().tolist()
         return dict.fromkeys(rows, "the invertibility predictor gave a non-finite error")
 
-    def maps(self, method: Choosing) -> dict[str, Tensor]:
+    def maps(self, method: SpaceChoiceConfig) -> dict[str, Tensor]:
         """What was predicted and chosen, for display: [N, 1, px, px] in [0, 1] on the CPU."""
         maps = {"spaces": self.index[:, None].float() / max(self.num_spaces - 1, 1)}
         if self.errors is not None:
@@ -78,7 +78,7 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: this class is combined with a base that has some
-class Choosing:
+class SpaceChoiceConfig:
     """Settings of the choice, its maps, and layer-aware edits."""
 
     has_state: ClassVar[bool] = True
@@ -93,7 +93,7 @@ class Choosing:
             "description": "W+, F2, F4, F6, F8, F10; none: the generator's; a single one: no choice"
         },
     )
-    choice: ByWhat = field(
+    choice: ChoiceUnit = field(
         default="segments",
         metadata={
             "description": "one space per segment; ablations: per pixel or per class",
@@ -141,7 +141,7 @@ class Choosing:
     def __post_init__(self) -> None:
         """Check what does not depend on the generator; `check` checks the rest."""
         _check_word("preset", self.preset, get_args(Preset))
-        _check_word("choice", self.choice, get_args(ByWhat))
+        _check_word("choice", self.choice, get_args(ChoiceUnit))
         if not (math.isfinite(self.tau) and self.tau >= 0):
             raise ValueError(
                 f"expected tau to be finite and 0 or more, got {self.tau}: to invert in W+ alone, "
@@ -156,7 +156,7 @@ class Choosing:
             )
 
     def check(self, generator: Generator, told: Mapping[str, Mapping[str, Any]]) -> None:
-        """See `invertory.inversion.method.Checking`."""
+        """See `invertory.inversion.method.SupportsCheck`."""
         spaces = self.wanted(generator, told)
         if known := told.get("invertibility", {}).get("spaces"):
             check_predicts(known, spaces)
@@ -205,7 +205,7 @@ class Choosing:
         spaces: Sequence[str],
         networks: Mapping[str, nn.Module],
         segmentation: Tensor | None = None,
-    ) -> Choice:
+    ) -> SpaceChoice:
         """Choose an index into `spaces` for every pixel of the view; targets [N, 3, H, H].
 
         `segmentation` [N, H, H] replaces the parser's segments, with nothing fused; with the choice
@@ -216,9 +216,9 @@ class Choosing:
         pictures = view.resize(targets)
         if len(self.spaces) == 1:
             index = torch.zeros(len(targets), px, px, dtype=torch.int64, device=targets.device)
-            return Choice(index, None, 1)
+            return SpaceChoice(index, None, 1)
         if self.choice == "classes":
-            return Choice(self._by_class(pictures, spaces, networks, given), None, len(spaces))
+            return SpaceChoice(self._by_class(pictures, spaces, networks, given), None, len(spaces))
         network = network_of(networks, "invertibility", "set choice to classes, or name one space")
         # check before the predictions, which take time
         if self.choice == "segments" and given is None:
@@ -226,13 +226,13 @@ class Choosing:
             self.check_segments(_segments(network_of(networks, "parser", remedy)))
         errors = predicted(network, pictures, spaces, px)
         if self.choice == "pixels":
-            return Choice(first_within(errors, self.tau), errors, len(spaces))
+            return SpaceChoice(first_within(errors, self.tau), errors, len(spaces))
         segments = (
             segmented(networks["parser"], pictures, self.fused)
             if given is None
             else nearest(given, px)
         )
-        return Choice(refined(errors, segments, self.tau), errors, len(spaces))
+        return SpaceChoice(refined(errors, segments, self.tau), errors, len(spaces))
 
     def _by_class(
         self,

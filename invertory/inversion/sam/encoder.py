@@ -30,9 +30,9 @@ from invertory.generators.f_space import (
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View, channels_last
-from invertory.inversion.feed_forward import Judging, Told
+from invertory.inversion.feed_forward import FeedForwardConfig, FeedForwardObjective
 from invertory.inversion.method import NO_NETWORKS
-from invertory.inversion.sam.choice import Choice, Choosing
+from invertory.inversion.sam.choice import SpaceChoice, SpaceChoiceConfig
 from invertory.inversion.sam.objective import rendered
 from invertory.inversion.sam.spaces import network_of
 from invertory.networks.sam_encoder import SamEncoder
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded(Judging):
+class _EncodedObjective(FeedForwardObjective):
     """The objective without steps; changes of features are rounded as the store rounds them.
 
     The row's input `choice` is the index of each pixel's space among the encoder's.
@@ -74,7 +74,7 @@ class _Encoded(Judging):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SamByEncoder(Choosing, Told):
+class SamByEncoder(SpaceChoiceConfig, FeedForwardConfig):
     """Choose a space for each segment, then encode in one pass. Seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
@@ -116,7 +116,9 @@ class SamByEncoder(Choosing, Told):
         masks = masks_of(generator, own.index.cpu(), encoder.spaces)
         if self.precision == "bfloat16":
             channels_last(generator, perceptual, encoder)
-        objective = _Encoded(self, view, encoder, ("w_plus", *(DELTA + block for block in masks)))
+        objective = _EncodedObjective(
+            self, view, encoder, ("w_plus", *(DELTA + block for block in masks))
+        )
         outcome = Engine(steps=0, precision=self.precision).run(
             objective,
             targets,
@@ -168,7 +170,7 @@ def _network(networks: Mapping[str, nn.Module], generator: Generator) -> SamEnco
     return encoder.check_fits(generator)
 
 
-def _renumbered(found: Choice, spaces: Sequence[str], known: Sequence[str]) -> Choice:
+def _renumbered(found: SpaceChoice, spaces: Sequence[str], known: Sequence[str]) -> SpaceChoice:
     """Convert a choice among `spaces` to one among `known`."""
     table = torch.tensor([known.index(name) for name in spaces], device=found.index.device)
     return replace(found, index=table[found.index], num_spaces=len(known))

@@ -14,23 +14,23 @@ import torch
 from torch import Tensor
 
 from invertory.generators.f_space import DELTA, MASK, Features, f_spaces, hooks_of, masks_of
-from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.feed_forward import encoded
 from invertory.inversion.gaussian_prior import prior
-from invertory.inversion.pti.tuning import Stored
+from invertory.inversion.pti.tuning import StoredObjective
 
 if TYPE_CHECKING:
     from invertory.encoders import Encoder
-    from invertory.inversion.optimisation import Weighing
+    from invertory.inversion.optimisation import LossWeights
     from invertory.inversion.w_space import Whitening
 
 
 @dataclass(frozen=True, slots=True)
-class Adaptive(Free):
+class AdaptiveObjective(Unconstrained):
     """eq. 3.8. The row's input `choice` is an index into `spaces` for each pixel."""
 
-    method: Weighing
+    method: LossWeights
     weights: Mapping[str, float]  # term => weight; terms without a weight are not computed
     is_squared: bool  # whether the variation's differences are squared, as printed
     view: View
@@ -85,7 +85,7 @@ class Adaptive(Free):
         return self.method.rate(step)
 
 
-class Kept(Stored):
+class StoredDeltasObjective(StoredObjective):
     """The objective without steps that measures the image drawn with the stored deltas."""
 
     def drawn(self, w_plus: Tensor, state: Tensors) -> Tensor:

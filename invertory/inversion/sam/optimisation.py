@@ -44,9 +44,9 @@ from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import weighted_total
 from invertory.inversion.feed_forward import encoder_of
 from invertory.inversion.method import NO_NETWORKS
-from invertory.inversion.optimisation import Schedule, Weighing
-from invertory.inversion.sam.choice import Choice, Choosing
-from invertory.inversion.sam.objective import Adaptive, Kept
+from invertory.inversion.optimisation import LossWeights, Schedule
+from invertory.inversion.sam.choice import SpaceChoice, SpaceChoiceConfig
+from invertory.inversion.sam.objective import AdaptiveObjective, StoredDeltasObjective
 from invertory.inversion.w_space import Whitening
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpatiallyAdaptive(Choosing, Weighing):
+class SpatiallyAdaptive(SpaceChoiceConfig, LossWeights):
     """Choose a space for each segment, then optimise w_plus and features. Seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
@@ -135,7 +135,7 @@ class SpatiallyAdaptive(Choosing, Weighing):
         found = self.chosen(view, targets, spaces, networks, segmentation)
         blocks = _used(generator, found.index, spaces)
         whitening = Whitening.of(generator, self.w_samples)
-        objective = Adaptive(
+        objective = AdaptiveObjective(
             self,
             self.weights,
             is_squared=self.preset == "paper",
@@ -172,7 +172,7 @@ class SpatiallyAdaptive(Choosing, Weighing):
         targets: Tensor,
         outcome: Outcome,
         masks: Mapping[str, Tensor],
-        found: Choice,
+        found: SpaceChoice,
         batch_size: int,
     ) -> Inversion:
         """Build the inversion with the changes as stored and the losses of the image they draw."""
@@ -186,7 +186,7 @@ class SpatiallyAdaptive(Choosing, Weighing):
         }
         state = Features(deltas, dict(masks)).stored() if masks else {}
         stored = Engine(steps=0).run(
-            Kept(view),
+            StoredDeltasObjective(view),
             targets,
             seeds=range(n),
             batch_size=batch_size,

@@ -11,7 +11,12 @@ from torch.nn.functional import interpolate
 
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View
-from invertory.inversion.feed_forward import Judging, Told, encoded, encoder_of
+from invertory.inversion.feed_forward import (
+    FeedForwardConfig,
+    FeedForwardObjective,
+    encoded,
+    encoder_of,
+)
 from invertory.inversion.restyle import refined
 from invertory.networks.samm.network import Reachable, Samm, TappedEncoder
 
@@ -30,7 +35,7 @@ STORED: Final = "stored"  # in the results: `TARGET` as float32
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class SammNetworks:
     """Networks that fit each other."""
 
     generator: Reachable
@@ -38,7 +43,7 @@ class Parts:
     samm: Samm
 
     @classmethod
-    def of(cls, networks: Mapping[str, nn.Module], generator: Generator) -> Parts:
+    def of(cls, networks: Mapping[str, nn.Module], generator: Generator) -> SammNetworks:
         encoder = encoder_of(networks, generator)
         samm = networks.get("samm")
         if not isinstance(samm, Samm):
@@ -53,10 +58,10 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Blended(Judging):
+class BlendedObjective(FeedForwardObjective):
     """The objective without steps: latent, mask, and the losses of the blended image."""
 
-    method: Told
+    method: FeedForwardConfig
     view: View
     base: Encoder
     align: Callable[[Tensor, Tensor], Aligned]  # w_plus, images [N, 3, R, R]
@@ -118,7 +123,7 @@ def shown(stored: Tensor, resolution: int) -> Tensor:
     return interpolate(pictures, size=(resolution, resolution), mode="bilinear")
 
 
-def input_of(state: State, w_plus: Tensor, parts: Parts) -> Tensor:
+def input_of(state: State, w_plus: Tensor, parts: SammNetworks) -> Tensor:
     """Return the stored inputs of the state; raise ValueError if they are missing or do not fit."""
     n, most = len(w_plus), parts.generator.resolution
     target = state.get(TARGET)

@@ -29,14 +29,14 @@ import torch
 
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.view import View, channels_last
-from invertory.inversion.feed_forward import Told, encoder_of
+from invertory.inversion.feed_forward import FeedForwardConfig, encoder_of
 from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.samm.blending import (
     MASK,
     STORED,
     TARGET,
-    Blended,
-    Parts,
+    BlendedObjective,
+    SammNetworks,
     input_of,
     reduced,
     shown,
@@ -55,7 +55,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SAMM(Told):
+class SAMM(FeedForwardConfig):
     """Encode, align, mask, blend. The method is deterministic: seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
@@ -152,7 +152,7 @@ class SAMM(Told):
             channels_last(generator, perceptual, base, parts.encoder, parts.samm)
         is_whole = view.size_px == generator.resolution == targets.shape[-1]
         results = ("w_plus", MASK, STORED, *(("synth",) if is_whole else ()))
-        objective = Blended(
+        objective = BlendedObjective(
             self,
             view,
             base,
@@ -204,7 +204,7 @@ class SAMM(Told):
         return made
 
     def aligned(
-        self, parts: Parts, w_plus: Tensor, pictures: Tensor, *, is_skipped: bool = False
+        self, parts: SammNetworks, w_plus: Tensor, pictures: Tensor, *, is_skipped: bool = False
     ) -> Aligned:
         """Synthesise w_plus, aligned to the images [N, 3, R, R]."""
         return parts.samm.align(
@@ -215,9 +215,9 @@ class SAMM(Told):
             is_skipped=is_skipped or self.alignment == "skipped",
         )
 
-    def _parts(self, networks: Mapping[str, nn.Module], generator: Generator) -> Parts:
+    def _parts(self, networks: Mapping[str, nn.Module], generator: Generator) -> SammNetworks:
         """Return the networks, after checking that they fit each other and the settings."""
-        parts = Parts.of(networks, generator)
+        parts = SammNetworks.of(networks, generator)
         trained = parts.samm.alignment
         if self.alignment in ("full", "none") and self.alignment != trained:
             raise ValueError(

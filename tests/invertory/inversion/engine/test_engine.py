@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion.engine.adam import RowAdam
-from invertory.inversion.engine.engine import Engine, _Work
+from invertory.inversion.engine.engine import Engine, _RunInputs
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.slots import Outcome, Slots
 
@@ -64,9 +64,9 @@ def run(targets: Tensor, batch_size: int, *, steps: int = 30, **options: object)
     return engine.run(PixelLoss(), targets, seeds=seeds, batch_size=batch_size)
 
 
-def work_of(targets: Tensor, seeds: Sequence[int]) -> _Work:
+def work_of(targets: Tensor, seeds: Sequence[int]) -> _RunInputs:
     is_valid = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
-    return _Work(Rows(targets=targets, seeds=seeds), is_valid, {})
+    return _RunInputs(Rows(targets=targets, seeds=seeds), is_valid, {})
 
 
 def assert_same(a: Outcome, b: Outcome) -> None:

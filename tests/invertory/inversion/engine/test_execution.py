@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from invertory.inversion.engine.engine import Engine, _Work
+from invertory.inversion.engine.engine import Engine, _RunInputs
 from invertory.inversion.engine.execution import Execution, in_place, is_out_of_memory
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.slots import Outcome
@@ -99,7 +99,7 @@ def test_a_graph_without_a_cuda_device_is_left_out(caplog: pytest.LogCaptureFixt
 def test_a_step_in_place_is_the_step_and_moves_no_tensor() -> None:
     engine, objective = Engine(steps=9), Mixed()
     rows = Rows(targets=targets(3), seeds=[1, 2, 3])
-    work = _Work(rows, torch.ones(3, dtype=torch.bool), {})
+    work = _RunInputs(rows, torch.ones(3, dtype=torch.bool), {})
     plain, kept = (engine._open(objective, work, [0, 1, 2]) for _ in range(2))
     places = {(g, k): v.data_ptr() for g, named in kept.tensors.items() for k, v in named.items()}
     for _ in range(3):
