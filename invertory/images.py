@@ -47,7 +47,7 @@ _UNSUPPORTED: Final = {  # known formats that are not supported: (offset, magic)
 _MAGIC: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
 
-class BadPicture(Exception):  # noqa: N818 - the name of what it is
+class BadImage(Exception):  # noqa: N818 - the name of what it is
     """A file that cannot be decoded; `status` is a value of the images table."""
 
     def __init__(self, status: Reason, reason: str) -> None:
@@ -57,7 +57,7 @@ class BadPicture(Exception):  # noqa: N818 - the name of what it is
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedImage:
     """A decoded file. `mode` and `format` are the file's; the size is that of the upright image."""
 
     pixels: Pixels  # [H, W, 3] uint8 sRGB, upright
@@ -75,21 +75,21 @@ class Picture:
         return int(self.pixels.shape[0])
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_px: int = 1) -> Picture:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_px: int = 1) -> DecodedImage:
     """Decode the first frame of an image file: upright, in sRGB, on white.
 
     `max_pixels` limits width x height, and `min_px` the shorter side; both are checked in the
     header. Pillow's own hard limit (twice its MAX_IMAGE_PIXELS) also applies. Threads may decode in
-    parallel: Pillow releases Python's lock. Raises `BadPicture` if the file cannot be decoded.
+    parallel: Pillow releases Python's lock. Raises `BadImage` if the file cannot be decoded.
     """
     if not data:
-        raise BadPicture("empty", "the file has no bytes")
+        raise BadImage("empty", "the file has no bytes")
     with _silence():  # decompression bombs and broken EXIF are handled here, without a warning
         try:
             image = _open(data)
             _check_size(image.size, max_pixels, min_px)
             return _read(image)
-        except BadPicture:
+        except BadImage:
             raise
         except UnidentifiedImageError as error:
             raise _unidentified(data) from error
@@ -186,14 +186,14 @@ def _check_size(size: tuple[int, int], max_pixels: int, min_px: int) -> None:
     width, height = size
     if width * height > max_pixels:
         limit = f"{max_pixels} pixels are allowed"
-        raise BadPicture("too_large", f"{width}x{height} px according to the header; {limit}")
+        raise BadImage("too_large", f"{width}x{height} px according to the header; {limit}")
     if min(width, height) < min_px:
-        raise BadPicture(
+        raise BadImage(
             "too_small", f"{width}x{height} px; the shorter side must have at least {min_px}"
         )
 
 
-def _read(image: Image.Image) -> Picture:
+def _read(image: Image.Image) -> DecodedImage:
     """Decode an opened file: read the first frame and count all frames."""
     file_format, mode = image.format or "", image.mode
     orientation = _orientation(image) if file_format == "TIFF" else 1  # load() rotates a TIFF
@@ -202,7 +202,7 @@ def _read(image: Image.Image) -> Picture:
     if file_format != "TIFF":
         orientation = _orientation(image)
     pixels = np.array(_to_rgb(_upright(image)))
-    return Picture(pixels, file_format, mode, orientation, _num_frames(image))
+    return DecodedImage(pixels, file_format, mode, orientation, _num_frames(image))
 
 
 def _num_frames(image: Image.Image) -> int:
@@ -258,7 +258,7 @@ def _scale(values: npt.NDArray[Any]) -> Pixels:
     is_integer = values.dtype.kind in "iu"
     levels = values.astype(np.float64)
     if not np.isfinite(levels).all():
-        raise BadPicture("decode_failed", "the image has non-finite pixels")
+        raise BadImage("decode_failed", "the image has non-finite pixels")
     low, high = float(levels.min()), float(levels.max())
     top = 65535.0 if is_integer else 1.0 if high <= 1 else 255.0
     if low < 0 or high > top:
@@ -290,29 +290,29 @@ def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Im
         return None
 
 
-def _unidentified(data: bytes) -> BadPicture:
+def _unidentified(data: bytes) -> BadImage:
     """Report why no decoder accepted the file."""
     head = data.lstrip()[:64] if data[:1].isspace() else data[:64]
     for (offset, magic), name in _UNSUPPORTED.items():
         if head[offset : offset + len(magic)] == magic:
-            return BadPicture(
+            return BadImage(
                 "unsupported", f"{name} files are not supported; supported are {', '.join(FORMATS)}"
             )
     if not data.startswith(_MAGIC) or (data.startswith(b"RIFF") and data[8:12] != b"WEBP"):
-        return BadPicture("not_an_image", f"no image format starts with {data[:12]!r}")
+        return BadImage("not_an_image", f"no image format starts with {data[:12]!r}")
     if _is_cut(data):
-        return BadPicture("truncated", f"the file ends within its header, after {len(data)} bytes")
-    return BadPicture("decode_failed", "the header is broken")
+        return BadImage("truncated", f"the file ends within its header, after {len(data)} bytes")
+    return BadImage("decode_failed", "the header is broken")
 
 
-def _broken(data: bytes, error: Exception) -> BadPicture:
+def _broken(data: bytes, error: Exception) -> BadImage:
     """Report why the decoder failed."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, Image.DecompressionBombError) or "too large" in str(error):
-        return BadPicture("too_large", reason)
+        return BadImage("too_large", reason)
     if isinstance(error, EOFError) or "truncated" in str(error).lower() or _is_cut(data):
-        return BadPicture("truncated", reason)
-    return BadPicture("decode_failed", reason)
+        return BadImage("truncated", reason)
+    return BadImage("decode_failed", reason)
 
 
 def _is_cut(data: bytes) -> bool:

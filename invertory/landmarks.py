@@ -69,7 +69,7 @@ class FaceDetector(Protocol):
         ...
 
 
-class Closing:
+class ClosingLandmarker:
     """A context manager that closes its `_landmarker` on exit."""
 
     _landmarker: Any
@@ -84,7 +84,7 @@ class Closing:
         self._landmarker.close()
 
 
-class YuNetMediaPipe(Closing):
+class YuNetMediaPipe(ClosingLandmarker):
     """YuNet's boxes and MediaPipe's points. Close it, or use it as a context manager."""
 
     def __init__(
@@ -135,7 +135,7 @@ class YuNetMediaPipe(Closing):
         return None
 
 
-class FaceLandmarker(Closing):
+class FaceLandmarker(ClosingLandmarker):
     """MediaPipe's FaceLandmarker, for one image at a time. Close it, or use `with`."""
 
     def __init__(

@@ -45,7 +45,7 @@ class _Module:
 
 
 @dataclass(frozen=True)
-class _Kind:
+class _StorageType:
     """Replaces a storage class as an argument; it cannot be called."""
 
     dtype: str
@@ -59,11 +59,13 @@ class _Storage:
 
 
 @dataclass(frozen=True)
-class _Rebuilt:
+class _RebuiltTensor:
     tensor: Tensor
 
 
-def _rebuild(storage: object, offset: object, size: object, stride: object, *_: object) -> _Rebuilt:
+def _rebuild(
+    storage: object, offset: object, size: object, stride: object, *_: object
+) -> _RebuiltTensor:
     """Copy the part of a storage that a tensor covers; row-major tensors only."""
     if not isinstance(storage, _Storage) or not isinstance(size, tuple):
         raise UnsafeArchiveError("expected a tensor's storage and size, got something else")
@@ -74,7 +76,7 @@ def _rebuild(storage: object, offset: object, size: object, stride: object, *_: 
     flat = storage.values[offset : offset + count]
     if offset < 0 or flat.size != count:
         raise UnsafeArchiveError(f"expected {count} values of a tensor, got {flat.size}")
-    return _Rebuilt(torch.from_numpy(flat.reshape(size).copy()))
+    return _RebuiltTensor(torch.from_numpy(flat.reshape(size).copy()))
 
 
 def _nothing(*_: object) -> None:
@@ -92,7 +94,7 @@ class _Reader(pickle.Unpickler):
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _rebuild
         if module == "torch" and name in _DTYPES:
-            return _Kind(_DTYPES[name])
+            return _StorageType(_DTYPES[name])
         if (module, name) in {
             ("torch.jit._pickle", "build_intlist"),
             ("collections", "OrderedDict"),
@@ -105,7 +107,7 @@ class _Reader(pickle.Unpickler):
 
     def persistent_load(self, pid: object) -> _Storage:
         match pid:
-            case ("storage", _Kind(dtype), str(key), str(), int(count)):
+            case ("storage", _StorageType(dtype), str(key), str(), int(count)):
                 data = self.archive.read(f"{self.folder}/data/{key}")
             case _:
                 raise UnsafeArchiveError(f"expected a reference to a tensor's bytes, got {pid!r}")
@@ -143,7 +145,7 @@ def _folder(archive: zipfile.ZipFile) -> str:
 
 
 def _tensors(node: object, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(node, _Rebuilt):
+    if isinstance(node, _RebuiltTensor):
         yield prefix, node.tensor
     elif isinstance(node, _Module):
         for name, child in node.values.items():

@@ -43,7 +43,7 @@ class Backbone(Protocol):
         ...
 
 
-class Look(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """Outputs of D for images: realness c [N], latents w~ [N, w_dim] (float32), and its maps."""
 
     logits: Tensor
@@ -107,10 +107,10 @@ class InvGANEncoder(CheckpointedNetwork):
         out: Tensor = self.head(self._judge.features(sized(x, self.resolution))[-1])[:, None]
         return out
 
-    def look(self, x: Tensor) -> Look:
+    def look(self, x: Tensor) -> DiscriminatorOutput:
         """Run both heads on images [N, 3, R, R]."""
         maps = self._judge.features(x)
-        return Look(self._judge.judge(maps[-1]), self.head(maps[-1]), maps)
+        return DiscriminatorOutput(self._judge.judge(maps[-1]), self.head(maps[-1]), maps)
 
     def realness(self, x: Tensor) -> Tensor:
         """x [N, 3, R, R] => logits c [N], positive for real."""

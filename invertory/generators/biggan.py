@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-from invertory.generators.dcgan import OneW, check_pictures, check_table
+from invertory.generators.dcgan import SingleWGenerator, check_pictures, check_table
 from invertory.generators.spectral import SpectralConv
 
 
@@ -75,7 +75,7 @@ def _doubled(x: Tensor) -> Tensor:
     return interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-class BigGAN(OneW):
+class BigGAN(SingleWGenerator):
     """w_plus [N, 1, w_dim] => images [N, 3, R, R]; see `Generator`. Frozen, in eval."""
 
     _config: BigGANConfig

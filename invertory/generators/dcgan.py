@@ -63,7 +63,7 @@ def check_pictures(x: Tensor, resolution: int) -> Tensor:
     return x
 
 
-class OneW(ConfiguredNetwork):
+class SingleWGenerator(ConfiguredNetwork):
     """Base of generators with one row of w; a subclass computes maps of w in `_maps`."""
 
     num_ws = 1
@@ -118,7 +118,7 @@ class OneW(ConfiguredNetwork):
         return {name: tensor for name, tensor in self.weights().items() if tensor.ndim == 4}
 
 
-class DCGAN(OneW):
+class DCGAN(SingleWGenerator):
     """w_plus [N, 1, w_dim] => images [N, 3, R, R]; see `Generator`. Frozen, in eval."""
 
     _config: DCGANConfig

@@ -186,7 +186,7 @@ def synthesised_with(generator: Generator, w_plus: Tensor, features: Features) -
 
 
 @dataclass(slots=True)
-class Recorded:
+class RecordedFeatures:
     """Features of an inversion's latent at each F layer before its delta, by block."""
 
     features: dict[str, Tensor] = field(default_factory=dict)  # [N, C, r, r]
@@ -194,9 +194,9 @@ class Recorded:
     pictures: dict[str, Tensor] = field(default_factory=dict)
 
 
-def recorded(generator: Generator, origin: Tensor, features: Features) -> Recorded:
+def recorded(generator: Generator, origin: Tensor, features: Features) -> RecordedFeatures:
     """Run one pass at `origin` [N, num_ws, w_dim], up to the finest F layer."""
-    seen = Recorded()
+    seen = RecordedFeatures()
     if not features.deltas:
         return seen
     hooks = Hooks(
@@ -215,7 +215,7 @@ def layer_aware(
     origin: Tensor,
     *,
     keep_rgb: bool,
-    before: Recorded | None = None,
+    before: RecordedFeatures | None = None,
 ) -> Tensor:
     """Section 3.4: w_plus [N, num_ws, w_dim], edited from `origin` => images [N, 3, R, R].
 
@@ -257,12 +257,12 @@ def _followed(
     return lambda x: then(first(x))
 
 
-def _noted(seen: Recorded, block: str, delta: Tensor, x: Tensor) -> Tensor:
+def _noted(seen: RecordedFeatures, block: str, delta: Tensor, x: Tensor) -> Tensor:
     seen.features[block] = x
     return _added(delta, x)
 
 
-def _note_picture(seen: Recorded, block: str, picture: Tensor) -> Tensor:
+def _note_picture(seen: RecordedFeatures, block: str, picture: Tensor) -> Tensor:
     seen.pictures[block] = picture
     return picture
 

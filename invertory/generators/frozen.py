@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _CachedTensor:
     source: Tensor  # shares the parameter's memory, so its address is not reused
     version: int
     value: Tensor
 
 
-class Frozen:
+class FrozenCache:
     """A module's derived tensors, by name and dtype; recomputed when their parameter changes.
 
     A change is detected by the parameter's address and version. A fused optimiser does not raise
@@ -27,10 +27,10 @@ class Frozen:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, _Kept] = {}
+        self._kept: dict[Hashable, _CachedTensor] = {}
 
-    def __reduce__(self) -> tuple[type[Frozen], tuple[()]]:
-        return Frozen, ()
+    def __reduce__(self) -> tuple[type[FrozenCache], tuple[()]]:
+        return FrozenCache, ()
 
     def get(self, name: Hashable, parameter: Tensor, compute: Callable[[], Tensor]) -> Tensor:
         """Return `compute()`, or its cached result for this same parameter."""
@@ -39,7 +39,7 @@ class Frozen:
         kept = self._kept.get(name)
         if kept is None or not _is_of(kept, parameter):
             with torch.no_grad():
-                kept = _Kept(parameter.detach(), parameter._version, compute())
+                kept = _CachedTensor(parameter.detach(), parameter._version, compute())
             if not _is_capturing(parameter):
                 self._kept[name] = kept
         return kept.value
@@ -59,7 +59,7 @@ def _is_still(parameter: Tensor) -> bool:
     )
 
 
-def _is_of(kept: _Kept, parameter: Tensor) -> bool:
+def _is_of(kept: _CachedTensor, parameter: Tensor) -> bool:
     return (
         kept.source.data_ptr() == parameter.data_ptr()
         and kept.source.device == parameter.device

@@ -27,7 +27,7 @@ State = Mapping[str, Tensor]  # name of a buffer, or of a weight and its form =>
 NO_STATE: Final[State] = MappingProxyType({})
 
 
-class _Drawn(nn.Module):
+class _SynthesisModule(nn.Module):
     """`synthesis` as a module, so that one call can replace tensors of any generator."""
 
     def __init__(self, generator: Generator) -> None:
@@ -50,7 +50,7 @@ def synthesised(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
     """
     if not state:
         return generator.synthesis(w_plus)
-    drawn, rows = _Drawn(generator), decoded(state)
+    drawn, rows = _SynthesisModule(generator), decoded(state)
     weights = tunable(generator)
     buffers = _buffers(generator)
     known = weights | buffers
@@ -110,6 +110,8 @@ def _buffers(generator: Generator) -> dict[str, Tensor]:
     return dict(synthesis.named_buffers()) if isinstance(synthesis, nn.Module) else {}
 
 
-def _call(drawn: _Drawn, own: Mapping[str, Tensor], w_plus: Tensor, **hooks: Hooks) -> Tensor:
+def _call(
+    drawn: _SynthesisModule, own: Mapping[str, Tensor], w_plus: Tensor, **hooks: Hooks
+) -> Tensor:
     pictures: Tensor = functional_call(drawn, dict(own), (w_plus,), hooks)
     return pictures

@@ -24,8 +24,8 @@ from invertory.generators.stylegan2_layers import (
     FullyConnected,
     Hooks,
     NoiseMode,
-    Pass,
     SynthesisBlock,
+    SynthesisPass,
 )
 from invertory.generators.stylegan2_ops import FIR, bias_lrelu
 
@@ -170,7 +170,7 @@ class SynthesisNetwork(nn.Module):
         hooks: Hooks | None = None,
     ) -> Tensor:
         """Synthesise with the network's own noise (`const`), `none`, or `random` from `rng`."""
-        run = Pass(noise_mode, rng, hooks or Hooks())
+        run = SynthesisPass(noise_mode, rng, hooks or Hooks())
         return self._run(w_plus, run, self.sizes_px[-1])[1][self.sizes_px[-1]]
 
     def features(
@@ -180,12 +180,12 @@ class SynthesisNetwork(nn.Module):
         known = {f"b{px}": px for px in self.sizes_px}
         if not names or not set(names) <= set(known):
             raise ValueError(f"expected feature names among {', '.join(known)}, got {names}")
-        run = Pass(hooks=hooks or Hooks())
+        run = SynthesisPass(hooks=hooks or Hooks())
         maps, _ = self._run(w_plus, run, max(known[name] for name in names))
         return {name: maps[known[name]] for name in names}
 
     def _run(
-        self, w_plus: Tensor, run: Pass, last_px: int
+        self, w_plus: Tensor, run: SynthesisPass, last_px: int
     ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """Compute features and images by size, up to `last_px`."""
         if w_plus.ndim != 3 or w_plus.shape[1:] != (self.num_ws, self.w_dim):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
-from invertory.generators.frozen import Frozen
+from invertory.generators.frozen import FrozenCache
 from invertory.generators.low_rank import LowRank
 from invertory.generators.stylegan2_ops import (
     conv2d_points,
@@ -48,7 +48,7 @@ class Hooks:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class SynthesisPass:
     """What one pass through the synthesis carries besides features."""
 
     noise_mode: NoiseMode = "const"
@@ -67,7 +67,7 @@ class FullyConnected(nn.Module):
         self.bias = nn.Parameter(torch.full((outputs,), bias_init))
         self.bias_gain = lr_multiplier
         self.weight_gain = lr_multiplier / math.sqrt(inputs)
-        self._frozen = Frozen()
+        self._frozen = FrozenCache()
 
     def forward(self, x: Tensor) -> Tensor:
         gained = self._frozen.get("gained", self.weight, lambda: self.weight * self.weight_gain)
@@ -99,9 +99,9 @@ class SynthesisLayer(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise_const", torch.zeros(size_px, size_px))
         self.register_buffer("resample_filter", fir_filter())
-        self._frozen = Frozen()
+        self._frozen = FrozenCache()
 
-    def forward(self, x: Tensor, w: Tensor, run: Pass, gain: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, run: SynthesisPass, gain: float = 1.0) -> Tensor:
         """x [N, I, H, W], w [N, w_dim] => [N, O, size, size]."""
         style = self.affine(w)  # [N, I]
         # equation 1: w'_ijk = s_i w_ijk, applied to the activations
@@ -135,7 +135,7 @@ class SynthesisLayer(nn.Module):
         """Sum of squares of each input's kernel, [O, I]."""
         return self.weight.square().sum((2, 3))
 
-    def _noise(self, x: Tensor, run: Pass) -> Tensor | float:
+    def _noise(self, x: Tensor, run: SynthesisPass) -> Tensor | float:
         """Scaled noise [N or 1, 1, H, W], or 0."""
         if run.noise_mode == "none":
             return 0.0
@@ -231,7 +231,7 @@ class SynthesisBlock(nn.Module):
         self.num_convs = 1 if self.is_first else 2
 
     def forward(
-        self, x: Tensor | None, picture: Tensor | None, w: Tensor, run: Pass
+        self, x: Tensor | None, picture: Tensor | None, w: Tensor, run: SynthesisPass
     ) -> tuple[Tensor, Tensor | None]:
         """Features and image of the block below => those of this block.
 
@@ -250,7 +250,7 @@ class SynthesisBlock(nn.Module):
             x = run.hooks.after_block[self.name](x)
         return x, picture
 
-    def _convolve(self, x: Tensor | None, w: Tensor, run: Pass) -> Tensor:
+    def _convolve(self, x: Tensor | None, w: Tensor, run: SynthesisPass) -> Tensor:
         if x is None or self.conv0 is None:
             first: Tensor = self.conv1(self.const.expand(w.shape[0], -1, -1, -1), w[:, 0], run)
             return first

@@ -21,7 +21,7 @@ from torch.nn.functional import (
     pad,
 )
 
-from invertory.generators.frozen import Frozen
+from invertory.generators.frozen import FrozenCache
 
 FIR = (1, 3, 3, 1)  # binomial low-pass
 
@@ -187,7 +187,7 @@ def layout(x: Tensor) -> torch.memory_format:
     return torch.channels_last if is_last else torch.contiguous_format
 
 
-def fit_convolutions(weight: Tensor, frozen: Frozen) -> Tensor:
+def fit_convolutions(weight: Tensor, frozen: FrozenCache) -> Tensor:
     """Convert a kernel [O, I, k, k] to the fastest form for convolutions; cached while frozen.
 
     Under autocast the kernel is cast once. On a CPU it is laid out channels-last, and so are the

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms, ImageFile
 
-from invertory.images import BadPicture, decode, encode, resize, to_tensor, to_uint8
+from invertory.images import BadImage, decode, encode, resize, to_tensor, to_uint8
 
 RAMP = np.tile(np.linspace(0, 255, 64, dtype=np.uint8), (48, 1))  # [48, 64]
 COLOUR = np.stack([RAMP, RAMP[:, ::-1], np.full_like(RAMP, 40)], axis=2)
@@ -24,7 +24,7 @@ def file_of(image: Image.Image, format: str, **options: object) -> bytes:
 
 
 def status_of(data: bytes, **limits: int) -> str:
-    with pytest.raises(BadPicture) as caught:
+    with pytest.raises(BadImage) as caught:
         decode(data, **limits)
     return caught.value.status
 
@@ -238,7 +238,7 @@ def test_random_bytes_behind_a_magic_never_raise_anything_else():
         b"II*\0",
     ):
         for length in (0, 10, 300):
-            with pytest.raises(BadPicture):
+            with pytest.raises(BadImage):
                 decode(magic + generator.bytes(length), max_pixels=10**6)
 
 

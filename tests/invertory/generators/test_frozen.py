@@ -8,7 +8,7 @@ import pickle
 import torch
 from torch import Tensor, nn
 
-from invertory.generators.frozen import Frozen
+from invertory.generators.frozen import FrozenCache
 from invertory.generators.stylegan2 import StyleGAN2
 
 
@@ -16,7 +16,7 @@ class Counted:
     """Twice the parameter, and how often that was computed."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
-        self.frozen, self.parameter, self.times = Frozen(), parameter, 0
+        self.frozen, self.parameter, self.times = FrozenCache(), parameter, 0
 
     def get(self) -> Tensor:
         return self.frozen.get("twice", self.parameter, self._twice)
@@ -75,7 +75,7 @@ def test_copies_begin_empty() -> None:
     counted = still()
     counted.get()
     for made in (copy.deepcopy(counted.frozen), pickle.loads(pickle.dumps(counted.frozen))):
-        assert isinstance(made, Frozen)
+        assert isinstance(made, FrozenCache)
         assert made.get("twice", counted.parameter, lambda: torch.zeros(2)).tolist() == [0, 0]
 
 
