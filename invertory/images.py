@@ -84,7 +84,9 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_px: int = 1) -> Dec
     """
     if not data:
         raise BadImage("empty", "the file has no bytes")
-    with _silence():  # decompression bombs and broken EXIF are handled here, without a warning
+    with (
+        _silence_warnings()
+    ):  # decompression bombs and broken EXIF are handled here, without a warning
         try:
             image = _open(data)
             _check_size(image.size, max_pixels, min_px)
@@ -92,9 +94,9 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_px: int = 1) -> Dec
         except BadImage:
             raise
         except UnidentifiedImageError as error:
-            raise _unidentified(data) from error
+            raise _explain_unidentified(data) from error
         except Exception as error:  # a decoder may raise anything for a broken file
-            raise _broken(data, error) from error
+            raise _explain_failure(data, error) from error
 
 
 def to_tensor(pictures: Pixels | Sequence[Pixels]) -> Tensor:
@@ -158,7 +160,7 @@ _silencing: list[warnings.catch_warnings[None]] = []  # one entry for each threa
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def _silence_warnings() -> Iterator[None]:
     """Silence warnings. Filters are process-wide, so the last thread to leave restores them."""
     with _silenced:
         if not _silencing:
@@ -233,7 +235,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(_scale(np.asarray(image))).convert("RGB")
     if image.mode == "LAB":
         lab = ImageCms.createProfile("LAB")
-        return _converted(image, ImageCms.ImageCmsProfile(lab)) or image.convert("L").convert("RGB")
+        return _convert_profile(image, ImageCms.ImageCmsProfile(lab)) or image.convert("L").convert(
+            "RGB"
+        )
     has_alpha = image.has_transparency_data
     if image.mode in ("1", "P", "PA", "LA", "La", "RGBa") or (has_alpha and image.mode != "RGBA"):
         image = _keep_profile(image, image.convert("RGBA" if has_alpha else "RGB"))
@@ -277,10 +281,10 @@ def _to_srgb(image: Image.Image) -> Image.Image:
             return image.convert("RGB")
     except Exception:  # not a profile
         return image.convert("RGB")
-    return _converted(image, source) or image.convert("RGB")
+    return _convert_profile(image, source) or image.convert("RGB")
 
 
-def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image | None:
+def _convert_profile(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image | None:
     """Convert `image` from `source` to sRGB; None if the profile does not fit the image's mode."""
     try:
         return ImageCms.profileToProfile(
@@ -290,7 +294,7 @@ def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Im
         return None
 
 
-def _unidentified(data: bytes) -> BadImage:
+def _explain_unidentified(data: bytes) -> BadImage:
     """Report why no decoder accepted the file."""
     head = data.lstrip()[:64] if data[:1].isspace() else data[:64]
     for (offset, magic), name in _UNSUPPORTED.items():
@@ -305,7 +309,7 @@ def _unidentified(data: bytes) -> BadImage:
     return BadImage("decode_failed", "the header is broken")
 
 
-def _broken(data: bytes, error: Exception) -> BadImage:
+def _explain_failure(data: bytes, error: Exception) -> BadImage:
     """Report why the decoder failed."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, Image.DecompressionBombError) or "too large" in str(error):

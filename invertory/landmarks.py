@@ -97,7 +97,7 @@ class YuNetMediaPipe(ClosingLandmarker):
     ) -> None:
         self._search_px = search_px
         weights = np.frombuffer(read_weights(yunet), np.uint8)
-        with quiet():
+        with hide_startup_notices():
             self._yunet = cv2.FaceDetectorYN.create(
                 "onnx", weights, np.empty(0, np.uint8), (320, 320), min_confidence, 0.3, 5000
             )
@@ -141,7 +141,7 @@ class FaceLandmarker(ClosingLandmarker):
     def __init__(
         self, weights: bytes | Path, *, num_faces: int = 1, has_scores: bool = False
     ) -> None:
-        with quiet():
+        with hide_startup_notices():
             import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
 
@@ -215,7 +215,7 @@ def read_weights(weights: bytes | Path) -> bytes:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def hide_startup_notices() -> Iterator[None]:
     """Hide the start-up notices of MediaPipe and OpenCV on stderr; other output is kept.
 
     They come from C++, below `sys.stderr`, so the process's file descriptor is redirected

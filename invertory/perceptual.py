@@ -84,7 +84,7 @@ class Lpips(nn.Module):
 
     def distance(self, fa: Sequence[Tensor], fb: Sequence[Tensor]) -> Tensor:
         """eq. 1: sum over layers of the spatial mean of weighted squared differences => [N]."""
-        return _squares(fa, fb)
+        return _squared_differences(fa, fb)
 
 
 class FeatureDistance(nn.Module):
@@ -118,7 +118,7 @@ class FeatureDistance(nn.Module):
 
     def distance(self, fa: Sequence[Tensor], fb: Sequence[Tensor]) -> Tensor:
         """Compare the features of two batches => [N], 0 for equal images, at most 4 a layer."""
-        return _squares(fa, fb)
+        return _squared_differences(fa, fb)
 
     def _resized(self, x: Tensor) -> Tensor:
         """Resize to the network's size: by area means down, bilinearly up."""
@@ -192,19 +192,21 @@ def _lpips_parts(net: Net, trunk: Mapping[str, Tensor]) -> tuple[nn.Module, list
         if isinstance(convolution, nn.Conv2d):
             index = name.split(".")[-1]  # slices keep torchvision's indices
             for part in ("weight", "bias"):
-                setattr(convolution, part, nn.Parameter(_taken(trunk, f"features.{index}.{part}")))
+                setattr(
+                    convolution, part, nn.Parameter(_copy_tensor(trunk, f"features.{index}.{part}"))
+                )
     path = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
     lins = torch.load(path, map_location="cpu", weights_only=True)
     return network, [lins[f"lin{i}.model.1.weight"] for i in range(len(lins))]
 
 
-def _taken(trunk: Mapping[str, Tensor], name: str) -> Tensor:
+def _copy_tensor(trunk: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in trunk:
         raise ValueError(f"expected the tensor {name} in the trunk, got {sorted(trunk)[:3]}...")
     return trunk[name].float().clone()
 
 
-def _squares(fa: Sequence[Tensor], fb: Sequence[Tensor]) -> Tensor:
+def _squared_differences(fa: Sequence[Tensor], fb: Sequence[Tensor]) -> Tensor:
     """Maps of two batches, [N, C, h, w] each => squared differences [N], averaged over space."""
     parts = [
         (a.float() - b.float()).square().sum(1).mean((1, 2)) for a, b in zip(fa, fb, strict=True)

@@ -7,7 +7,7 @@ Precision = Literal["float32", "bfloat16"]  # bfloat16: forward passes under aut
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-def checked(precision: str) -> Precision:
+def check_precision(precision: str) -> Precision:
     """Return the precision of that name; raise ValueError for an unknown one."""
     for known in PRECISIONS:
         if precision == known:

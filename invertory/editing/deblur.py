@@ -43,7 +43,7 @@ def gaussian_blur(pictures: Tensor, sigma_px: float) -> Tensor:
     return conv2d(conv2d(padded, across, groups=channels), across.mT, groups=channels)
 
 
-def enlarged(pictures: Tensor, size_px: int) -> Tensor:
+def enlarge(pictures: Tensor, size_px: int) -> Tensor:
     """Resize [N, 3, h, h] in [-1, 1] => [N, 3, size_px, size_px], bicubic, clamped to [-1, 1]."""
     if pictures.shape[-1] == size_px:
         return pictures
@@ -51,13 +51,13 @@ def enlarged(pictures: Tensor, size_px: int) -> Tensor:
     return interpolate(pictures, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
-def extrapolated(codes: Tensor, blurred: Tensor, amount: float) -> Tensor:
+def extrapolate(codes: Tensor, blurred: Tensor, amount: float) -> Tensor:
     """Extrapolate codes from those of the blurred image, both [N, n * n, rows, w_dim]."""
     return codes + amount * (codes - blurred)
 
 
 @torch.no_grad()
-def deblurred(
+def deblur(
     pictures: Tensor, pair: TiledPair, amounts: Sequence[float], *, sigma_px: float
 ) -> Tensor:
     """Unsharp [N, 3, h, h] in [-1, 1] => [len(amounts), N, 3, S, S], about [-1, 1].
@@ -65,7 +65,7 @@ def deblurred(
     S is the size of the pair's grid, to which images are enlarged. `sigma_px` is the deviation of
     the blur that gives the direction, in pixels of that size.
     """
-    whole = enlarged(pictures, pair.grid.size_px)
+    whole = enlarge(pictures, pair.grid.size_px)
     codes = pair.codes(whole)
     blurred = pair.codes(gaussian_blur(whole, sigma_px))
-    return torch.stack([pair.pictures(extrapolated(codes, blurred, a)) for a in amounts])
+    return torch.stack([pair.pictures(extrapolate(codes, blurred, a)) for a in amounts])

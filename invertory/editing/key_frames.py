@@ -6,7 +6,7 @@ codes, tile by tile, weighted by a Gaussian window in time. The paper does not s
 width; `SIGMA` is ours. Time is in any unit, and frames need not be evenly spaced.
 
     pair = TiledPair.over(frames.shape[-2:], encoder, generator)
-    for some in streamed(frames.split(16), times, key_times, pair): ...
+    for batch in stream_frames(frames.split(16), times, key_times, pair): ...
 
 For a long sequence, only the codes and one batch of frames are in memory.
 """
@@ -60,7 +60,7 @@ def linear_weights(times: Tensor, key_times: Tensor) -> Tensor:
     return weights.scatter_(1, after[:, None], share[:, None])
 
 
-def averaged(codes: Tensor, weights: Tensor) -> Tensor:
+def average_codes(codes: Tensor, weights: Tensor) -> Tensor:
     """Average the codes [K, ...] of key frames with weights [M, K] => [M, ...].
 
     Raises `ValueError` if the weights do not fit.
@@ -74,7 +74,7 @@ def averaged(codes: Tensor, weights: Tensor) -> Tensor:
     return flat.reshape(-1, *codes.shape[1:]).to(codes.dtype)
 
 
-def key_framed(
+def interpolate_frames(
     frames: Tensor, times: Tensor, key_times: Tensor, pair: TiledPair, *, sigma: float = SIGMA
 ) -> Tensor:
     """Key frames [K, 3, H, W] in [-1, 1] => all frames [M, 3, *shape_px], about [-1, 1].
@@ -82,12 +82,14 @@ def key_framed(
     Key frames are at ascending `key_times` [K], frames at `times` [M]; `shape_px` is that of the
     pair's grid. Every frame is drawn from codes, including the key frames. `sigma` is in spacings
     of key frames, the mean distance between two. For sequences that do not fit into memory, use
-    `streamed`.
+    `stream_frames`.
     """
-    return torch.cat(list(streamed(torch.split(frames, MOST), times, key_times, pair, sigma=sigma)))
+    return torch.cat(
+        list(stream_frames(torch.split(frames, MOST), times, key_times, pair, sigma=sigma))
+    )
 
 
-def streamed(
+def stream_frames(
     frames: Iterable[Tensor],
     times: Tensor,
     key_times: Tensor,
@@ -96,7 +98,7 @@ def streamed(
     sigma: float = SIGMA,
     most: int = MOST,
 ) -> Iterator[Tensor]:
-    """Yield the frames of `key_framed` in batches of at most `most`.
+    """Yield the frames of `interpolate_frames` in batches of at most `most`.
 
     Key frames may come in batches of any size. All of them are encoded at once; frames are drawn
     when the iterator asks for them. Raises `ValueError` if frames and times do not fit.
@@ -115,18 +117,18 @@ def streamed(
     weights = (
         gaussian_weights(some, key_times, sigma * spacing) for some in torch.split(times, most)
     )
-    return _drawn(codes, weights, pair)
+    return _draw_frames(codes, weights, pair)
 
 
 @torch.no_grad()
-def _drawn(codes: Tensor, weights: Iterable[Tensor], pair: TiledPair) -> Iterator[Tensor]:
+def _draw_frames(codes: Tensor, weights: Iterable[Tensor], pair: TiledPair) -> Iterator[Tensor]:
     """codes [K, num_tiles, rows, w_dim], weights [m, K] of each batch => its m frames."""
     for some in weights:
         is_near = some.amax(0) > 0  # far from a narrow window a weight is 0
-        yield pair.pictures(averaged(codes[is_near], some[:, is_near]))
+        yield pair.pictures(average_codes(codes[is_near], some[:, is_near]))
 
 
-def slowed(frames: Tensor, factor: int, pair: TiledPair, *, sigma: float = SIGMA) -> Tensor:
+def slow_down(frames: Tensor, factor: int, pair: TiledPair, *, sigma: float = SIGMA) -> Tensor:
     """Slow a sequence [K, 3, H, W] down by `factor` => [(K - 1) factor + 1, 3, *shape_px].
 
     Raises `ValueError` if `factor` is less than 1.
@@ -135,7 +137,7 @@ def slowed(frames: Tensor, factor: int, pair: TiledPair, *, sigma: float = SIGMA
         raise ValueError(f"expected a factor of 1 or more, got {factor}")
     key_times = torch.arange(len(frames)) * factor
     times = torch.arange(int(key_times[-1]) + 1)
-    return key_framed(frames, times, key_times, pair, sigma=sigma)
+    return interpolate_frames(frames, times, key_times, pair, sigma=sigma)
 
 
 def _check_wide(sigma: float) -> None:

@@ -234,7 +234,7 @@ class TiledPair:
 
     def pictures(self, codes: Tensor) -> Tensor:
         """[N, num_tiles, rows or num_ws, w_dim] => [N, 3, *shape_px], about [-1, 1]."""
-        return tiled_pictures(self.generator, self.grid, codes, batch_size=self.batch_size)
+        return draw_tiles(self.generator, self.grid, codes, batch_size=self.batch_size)
 
 
 def _rows(encoder: Encoder, generator: Generator) -> int:
@@ -242,9 +242,7 @@ def _rows(encoder: Encoder, generator: Generator) -> int:
     return 1 if encoder.num_ws == 1 else generator.num_ws
 
 
-def tiled_pictures(
-    generator: Generator, grid: Grid, codes: Tensor, *, batch_size: int = 64
-) -> Tensor:
+def draw_tiles(generator: Generator, grid: Grid, codes: Tensor, *, batch_size: int = 64) -> Tensor:
     """codes [N, num_tiles, 1 or num_ws, w_dim] => [N, 3, *shape_px], about [-1, 1].
 
     Raises `ValueError` if the codes do not fit the grid.

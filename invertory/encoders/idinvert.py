@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from invertory.checkpoints.network import CheckpointedNetwork
-from invertory.encoders.layers import Block, Stem, check_sizes, sized
+from invertory.encoders.layers import Block, Stem, check_sizes, resize_to
 
 
 class _Code(nn.Module):
@@ -76,7 +76,7 @@ class IdinvertEncoder(CheckpointedNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, 3, H, H] in [-1, 1] => w_plus [N, num_ws, w_dim], float32."""
-        x = sized(x, self.resolution)
+        x = resize_to(x, self.resolution)
         *convolutions, code = self.children()
         for block in convolutions:
             x = block(x)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from invertory.checkpoints.network import CheckpointedNetwork
-from invertory.encoders.layers import sized
+from invertory.encoders.layers import resize_to
 from invertory.generators.biggan import BigGANDiscriminator
 from invertory.generators.dcgan import DCGANDiscriminator
 from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
@@ -104,7 +104,7 @@ class InvGANEncoder(CheckpointedNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, 3, H, H] in [-1, 1] => w_plus [N, 1, w_dim], float32."""
-        out: Tensor = self.head(self._judge.features(sized(x, self.resolution))[-1])[:, None]
+        out: Tensor = self.head(self._judge.features(resize_to(x, self.resolution))[-1])[:, None]
         return out
 
     def look(self, x: Tensor) -> DiscriminatorOutput:

@@ -104,7 +104,7 @@ class Block(nn.Module):
         return y + (leaky_relu(self.bn(self.conv(x)), SLOPE) if self.is_wider else x)
 
 
-def sized(x: Tensor, size_px: int) -> Tensor:
+def resize_to(x: Tensor, size_px: int) -> Tensor:
     """Resize x [N, 3, H, H] to `size_px`: by area means down, bilinearly up.
 
     Raises `ValueError` if x is not square RGB.

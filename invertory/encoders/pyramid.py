@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.encoders import ir_se
-from invertory.encoders.layers import Block, Stem, check_sizes, sized
+from invertory.encoders.layers import Block, Stem, check_sizes, resize_to
 from invertory.encoders.pyramid_layers import Style, upsampled_sum
 
 Backbone = Literal["ir_se50", "small"]
@@ -135,7 +135,9 @@ class PyramidEncoder(CheckpointedNetwork):
         """
         if self.input_channels == 6:
             return self.w_mean + self.residual(x, self.average_picture.expand(len(x), -1, -1, -1))
-        return self.w_mean + self.w_scale * self._styles_of(sized(x, self.resolution), num_deltas)
+        return self.w_mean + self.w_scale * self._styles_of(
+            resize_to(x, self.resolution), num_deltas
+        )
 
     def residual(self, x: Tensor, synth: Tensor, *, num_deltas: int | None = None) -> Tensor:
         """Images and their current reconstructions, [N, 3, H, H] each => [N, num_ws, w_dim].
@@ -148,7 +150,7 @@ class PyramidEncoder(CheckpointedNetwork):
                 "expected an encoder with six input channels (ReStyle), got one with three: "
                 "refine by w + E(x) - E(G(w)) instead (`restyle` with `over`)"
             )
-        seen = torch.cat([sized(x, self.resolution), sized(synth, self.resolution)], 1)
+        seen = torch.cat([resize_to(x, self.resolution), resize_to(synth, self.resolution)], 1)
         return self.w_scale * self._styles_of(seen, num_deltas)
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -192,7 +194,7 @@ class PyramidEncoder(CheckpointedNetwork):
     @torch.no_grad()
     def set_average(self, picture: Tensor) -> None:
         """Set the image [3, H, H] of the mean latent, which the first iteration sees."""
-        self.average_picture.copy_(sized(picture[None], self.resolution)[0])
+        self.average_picture.copy_(resize_to(picture[None], self.resolution)[0])
 
     @torch.no_grad()
     def adopt(self, trunk: Mapping[str, Tensor]) -> int:
@@ -240,7 +242,7 @@ class PyramidEncoder(CheckpointedNetwork):
         own = encoder.state_dict()
         added = {"w_mean": w_mean.expand(encoder.num_ws, -1), "w_scale": own["w_scale"]}
         if average_picture is not None:
-            added["average_picture"] = sized(average_picture[None], encoder.resolution)[0]
+            added["average_picture"] = resize_to(average_picture[None], encoder.resolution)[0]
         return cls.load({**tensors, **added}, config)
 
 

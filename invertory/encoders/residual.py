@@ -18,7 +18,7 @@ from torch.nn.functional import leaky_relu
 
 from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.checkpoints.strict import load_strictly
-from invertory.encoders.layers import SLOPE, Block, Stem, check_sizes, sized
+from invertory.encoders.layers import SLOPE, Block, Stem, check_sizes, resize_to
 
 
 class ResidualEncoder(CheckpointedNetwork):
@@ -83,7 +83,7 @@ class ResidualEncoder(CheckpointedNetwork):
         There is one map per size from `resolution` down to 4 px, with the channels of
         `tap_channels`.
         """
-        maps = [self.stem(sized(x, self.resolution))]
+        maps = [self.stem(resize_to(x, self.resolution))]
         for block in self.blocks:
             maps.append(block(maps[-1]))
         code = leaky_relu(self.narrowing(maps[-1]), SLOPE).flatten(1)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-from invertory.generators.dcgan import SingleWGenerator, check_pictures, check_table
+from invertory.generators.dcgan import SingleWGenerator, check_channels, check_images
 from invertory.generators.spectral import SpectralConv
 
 
@@ -32,7 +32,7 @@ class BigGANConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))  # JSON has lists
-        check_table(self.resolution, self.img_channels, self.channels, first_px=4, last=1)
+        check_channels(self.resolution, self.img_channels, self.channels, first_px=4, last=1)
         if self.w_dim < len(self.channels):
             raise ValueError(f"expected w_dim of {len(self.channels)} or more, got {self.w_dim}")
 
@@ -129,7 +129,7 @@ class BigGANDiscriminator(nn.Module):
         given |= config
         self.resolution, self.img_channels = given["resolution"], given["img_channels"]
         self.channels: tuple[int, ...] = tuple(given["channels"])
-        check_table(self.resolution, self.img_channels, self.channels, first_px=4, last=2)
+        check_channels(self.resolution, self.img_channels, self.channels, first_px=4, last=2)
         self.out_channels = self.channels[0]
         fans = list(pairwise((self.img_channels, *self.channels[::-1])))
         self.blocks = nn.ModuleList(
@@ -145,7 +145,7 @@ class BigGANDiscriminator(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [N, 3, R, R] => [N, C, R/2, R/2] to [N, C, 4, 4]."""
-        maps, x = [], check_pictures(x, self.resolution)
+        maps, x = [], check_images(x, self.resolution)
         x = x.mean(1, keepdim=True) if self.img_channels == 1 else x
         for block in self.blocks:
             x = block(x)

@@ -35,10 +35,10 @@ class DCGANConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))  # JSON has lists
-        check_table(self.resolution, self.img_channels, self.channels, first_px=4, last=2)
+        check_channels(self.resolution, self.img_channels, self.channels, first_px=4, last=2)
 
 
-def check_table(
+def check_channels(
     resolution: int, img_channels: int, channels: tuple[int, ...], *, first_px: int, last: int
 ) -> None:
     """Check that `channels` has one number per size from `first_px` to `resolution` / `last`."""
@@ -56,7 +56,7 @@ def check_table(
         )
 
 
-def check_pictures(x: Tensor, resolution: int) -> Tensor:
+def check_images(x: Tensor, resolution: int) -> Tensor:
     """Return x if it is [N, 3, R, R]; raise ValueError otherwise."""
     if x.ndim != 4 or x.shape[1:] != (3, resolution, resolution):
         raise ValueError(f"expected images [N, 3, {resolution}, {resolution}], got {[*x.shape]}")
@@ -131,7 +131,7 @@ class DCGAN(SingleWGenerator):
         self.norms = nn.ModuleList(nn.BatchNorm2d(n) for n in cfg.channels)
         fans = pairwise((*cfg.channels, cfg.img_channels))
         self.ups = nn.ModuleList(nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in fans)
-        start_small(self.ups)
+        initialise_small(self.ups)
         self.eval().requires_grad_(False)
 
     def _maps(self, w: Tensor) -> dict[str, Tensor]:
@@ -154,7 +154,7 @@ class DCGANDiscriminator(nn.Module):
         self.img_channels, self.out_channels = self._config.img_channels, self.channels[0]
         fans = pairwise((self.img_channels, *self.channels[::-1]))
         self.downs = nn.ModuleList(nn.Conv2d(i, o, 4, 2, 1) for i, o in fans)
-        start_small(self.downs)
+        initialise_small(self.downs)
         self.out = nn.Linear(16 * self.out_channels, 1)
 
     @property
@@ -165,7 +165,7 @@ class DCGANDiscriminator(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [N, 3, R, R] => [N, C, R/2, R/2] to [N, C, 4, 4]."""
-        maps, x = [], check_pictures(x, self.resolution)
+        maps, x = [], check_images(x, self.resolution)
         x = x.mean(1, keepdim=True) if self.img_channels == 1 else x
         for down in self.downs:
             x = leaky_relu(down(x), 0.2)
@@ -178,7 +178,7 @@ class DCGANDiscriminator(nn.Module):
         return out
 
 
-def start_small(layers: nn.ModuleList) -> None:
+def initialise_small(layers: nn.ModuleList) -> None:
     """Draw kernels from N(0, 0.02^2), the paper's initialisation, and set biases to 0."""
     for layer in layers:
         assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None

@@ -24,26 +24,26 @@ LEVELS = 127  # levels of an int8 on each side of 0
 FEW = 16  # values per channel below which 8 bits and a peak save little
 
 
-def changed(name: str) -> str:
+def changed_name(name: str) -> str:
     """Name of the weight (or buffer) that an entry of a state changes."""
     return name.partition(":")[0]
 
 
-def factors(state: Mapping[str, Tensor]) -> dict[str, LowRank]:
+def low_rank_changes(state: Mapping[str, Tensor]) -> dict[str, LowRank]:
     """Weight => its change as a product, for the changes that are stored as one."""
     names = [name.removesuffix(UP) for name in state if name.endswith(UP)]
     return {name: LowRank(state[name + UP], state[name + DOWN]) for name in names}
 
 
-def wholes(state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def whole_changes(state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weight => its whole change, [N, *shape], in any form; `weights` has the shapes."""
     found = {k.removesuffix(DELTA): v for k, v in state.items() if k.endswith(DELTA)}
-    for name, change in factors(state).items():
+    for name, change in low_rank_changes(state).items():
         found[name] = (change.up @ change.down).reshape(-1, *weights[name].shape)
     return found
 
 
-def truncated(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def truncate(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Truncate delta [N, first, ...] to the nearest product of that rank => up, down.
 
     The nearest in the Frobenius norm is the truncated SVD (Eckart and Young).
@@ -54,7 +54,7 @@ def truncated(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return u[:, :, :rank] * root[:, None], root[:, :, None] * vt[:, :rank]
 
 
-def cut(state: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
+def truncate_all(state: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
     """Truncate whole changes of matrices and kernels to that rank, if this makes them smaller."""
     found: dict[str, Tensor] = {}
     for name, change in state.items():
@@ -63,11 +63,11 @@ def cut(state: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
             found[name] = change
             continue
         weight = name.removesuffix(DELTA)
-        found[weight + UP], found[weight + DOWN] = truncated(change, rank)
+        found[weight + UP], found[weight + DOWN] = truncate(change, rank)
     return found
 
 
-def coded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def quantise(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Encode every entry in 8 bits, or in float16 if it has few values per channel."""
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -83,8 +83,8 @@ def coded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def decoded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Invert `coded`; decoded entries are float32."""
+def dequantise(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Invert `quantise`; decoded entries are float32."""
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.endswith(CODES):

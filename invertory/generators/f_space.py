@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invertory.generators.deltas import LEVELS, changed, coded, decoded
+from invertory.generators.deltas import LEVELS, changed_name, dequantise, quantise
 from invertory.generators.stylegan2_layers import Hooks
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def default_spaces(generator: Generator) -> tuple[str, ...]:
     return (W_PLUS, *coarse, *paper)
 
 
-def checked_spaces(generator: Generator, wanted: Sequence[str]) -> tuple[str, ...]:
+def resolve_spaces(generator: Generator, wanted: Sequence[str]) -> tuple[str, ...]:
     """Return the requested spaces, the most editable first; by default `default_spaces`.
 
     Raises `ValueError` if the generator lacks one, or one is named twice.
@@ -88,7 +88,7 @@ class Features:
     def stored(self) -> dict[str, Tensor]:
         """Convert to a state: 8 bits a value and a peak per channel (see `deltas`)."""
         named = {DELTA + block: delta for block, delta in self.deltas.items()}
-        return coded(named | {MASK + block: mask for block, mask in self.masks.items()})
+        return quantise(named | {MASK + block: mask for block, mask in self.masks.items()})
 
 
 def features_of(generator: Generator, state: Mapping[str, Tensor], num_rows: int) -> Features:
@@ -96,12 +96,12 @@ def features_of(generator: Generator, state: Mapping[str, Tensor], num_rows: int
 
     Raises `ValueError` if the state has other entries or does not fit the generator.
     """
-    rows = {name: tensor.to(generator.w_avg) for name, tensor in decoded(state).items()}
+    rows = {name: tensor.to(generator.w_avg) for name, tensor in dequantise(state).items()}
     parts = {
         kind: {n.removeprefix(kind): t for n, t in rows.items() if n.startswith(kind)}
         for kind in (DELTA, MASK)
     }
-    if not all(changed(name).startswith((DELTA, MASK)) for name in state):
+    if not all(changed_name(name).startswith((DELTA, MASK)) for name in state):
         raise ValueError(
             f"expected only deltas and masks, got {', '.join(state)}: draw the state with the "
             "method that made it"
@@ -173,16 +173,16 @@ def masks_of(generator: Generator, choice: Tensor, spaces: Sequence[str]) -> dic
 
 def hooks_of(features: Features) -> Hooks:
     """eq. 3.3: build the hooks that add the changes of features."""
-    return Hooks(after_block={b: partial(_added, delta) for b, delta in features.deltas.items()})
+    return Hooks(after_block={b: partial(_add, delta) for b, delta in features.deltas.items()})
 
 
-def synthesised_with(generator: Generator, w_plus: Tensor, features: Features) -> Tensor:
+def synthesise_with(generator: Generator, w_plus: Tensor, features: Features) -> Tensor:
     """w_plus [N, num_ws, w_dim] => images [N, 3, R, R]; differentiable in the features.
 
     Masks may be missing, because the deltas already contain them. In a loop, see `check_features`.
     """
     check_features(generator, features, len(w_plus), needs_masks=False)
-    return _called(generator, w_plus, hooks_of(features))
+    return _synthesise(generator, w_plus, hooks_of(features))
 
 
 @dataclass(slots=True)
@@ -194,21 +194,21 @@ class RecordedFeatures:
     pictures: dict[str, Tensor] = field(default_factory=dict)
 
 
-def recorded(generator: Generator, origin: Tensor, features: Features) -> RecordedFeatures:
+def record_features(generator: Generator, origin: Tensor, features: Features) -> RecordedFeatures:
     """Run one pass at `origin` [N, num_ws, w_dim], up to the finest F layer."""
     seen = RecordedFeatures()
     if not features.deltas:
         return seen
     hooks = Hooks(
-        after_block={b: partial(_noted, seen, b, d) for b, d in features.deltas.items()},
-        after_rgb={b: partial(_note_picture, seen, b) for b in features.deltas},
+        after_block={b: partial(_record_and_add, seen, b, d) for b, d in features.deltas.items()},
+        after_rgb={b: partial(_record_image, seen, b) for b in features.deltas},
     )
     finest = max(features.deltas, key=lambda block: features.deltas[block].shape[-1])
     generator.features(origin, (finest,), hooks=hooks)  # type: ignore[call-arg]
     return seen
 
 
-def layer_aware(
+def synthesise_layer_aware(
     generator: Generator,
     w_plus: Tensor,
     features: Features,
@@ -222,47 +222,47 @@ def layer_aware(
     Inside a mask the feature of `origin` is kept, and the edit acts only on later layers; outside
     it acts on all layers. With `keep_rgb` the same holds for the image of the skip connections, so
     that no layer below shows the edit there; the published code keeps only features. `before` saves
-    the pass at `origin` (see `recorded`), which is also skipped if nothing is edited.
+    the pass at `origin` (see `record_features`), which is also skipped if nothing is edited.
     """
     check_features(generator, features, len(w_plus))
     if torch.equal(w_plus, origin):
-        return _called(generator, w_plus, hooks_of(features))
-    seen = before or recorded(generator, origin, features)
-    blocks = {b: partial(_kept, seen.features[b], m) for b, m in features.masks.items()}
-    deltas = {b: _followed(blocks[b], partial(_added, d)) for b, d in features.deltas.items()}
+        return _synthesise(generator, w_plus, hooks_of(features))
+    seen = before or record_features(generator, origin, features)
+    blocks = {b: partial(_keep_inside, seen.features[b], m) for b, m in features.masks.items()}
+    deltas = {b: _compose(blocks[b], partial(_add, d)) for b, d in features.deltas.items()}
     rgb: dict[str, Callable[[Tensor], Tensor]] = {}
     if keep_rgb:
-        rgb = {b: partial(_kept, seen.pictures[b], features.masks[b]) for b in seen.pictures}
-    return _called(generator, w_plus, Hooks(after_block=deltas, after_rgb=rgb))
+        rgb = {b: partial(_keep_inside, seen.pictures[b], features.masks[b]) for b in seen.pictures}
+    return _synthesise(generator, w_plus, Hooks(after_block=deltas, after_rgb=rgb))
 
 
-def _called(generator: Generator, w_plus: Tensor, hooks: Hooks) -> Tensor:
+def _synthesise(generator: Generator, w_plus: Tensor, hooks: Hooks) -> Tensor:
     """Call plain synthesis if there are no hooks: not every generator accepts them."""
     extra: dict[str, Any] = {"hooks": hooks} if hooks.after_block else {}
     return generator.synthesis(w_plus, **extra)
 
 
-def _added(delta: Tensor, x: Tensor) -> Tensor:
+def _add(delta: Tensor, x: Tensor) -> Tensor:
     return x + delta.to(x.dtype)
 
 
-def _kept(old: Tensor, mask: Tensor, new: Tensor) -> Tensor:
+def _keep_inside(old: Tensor, mask: Tensor, new: Tensor) -> Tensor:
     """Keep the old values inside the mask and take the new ones outside."""
     return torch.lerp(new, old, mask.to(new.dtype))
 
 
-def _followed(
+def _compose(
     first: Callable[[Tensor], Tensor], then: Callable[[Tensor], Tensor]
 ) -> Callable[[Tensor], Tensor]:
     return lambda x: then(first(x))
 
 
-def _noted(seen: RecordedFeatures, block: str, delta: Tensor, x: Tensor) -> Tensor:
+def _record_and_add(seen: RecordedFeatures, block: str, delta: Tensor, x: Tensor) -> Tensor:
     seen.features[block] = x
-    return _added(delta, x)
+    return _add(delta, x)
 
 
-def _note_picture(seen: RecordedFeatures, block: str, picture: Tensor) -> Tensor:
+def _record_image(seen: RecordedFeatures, block: str, picture: Tensor) -> Tensor:
     seen.pictures[block] = picture
     return picture
 

@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from invertory.generators.deltas import changed, decoded, factors, wholes
+from invertory.generators.deltas import changed_name, dequantise, low_rank_changes, whole_changes
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.stylegan2_layers import Hooks
 
@@ -41,7 +41,7 @@ class _SynthesisModule(nn.Module):
         return pictures
 
 
-def synthesised(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
+def synthesise(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
     """w_plus [N, num_ws, w_dim] and the rows' state => images, like `generator.synthesis`.
 
     Low-rank changes of a StyleGAN2's kernels are drawn as one batch; other changes of weights run
@@ -50,26 +50,26 @@ def synthesised(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
     """
     if not state:
         return generator.synthesis(w_plus)
-    drawn, rows = _SynthesisModule(generator), decoded(state)
-    weights = tunable(generator)
+    drawn, rows = _SynthesisModule(generator), dequantise(state)
+    weights = tunable_weights(generator)
     buffers = _buffers(generator)
     known = weights | buffers
-    if unknown := {changed(name) for name in rows} - set(known):
+    if unknown := {changed_name(name) for name in rows} - set(known):
         raise ValueError(
             "expected a state of the generator's own tensors, got "
             f"{', '.join(sorted(unknown)[:3])}: draw it with the generator that the latents were "
             "made with"
         )
-    rows = {name: tensor.to(known[changed(name)]) for name, tensor in rows.items()}
+    rows = {name: tensor.to(known[changed_name(name)]) for name, tensor in rows.items()}
     maps = {drawn.prefix + name: tensor for name, tensor in rows.items() if name in buffers}
     if len(maps) == len(rows):
         return _call(drawn, maps, w_plus)
-    products = factors(rows)
+    products = low_rank_changes(rows)
     is_product = 2 * len(products) + len(maps) == len(rows)
     if is_product and isinstance(generator, StyleGAN2) and set(products) <= set(kernels(generator)):
         low_rank = {name.removesuffix(".weight"): change for name, change in products.items()}
         return _call(drawn, maps, w_plus, hooks=Hooks(low_rank=low_rank))
-    changes = wholes(rows, weights)
+    changes = whole_changes(rows, weights)
     pictures = []
     for i in range(len(w_plus)):
         own = {drawn.prefix + name: weights[name] + delta[i] for name, delta in changes.items()}
@@ -78,7 +78,7 @@ def synthesised(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
     return torch.cat(pictures)
 
 
-def tunable(generator: Generator) -> dict[str, Tensor]:
+def tunable_weights(generator: Generator) -> dict[str, Tensor]:
     """The generator's weights that a state may change, by name; empty if it exposes none."""
     tell = getattr(generator, "weights", None)
     return dict(tell()) if callable(tell) else {}
@@ -92,7 +92,7 @@ def kernels(generator: Generator) -> dict[str, Tensor]:
 
 def pack(state: State, row: int) -> bytes:
     """Encode one row of the state as safetensors: float16, and 8-bit codes unchanged."""
-    return save({name: _stored(tensor[row]) for name, tensor in state.items()})
+    return save({name: _to_stored(tensor[row]) for name, tensor in state.items()})
 
 
 def unpack(rows: list[bytes]) -> dict[str, Tensor]:
@@ -101,7 +101,7 @@ def unpack(rows: list[bytes]) -> dict[str, Tensor]:
     return {name: torch.stack([row[name] for row in loaded]) for name in loaded[0]}
 
 
-def _stored(tensor: Tensor) -> Tensor:
+def _to_stored(tensor: Tensor) -> Tensor:
     return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
 
 

@@ -2,7 +2,7 @@
 
 Most methods return latents, with or without tensors that replace the generator's own, and any
 generator can draw those. A method whose images need more (features, a second network, the input
-itself) has a verb `draw`. All code that displays an inversion or an edit calls `drawn`.
+itself) has a verb `draw`. All code that displays an inversion or an edit calls `draw_latents`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
-from invertory.generators.state import NO_STATE, State, synthesised
+from invertory.generators.state import NO_STATE, State, synthesise
 from invertory.inversion.method import NO_NETWORKS
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class SupportsDraw(Protocol):
         ...
 
 
-def drawn(
+def draw_latents(
     method: Method | None,
     generator: Generator,
     w_plus: Tensor,
@@ -56,7 +56,7 @@ def drawn(
     method, the image is plain synthesis.
     """
     if not state or not isinstance(method, SupportsDraw):
-        return synthesised(generator, w_plus, state)
+        return synthesise(generator, w_plus, state)
     before = w_plus if origin is None else origin
     return method.draw(generator, w_plus, state, origin=before, networks=networks)
 

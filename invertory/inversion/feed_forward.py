@@ -52,12 +52,12 @@ def encoder_of(
     return encoder
 
 
-def encoded(encoder: Encoder, pictures: Tensor, generator: Generator) -> Tensor:
+def encode_w_plus(encoder: Encoder, pictures: Tensor, generator: Generator) -> Tensor:
     """images [N, 3, H, H] => w_plus [N, num_ws, w_dim]; the mean w where the code is not finite."""
-    return settled(encoder(pictures), generator)
+    return expand_finite(encoder(pictures), generator)
 
 
-def settled(told: Tensor, generator: Generator) -> Tensor:
+def expand_finite(told: Tensor, generator: Generator) -> Tensor:
     """latents [N, 1 or num_ws, w_dim] => w_plus [N, num_ws, w_dim]; the mean w where not finite."""
     w_plus = told.expand(-1, generator.num_ws, -1)
     is_finite = torch.isfinite(w_plus).all(2).all(1)[:, None, None]
@@ -110,7 +110,7 @@ class _EncodedObjective(FeedForwardObjective):
     results: tuple[str, ...]  # with "synth", the image is returned and need not be drawn again
 
     def start(self, rows: Rows) -> Start:
-        w_plus = encoded(self.encoder, rows.targets, self.view.generator)
+        w_plus = encode_w_plus(self.encoder, rows.targets, self.view.generator)
         synth = self.view.render(w_plus).clamp(-1, 1)
         found = {"w_plus": w_plus.float(), "synth": synth.float()}
         return Start({}, self.view.constants(rows.targets) | found)

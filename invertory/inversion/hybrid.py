@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from invertory.inversion.feed_forward import encoded, encoder_of
+from invertory.inversion.feed_forward import encode_w_plus, encoder_of
 from invertory.inversion.image2stylegan import EmbeddingObjective
 from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import LossWeights, Schedule
@@ -59,7 +59,7 @@ class Hybrid(LossWeights):
         view = self.view(generator, perceptual, targets)
 
         def begin(pictures: Tensor) -> Tensor:
-            return encoded(encoder, pictures, generator)
+            return encode_w_plus(encoder, pictures, generator)
 
         outcome = self.engine().run(
             EmbeddingObjective(self, view, begin), targets, seeds=seeds, batch_size=batch_size

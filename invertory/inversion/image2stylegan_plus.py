@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
-from invertory.generators.state import synthesised
+from invertory.generators.state import synthesise
 from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.image2stylegan import EmbeddingObjective, mean_start
@@ -62,7 +62,7 @@ class _NoiseObjective(Unconstrained):
         return Start(maps, constants)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        drawn = synthesised(self.view.generator, constants["w_plus"], variables)
+        drawn = synthesise(self.view.generator, constants["w_plus"], variables)
         synth = self.view.resize(drawn)
         with torch.no_grad():
             perceptual = self.view.distance(synth, constants)

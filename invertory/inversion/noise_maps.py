@@ -45,7 +45,7 @@ def autocorrelation(noise: Tensor) -> Tensor:
         noise = avg_pool2d(noise, 2)
 
 
-def standardised(noise: Tensor) -> Tensor:
+def standardise(noise: Tensor) -> Tensor:
     """Normalise each row's map to mean 0 and mean square 1."""
     centred = noise - noise.mean((1, 2, 3), keepdim=True)
     return centred * centred.square().mean((1, 2, 3), keepdim=True).rsqrt()

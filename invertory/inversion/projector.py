@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from invertory.generators.state import synthesised
+from invertory.generators.state import synthesise
 from invertory.inversion.engine.adam import per_row
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View
 from invertory.inversion.method import NO_NETWORKS
-from invertory.inversion.noise_maps import Shapes, autocorrelation, noise_shapes, standardised
+from invertory.inversion.noise_maps import Shapes, autocorrelation, noise_shapes, standardise
 from invertory.inversion.optimisation import Budget, Schedule
 from invertory.inversion.w_space import w_statistics
 
@@ -82,7 +82,7 @@ class ProjectorObjective:
     def _render(self, w_plus: Tensor, maps: Tensors) -> Tensor:
         if not maps:
             return self.view.render(w_plus)
-        return self.view.resize(synthesised(self.view.generator, w_plus, maps))
+        return self.view.resize(synthesise(self.view.generator, w_plus, maps))
 
     def _w_noise(self, draws: Tensor, step: Tensor) -> Tensor:
         """Exploration: w_noise * std(w) * max(0, 1 - t / noise_ramp)^2 times the step's draw."""
@@ -99,7 +99,7 @@ class ProjectorObjective:
 
     def settle(self, variables: Tensors) -> Tensors:
         """Normalise each row's noise maps to mean 0 and variance 1."""
-        return {k: standardised(v) for k, v in variables.items() if k.startswith(_MAP)}
+        return {k: standardise(v) for k, v in variables.items() if k.startswith(_MAP)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from invertory.inversion.feed_forward import (
     FeedForwardObjective,
     SinglePassMethod,
     encoder_of,
-    settled,
+    expand_finite,
 )
 from invertory.inversion.method import NO_NETWORKS
 
@@ -51,7 +51,7 @@ Render = Callable[["Tensor"], "Tensor"]  # w_plus => images
 HALF: Final = 0.5  # step over an encoder other than ReStyle's
 
 
-def refined(
+def refine(
     added: ComputeResidual, render: Render, w_plus: Tensor, iterations: int
 ) -> Iterator[Tensor]:
     """w_plus [N, num_ws, w_dim], equal for all rows => the latents after each iteration.
@@ -60,13 +60,13 @@ def refined(
     """
     synth = render(w_plus[:1]).expand(len(w_plus), -1, -1, -1)
     for i in range(iterations):
-        w_plus = _moved(w_plus, added(synth))
+        w_plus = _add_finite(w_plus, added(synth))
         yield w_plus
         if i < iterations - 1:
             synth = render(w_plus)
 
 
-def _moved(w_plus: Tensor, by: Tensor) -> Tensor:
+def _add_finite(w_plus: Tensor, by: Tensor) -> Tensor:
     moved = w_plus + by
     is_finite = torch.isfinite(moved).all(2).all(1)
     return torch.where(per_row(is_finite, moved), moved, w_plus)
@@ -99,7 +99,7 @@ class _RefinementObjective(FeedForwardObjective):
             yield 0, (w_plus, synth)
         for i in range(1, self.method.iterations + 1):
             # w <- w + step * residual: E(x, G(w)) of ReStyle, E(x) - E(G(w)) of another encoder
-            w_plus = _moved(w_plus, self.method.share * added(synth))
+            w_plus = _add_finite(w_plus, self.method.share * added(synth))
             synth = self.view.render(w_plus)
             yield i, (w_plus, synth)
 
@@ -111,7 +111,7 @@ class _RefinementObjective(FeedForwardObjective):
             mean = G.w_avg.float().expand(len(targets), G.num_ws, -1)
             return mean, lambda synth: network.residual(targets, synth)
         told = self.encoder(targets).float()
-        return settled(told, G), lambda synth: told - self.encoder(synth)
+        return expand_finite(told, G), lambda synth: told - self.encoder(synth)
 
     def _measured(
         self, w_plus: Tensor, synth: Tensor, constants: Tensors, iteration: int

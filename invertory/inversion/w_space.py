@@ -39,7 +39,7 @@ def w_statistics(generator: Generator, num_samples: int) -> tuple[Tensor, Tensor
     return w_avg.to(generator.w_avg.dtype), w_std.to(generator.w_avg.dtype)
 
 
-def gaussianised(w: Tensor) -> Tensor:
+def gaussianise(w: Tensor) -> Tensor:
     """w [..., w_dim] => P: the last leaky ReLU inverted."""
     return leaky_relu(w, 5.0)
 
@@ -54,7 +54,7 @@ class Whitening:
     @classmethod
     def of(cls, generator: Generator, num_samples: int) -> Whitening:
         """Estimate the mean and covariance of `mapped_draws` in P."""
-        p = gaussianised(mapped_draws(generator, num_samples))
+        p = gaussianise(mapped_draws(generator, num_samples))
         mean = p.mean(0)
         centred = p - mean
         # C = U diag(variances) U^T, so v_N = (v - mean) U / deviations
@@ -64,4 +64,4 @@ class Whitening:
         return cls(mean.to(like), (axes / deviations).to(like))
 
     def __call__(self, w: Tensor) -> Tensor:
-        return (gaussianised(w) - self.mean) @ self.matrix
+        return (gaussianise(w) - self.mean) @ self.matrix

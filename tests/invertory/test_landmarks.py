@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from invertory.alignment import anchors_from_landmarks
-from invertory.landmarks import Dlib, YuNetMediaPipe, quiet
+from invertory.landmarks import Dlib, YuNetMediaPipe, hide_startup_notices
 from invertory.resources.models import ModelStore
 from invertory.resources.pinned import PINNED
 
@@ -121,7 +121,7 @@ def test_dlib_gives_its_68_points():
 
 
 def test_quiet_holds_back_notices_and_lets_errors_through(capfd):
-    with quiet():
+    with hide_startup_notices():
         os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
         os.write(2, b"E0000 something is wrong\n")
     assert capfd.readouterr().err == "E0000 something is wrong\n"

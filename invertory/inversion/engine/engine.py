@@ -25,9 +25,9 @@ from invertory.inversion.engine.adam import RowAdam
 from invertory.inversion.engine.execution import (
     Advance,
     Execution,
-    compiled,
+    compile_losses,
     is_out_of_memory,
-    recorded,
+    record_graph,
 )
 from invertory.inversion.engine.objective import Objective, Rows, Tensors
 from invertory.inversion.engine.slots import (
@@ -35,11 +35,11 @@ from invertory.inversion.engine.slots import (
     Outcome,
     Slots,
     collect,
-    opened,
-    unfinished,
+    open_slots,
+    unfinished_rows,
     where,
 )
-from invertory.precision import Precision, checked
+from invertory.precision import Precision, check_precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +70,7 @@ class Engine:
     check_every: int | None = None  # steps between two checks for rows that stopped early
 
     def __post_init__(self) -> None:
-        checked(self.precision)
+        check_precision(self.precision)
 
     def run(
         self,
@@ -102,9 +102,9 @@ class Engine:
         _check_rows(len(targets), {**(inputs or {}), **(starts or {}), "is_valid": is_valid})
         rows = Rows(targets=targets, seeds=seeds, inputs=inputs or {})
         work = _RunInputs(rows, is_valid.to(targets.device), starts or {})
-        runs = compiled(objective) if self.execution == "compiled" else objective
+        runs = compile_losses(objective) if self.execution == "compiled" else objective
         done: list[Slots] = []
-        while left := unfinished(len(targets), done):
+        while left := unfinished_rows(len(targets), done):
             batch_size = min(batch_size, len(left))
             try:
                 self._drain(runs, work, left, batch_size, done)
@@ -152,7 +152,7 @@ class Engine:
     def _advance(self, objective: Objective, slots: Slots) -> Advance:
         """Return the function that moves the slots by one step."""
         step = partial(self._step, objective)
-        return recorded(step, slots) if self.execution == "graphed" else step
+        return record_graph(step, slots) if self.execution == "graphed" else step
 
     def _without(self, slots: Slots, empty: list[int]) -> Slots:
         """Drop the empty slots, or keep them where the batch size has been compiled or recorded."""
@@ -174,7 +174,7 @@ class Engine:
         index = torch.tensor(chosen, device=device)
         given = {name: values.to(device)[index] for name, values in work.starts.items()}
         begun = replace(start, variables={**start.variables, **given})
-        return opened(objective, begun, chosen, work.is_valid[index])
+        return open_slots(objective, begun, chosen, work.is_valid[index])
 
     def _step(self, objective: Objective, slots: Slots) -> None:
         """Evaluate every slot, record the kept iterates, and move the rows that continue."""

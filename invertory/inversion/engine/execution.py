@@ -52,12 +52,12 @@ class _Compiled:
             return self._losses(variables, constants, step)
 
 
-def compiled(objective: Objective) -> Objective:
+def compile_losses(objective: Objective) -> Objective:
     """Wrap an objective so that its losses are compiled."""
     return cast("Objective", _Compiled(objective))
 
 
-def recorded(advance: Advance, slots: Slots) -> Advance:
+def record_graph(advance: Advance, slots: Slots) -> Advance:
     """Record `advance` for these slots on their CUDA device; each later call replays it."""
     device = slots.device
     if device.type != "cuda":

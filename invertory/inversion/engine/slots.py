@@ -108,7 +108,7 @@ class Slots:
         return torch.tensor(slots, dtype=torch.int64, device=self.device)
 
 
-def opened(objective: Objective, start: Start, rows: list[int], is_valid: Tensor) -> Slots:
+def open_slots(objective: Objective, start: Start, rows: list[int], is_valid: Tensor) -> Slots:
     """Open fresh slots for the rows, which begin at `start`; rows not valid [n] take no step."""
     variables = {k: v.detach().float().clone() for k, v in start.variables.items()}
     n, device = len(rows), is_valid.device
@@ -132,7 +132,7 @@ def opened(objective: Objective, start: Start, rows: list[int], is_valid: Tensor
     return Slots(list(rows), [0] * n, tensors)
 
 
-def unfinished(num_rows: int, done: list[Slots]) -> list[int]:
+def unfinished_rows(num_rows: int, done: list[Slots]) -> list[int]:
     """List the rows that are in none of the finished slots."""
     finished = {row for piece in done for row in piece.row}
     return [row for row in range(num_rows) if row not in finished]

@@ -28,7 +28,7 @@ from torch.nn.functional import interpolate
 
 from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View
-from invertory.inversion.feed_forward import encoded, encoder_of
+from invertory.inversion.feed_forward import encode_w_plus, encoder_of
 from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Budget
 
@@ -63,7 +63,7 @@ class _InDomainObjective(Unconstrained):
         return dict(zip(method.terms, weights, strict=False))
 
     def start(self, rows: Rows) -> Start:
-        variables = {"w_plus": encoded(self.encoder, rows.targets, self.view.generator)}
+        variables = {"w_plus": encode_w_plus(self.encoder, rows.targets, self.view.generator)}
         if "mask" not in rows.inputs:
             return Start(variables, self.view.constants(rows.targets))
         px = self.view.size_px
@@ -144,7 +144,7 @@ class InDomain(Budget):
         objective = _InDomainObjective(
             self, self.view(generator, perceptual, targets), encoder_of(networks, generator)
         )
-        inputs = {} if mask is None else {"mask": _fitting(mask, targets)}
+        inputs = {} if mask is None else {"mask": _expand_mask(mask, targets)}
         outcome = self.engine().run(
             objective, targets, seeds=seeds, batch_size=batch_size, inputs=inputs
         )
@@ -174,7 +174,7 @@ def diffuse(
             f"expected targets and contexts of one shape, got {list(targets.shape)} and "
             f"{list(contexts.shape)}: resize one to the other"
         )
-    pasted = torch.lerp(contexts, targets, _fitting(mask, targets))
+    pasted = torch.lerp(contexts, targets, _expand_mask(mask, targets))
     return replace(method, domain_weight=0.0).invert(
         generator,
         pasted,
@@ -186,7 +186,7 @@ def diffuse(
     )
 
 
-def _fitting(mask: Tensor, targets: Tensor) -> Tensor:
+def _expand_mask(mask: Tensor, targets: Tensor) -> Tensor:
     """Expand the mask to every target, [N, 1, H, H]."""
     n, _, height, width = targets.shape
     is_range = bool(((mask >= 0) & (mask <= 1)).all())

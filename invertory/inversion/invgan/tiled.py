@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar
 
-from invertory.editing.tiling import Grid, TiledPair, tiled_pictures
+from invertory.editing.tiling import Grid, TiledPair, draw_tiles
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View
@@ -132,7 +132,7 @@ class InvGANTiled(FeedForwardConfig):
             overlap_px=self.overlap_px,
         )
         moved = codes + (w_plus - origin)[:, None]
-        return tiled_pictures(generator, grid, moved, batch_size=max(len(w_plus), 1))
+        return draw_tiles(generator, grid, moved, batch_size=max(len(w_plus), 1))
 
     def _num(self, generator: Generator, targets: Tensor) -> int:
         """Number of tiles a side that cover the targets [N, 3, H, H]."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from invertory.generators.state import State, synthesised
+from invertory.generators.state import State, synthesise
 from invertory.inversion.engine.adam import per_row
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def locality(view: View, w_plus: Tensor, drawn: Tensor, state: State) -> Tensor:
     with torch.no_grad():
         before = view.resize(view.generator.synthesis(around))
         features = view.perceptual.features(before)
-    after = view.resize(synthesised(view.generator, around, state))
+    after = view.resize(synthesise(view.generator, around, state))
     distance = view.perceptual.distance(view.perceptual.features(after), features)
     # L_R = L_LPIPS(x_r, x_r*) + lambda_L2 L_L2(x_r, x_r*)
     return distance + (after.float() - before.float()).square().mean((1, 2, 3))

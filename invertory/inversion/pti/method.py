@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 
-from invertory.generators.deltas import coded, cut
-from invertory.generators.state import kernels, tunable
+from invertory.generators.deltas import quantise, truncate_all
+from invertory.generators.state import kernels, tunable_weights
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Tensors, weighted_total
 from invertory.inversion.feed_forward import FeedForward
@@ -176,7 +176,7 @@ class PivotalTuning(LossWeights):
         image. `target_loss` applies to the tuning. Raises `ValueError` if the generator has no
         tunable weights.
         """
-        weights = (kernels if self.rank else tunable)(generator)
+        weights = (kernels if self.rank else tunable_weights)(generator)
         if not weights:
             raise ValueError(
                 f"expected a generator with tunable weights, got {type(generator).__name__}: tune "
@@ -247,14 +247,14 @@ class PivotalTuning(LossWeights):
     def _kept(self, changes: Tensors) -> Tensors:
         """Convert changes to the form and precision of the store."""
         if self.stored_rank:
-            changes = cut(changes, self.stored_rank)
+            changes = truncate_all(changes, self.stored_rank)
         half = {name: change.to(torch.float16) for name, change in changes.items()}
-        return half if self.storage == "float16" else coded(changes)
+        return half if self.storage == "float16" else quantise(changes)
 
     def _told(
         self, view: View, targets: Tensor, pivots: Inversion, found: list[Outcome], batch_size: int
     ) -> Inversion:
-        state = _joined([outcome.results for outcome in found])
+        state = _concatenate([outcome.results for outcome in found])
         stored = Engine(steps=0).run(
             StoredObjective(view),
             targets,
@@ -262,7 +262,7 @@ class PivotalTuning(LossWeights):
             batch_size=batch_size,
             inputs={"w_plus": pivots.latents, **state},
         )
-        terms = _joined([outcome.terms for outcome in found]) | stored.terms
+        terms = _concatenate([outcome.terms for outcome in found]) | stored.terms
         tuned = {
             name: torch.cat([getattr(outcome, name) for outcome in found])
             for name in ("steps", "best_step", "is_finite")
@@ -278,5 +278,5 @@ class PivotalTuning(LossWeights):
         )
 
 
-def _joined(rows: Sequence[Tensors]) -> Tensors:
+def _concatenate(rows: Sequence[Tensors]) -> Tensors:
     return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}

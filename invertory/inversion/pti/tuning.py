@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from invertory.generators.deltas import DELTA, DOWN, UP
-from invertory.generators.state import synthesised
+from invertory.generators.state import synthesise
 from invertory.inversion.engine.objective import (
     Rows,
     Start,
@@ -88,7 +88,7 @@ class TuningObjective(Unconstrained):
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         w_plus = constants["w_plus"]
         state = self.state(variables)
-        synth = self.view.resize(synthesised(self.view.generator, w_plus, state))
+        synth = self.view.resize(synthesise(self.view.generator, w_plus, state))
         terms = self.view.compare(synth, constants)
         if _DRAWS in constants:
             row = torch.arange(len(step), device=step.device)
@@ -119,7 +119,7 @@ class StoredObjective(ZeroStepObjective):
     def drawn(self, w_plus: Tensor, state: Tensors) -> Tensor:
         """w_plus [n, 1 or num_ws, w_dim] and its state => the image that the loss compares."""
         w_plus = w_plus.expand(-1, self.view.generator.num_ws, -1)
-        return self.view.resize(synthesised(self.view.generator, w_plus, state))
+        return self.view.resize(synthesise(self.view.generator, w_plus, state))
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         return self.view.compare(constants["synth"], constants)

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invertory.generators.f_space import SPACES, checked_spaces, features_of, layer_aware
+from invertory.generators.f_space import SPACES, features_of, resolve_spaces, synthesise_layer_aware
 from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.sam.spaces import (
     FINEST,
-    by_class,
     check_classes,
     check_predicts,
+    choose_by_class,
+    choose_by_segment,
     first_within,
     network_of,
-    predicted,
-    refined,
-    segmented,
+    predict_errors,
+    segment_images,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class SpaceChoice:
 
     def at(self, px: int) -> Tensor:
         """The index of each pixel of an image of `px` pixels a side, [N, px, px]."""
-        return nearest(self.index, px)
+        return resize_nearest(self.index, px)
 
     def refused(self) -> dict[int, str]:
         """Rows without a known choice => reason."""
@@ -170,7 +170,7 @@ class SpaceChoiceConfig:
         self, generator: Generator, told: Mapping[str, Mapping[str, Any]]
     ) -> tuple[str, ...]:
         """Return the spaces, the most editable first, for a generator and the networks' configs."""
-        return checked_spaces(generator, self.spaces)
+        return resolve_spaces(generator, self.spaces)
 
     def check_segments(self, segments: Sequence[str]) -> None:
         """Check that each segment to fuse is one of the parser's, or a default that it lacks."""
@@ -224,15 +224,15 @@ class SpaceChoiceConfig:
         if self.choice == "segments" and given is None:
             remedy = "pass segmentation=..., or set choice to pixels"
             self.check_segments(_segments(network_of(networks, "parser", remedy)))
-        errors = predicted(network, pictures, spaces, px)
+        errors = predict_errors(network, pictures, spaces, px)
         if self.choice == "pixels":
             return SpaceChoice(first_within(errors, self.tau), errors, len(spaces))
         segments = (
-            segmented(networks["parser"], pictures, self.fused)
+            segment_images(networks["parser"], pictures, self.fused)
             if given is None
-            else nearest(given, px)
+            else resize_nearest(given, px)
         )
-        return SpaceChoice(refined(errors, segments, self.tau), errors, len(spaces))
+        return SpaceChoice(choose_by_segment(errors, segments, self.tau), errors, len(spaces))
 
     def _by_class(
         self,
@@ -245,8 +245,10 @@ class SpaceChoiceConfig:
         parser = network_of(networks, "parser", "name another choice than classes")
         names, px = _segments(parser), pictures.shape[-1]
         wanted = self.class_spaces or {name: FINEST for name in HARD if name in names}
-        segments = segmented(parser, pictures, ()) if given is None else nearest(given, px)
-        return by_class(segments, names, spaces, wanted)
+        segments = (
+            segment_images(parser, pictures, ()) if given is None else resize_nearest(given, px)
+        )
+        return choose_by_class(segments, names, spaces, wanted)
 
     def _given(self, segmentation: Tensor | None, targets: Tensor) -> Tensor | None:
         """Check the caller's segmentation [N, H, H], if the choice uses one."""
@@ -258,7 +260,7 @@ class SpaceChoiceConfig:
                 f"expected no segmentation with {what}, got one: leave it out, or set several "
                 "spaces and the choice segments or classes"
             )
-        return _fitting(segmentation, targets)
+        return _check_segmentation(segmentation, targets)
 
     @torch.no_grad()
     def draw(
@@ -273,10 +275,10 @@ class SpaceChoiceConfig:
         """w_plus [N, num_ws, w_dim], edited from `origin`, and the state => [N, 3, R, R]."""
         features = features_of(generator, state, len(w_plus))
         keep_rgb = self.preset == "paper"
-        return layer_aware(generator, w_plus, features, origin, keep_rgb=keep_rgb)
+        return synthesise_layer_aware(generator, w_plus, features, origin, keep_rgb=keep_rgb)
 
 
-def nearest(index: Tensor, px: int) -> Tensor:
+def resize_nearest(index: Tensor, px: int) -> Tensor:
     """Resize by nearest neighbour, [N, h, h] => [N, px, px]."""
     if index.shape[-1] == px:
         return index
@@ -298,7 +300,7 @@ def _check_word(name: str, word: str, known: Sequence[str]) -> None:
         raise ValueError(f"expected {name} among {', '.join(known)}, got {word!r}: choose one")
 
 
-def _fitting(segmentation: Tensor, targets: Tensor) -> Tensor:
+def _check_segmentation(segmentation: Tensor, targets: Tensor) -> Tensor:
     """Check a segmentation and return indices [N, H, H] of the targets' size."""
     shape = (len(targets), *targets.shape[-2:])
     if tuple(segmentation.shape) != shape or segmentation.is_floating_point():

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from invertory.generators.deltas import coded, decoded
+from invertory.generators.deltas import dequantise, quantise
 from invertory.generators.f_space import (
     DELTA,
     W_PLUS,
     Features,
-    checked_spaces,
     default_spaces,
     masks_of,
+    resolve_spaces,
 )
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Rows, Start, Tensors
@@ -33,7 +33,7 @@ from invertory.inversion.engine.view import View, channels_last
 from invertory.inversion.feed_forward import FeedForwardConfig, FeedForwardObjective
 from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.sam.choice import SpaceChoice, SpaceChoiceConfig
-from invertory.inversion.sam.objective import rendered
+from invertory.inversion.sam.objective import render_with_deltas
 from invertory.inversion.sam.spaces import network_of
 from invertory.networks.sam_encoder import SamEncoder
 
@@ -63,13 +63,13 @@ class _EncodedObjective(FeedForwardObjective):
         is_finite = torch.isfinite(w_plus).all(2).all(1)[:, None, None]
         w_plus = torch.where(is_finite, w_plus, G.w_avg.to(w_plus))
         changes = {DELTA + b: d.float().nan_to_num(0, 0, 0) for b, d in features.deltas.items()}
-        stored = {name: delta.float() for name, delta in decoded(coded(changes)).items()}
+        stored = {name: delta.float() for name, delta in dequantise(quantise(changes)).items()}
         found = {"w_plus": w_plus.float(), **stored}
         return Start({}, self.view.constants(targets) | found)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         deltas = {n.removeprefix(DELTA): d for n, d in constants.items() if n.startswith(DELTA)}
-        synth = rendered(self.view, constants["w_plus"], deltas)
+        synth = render_with_deltas(self.view, constants["w_plus"], deltas)
         return self.view.compare(synth, constants)
 
 
@@ -112,7 +112,7 @@ class SamByEncoder(SpaceChoiceConfig, FeedForwardConfig):
         encoder = _network(networks, generator)
         spaces = self._spaces(generator, encoder.spaces)
         found = self.chosen(view, targets, spaces, networks, segmentation)
-        own = _renumbered(found, spaces, encoder.spaces)
+        own = _renumber(found, spaces, encoder.spaces)
         masks = masks_of(generator, own.index.cpu(), encoder.spaces)
         if self.precision == "bfloat16":
             channels_last(generator, perceptual, encoder)
@@ -141,7 +141,7 @@ class SamByEncoder(SpaceChoiceConfig, FeedForwardConfig):
         """Return the spaces, the most editable first, for a generator and the networks' configs."""
         shapes = told.get("sam_encoder", {}).get("shapes")
         if shapes is None:
-            return checked_spaces(generator, self.spaces)
+            return resolve_spaces(generator, self.spaces)
         return self._spaces(generator, (W_PLUS, *shapes))
 
     def _spaces(self, generator: Generator, known: Sequence[str]) -> tuple[str, ...]:
@@ -170,7 +170,7 @@ def _network(networks: Mapping[str, nn.Module], generator: Generator) -> SamEnco
     return encoder.check_fits(generator)
 
 
-def _renumbered(found: SpaceChoice, spaces: Sequence[str], known: Sequence[str]) -> SpaceChoice:
+def _renumber(found: SpaceChoice, spaces: Sequence[str], known: Sequence[str]) -> SpaceChoice:
     """Convert a choice among `spaces` to one among `known`."""
     table = torch.tensor([known.index(name) for name in spaces], device=found.index.device)
     return replace(found, index=table[found.index], num_spaces=len(known))

@@ -16,7 +16,7 @@ from torch import Tensor
 from invertory.generators.f_space import DELTA, MASK, Features, f_spaces, hooks_of, masks_of
 from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View, squared_error
-from invertory.inversion.feed_forward import encoded
+from invertory.inversion.feed_forward import encode_w_plus
 from invertory.inversion.gaussian_prior import prior
 from invertory.inversion.pti.tuning import StoredObjective
 
@@ -59,14 +59,14 @@ class AdaptiveObjective(Unconstrained):
         }
         constants = self.view.constants(targets)
         constants |= {MASK + block: masks[block] for block in self.blocks}
-        return Start({"w_plus": encoded(self.encoder, targets, G), **zeros}, constants)
+        return Start({"w_plus": encode_w_plus(self.encoder, targets, G), **zeros}, constants)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         w_plus = variables["w_plus"]
         deltas = {block: variables[DELTA + block] for block in self.blocks}
         # eq. 3.3: f_l = g(f, w_plus) + m_l * delta_l
         masked = {block: constants[MASK + block] * delta for block, delta in deltas.items()}
-        synth = rendered(self.view, w_plus, masked)
+        synth = render_with_deltas(self.view, w_plus, masked)
         terms = {
             "mse": squared_error(synth, constants),
             "perceptual": self.view.distance(synth, constants),
@@ -91,10 +91,10 @@ class StoredDeltasObjective(StoredObjective):
     def drawn(self, w_plus: Tensor, state: Tensors) -> Tensor:
         """w_plus [n, num_ws, w_dim] with the deltas by name => the image that the loss compares."""
         deltas = {name.removeprefix(DELTA): delta for name, delta in state.items()}
-        return rendered(self.view, w_plus, deltas)
+        return render_with_deltas(self.view, w_plus, deltas)
 
 
-def rendered(view: View, w_plus: Tensor, deltas: Mapping[str, Tensor]) -> Tensor:
+def render_with_deltas(view: View, w_plus: Tensor, deltas: Mapping[str, Tensor]) -> Tensor:
     """Synthesise w_plus with `deltas` (block => m * delta) added to the features."""
     hooks: dict[str, Any] = {"hooks": hooks_of(Features(deltas, {}))} if deltas else {}
     return view.render(w_plus, **hooks)

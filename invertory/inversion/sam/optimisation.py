@@ -32,13 +32,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from invertory.generators.deltas import decoded
+from invertory.generators.deltas import dequantise
 from invertory.generators.f_space import (
     DELTA,
     Features,
-    checked_spaces,
     f_spaces,
     masks_of,
+    resolve_spaces,
 )
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import weighted_total
@@ -129,11 +129,11 @@ class SpatiallyAdaptive(SpaceChoiceConfig, LossWeights):
         `segmentation` [N, H, H], an index for each pixel, replaces the parser's segments.
         """
         encoder = encoder_of(networks, generator)
-        spaces = checked_spaces(generator, self.spaces)
+        spaces = resolve_spaces(generator, self.spaces)
         view = self.view(generator, perceptual, targets)
         self._check(view, spaces)
         found = self.chosen(view, targets, spaces, networks, segmentation)
-        blocks = _used(generator, found.index, spaces)
+        blocks = _used_blocks(generator, found.index, spaces)
         whitening = Whitening.of(generator, self.w_samples)
         objective = AdaptiveObjective(
             self,
@@ -191,7 +191,7 @@ class SpatiallyAdaptive(SpaceChoiceConfig, LossWeights):
             seeds=range(n),
             batch_size=batch_size,
             inputs={"w_plus": w_plus}
-            | {name: delta for name, delta in decoded(state).items() if name.startswith(DELTA)},
+            | {name: delta for name, delta in dequantise(state).items() if name.startswith(DELTA)},
         )
         terms = outcome.terms | stored.terms
         return replace(
@@ -205,7 +205,7 @@ class SpatiallyAdaptive(SpaceChoiceConfig, LossWeights):
         )
 
 
-def _used(generator: Generator, index: Tensor, spaces: tuple[str, ...]) -> tuple[str, ...]:
+def _used_blocks(generator: Generator, index: Tensor, spaces: tuple[str, ...]) -> tuple[str, ...]:
     """Blocks of the F-spaces that occur in `index`."""
     known = f_spaces(generator)
     chosen = [spaces[i] for i in torch.unique(index).tolist()]

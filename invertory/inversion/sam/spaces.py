@@ -61,7 +61,7 @@ def check_predicts(known: Sequence[str], spaces: Sequence[str]) -> None:
 
 
 @torch.no_grad()
-def predicted(network: nn.Module, pictures: Tensor, spaces: Sequence[str], px: int) -> Tensor:
+def predict_errors(network: nn.Module, pictures: Tensor, spaces: Sequence[str], px: int) -> Tensor:
     """Predict errors [N, S, px, px] of the spaces, in the predictor's unit.
 
     Images run one at a time, so that no row depends on others.
@@ -74,7 +74,7 @@ def predicted(network: nn.Module, pictures: Tensor, spaces: Sequence[str], px: i
 
 
 @torch.no_grad()
-def segmented(network: nn.Module, pictures: Tensor, fused: Sequence[str]) -> Tensor:
+def segment_images(network: nn.Module, pictures: Tensor, fused: Sequence[str]) -> Tensor:
     """Segment [N, H, W] of every pixel; the segments in `fused` count as one."""
     parser = cast("Segmenter", network)
     found = torch.cat([parser.segment(picture) for picture in torch.split(pictures, 1)]).long()
@@ -94,7 +94,7 @@ def first_within(errors: Tensor, tau: float) -> Tensor:
     return (is_within.cumsum(1) == 0).sum(1)
 
 
-def refined(errors: Tensor, segments: Tensor, tau: float) -> Tensor:
+def choose_by_segment(errors: Tensor, segments: Tensor, tau: float) -> Tensor:
     """errors [N, S, H, W], segments [N, H, W] => choice [N, H, W], one space per segment.
 
     Section 3.2: each segment takes the most editable space whose mean error is at most tau.
@@ -109,7 +109,7 @@ def refined(errors: Tensor, segments: Tensor, tau: float) -> Tensor:
     return chosen[groups].view_as(segments)
 
 
-def by_class(
+def choose_by_class(
     segments: Tensor, names: Sequence[str], spaces: Sequence[str], wanted: Mapping[str, str]
 ) -> Tensor:
     """The ablation of Fig. 4.7: segments [N, H, W] => choice, a fixed space for each name.

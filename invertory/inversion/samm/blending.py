@@ -14,10 +14,10 @@ from invertory.inversion.engine.view import View
 from invertory.inversion.feed_forward import (
     FeedForwardConfig,
     FeedForwardObjective,
-    encoded,
+    encode_w_plus,
     encoder_of,
 )
-from invertory.inversion.restyle import refined
+from invertory.inversion.restyle import refine
 from invertory.networks.samm.network import Reachable, Samm, TappedEncoder
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class BlendedObjective(FeedForwardObjective):
     results: tuple[str, ...]  # with "synth", the image is returned and need not be drawn again
 
     def start(self, rows: Rows) -> Start:
-        stored = kept(rows.targets, self.view.generator.resolution)
-        pictures = shown(stored, self.view.generator.resolution)
+        stored = quantise_targets(rows.targets, self.view.generator.resolution)
+        pictures = dequantise_targets(stored, self.view.generator.resolution)
         w_plus = self._latents(pictures)
         found = self.align(w_plus, pictures)
         mask = found.mask()
@@ -86,14 +86,14 @@ class BlendedObjective(FeedForwardObjective):
         if self.is_residual:
             network = cast("PyramidEncoder", self.base)
             w_plus = G.w_avg.float().expand(len(pictures), G.num_ws, -1)
-            steps = refined(
+            steps = refine(
                 lambda synth: network.residual(pictures, synth), G.synthesis, w_plus, iterations
             )
             return list(steps)[-1]
-        first = encoded(self.base, pictures, G)
+        first = encode_w_plus(self.base, pictures, G)
         w_plus = first
         for _ in range(iterations - 1):  # w <- w + E(x) - E(G(w))
-            again = encoded(self.base, G.synthesis(w_plus), G)
+            again = encode_w_plus(self.base, G.synthesis(w_plus), G)
             w_plus = w_plus + first - again
         return w_plus
 
@@ -102,20 +102,20 @@ class BlendedObjective(FeedForwardObjective):
         return self.view.compare(synth, constants)
 
 
-def kept(targets: Tensor, resolution: int) -> Tensor:
+def quantise_targets(targets: Tensor, resolution: int) -> Tensor:
     """targets [N, 3, H, H] => the stored values, 0 to 255, at most `resolution` px; float."""
-    targets = reduced(targets, resolution)
+    targets = reduce_to(targets, resolution)
     return ((targets.float().nan_to_num(0.0) + 1) * 127.5).round().clamp(0, 255)
 
 
-def reduced(x: Tensor, most_px: int) -> Tensor:
+def reduce_to(x: Tensor, most_px: int) -> Tensor:
     """Reduce x [N, C, H, H] to at most `most_px` pixels a side, by area means."""
     if x.shape[-1] <= most_px:
         return x
     return interpolate(x, size=(most_px, most_px), mode="area")
 
 
-def shown(stored: Tensor, resolution: int) -> Tensor:
+def dequantise_targets(stored: Tensor, resolution: int) -> Tensor:
     """Decode stored inputs => [N, 3, resolution, resolution] in [-1, 1]."""
     pictures = stored.float() / 127.5 - 1
     if pictures.shape[-1] == resolution:
@@ -123,7 +123,7 @@ def shown(stored: Tensor, resolution: int) -> Tensor:
     return interpolate(pictures, size=(resolution, resolution), mode="bilinear")
 
 
-def input_of(state: State, w_plus: Tensor, parts: SammNetworks) -> Tensor:
+def stored_targets(state: State, w_plus: Tensor, parts: SammNetworks) -> Tensor:
     """Return the stored inputs of the state; raise ValueError if they are missing or do not fit."""
     n, most = len(w_plus), parts.generator.resolution
     target = state.get(TARGET)

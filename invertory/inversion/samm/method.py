@@ -37,9 +37,9 @@ from invertory.inversion.samm.blending import (
     TARGET,
     BlendedObjective,
     SammNetworks,
-    input_of,
-    reduced,
-    shown,
+    dequantise_targets,
+    reduce_to,
+    stored_targets,
 )
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class SAMM(FeedForwardConfig):
         return replace(
             outcome.inversion(self.space, made["w_plus"]),
             state={TARGET: made[STORED].to(torch.uint8)},
-            maps={MASK: reduced(made[MASK], made[STORED].shape[-1])},
+            maps={MASK: reduce_to(made[MASK], made[STORED].shape[-1])},
             synths=made.get("synth"),
         )
 
@@ -187,10 +187,12 @@ class SAMM(FeedForwardConfig):
         limits.
         """
         parts = self._parts(networks, generator)
-        pictures = shown(input_of(state, w_plus, parts), generator.resolution).to(w_plus.device)
+        pictures = dequantise_targets(
+            stored_targets(state, w_plus, parts), generator.resolution
+        ).to(w_plus.device)
         is_edited = (w_plus != origin).flatten(1).any(1)
         if bool(is_edited.any()) and self.align_edits:
-            _tell_of_pose(self)
+            _warn_about_pose(self)
         is_unwarped = is_edited & (not self.align_edits)
         made = torch.zeros_like(pictures)
         for is_skipped in (False, True):
@@ -228,7 +230,7 @@ class SAMM(FeedForwardConfig):
 
 
 @cache  # log once per settings, not once per batch
-def _tell_of_pose(method: SAMM) -> None:
+def _warn_about_pose(method: SAMM) -> None:
     _log.warning(
         "samm aligns edited images to the input, which partly undoes changes of pose and shape; "
         "set align_edits: false to leave edits whole"

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from invertory.editing.deblur import deblurred, enlarged, extrapolated, gaussian_blur
+from invertory.editing.deblur import deblur, enlarge, extrapolate, gaussian_blur
 from invertory.editing.tiling import TiledPair
 from invertory.generators.toy import ToyGenerator
 
@@ -47,16 +47,16 @@ def test_a_blur_keeps_a_flat_picture_and_none_keeps_all() -> None:
 
 
 def test_enlarged_pictures_stay_in_range() -> None:
-    found = enlarged(pictures(2, 8).sign(), 32)
+    found = enlarge(pictures(2, 8).sign(), 32)
     assert found.shape == (2, 3, 32, 32)
     assert found.abs().max() <= 1
 
 
 def test_codes_go_away_from_the_blur() -> None:
     codes, blurred = torch.tensor([2.0]), torch.tensor([1.5])
-    assert extrapolated(codes, blurred, 0).item() == 2
-    assert extrapolated(codes, blurred, 2).item() == 3
-    assert extrapolated(codes, blurred, -1).item() == 1.5  # the blurred picture itself
+    assert extrapolate(codes, blurred, 0).item() == 2
+    assert extrapolate(codes, blurred, 2).item() == 3
+    assert extrapolate(codes, blurred, -1).item() == 1.5  # the blurred picture itself
 
 
 def test_an_amount_of_0_is_the_inversion_and_more_is_sharper() -> None:
@@ -64,7 +64,7 @@ def test_an_amount_of_0_is_the_inversion_and_more_is_sharper() -> None:
     w_plus = torch.randn(2, GENERATOR.num_ws, GENERATOR.w_dim, generator=rng)
     soft = gaussian_blur(GENERATOR.synthesis(w_plus), 1.0)
     pair = TiledPair.of(Exact(), GENERATOR)
-    found = deblurred(soft, pair, (0.0, 1.0, 2.0), sigma_px=1.0)
+    found = deblur(soft, pair, (0.0, 1.0, 2.0), sigma_px=1.0)
     assert found.shape == (3, 2, 3, 16, 16)
     torch.testing.assert_close(found[0], pair.pictures(pair.codes(soft)))
     slopes = found.diff(dim=-1).square().mean((1, 2, 3, 4))
@@ -73,4 +73,4 @@ def test_an_amount_of_0_is_the_inversion_and_more_is_sharper() -> None:
 
 def test_small_pictures_are_brought_to_the_grid() -> None:
     pair = TiledPair.of(Exact(), GENERATOR, tiles=2)
-    assert deblurred(pictures(1, 12), pair, (1.0,), sigma_px=1.0).shape == (1, 1, 3, 32, 32)
+    assert deblur(pictures(1, 12), pair, (1.0,), sigma_px=1.0).shape == (1, 1, 3, 32, 32)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from invertory.editing.tiling import Grid, TiledPair, tiled_pictures
+from invertory.editing.tiling import Grid, TiledPair, draw_tiles
 from invertory.generators.toy import ToyGenerator
 
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)
@@ -160,4 +160,4 @@ def test_a_bad_tile_takes_the_mean_and_leaves_the_others() -> None:
 
 def test_codes_of_another_grid_are_refused() -> None:
     with pytest.raises(ValueError, match="the grid that the codes"):
-        tiled_pictures(GENERATOR, Grid(tiles=2, tile_px=16), torch.zeros(1, 9, 1, GENERATOR.w_dim))
+        draw_tiles(GENERATOR, Grid(tiles=2, tile_px=16), torch.zeros(1, 9, 1, GENERATOR.w_dim))

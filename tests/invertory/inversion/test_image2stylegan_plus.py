@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from invertory.generators.state import synthesised
+from invertory.generators.state import synthesise
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.inversion import Inversion
 from invertory.inversion.image2stylegan_plus import Image2StyleGANPlus
@@ -59,7 +59,7 @@ def test_the_state_is_one_map_a_layer_and_gives_the_picture_that_was_measured() 
     assert {tuple(t.shape) for t in found.state.values()} == {(3, 1, s, s) for s in (4, 8, 16)}
     assert all(name.endswith("noise_const") for name in found.state)
     assert all(tensor.dtype == torch.float16 for tensor in found.state.values())
-    picture = synthesised(G, found.latents, found.state)  # type: ignore[arg-type]
+    picture = synthesise(G, found.latents, found.state)  # type: ignore[arg-type]
     mse = (picture - targets()).square().mean((1, 2, 3))
     torch.testing.assert_close(mse, found.terms["mse"], rtol=1e-2, atol=0)
 

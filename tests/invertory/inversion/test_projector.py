@@ -9,7 +9,7 @@ from invertory.inversion.projector import (
     Projector,
     autocorrelation,
     draw_normal,
-    standardised,
+    standardise,
 )
 from invertory.inversion.w_space import w_statistics
 from invertory.perceptual import PixelPyramid
@@ -71,6 +71,6 @@ def test_a_chequerboard_is_seen_at_its_own_scale_only() -> None:
 def test_noise_maps_are_standardised_row_by_row() -> None:
     noise = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     noise[1] = noise[1] * 5 + 3
-    found = standardised(noise)
+    found = standardise(noise)
     torch.testing.assert_close(found.mean((1, 2, 3)), torch.zeros(2), rtol=0, atol=1e-6)
     torch.testing.assert_close(found.square().mean((1, 2, 3)), torch.ones(2))

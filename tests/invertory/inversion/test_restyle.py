@@ -14,7 +14,7 @@ from invertory.generators.toy import ToyGenerator
 from invertory.inversion import Inversion
 from invertory.inversion.e4e import E4E
 from invertory.inversion.hybrid import Hybrid
-from invertory.inversion.restyle import ReStyle, refined
+from invertory.inversion.restyle import ReStyle, refine
 from invertory.perceptual import PixelPyramid
 from invertory.training.optimiser import seeded
 
@@ -139,7 +139,7 @@ def test_it_starts_from_the_average_picture() -> None:
         return torch.ones(3, G.num_ws, G.w_dim)
 
     mean = G.w_avg.expand(3, G.num_ws, -1)
-    latents = list(refined(added, G.synthesis, mean, 2))
+    latents = list(refine(added, G.synthesis, mean, 2))
     torch.testing.assert_close(seen[0], G.synthesis(mean))
     torch.testing.assert_close(seen[1], G.synthesis(mean + 1))
     torch.testing.assert_close(latents[1], mean + 2)

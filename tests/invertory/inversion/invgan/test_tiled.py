@@ -12,7 +12,7 @@ from invertory.editing.linear import edit
 from invertory.generators.state import pack, unpack
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion import Inversion
-from invertory.inversion.drawing import drawn
+from invertory.inversion.drawing import draw_latents
 from invertory.inversion.invgan.tiled import InvGANTiled
 from invertory.perceptual import PixelPyramid
 
@@ -51,7 +51,7 @@ def invert(method: InvGANTiled, pictures: Tensor, batch_size: int = 4) -> Invers
 def redrawn(method: InvGANTiled, found: Inversion, moved: Tensor | None = None) -> Tensor:
     w_plus = found.latents.expand(-1, GENERATOR.num_ws, -1)
     edited = w_plus if moved is None else moved
-    return drawn(method, GENERATOR, edited, found.state, origin=w_plus)
+    return draw_latents(method, GENERATOR, edited, found.state, origin=w_plus)
 
 
 def test_every_tile_has_its_code_and_the_latent_is_their_mean() -> None:
@@ -107,7 +107,7 @@ def test_the_stored_codes_draw_the_picture() -> None:
     found = invert(METHOD, pictures)
     stored = unpack([pack(found.state, row) for row in range(2)])
     w_plus = found.latents
-    again = drawn(METHOD, GENERATOR, w_plus, stored, origin=w_plus)
+    again = draw_latents(METHOD, GENERATOR, w_plus, stored, origin=w_plus)
     torch.testing.assert_close(again, pictures, rtol=0, atol=5e-3)  # float16 codes
 
 

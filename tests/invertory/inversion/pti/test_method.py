@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from invertory.generators.deltas import CODES, DELTA, PEAK, UP, coded, cut
+from invertory.generators.deltas import CODES, DELTA, PEAK, UP, quantise, truncate_all
 from invertory.generators.mobile_stylegan import MobileStyleGAN
-from invertory.generators.state import kernels, pack, synthesised, tunable
+from invertory.generators.state import kernels, pack, synthesise, tunable_weights
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.inversion import Inversion
 from invertory.inversion.in_domain.optimisation import InDomain
@@ -68,7 +68,7 @@ def invert(
 
 def drawn(found: Inversion, *, away: float = 0.0, is_plain: bool = False) -> Tensor:
     w_plus = found.latents.expand(-1, G.num_ws, -1) + away
-    return synthesised(G, w_plus, {} if is_plain else found.state)
+    return synthesise(G, w_plus, {} if is_plain else found.state)
 
 
 FORMS = {
@@ -120,7 +120,7 @@ def test_a_row_has_the_change_it_has_alone(method: PivotalTuning) -> None:
 def test_what_is_tuned_is_every_kernel_or_every_weight() -> None:
     few, all_of_them = invert(METHOD, targets(1)).state, invert(FULL, targets(1)).state
     assert {n.removesuffix(UP) for n in few if n.endswith(UP)} == set(kernels(G))
-    assert set(all_of_them) == {name + DELTA for name in tunable(G)}
+    assert set(all_of_them) == {name + DELTA for name in tunable_weights(G)}
     moved = {name for name, change in all_of_them.items() if change.abs().max() > 0}
     assert moved == set(all_of_them)
 
@@ -136,7 +136,7 @@ def test_the_bytes_are_those_of_the_form(form: str) -> None:
         rest = sum(2 * t.numel() for n, t in state.items() if not n.endswith(CODES))
     else:
         values, rest = sum(t.numel() for t in state.values()), 0
-    whole = sum(weight.numel() for weight in tunable(G).values())
+    whole = sum(weight.numel() for weight in tunable_weights(G).values())
     assert (values < 0.6 * whole) == bool(method.rank or method.stored_rank)
     payload = sizes[method.storage] * values + rest
     assert payload <= len(pack(state, 0)) <= payload + 150 * len(state)
@@ -144,7 +144,7 @@ def test_the_bytes_are_those_of_the_form(form: str) -> None:
 
 def test_int8_of_the_same_change_is_half_of_float16_and_hardly_worse() -> None:
     found = invert(FULL, targets(1))
-    short = replace(found, state=coded(found.state))
+    short = replace(found, state=quantise(found.state))
     codes = sum(t.numel() for n, t in short.state.items() if n.endswith(CODES))
     assert codes > 0.8 * sum(t.numel() for t in found.state.values())
     errors = [(drawn(one) - targets(1)).square().mean() for one in (found, short)]
@@ -154,7 +154,11 @@ def test_int8_of_the_same_change_is_half_of_float16_and_hardly_worse() -> None:
 def test_a_cut_keeps_more_the_higher_its_rank() -> None:
     found = invert(FULL, targets(1))
     loss = [
-        float((drawn(replace(found, state=cut(found.state, rank))) - drawn(found)).square().mean())
+        float(
+            (drawn(replace(found, state=truncate_all(found.state, rank))) - drawn(found))
+            .square()
+            .mean()
+        )
         for rank in (1, 2, 4)
     ]
     assert loss[0] > loss[1] > loss[2]
@@ -173,7 +177,7 @@ def test_the_regulariser_keeps_other_latents_nearer() -> None:
     def moved(method: PivotalTuning) -> float:
         found = invert(method, targets(1))
         state = {name: change.expand(8, *change.shape[1:]) for name, change in found.state.items()}
-        return float((synthesised(G, others, state) - G.synthesis(others)).square().mean())
+        return float((synthesise(G, others, state) - G.synthesis(others)).square().mean())
 
     held = replace(METHOD, locality_weight=10.0)
     assert held.terms == ("mse", "perceptual", "locality")

@@ -13,7 +13,7 @@ from invertory.encoders.residual import ResidualEncoder
 from invertory.generators.state import pack, unpack
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.inversion import Inversion
-from invertory.inversion.drawing import drawn
+from invertory.inversion.drawing import draw_latents
 from invertory.inversion.sam.encoder import SamByEncoder
 from invertory.networks.sam_encoder import SamEncoder
 from invertory.perceptual import PixelPyramid
@@ -88,7 +88,7 @@ def test_a_fresh_network_gives_the_picture_of_its_base() -> None:
     found = invert(SamByEncoder(), networks(is_fresh=True))
     expected = base()(pictures())
     assert torch.equal(found.latents, expected)
-    made = drawn(SamByEncoder(), G, found.latents, found.state)
+    made = draw_latents(SamByEncoder(), G, found.latents, found.state)
     assert torch.equal(made, G.synthesis(expected))
 
 
@@ -106,7 +106,7 @@ def test_the_hard_segment_goes_to_the_finest_space() -> None:
 def test_the_losses_told_are_those_of_the_picture_that_is_drawn_from_the_store() -> None:
     found = invert(SamByEncoder(), networks())
     state = unpack([pack(found.state, row) for row in range(2)])
-    made = drawn(SamByEncoder(), G, found.latents, state)
+    made = draw_latents(SamByEncoder(), G, found.latents, state)
     mse = (made - pictures()).square().mean((1, 2, 3))
     torch.testing.assert_close(found.terms["mse"], mse, rtol=1e-4, atol=1e-5)
     assert found.terms["mse"].isfinite().all()
@@ -116,7 +116,7 @@ def test_an_edit_moves_all_of_a_picture_that_has_no_feature() -> None:
     method = SamByEncoder(spaces=("W+",))
     found = invert(method, networks())
     edited = found.latents + 0.5
-    made = drawn(method, G, edited, found.state, origin=found.latents)
+    made = draw_latents(method, G, edited, found.state, origin=found.latents)
     assert torch.equal(made, G.synthesis(edited))
 
 
@@ -125,8 +125,8 @@ def test_an_edit_of_early_layers_leaves_a_later_feature_alone() -> None:
     found = invert(method, networks())
     edited = found.latents.clone()
     edited[:, :4] += 0.5  # all that b4, b8 and b16's convolutions read before their RGB
-    plain = drawn(method, G, found.latents, found.state)
-    made = drawn(method, G, edited, found.state, origin=found.latents)
+    plain = draw_latents(method, G, found.latents, found.state)
+    made = draw_latents(method, G, edited, found.state, origin=found.latents)
     torch.testing.assert_close(made, plain, rtol=0, atol=1e-3)
     assert (G.synthesis(edited) - G.synthesis(found.latents)).abs().max() > 0.05
 
@@ -181,7 +181,7 @@ def test_a_broken_picture_leaves_a_state_that_can_be_drawn() -> None:
     broken[0] = torch.nan
     found = invert(SamByEncoder(), networks(), targets=broken)
     assert found.is_finite.tolist() == [False, True]
-    assert drawn(SamByEncoder(), G, found.latents, found.state).isfinite().all()
+    assert draw_latents(SamByEncoder(), G, found.latents, found.state).isfinite().all()
     alone = invert(SamByEncoder(), networks(), targets=pictures()[1:])
     torch.testing.assert_close(found.latents[1:], alone.latents, rtol=0, atol=1e-4)
 
@@ -240,7 +240,7 @@ def test_a_picture_of_no_known_errors_is_rejected_alone() -> None:
     found = invert(SamByEncoder(), networks() | {"invertibility": Unsure()})
     assert found.is_finite.tolist() == [False, True]
     assert list(found.refused) == [0]
-    assert drawn(SamByEncoder(), G, found.latents, found.state).isfinite().all()
+    assert draw_latents(SamByEncoder(), G, found.latents, found.state).isfinite().all()
 
 
 def test_spaces_are_checked_against_the_encoders_card() -> None:

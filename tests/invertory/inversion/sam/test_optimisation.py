@@ -16,7 +16,7 @@ from invertory.generators.preview import untrained_head
 from invertory.generators.state import pack, unpack
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.inversion import Inversion
-from invertory.inversion.drawing import drawn
+from invertory.inversion.drawing import draw_latents
 from invertory.inversion.sam.objective import variation
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.perceptual import PixelPyramid
@@ -101,7 +101,7 @@ def test_the_hard_half_is_inverted_in_features_and_the_easy_one_is_not() -> None
 def test_what_the_store_gives_back_has_the_loss_that_was_told() -> None:
     found, pictures = invert(METHOD, targets()), targets()
     state = unpack([pack(found.state, row) for row in range(2)])
-    synth = drawn(METHOD, G, found.latents, state)
+    synth = draw_latents(METHOD, G, found.latents, state)
     told = (synth - pictures).square().mean((1, 2, 3))
     torch.testing.assert_close(told, found.terms["mse"], rtol=1e-4, atol=1e-6)
 
@@ -175,10 +175,12 @@ def test_an_edit_leaves_the_masked_features_alone() -> None:
     found = invert(METHOD, targets())
     edited = found.latents.clone()
     edited[:, :3] += 1  # rows of b4 and b8
-    plain = drawn(METHOD, G, found.latents, found.state)
+    plain = draw_latents(METHOD, G, found.latents, found.state)
     moved = {
         preset: (
-            drawn(replace(METHOD, preset=preset), G, edited, found.state, origin=found.latents)
+            draw_latents(
+                replace(METHOD, preset=preset), G, edited, found.state, origin=found.latents
+            )
             - plain
         )
         .abs()
