@@ -61,7 +61,7 @@ def arms(
     found |= {f"pixels, {a:g}": extrapolate(whole, blurred, a) for a in amounts if a}
     made = deblur(given, pair, amounts, sigma_px=sigma_px)
     found |= {f"codes, {a:g}": pictures for a, pictures in zip(amounts, made, strict=True)}
-    found[LIMIT] = pair.pictures(pair.codes(sharp))
+    found[LIMIT] = pair.images(pair.codes(sharp))
     return {name: pictures.clamp(-1, 1) for name, pictures in found.items()}
 
 

@@ -75,12 +75,12 @@ def filled(frames: Tensor, every: int, pair: TiledPair) -> dict[str, Tensor]:
     codes = pair.codes(frames[keys])
     found = {
         PIXELS: average_codes(frames[keys], linear),
-        LINEAR: pair.pictures(average_codes(codes, linear)),
+        LINEAR: pair.images(average_codes(codes, linear)),
     }
     for sigma in SIGMAS:
         made = interpolate_frames(frames[keys], times, keys, pair, sigma=sigma)
         found[f"codes, Gaussian {sigma:g}"] = made
-    found[LIMIT] = pair.pictures(pair.codes(frames))
+    found[LIMIT] = pair.images(pair.codes(frames))
     return {name: made.clamp(-1, 1) for name, made in found.items()}
 
 

@@ -113,14 +113,14 @@ class FeatureDistance(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [N, 3, H, W] in [-1, 1] => maps of unit vectors, each [N, C, h, w]; differentiable."""
-        maps: Sequence[Tensor] = self.network.features(self._resized(x))  # type: ignore[operator]
+        maps: Sequence[Tensor] = self.network.features(self._resize(x))  # type: ignore[operator]
         return [_unit(tap) for tap in maps]
 
     def distance(self, fa: Sequence[Tensor], fb: Sequence[Tensor]) -> Tensor:
         """Compare the features of two batches => [N], 0 for equal images, at most 4 a layer."""
         return _squared_differences(fa, fb)
 
-    def _resized(self, x: Tensor) -> Tensor:
+    def _resize(self, x: Tensor) -> Tensor:
         """Resize to the network's size: by area means down, bilinearly up."""
         if self.size_px is None or x.shape[-1] == self.size_px:
             return x

@@ -68,4 +68,4 @@ def deblur(
     whole = enlarge(pictures, pair.grid.size_px)
     codes = pair.codes(whole)
     blurred = pair.codes(gaussian_blur(whole, sigma_px))
-    return torch.stack([pair.pictures(extrapolate(codes, blurred, a)) for a in amounts])
+    return torch.stack([pair.images(extrapolate(codes, blurred, a)) for a in amounts])

@@ -125,7 +125,7 @@ def _draw_frames(codes: Tensor, weights: Iterable[Tensor], pair: TiledPair) -> I
     """codes [K, num_tiles, rows, w_dim], weights [m, K] of each batch => its m frames."""
     for some in weights:
         is_near = some.amax(0) > 0  # far from a narrow window a weight is 0
-        yield pair.pictures(average_codes(codes[is_near], some[:, is_near]))
+        yield pair.images(average_codes(codes[is_near], some[:, is_near]))
 
 
 def slow_down(frames: Tensor, factor: int, pair: TiledPair, *, sigma: float = SIGMA) -> Tensor:

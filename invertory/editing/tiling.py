@@ -85,7 +85,7 @@ class Grid:
         ends = {start + self.overlap_px for start in starts}
         return tuple(sorted(px for px in {*starts, *ends} if px < self.size_px))
 
-    def fitted(self, pictures: Tensor) -> Tensor:
+    def fit(self, pictures: Tensor) -> Tensor:
         """Resize [N, C, h, w] => [N, C, *shape_px] of equal proportions: area down, bilinear up.
 
         Raises `ValueError` for other proportions.
@@ -223,7 +223,7 @@ class TiledPair:
 
     def codes(self, pictures: Tensor) -> Tensor:
         """[N, 3, H, W] in [-1, 1] => [N, num_tiles, rows, w_dim]; the mean w where not finite."""
-        tiles = self.grid.cut(self.grid.fitted(pictures))
+        tiles = self.grid.cut(self.grid.fit(pictures))
         found = torch.cat(
             [self.encoder(some) for some in torch.split(tiles, self.batch_size)]
         ).float()
@@ -232,7 +232,7 @@ class TiledPair:
         found = found.expand(-1, self.rows, -1)
         return torch.unflatten(found, 0, (-1, self.grid.num_tiles))
 
-    def pictures(self, codes: Tensor) -> Tensor:
+    def images(self, codes: Tensor) -> Tensor:
         """[N, num_tiles, rows or num_ws, w_dim] => [N, 3, *shape_px], about [-1, 1]."""
         return draw_tiles(self.generator, self.grid, codes, batch_size=self.batch_size)
 

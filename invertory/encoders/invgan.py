@@ -107,7 +107,7 @@ class InvGANEncoder(CheckpointedNetwork):
         out: Tensor = self.head(self._judge.features(resize_to(x, self.resolution))[-1])[:, None]
         return out
 
-    def look(self, x: Tensor) -> DiscriminatorOutput:
+    def discriminate(self, x: Tensor) -> DiscriminatorOutput:
         """Run both heads on images [N, 3, R, R]."""
         maps = self._judge.features(x)
         return DiscriminatorOutput(self._judge.judge(maps[-1]), self.head(maps[-1]), maps)

@@ -10,9 +10,9 @@ settings:
     e4e     e4e     pyramid    3                style 0 is w_0, style i > 0 an offset from it
     ReStyle either  coarsest   6                the image and the current reconstruction
 
-With the backbone `ir_se50`, names and shapes are those of the published weights (`published`). The
-backbone `small` is the trunk of our `ResidualEncoder`, whose weights it can start from (`adopt`);
-its heads are narrow enough for 64 px.
+With the backbone `ir_se50`, names and shapes are those of the published weights (`from_published`).
+The backbone `small` is the trunk of our `ResidualEncoder`, whose weights it can start from
+(`adopt`); its heads are narrow enough for 64 px.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class PyramidEncoder(CheckpointedNetwork):
         return "stem.conv.weight" if self.backbone == "small" else "input_layer.0.weight"
 
     @classmethod
-    def published(
+    def from_published(
         cls,
         tensors: Mapping[str, Tensor],
         config: Mapping[str, Any],

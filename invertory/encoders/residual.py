@@ -104,7 +104,7 @@ class ResidualEncoder(CheckpointedNetwork):
         self.w_scale.copy_(w_plus.float().std(0).clamp_min(1e-6))
 
     @torch.no_grad()
-    def widened(self, num_ws: int) -> ResidualEncoder:
+    def widen(self, num_ws: int) -> ResidualEncoder:
         """Widen an encoder of one w to `num_ws` rows, each of which gets that w.
 
         Raises `ValueError` if the encoder has more than one row.

@@ -191,7 +191,7 @@ class RecordedFeatures:
 
     features: dict[str, Tensor] = field(default_factory=dict)  # [N, C, r, r]
     # [N, 3, r, r], of the skip connections
-    pictures: dict[str, Tensor] = field(default_factory=dict)
+    images: dict[str, Tensor] = field(default_factory=dict)
 
 
 def record_features(generator: Generator, origin: Tensor, features: Features) -> RecordedFeatures:
@@ -232,7 +232,7 @@ def synthesise_layer_aware(
     deltas = {b: _compose(blocks[b], partial(_add, d)) for b, d in features.deltas.items()}
     rgb: dict[str, Callable[[Tensor], Tensor]] = {}
     if keep_rgb:
-        rgb = {b: partial(_keep_inside, seen.pictures[b], features.masks[b]) for b in seen.pictures}
+        rgb = {b: partial(_keep_inside, seen.images[b], features.masks[b]) for b in seen.images}
     return _synthesise(generator, w_plus, Hooks(after_block=deltas, after_rgb=rgb))
 
 
@@ -263,7 +263,7 @@ def _record_and_add(seen: RecordedFeatures, block: str, delta: Tensor, x: Tensor
 
 
 def _record_image(seen: RecordedFeatures, block: str, picture: Tensor) -> Tensor:
-    seen.pictures[block] = picture
+    seen.images[block] = picture
     return picture
 
 

@@ -32,7 +32,7 @@ class LowRank:
         """The change of a 3x3 convolution of x [N, I, H, W], padded by 1: [N, O, H, W]."""
         taps = self._taps(x, is_flipped=True)
         low = fold(taps, x.shape[2:], kernel_size=3, padding=1)  # [N, r, H, W]
-        return self._raised(low, x)
+        return self._raise_rank(low, x)
 
     def conv3x3_up2x(self, x: Tensor, fir: Tensor) -> Tensor:
         """The change of `conv2d_up2x` with a 3x3 kernel and the low-pass `fir`: [N, O, 2H, 2W]."""
@@ -42,7 +42,7 @@ class LowRank:
         total = fir.shape[-1] - 2  # total padding for an output of 2H
         before = (total + 1) // 2
         low = upfirdn2d(low, fir, padding=(before, total - before) * 2, gain=4)
-        return self._raised(low, x)
+        return self._raise_rank(low, x)
 
     def energy(self, weight: Tensor, style: Tensor) -> Tensor:
         """Growth of sum_ik (style_i kernel_oik)^2, by which demodulation divides: [N, O].
@@ -64,7 +64,7 @@ class LowRank:
         kernel = kernel.permute(0, 1, 3, 2).reshape(n, rank * 9, x.shape[1])
         return conv2d_points(x, kernel.to(x.dtype)).flatten(2)
 
-    def _raised(self, low: Tensor, like: Tensor) -> Tensor:
+    def _raise_rank(self, low: Tensor, like: Tensor) -> Tensor:
         """low [N, r, H, W] => [N, O, H, W], in the memory layout of the features."""
         low = low.to(like.dtype, memory_format=layout(like))
         return conv2d_points(low, self.up.to(like.dtype))

@@ -133,9 +133,9 @@ class Image2StyleGANPlus(Budget):
             batch_size=batch_size,
             inputs={"w_plus": w_plus},
         )
-        return self._joined(latents, noise, list(buffers))
+        return self._join(latents, noise, list(buffers))
 
-    def _joined(self, latents: Outcome, noise: Outcome, names: list[str]) -> Inversion:
+    def _join(self, latents: Outcome, noise: Outcome, names: list[str]) -> Inversion:
         """Join both stages. The losses are those of the latent with its maps, weighted as in W+."""
         terms = noise.terms
         return replace(

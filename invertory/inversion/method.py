@@ -86,10 +86,10 @@ class Method(Protocol):
 class SupportsCheck(Protocol):
     """A method whose settings may not fit every generator or network."""
 
-    def check(self, generator: Generator, told: Mapping[str, Mapping[str, Any]]) -> None:
+    def check(self, generator: Generator, configs: Mapping[str, Mapping[str, Any]]) -> None:
         """Raise ValueError if the settings do not fit, before any weights are loaded.
 
-        Only the sizes of `generator` are read: it may be on the "meta" device. `told` has the
+        Only the sizes of `generator` are read: it may be on the "meta" device. `configs` has the
         config of each network, by kind, if its card is available.
         """
         ...

@@ -86,12 +86,12 @@ class _RefinementObjective(FeedForwardObjective):
         kept: Tensors = {}
         for i, (w_plus, synth) in self._iterates(rows.targets):
             if i == method.iterations or method.keeps_best:
-                kept = self._better(kept, self._measured(w_plus, synth, constants, i))
+                kept = self._better(kept, self._measure(w_plus, synth, constants, i))
         return Start({}, kept | {"w_plus": kept["w_plus"].float()})
 
     def _iterates(self, targets: Tensor) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
         """Iteration => latents and their images; 0 is the code of an encoder not ReStyle's."""
-        w_plus, added = self._begun(targets)
+        w_plus, added = self._begin(targets)
         if self.method.is_trained:
             synth = self.view.render(w_plus[:1]).expand(len(w_plus), -1, -1, -1)
         else:
@@ -103,7 +103,7 @@ class _RefinementObjective(FeedForwardObjective):
             synth = self.view.render(w_plus)
             yield i, (w_plus, synth)
 
-    def _begun(self, targets: Tensor) -> tuple[Tensor, ComputeResidual]:
+    def _begin(self, targets: Tensor) -> tuple[Tensor, ComputeResidual]:
         """Return the latents before the first iteration, and the residual function."""
         G = self.view.generator
         if self.method.is_trained:
@@ -113,7 +113,7 @@ class _RefinementObjective(FeedForwardObjective):
         told = self.encoder(targets).float()
         return expand_finite(told, G), lambda synth: told - self.encoder(synth)
 
-    def _measured(
+    def _measure(
         self, w_plus: Tensor, synth: Tensor, constants: Tensors, iteration: int
     ) -> Tensors:
         """The iterate with its losses, each [n, ...]."""

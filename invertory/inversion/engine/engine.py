@@ -147,14 +147,14 @@ class Engine:
             if fresh:
                 slots.write(finished[: len(fresh)], self._open(objective, work, fresh))
             if empty := finished[len(fresh) :]:
-                slots = self._without(slots, empty)
+                slots = self._drop_empty(slots, empty)
 
     def _advance(self, objective: Objective, slots: Slots) -> Advance:
         """Return the function that moves the slots by one step."""
         step = partial(self._step, objective)
         return record_graph(step, slots) if self.execution == "graphed" else step
 
-    def _without(self, slots: Slots, empty: list[int]) -> Slots:
+    def _drop_empty(self, slots: Slots, empty: list[int]) -> Slots:
         """Drop the empty slots, or keep them where the batch size has been compiled or recorded."""
         for slot in empty:
             slots.row[slot] = EMPTY

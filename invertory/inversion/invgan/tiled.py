@@ -49,7 +49,7 @@ class _TiledObjective(FeedForwardObjective):
         return Start({}, self.view.constants(rows.targets) | {CODES: codes})
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        synth = self.view.resize(self.pair.pictures(constants[CODES]))
+        synth = self.view.resize(self.pair.images(constants[CODES]))
         return self.view.compare(synth, constants)
 
 

@@ -192,8 +192,8 @@ class PivotalTuning(LossWeights):
         )
         view = replace(self, preview=False).view(generator, perceptual, targets)
         tuning = TuningObjective(self, self.weights, view, weights, self.rank)
-        found = self._tuned(tuning, targets, pivots.latents, seeds=seeds, batch_size=batch_size)
-        return self._told(view, targets, pivots, found, batch_size)
+        found = self._tune(tuning, targets, pivots.latents, seeds=seeds, batch_size=batch_size)
+        return self._to_inversion(view, targets, pivots, found, batch_size)
 
     def rate(self, step: Tensor) -> Tensor:
         """step [n] => Adam's rate [n], float64, of the weights or the factors."""
@@ -213,7 +213,7 @@ class PivotalTuning(LossWeights):
             return Projector(w_samples=self.w_samples, **view)
         return InDomain(**view) if self.pivot == "in_domain" else Image2StyleGAN(**view)
 
-    def _tuned(
+    def _tune(
         self,
         tuning: TuningObjective,
         targets: Tensor,
@@ -241,17 +241,17 @@ class PivotalTuning(LossWeights):
                 batch_size=batch_size,
                 inputs={"w_plus": pivots[part]},
             )
-            found.append(replace(outcome, results=self._kept(tuning.state(outcome.results))))
+            found.append(replace(outcome, results=self._to_stored(tuning.state(outcome.results))))
         return found
 
-    def _kept(self, changes: Tensors) -> Tensors:
+    def _to_stored(self, changes: Tensors) -> Tensors:
         """Convert changes to the form and precision of the store."""
         if self.stored_rank:
             changes = truncate_all(changes, self.stored_rank)
         half = {name: change.to(torch.float16) for name, change in changes.items()}
         return half if self.storage == "float16" else quantise(changes)
 
-    def _told(
+    def _to_inversion(
         self, view: View, targets: Tensor, pivots: Inversion, found: list[Outcome], batch_size: int
     ) -> Inversion:
         state = _concatenate([outcome.results for outcome in found])

@@ -113,10 +113,10 @@ class StoredObjective(ZeroStepObjective):
 
     def start(self, rows: Rows) -> Start:
         state = dict(rows.inputs)
-        synth = self.drawn(state.pop("w_plus"), state)
+        synth = self.render(state.pop("w_plus"), state)
         return Start({}, self.view.constants(rows.targets) | {"synth": synth})
 
-    def drawn(self, w_plus: Tensor, state: Tensors) -> Tensor:
+    def render(self, w_plus: Tensor, state: Tensors) -> Tensor:
         """w_plus [n, 1 or num_ws, w_dim] and its state => the image that the loss compares."""
         w_plus = w_plus.expand(-1, self.view.generator.num_ws, -1)
         return self.view.resize(synthesise(self.view.generator, w_plus, state))

@@ -155,19 +155,19 @@ class SpaceChoiceConfig:
                 f"{FINEST}, got {', '.join(unknown or self.spaces)}"
             )
 
-    def check(self, generator: Generator, told: Mapping[str, Mapping[str, Any]]) -> None:
+    def check(self, generator: Generator, configs: Mapping[str, Mapping[str, Any]]) -> None:
         """See `invertory.inversion.method.SupportsCheck`."""
-        spaces = self.wanted(generator, told)
-        if known := told.get("invertibility", {}).get("spaces"):
+        spaces = self.resolve_spaces(generator, configs)
+        if known := configs.get("invertibility", {}).get("spaces"):
             check_predicts(known, spaces)
-        segments = told.get("parser", {}).get("segments", ())
+        segments = configs.get("parser", {}).get("segments", ())
         if segments:
             self.check_segments(segments)
         if self.choice == "classes":
             check_classes(segments or tuple(self.class_spaces), spaces, self.class_spaces)
 
-    def wanted(
-        self, generator: Generator, told: Mapping[str, Mapping[str, Any]]
+    def resolve_spaces(
+        self, generator: Generator, configs: Mapping[str, Mapping[str, Any]]
     ) -> tuple[str, ...]:
         """Return the spaces, the most editable first, for a generator and the networks' configs."""
         return resolve_spaces(generator, self.spaces)
@@ -198,7 +198,7 @@ class SpaceChoiceConfig:
             return ()
         return ("spaces",) if self.choice == "classes" else ("invertibility", "spaces")
 
-    def chosen(
+    def choose(
         self,
         view: View,
         targets: Tensor,
@@ -212,13 +212,15 @@ class SpaceChoiceConfig:
         classes, its values are indices of the parser's segments. Raises `ValueError` if a network
         is missing or the segmentation does not fit.
         """
-        px, given = view.size_px, self._given(segmentation, targets)
+        px, given = view.size_px, self._checked_segmentation(segmentation, targets)
         pictures = view.resize(targets)
         if len(self.spaces) == 1:
             index = torch.zeros(len(targets), px, px, dtype=torch.int64, device=targets.device)
             return SpaceChoice(index, None, 1)
         if self.choice == "classes":
-            return SpaceChoice(self._by_class(pictures, spaces, networks, given), None, len(spaces))
+            return SpaceChoice(
+                self._choose_by_class(pictures, spaces, networks, given), None, len(spaces)
+            )
         network = network_of(networks, "invertibility", "set choice to classes, or name one space")
         # check before the predictions, which take time
         if self.choice == "segments" and given is None:
@@ -234,7 +236,7 @@ class SpaceChoiceConfig:
         )
         return SpaceChoice(choose_by_segment(errors, segments, self.tau), errors, len(spaces))
 
-    def _by_class(
+    def _choose_by_class(
         self,
         pictures: Tensor,
         spaces: Sequence[str],
@@ -250,7 +252,7 @@ class SpaceChoiceConfig:
         )
         return choose_by_class(segments, names, spaces, wanted)
 
-    def _given(self, segmentation: Tensor | None, targets: Tensor) -> Tensor | None:
+    def _checked_segmentation(self, segmentation: Tensor | None, targets: Tensor) -> Tensor | None:
         """Check the caller's segmentation [N, H, H], if the choice uses one."""
         if segmentation is None:
             return None

@@ -111,7 +111,7 @@ class SamByEncoder(SpaceChoiceConfig, FeedForwardConfig):
         view = View.of(generator, perceptual, targets, preview=False, max_px=self.loss_px)
         encoder = _network(networks, generator)
         spaces = self._spaces(generator, encoder.spaces)
-        found = self.chosen(view, targets, spaces, networks, segmentation)
+        found = self.choose(view, targets, spaces, networks, segmentation)
         own = _renumber(found, spaces, encoder.spaces)
         masks = masks_of(generator, own.index.cpu(), encoder.spaces)
         if self.precision == "bfloat16":
@@ -135,11 +135,11 @@ class SamByEncoder(SpaceChoiceConfig, FeedForwardConfig):
             refused=found.refused(),
         )
 
-    def wanted(
-        self, generator: Generator, told: Mapping[str, Mapping[str, Any]]
+    def resolve_spaces(
+        self, generator: Generator, configs: Mapping[str, Mapping[str, Any]]
     ) -> tuple[str, ...]:
         """Return the spaces, the most editable first, for a generator and the networks' configs."""
-        shapes = told.get("sam_encoder", {}).get("shapes")
+        shapes = configs.get("sam_encoder", {}).get("shapes")
         if shapes is None:
             return resolve_spaces(generator, self.spaces)
         return self._spaces(generator, (W_PLUS, *shapes))

@@ -88,7 +88,7 @@ class AdaptiveObjective(Unconstrained):
 class StoredDeltasObjective(StoredObjective):
     """The objective without steps that measures the image drawn with the stored deltas."""
 
-    def drawn(self, w_plus: Tensor, state: Tensors) -> Tensor:
+    def render(self, w_plus: Tensor, state: Tensors) -> Tensor:
         """w_plus [n, num_ws, w_dim] with the deltas by name => the image that the loss compares."""
         deltas = {name.removeprefix(DELTA): delta for name, delta in state.items()}
         return render_with_deltas(self.view, w_plus, deltas)

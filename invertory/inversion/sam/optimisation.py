@@ -132,7 +132,7 @@ class SpatiallyAdaptive(SpaceChoiceConfig, LossWeights):
         spaces = resolve_spaces(generator, self.spaces)
         view = self.view(generator, perceptual, targets)
         self._check(view, spaces)
-        found = self.chosen(view, targets, spaces, networks, segmentation)
+        found = self.choose(view, targets, spaces, networks, segmentation)
         blocks = _used_blocks(generator, found.index, spaces)
         whitening = Whitening.of(generator, self.w_samples)
         objective = AdaptiveObjective(
@@ -154,7 +154,7 @@ class SpatiallyAdaptive(SpaceChoiceConfig, LossWeights):
             is_valid=found.is_known,
         )
         masks = masks_of(generator, found.index.cpu(), spaces)
-        return self._told(view, targets, outcome, masks, found, batch_size)
+        return self._to_inversion(view, targets, outcome, masks, found, batch_size)
 
     def _check(self, view: View, spaces: tuple[str, ...]) -> None:
         """Refuse a preview that does not show the blocks of the chosen spaces."""
@@ -166,7 +166,7 @@ class SpatiallyAdaptive(SpaceChoiceConfig, LossWeights):
                 f"{', '.join(finer)}: set preview to false, raise loss_px, or change spaces"
             )
 
-    def _told(
+    def _to_inversion(
         self,
         view: View,
         targets: Tensor,

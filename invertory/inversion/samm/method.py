@@ -145,7 +145,7 @@ class SAMM(FeedForwardConfig):
 
         The reported loss is that of the image drawn from the store.
         """
-        parts = self._parts(networks, generator)
+        parts = self._networks(networks, generator)
         view = View.of(generator, perceptual, targets, preview=False, max_px=self.loss_px)
         base = encoder_of(networks, generator, self.base)
         if self.precision == "bfloat16":
@@ -156,7 +156,7 @@ class SAMM(FeedForwardConfig):
             self,
             view,
             base,
-            align=partial(self.aligned, parts),
+            align=partial(self.align, parts),
             iterations=self.iterations,
             is_residual=self.base == "restyle",
             results=results,
@@ -186,7 +186,7 @@ class SAMM(FeedForwardConfig):
         Flow and mask compare the edited features with the input; the module docstring has the
         limits.
         """
-        parts = self._parts(networks, generator)
+        parts = self._networks(networks, generator)
         pictures = dequantise_targets(
             stored_targets(state, w_plus, parts), generator.resolution
         ).to(w_plus.device)
@@ -201,11 +201,11 @@ class SAMM(FeedForwardConfig):
                 with torch.autocast(
                     w_plus.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
                 ):
-                    found = self.aligned(parts, w_plus[rows], pictures[rows], is_skipped=is_skipped)
+                    found = self.align(parts, w_plus[rows], pictures[rows], is_skipped=is_skipped)
                 made[rows] = torch.lerp(found.synth.float(), pictures[rows], found.mask())
         return made
 
-    def aligned(
+    def align(
         self, parts: SammNetworks, w_plus: Tensor, pictures: Tensor, *, is_skipped: bool = False
     ) -> Aligned:
         """Synthesise w_plus, aligned to the images [N, 3, R, R]."""
@@ -217,7 +217,7 @@ class SAMM(FeedForwardConfig):
             is_skipped=is_skipped or self.alignment == "skipped",
         )
 
-    def _parts(self, networks: Mapping[str, nn.Module], generator: Generator) -> SammNetworks:
+    def _networks(self, networks: Mapping[str, nn.Module], generator: Generator) -> SammNetworks:
         """Return the networks, after checking that they fit each other and the settings."""
         parts = SammNetworks.of(networks, generator)
         trained = parts.samm.alignment

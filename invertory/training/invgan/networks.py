@@ -139,14 +139,14 @@ def _group(parameters: Iterable[nn.Parameter], scale: float, is_trunk: bool = Fa
 
 
 class _Glance(nn.Module):
-    """`look` as the forward pass, which is what `functional_call` calls."""
+    """`discriminate` as the forward pass, which is what `functional_call` calls."""
 
     def __init__(self, encoder: InvGANEncoder) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, x: Tensor) -> DiscriminatorOutput:
-        return self.encoder.look(x)
+        return self.encoder.discriminate(x)
 
 
 def _networks(

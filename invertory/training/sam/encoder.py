@@ -236,7 +236,7 @@ class SamEncoderTraining(Composed):
         """Starts as `base`, for the spaces wanted, and knows the features' deviations."""
         base, generator = self.base, self.generator
         if isinstance(base, ResidualEncoder) and base.num_ws == 1:
-            base = base.widened(generator.num_ws)
+            base = base.widen(generator.num_ws)
         spaces = resolve_spaces(generator, self.config.spaces)
         sizes = {"hidden": self.config.hidden, "depth": self.config.depth}
         encoder = SamEncoder.on(generator, base, spaces, **sizes)

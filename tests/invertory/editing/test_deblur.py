@@ -66,7 +66,7 @@ def test_an_amount_of_0_is_the_inversion_and_more_is_sharper() -> None:
     pair = TiledPair.of(Exact(), GENERATOR)
     found = deblur(soft, pair, (0.0, 1.0, 2.0), sigma_px=1.0)
     assert found.shape == (3, 2, 3, 16, 16)
-    torch.testing.assert_close(found[0], pair.pictures(pair.codes(soft)))
+    torch.testing.assert_close(found[0], pair.images(pair.codes(soft)))
     slopes = found.diff(dim=-1).square().mean((1, 2, 3, 4))
     assert slopes[0] < slopes[1] < slopes[2]
 

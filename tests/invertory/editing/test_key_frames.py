@@ -160,7 +160,7 @@ def test_a_stream_gives_the_same_frames_in_batches() -> None:
     assert [len(some) for some in batches] == [10] * 11 + [8]
     torch.testing.assert_close(torch.cat(batches), whole, rtol=0, atol=1e-5)
     codes = pair.codes(frames)  # frames far away count for nothing: as with all of them
-    plain = pair.pictures(average_codes(codes, gaussian_weights(times, keys, SIGMA)))
+    plain = pair.images(average_codes(codes, gaussian_weights(times, keys, SIGMA)))
     torch.testing.assert_close(whole, plain, rtol=0, atol=1e-5)
 
 

@@ -69,7 +69,7 @@ def test_tiles_cover_any_picture_and_give_it_back(shape: tuple[int, int], overla
     whole = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(2))
     tiles = grid.cut(whole)
     assert tiles.shape == (2 * grid.num_tiles, 3, 8, 8)
-    assert grid.fitted(whole) is whole
+    assert grid.fit(whole) is whole
     torch.testing.assert_close(grid.join(tiles), whole, rtol=0, atol=1e-5)
     if not overlap:
         assert grid.num_tiles == -(-shape[0] // 8) * -(-shape[1] // 8)
@@ -85,9 +85,9 @@ def test_rows_of_tiles_may_be_longer_than_columns() -> None:
     grid = Grid(tiles=2, columns=3, tile_px=4)
     assert (grid.shape_px, grid.num_tiles) == ((8, 12), 6)
     whole = torch.rand(1, 3, 16, 24)
-    assert grid.fitted(whole).shape == (1, 3, 8, 12)
+    assert grid.fit(whole).shape == (1, 3, 8, 12)
     with pytest.raises(ValueError, match="of the proportions 8 x 12"):
-        grid.fitted(pictures(1, 16))
+        grid.fit(pictures(1, 16))
     with pytest.raises(ValueError, match="of at most 8 x 12 px"):
         Grid(tiles=2, columns=3, tile_px=4, crop_px=(8, 13))
 
@@ -97,15 +97,15 @@ def test_a_pair_keeps_the_size_of_wide_pictures() -> None:
     constant = torch.full((2, 3, 20, 40), 0.5)
     codes = pair.codes(constant)
     assert codes.shape[:2] == (2, 6)
-    torch.testing.assert_close(pair.pictures(codes), constant, rtol=0, atol=1e-5)
+    torch.testing.assert_close(pair.images(codes), constant, rtol=0, atol=1e-5)
 
 
 def test_pictures_of_other_sizes_are_brought_to_the_grid() -> None:
     grid = Grid(tiles=2, tile_px=8)
-    assert grid.fitted(pictures(1, 48)).shape[-1] == grid.fitted(pictures(1, 5)).shape[-1] == 16
+    assert grid.fit(pictures(1, 48)).shape[-1] == grid.fit(pictures(1, 5)).shape[-1] == 16
     coarse = pictures(1, 16)
     fine = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    torch.testing.assert_close(grid.fitted(fine), coarse)
+    torch.testing.assert_close(grid.fit(fine), coarse)
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_tiles_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match="expected tiles"):
         grid.join(pictures(4, 4))
     with pytest.raises(ValueError, match="square"):
-        grid.fitted(pictures(1, 16)[..., :8])
+        grid.fit(pictures(1, 16)[..., :8])
 
 
 def test_one_tile_is_the_pair_itself() -> None:
     pair, whole = TiledPair.of(Exact(), GENERATOR), pictures(2, 16)
     codes = pair.codes(whole)
     torch.testing.assert_close(codes[:, 0], GENERATOR.invert_exactly(whole))
-    torch.testing.assert_close(pair.pictures(codes), GENERATOR.synthesis(codes[:, 0]))
+    torch.testing.assert_close(pair.images(codes), GENERATOR.synthesis(codes[:, 0]))
 
 
 @pytest.mark.parametrize("overlap", [0, 4])
@@ -139,14 +139,14 @@ def test_what_the_generator_draws_is_found_again_tile_by_tile(overlap: int) -> N
     constant = torch.full((2, 3, pair.grid.size_px, pair.grid.size_px), 0.5)
     codes = pair.codes(constant)
     assert codes.shape == (2, 9, GENERATOR.num_ws, GENERATOR.w_dim)
-    torch.testing.assert_close(pair.pictures(codes), constant, rtol=0, atol=1e-5)
+    torch.testing.assert_close(pair.images(codes), constant, rtol=0, atol=1e-5)
 
 
 def test_the_size_of_a_batch_changes_nothing() -> None:
     few, many = (TiledPair.of(Exact(), GENERATOR, tiles=2, batch_size=n) for n in (3, 64))
     whole = pictures(2, 32)
     assert torch.equal(few.codes(whole), many.codes(whole))
-    assert torch.equal(few.pictures(few.codes(whole)), many.pictures(many.codes(whole)))
+    assert torch.equal(few.images(few.codes(whole)), many.images(many.codes(whole)))
 
 
 def test_a_bad_tile_takes_the_mean_and_leaves_the_others() -> None:

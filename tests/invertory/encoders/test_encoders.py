@@ -136,11 +136,11 @@ def test_truncation_halves_the_offsets_from_the_mean() -> None:
 def test_a_widened_encoder_says_its_one_w_in_every_row() -> None:
     one = seeded(lambda: ResidualEncoder(**CONFIGS["residual_encoder"] | {"num_ws": 1}), 3).eval()
     one.set_statistics(torch.randn(9, 1, 6, generator=torch.Generator().manual_seed(4)))
-    wide = one.widened(5)
+    wide = one.widen(5)
     expected = one(pictures(2)).expand(-1, 5, -1)
     torch.testing.assert_close(wide(pictures(2)), expected, rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match="got one of 5"):
-        wide.widened(2)
+        wide.widen(2)
 
 
 def test_the_faces_encoder_fits_into_12_megabytes_of_halves() -> None:

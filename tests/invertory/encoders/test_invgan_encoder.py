@@ -44,7 +44,7 @@ def test_it_says_one_w_and_realness(backbone: str) -> None:
     encoder, x = build(backbone), pictures(3)
     assert isinstance(encoder, Encoder)
     assert encoder(x).shape == (3, 1, 5)
-    look = encoder.look(x)
+    look = encoder.discriminate(x)
     torch.testing.assert_close(look.w, encoder(x)[:, 0])
     torch.testing.assert_close(look.logits, encoder.realness(x))
     assert look.logits.shape == (3,)
@@ -88,4 +88,4 @@ def test_an_unknown_backbone_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 2 channel numbers for 4 to 8 px"):
         InvGANEncoder(backbone="dcgan", discriminator={"resolution": 16}, w_dim=4)
     with pytest.raises(ValueError, match=r"expected images \[N, 3, 16, 16\]"):
-        build("biggan").look(pictures(1, px=8))
+        build("biggan").discriminate(pictures(1, px=8))

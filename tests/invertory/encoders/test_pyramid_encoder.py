@@ -93,11 +93,11 @@ def test_published_tensors_fit_and_take_their_mean_latent() -> None:
     own = ("w_mean", "w_scale")
     tensors = {k: v for k, v in encoder.state_dict().items() if k not in own}
     mean = torch.randn(1, 6, generator=torch.Generator().manual_seed(2))
-    found = PyramidEncoder.published(tensors, IR_SE, w_mean=mean)
+    found = PyramidEncoder.from_published(tensors, IR_SE, w_mean=mean)
     offsets = (encoder(pictures(2)) - encoder.w_mean) / 2
     torch.testing.assert_close(found(pictures(2)), mean + offsets, rtol=0, atol=1e-5)
     with pytest.raises(ArchitectureError, match="lacks average_picture"):
-        PyramidEncoder.published(
+        PyramidEncoder.from_published(
             tensors, IR_SE | {"input_channels": 6, "taps": "coarsest"}, w_mean=mean
         )
 

@@ -28,7 +28,7 @@ def golden(shared: Callable[[str], Path]) -> Any:
 @pytest.fixture(scope="module")
 def encoder(shared: Callable[[str], Path]) -> PyramidEncoder:
     tensors = load_file(shared("data/golden/e4e/encoder.safetensors"))
-    return PyramidEncoder.published(tensors, CONFIG, w_mean=torch.zeros(1, 16))
+    return PyramidEncoder.from_published(tensors, CONFIG, w_mean=torch.zeros(1, 16))
 
 
 @pytest.fixture(scope="module")

@@ -98,8 +98,8 @@ def test_flows_and_masks_of_an_edit_are_estimated_anew():
     edited = found.latents.clone()
     edited[0] += 1
     made = draw_latents(method, G, edited, found.state, origin=found.latents, networks=nets)
-    parts = method._parts(nets, G)
-    expected = method.aligned(parts, edited[:1], x[:1])
+    parts = method._networks(nets, G)
+    expected = method.align(parts, edited[:1], x[:1])
     blended = torch.lerp(expected.synth, x[:1], expected.mask())
     torch.testing.assert_close(made[:1], blended, rtol=0, atol=1e-5)
     plain = draw_latents(method, G, found.latents, found.state, networks=nets)
