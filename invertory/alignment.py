@@ -68,7 +68,7 @@ def face_quad(anchors: Points, *, rotate_level: bool = True) -> Points:
 
 
 def align_face(
-    picture: Pixels,
+    image: Pixels,
     anchors: Points,
     *,
     size_px: int,
@@ -89,7 +89,7 @@ def align_face(
     if side < 1:
         raise ValueError(f"expected a face of at least 1 px, got a quad of {side:.3g} px")
     shrink = int(np.floor(side / size_px * 0.5))
-    work, moved = _shrink(picture, quad, shrink) if shrink > 1 else (picture, quad)
+    work, moved = _shrink(image, quad, shrink) if shrink > 1 else (image, quad)
     work_side = float(np.hypot(*(moved[3] - moved[0])))
     border = max(int(np.rint(0.1 * work_side)), 3)
     work, moved = _cut(work, moved, border)
@@ -97,22 +97,22 @@ def align_face(
         work, moved = _pad(work, moved, border, work_side)
     sampled_px = transform_size or max(min(4 * size_px, 2048), size_px)
     crop = _sample(work, moved, sampled_px, size_px)
-    return _crop(picture, crop, quad, shift=(max(shrink, 1) - 1) / 2)
+    return _crop(image, crop, quad, shift=(max(shrink, 1) - 1) / 2)
 
 
-def centre_crop(picture: Pixels, *, size_px: int) -> Crop:
+def centre_crop(image: Pixels, *, size_px: int) -> Crop:
     """Cut the largest centred square, antialiased to [size_px, size_px, 3].
 
     For images without faces.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2
-    square = np.ascontiguousarray(picture[top : top + side, left : left + side])
+    square = np.ascontiguousarray(image[top : top + side, left : left + side])
     x0, y0 = left - 0.5, top - 0.5  # edges, counted from pixel centres
     corners = [[x0, y0], [x0, y0 + side], [x0 + side, y0 + side], [x0 + side, y0]]
     quad = np.array(corners)
-    return _crop(picture, resize(square, size_px, size_px), quad)
+    return _crop(image, resize(square, size_px, size_px), quad)
 
 
 def outside_share(quad: Points, width: int, height: int) -> float:
@@ -175,50 +175,50 @@ def _box(quad: Points) -> tuple[int, int, int, int]:
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def _shrink(picture: Pixels, quad: Points, factor: int) -> tuple[Pixels, Points]:
-    height, width = picture.shape[:2]
-    small = resize(picture, int(np.rint(width / factor)), int(np.rint(height / factor)))
+def _shrink(image: Pixels, quad: Points, factor: int) -> tuple[Pixels, Points]:
+    height, width = image.shape[:2]
+    small = resize(image, int(np.rint(width / factor)), int(np.rint(height / factor)))
     return small, quad / factor
 
 
-def _cut(picture: Pixels, quad: Points, border: int) -> tuple[Pixels, Points]:
+def _cut(image: Pixels, quad: Points, border: int) -> tuple[Pixels, Points]:
     """Cut to the quad and its border, so that later steps process no other pixels."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     x0, y0, x1, y1 = _box(quad)
     left, top = min(max(x0 - border, 0), width - 1), min(max(y0 - border, 0), height - 1)
     right, bottom = max(min(x1 + border, width), left + 1), max(min(y1 + border, height), top + 1)
-    return picture[top:bottom, left:right], quad - np.array([left, top])
+    return image[top:bottom, left:right], quad - np.array([left, top])
 
 
-def _pad(picture: Pixels, quad: Points, border: int, side: float) -> tuple[Pixels, Points]:
+def _pad(image: Pixels, quad: Points, border: int, side: float) -> tuple[Pixels, Points]:
     """Pad where the quad overhangs: reflect, then blur and fade to the median towards the edges."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     x0, y0, x1, y1 = _box(quad)
     overhang = (border - x0, border - y0, x1 - width + border, y1 - height + border)
     if max(overhang) <= border - 4:
-        return picture, quad
+        return image, quad
     left, top, right, bottom = (max(p, int(np.rint(side * 0.3))) for p in overhang)
     padding = ((top, bottom), (left, right), (0, 0))
-    image = np.pad(
-        picture.astype(np.float32), padding, "reflect" if min(width, height) > 1 else "edge"
+    padded = np.pad(
+        image.astype(np.float32), padding, "reflect" if min(width, height) > 1 else "edge"
     )
-    rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
+    rows, columns = np.ogrid[: padded.shape[0], : padded.shape[1]]
     # 0 inside the photograph's rim, 1 at the padded image's edge
     across = np.minimum(
-        np.float32(columns) / left, np.float32(image.shape[1] - 1 - columns) / right
+        np.float32(columns) / left, np.float32(padded.shape[1] - 1 - columns) / right
     )
-    down = np.minimum(np.float32(rows) / top, np.float32(image.shape[0] - 1 - rows) / bottom)
+    down = np.minimum(np.float32(rows) / top, np.float32(padded.shape[0] - 1 - rows) / bottom)
     mask = np.maximum(1 - across, 1 - down)[..., None]
-    blurred = gaussian_filter(image, [side * 0.02, side * 0.02, 0])
-    image += (blurred - image) * np.clip(3 * mask + 1, 0, 1)
-    image += (np.median(image, axis=(0, 1)) - image) * np.clip(mask, 0, 1)
-    return np.rint(image).clip(0, 255).astype(np.uint8), quad + np.array([left, top])
+    blurred = gaussian_filter(padded, [side * 0.02, side * 0.02, 0])
+    padded += (blurred - padded) * np.clip(3 * mask + 1, 0, 1)
+    padded += (np.median(padded, axis=(0, 1)) - padded) * np.clip(mask, 0, 1)
+    return np.rint(padded).clip(0, 255).astype(np.uint8), quad + np.array([left, top])
 
 
-def _sample(picture: Pixels, quad: Points, transform_size: int, size_px: int) -> Pixels:
+def _sample(image: Pixels, quad: Points, transform_size: int, size_px: int) -> Pixels:
     """Sample the quad bilinearly at `transform_size`, then antialias to `size_px`."""
     corners = tuple((quad + 0.5).ravel().tolist())
-    square = Image.fromarray(picture).transform(
+    square = Image.fromarray(image).transform(
         (transform_size, transform_size),
         Image.Transform.QUAD,
         corners,
@@ -227,7 +227,7 @@ def _sample(picture: Pixels, quad: Points, transform_size: int, size_px: int) ->
     return resize(np.asarray(square), size_px, size_px)
 
 
-def _crop(picture: Pixels, pixels: Pixels, quad: Points, shift: float = 0.0) -> Crop:
+def _crop(image: Pixels, pixels: Pixels, quad: Points, shift: float = 0.0) -> Crop:
     """Build the crop with its affine map; `shift` is in px.
 
     The recipe divides pixel-centre coordinates by the shrink factor without correction, so its
@@ -237,7 +237,7 @@ def _crop(picture: Pixels, pixels: Pixels, quad: Points, shift: float = 0.0) -> 
     x, y = (quad[3] - quad[0]) / size, (quad[1] - quad[0]) / size  # one crop pixel in the source
     affine = np.stack([x, y, quad[0] + 0.5 * (x + y) + shift], axis=1)
     roll = float(np.degrees(np.arctan2(x[1], x[0])))
-    return Crop(pixels, quad, affine, roll, outside_share(quad, picture.shape[1], picture.shape[0]))
+    return Crop(pixels, quad, affine, roll, outside_share(quad, image.shape[1], image.shape[0]))
 
 
 def _crop_coordinates(

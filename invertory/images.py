@@ -99,12 +99,12 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_px: int = 1) -> Dec
             raise _explain_failure(data, error) from error
 
 
-def to_tensor(pictures: Pixels | Sequence[Pixels]) -> Tensor:
+def to_tensor(images: Pixels | Sequence[Pixels]) -> Tensor:
     """uint8 [H, W, 3] (or N of one size) => float32 [N, 3, H, W] in [-1, 1]; N is 1 for one.
 
     Raises `ValueError` for other shapes or dtypes.
     """
-    batch = np.stack([pictures] if isinstance(pictures, np.ndarray) else list(pictures))
+    batch = np.stack([images] if isinstance(images, np.ndarray) else list(images))
     if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
         raise ValueError(f"expected uint8 [H, W, 3] images, got {batch.dtype} {batch.shape[1:]}")
     return from_levels(torch.from_numpy(batch))
@@ -115,16 +115,16 @@ def from_levels(levels: Tensor) -> Tensor:
     return levels.permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
 
 
-def to_uint8(pictures: Tensor) -> Pixels:
+def to_uint8(images: Tensor) -> Pixels:
     """[N, 3, H, W] or [3, H, W] in [-1, 1] (clipped) => uint8 [N, H, W, 3] or [H, W, 3]."""
-    if pictures.ndim not in (3, 4) or pictures.shape[-3] != 3:
-        raise ValueError(f"expected [N, 3, H, W] or [3, H, W], got {list(pictures.shape)}")
-    levels = pictures.detach().float().add(1).mul(127.5).round().clamp(0, 255)
+    if images.ndim not in (3, 4) or images.shape[-3] != 3:
+        raise ValueError(f"expected [N, 3, H, W] or [3, H, W], got {list(images.shape)}")
+    levels = images.detach().float().add(1).mul(127.5).round().clamp(0, 255)
     return levels.to(torch.uint8).movedim(-3, -1).contiguous().cpu().numpy()
 
 
 def encode(
-    picture: Pixels,
+    image: Pixels,
     format: Literal["png", "jpeg", "webp"] = "png",
     *,
     quality: int = 95,
@@ -143,15 +143,15 @@ def encode(
     if format not in options:
         raise ValueError(f"expected a format among {sorted(options)}, got {format!r}")
     buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, format.upper(), **options[format])
+    Image.fromarray(image).save(buffer, format.upper(), **options[format])
     return buffer.getvalue()
 
 
-def resize(picture: Pixels, width: int, height: int) -> Pixels:
+def resize(image: Pixels, width: int, height: int) -> Pixels:
     """Resize uint8 [H, W, 3] => [height, width, 3], antialiased (Lanczos)."""
-    if picture.shape[:2] == (height, width):
-        return picture
-    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+    if image.shape[:2] == (height, width):
+        return image
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
     return np.array(resized)
 
 

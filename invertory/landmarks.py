@@ -64,7 +64,7 @@ class Face:
 class FaceDetector(Protocol):
     """Detects the faces of an image."""
 
-    def detect(self, picture: Pixels) -> list[Face]:
+    def detect(self, image: Pixels) -> list[Face]:
         """uint8 [H, W, 3] => faces by decreasing area; an empty list if there are none."""
         ...
 
@@ -103,29 +103,29 @@ class YuNetMediaPipe(ClosingLandmarker):
             )
         self._landmarker = FaceLandmarker(face_landmarker, num_faces=4)
 
-    def detect(self, picture: Pixels) -> list[Face]:
+    def detect(self, image: Pixels) -> list[Face]:
         """uint8 [H, W, 3] => faces by decreasing area; boxes without landmarks are dropped."""
         for search_px in self._search_px:
-            found = (self._face(picture, box) for box in self._boxes(picture, search_px))
+            found = (self._face(image, box) for box in self._boxes(image, search_px))
             faces = [face for face in found if face is not None]
             if faces:
                 return sorted(faces, key=lambda face: -face.area)
         return []
 
-    def _boxes(self, picture: Pixels, search_px: int) -> list[tuple[float, ...]]:
+    def _boxes(self, image: Pixels, search_px: int) -> list[tuple[float, ...]]:
         """(left, top, width, height, confidence) of each face, in the image's pixels."""
-        small, scale = _search_copy(picture, search_px)
+        small, scale = _search_copy(image, search_px)
         self._yunet.setInputSize((small.shape[1], small.shape[0]))
         _, found = self._yunet.detect(np.ascontiguousarray(small[:, :, ::-1]))
         rows = [] if found is None else found[:, [0, 1, 2, 3, 14]].astype(float).tolist()
         return [(*(value / scale for value in row[:4]), row[4]) for row in rows]
 
-    def _face(self, picture: Pixels, box: tuple[float, ...]) -> Face | None:
+    def _face(self, image: Pixels, box: tuple[float, ...]) -> Face | None:
         left, top, width, height, confidence = box
         centre = np.array([left + width / 2, top + height / 2])
         for factor in ENLARGEMENTS:
             side = max(width, height) * factor
-            window, origin, scale = _window(picture, centre, side)
+            window, origin, scale = _window(image, centre, side)
             meshes = [points / scale + origin for points in self._landmarker.meshes(window)]
             nearest = min(meshes, key=lambda mesh: _distance(mesh, centre), default=None)
             # close to the box's centre, so that a neighbour is not mistaken for this face
@@ -156,16 +156,16 @@ class FaceLandmarker(ClosingLandmarker):
             # its threads print their notices once, here
             self.detect(np.zeros((64, 64, 3), np.uint8))
 
-    def detect(self, picture: Pixels) -> Any:
+    def detect(self, image: Pixels) -> Any:
         """uint8 [H, W, 3] => MediaPipe's FaceLandmarkerResult."""
         image_format = self._mediapipe.ImageFormat.SRGB
-        data = np.ascontiguousarray(picture)
+        data = np.ascontiguousarray(image)
         return self._landmarker.detect(self._mediapipe.Image(image_format=image_format, data=data))
 
-    def meshes(self, picture: Pixels) -> list[Points]:
+    def meshes(self, image: Pixels) -> list[Points]:
         """uint8 [H, W, 3] => the points [478, 2] of each face, in pixels."""
-        size = np.array([picture.shape[1], picture.shape[0]])
-        faces = self.detect(picture).face_landmarks
+        size = np.array([image.shape[1], image.shape[0]])
+        faces = self.detect(image).face_landmarks
         return [np.array([(p.x, p.y) for p in face]) * size - 0.5 for face in faces]
 
 
@@ -193,18 +193,18 @@ class Dlib:
         self._boxes = dlib.get_frontal_face_detector()
         self._points = dlib.shape_predictor(str(shape_predictor))
 
-    def detect(self, picture: Pixels) -> list[Face]:
+    def detect(self, image: Pixels) -> list[Face]:
         """uint8 [H, W, 3] => faces by decreasing area."""
-        small, scale = _search_copy(picture, self._search_px)
+        small, scale = _search_copy(image, self._search_px)
         boxes, confidences, _ = self._boxes.run(small, 0, 0.0)
         pairs = zip(boxes, confidences, strict=True)
-        faces = [self._face(picture, box, scale, float(c)) for box, c in pairs]
+        faces = [self._face(image, box, scale, float(c)) for box, c in pairs]
         return sorted(faces, key=lambda face: -face.area)
 
-    def _face(self, picture: Pixels, box: Any, scale: float, confidence: float) -> Face:
+    def _face(self, image: Pixels, box: Any, scale: float, confidence: float) -> Face:
         edges = (box.left(), box.top(), box.right(), box.bottom())
         corners = [round(edge / scale) for edge in edges]
-        shape = self._points(picture, self._dlib.rectangle(*corners))
+        shape = self._points(image, self._dlib.rectangle(*corners))
         points = np.array([(p.x, p.y) for p in shape.parts()], np.float64)
         left, top, right, bottom = map(float, corners)
         return Face((left, top, right, bottom), confidence, anchors_from_landmarks(points), points)
@@ -237,29 +237,33 @@ def hide_startup_notices() -> Iterator[None]:
                     os.write(2, line)
 
 
-def _search_copy(picture: Pixels, search_px: int) -> tuple[Pixels, float]:
+def _search_copy(image: Pixels, search_px: int) -> tuple[Pixels, float]:
     """Reduce the image by area means to a longer side of `search_px`; return it and the scale."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = min(search_px / max(height, width), 1.0)
     if scale == 1.0:
-        return picture, scale
+        return image, scale
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8), scale
 
 
-def _window(picture: Pixels, centre: Points, side: float) -> tuple[Pixels, Points, float]:
+def _window(image: Pixels, centre: Points, side: float) -> tuple[Pixels, Points, float]:
     """Cut the square of `side` px around `centre`, scaled to LANDMARKER_PX; black outside.
 
     Returns the square, its origin and its scale: a point p lies at p / scale + origin in the image.
     """
-    image = Image.fromarray(picture)
+    pil_image = Image.fromarray(image)
     factor = max(int(side / (2 * LANDMARKER_PX)), 1)
     if factor > 1:  # a close-up: reduce by area means first, so that the square stays small
-        image, centre, side = image.reduce(factor), (centre + 0.5) / factor - 0.5, side / factor
+        pil_image, centre, side = (
+            pil_image.reduce(factor),
+            (centre + 0.5) / factor - 0.5,
+            side / factor,
+        )
     x0, y0 = (int(c) for c in np.floor(centre - side / 2))
     num_px = int(np.ceil(side))
-    square = image.crop((x0, y0, x0 + num_px, y0 + num_px))
+    square = pil_image.crop((x0, y0, x0 + num_px, y0 + num_px))
     window = square.resize((LANDMARKER_PX, LANDMARKER_PX), Image.Resampling.BILINEAR)
     scale = LANDMARKER_PX / num_px
     # edges map to edges: source + 0.5 = ((p + 0.5) / scale + corner) * factor

@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 REACH = 3.0  # half width of the kernel, in standard deviations
 
 
-def gaussian_blur(pictures: Tensor, sigma_px: float) -> Tensor:
+def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
     """Convolve [N, C, H, W] with a Gaussian of deviation `sigma_px`, mirrored at the edges.
 
     Raises `ValueError` if `sigma_px` is negative.
     """
     if sigma_px < 0:
         raise ValueError(f"expected a blur of 0 px or more, got {sigma_px} px")
-    radius = min(math.ceil(REACH * sigma_px), min(pictures.shape[-2:]) - 1)
+    radius = min(math.ceil(REACH * sigma_px), min(images.shape[-2:]) - 1)
     if radius == 0:
-        return pictures
+        return images
     places = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-places.square() / (2 * sigma_px**2))
-    kernel = (kernel / kernel.sum()).to(pictures)
-    channels = pictures.shape[1]
+    kernel = (kernel / kernel.sum()).to(images)
+    channels = images.shape[1]
     across = kernel.expand(channels, 1, 1, -1)
-    padded = pad(pictures, (radius,) * 4, mode="reflect")
+    padded = pad(images, (radius,) * 4, mode="reflect")
     return conv2d(conv2d(padded, across, groups=channels), across.mT, groups=channels)
 
 
-def enlarge(pictures: Tensor, size_px: int) -> Tensor:
+def enlarge(images: Tensor, size_px: int) -> Tensor:
     """Resize [N, 3, h, h] in [-1, 1] => [N, 3, size_px, size_px], bicubic, clamped to [-1, 1]."""
-    if pictures.shape[-1] == size_px:
-        return pictures
+    if images.shape[-1] == size_px:
+        return images
     size = (size_px, size_px)
-    return interpolate(pictures, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
+    return interpolate(images, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
 def extrapolate(codes: Tensor, blurred: Tensor, amount: float) -> Tensor:
@@ -57,15 +57,13 @@ def extrapolate(codes: Tensor, blurred: Tensor, amount: float) -> Tensor:
 
 
 @torch.no_grad()
-def deblur(
-    pictures: Tensor, pair: TiledPair, amounts: Sequence[float], *, sigma_px: float
-) -> Tensor:
+def deblur(images: Tensor, pair: TiledPair, amounts: Sequence[float], *, sigma_px: float) -> Tensor:
     """Unsharp [N, 3, h, h] in [-1, 1] => [len(amounts), N, 3, S, S], about [-1, 1].
 
     S is the size of the pair's grid, to which images are enlarged. `sigma_px` is the deviation of
     the blur that gives the direction, in pixels of that size.
     """
-    whole = enlarge(pictures, pair.grid.size_px)
+    whole = enlarge(images, pair.grid.size_px)
     codes = pair.codes(whole)
     blurred = pair.codes(gaussian_blur(whole, sigma_px))
     return torch.stack([pair.images(extrapolate(codes, blurred, a)) for a in amounts])

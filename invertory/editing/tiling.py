@@ -85,45 +85,45 @@ class Grid:
         ends = {start + self.overlap_px for start in starts}
         return tuple(sorted(px for px in {*starts, *ends} if px < self.size_px))
 
-    def fit(self, pictures: Tensor) -> Tensor:
+    def fit(self, images: Tensor) -> Tensor:
         """Resize [N, C, h, w] => [N, C, *shape_px] of equal proportions: area down, bilinear up.
 
         Raises `ValueError` for other proportions.
         """
         height, width = self.shape_px
-        self._check_proportions(pictures)
-        if pictures.shape[2:] == (height, width):
-            return pictures
-        mode = "area" if pictures.shape[2] > height else "bilinear"
-        return interpolate(pictures, size=(height, width), mode=mode)
+        self._check_proportions(images)
+        if images.shape[2:] == (height, width):
+            return images
+        mode = "area" if images.shape[2] > height else "bilinear"
+        return interpolate(images, size=(height, width), mode=mode)
 
-    def _check_proportions(self, pictures: Tensor) -> None:
+    def _check_proportions(self, images: Tensor) -> None:
         """Check that the images have the grid's proportions, except for rounding."""
         height, width = self.shape_px
-        is_batch = pictures.ndim == 4 and pictures.numel() > 0
+        is_batch = images.ndim == 4 and images.numel() > 0
         if is_batch:
-            h, w = pictures.shape[2:]
+            h, w = images.shape[2:]
             if 2 * abs(h * width - w * height) < min(h, w):
                 return
         kind = "square images [N, C, H, H]" if height == width else "images"
         raise ValueError(
-            f"expected {kind} of the proportions {height} x {width}, got {list(pictures.shape)}: "
+            f"expected {kind} of the proportions {height} x {width}, got {list(images.shape)}: "
             "align them first, or build the grid with `Grid.over`"
         )
 
-    def cut(self, pictures: Tensor) -> Tensor:
+    def cut(self, images: Tensor) -> Tensor:
         """Cut [N, C, *shape_px] => tiles [N * num_tiles, C, tile_px, tile_px].
 
         Raises `ValueError` for another size.
         """
         height, width = self.shape_px
-        if pictures.ndim != 4 or pictures.shape[2:] != (height, width):
+        if images.ndim != 4 or images.shape[2:] != (height, width):
             raise ValueError(
-                f"expected images [N, C, {height}, {width}], got {list(pictures.shape)}: resize "
+                f"expected images [N, C, {height}, {width}], got {list(images.shape)}: resize "
                 "them with `Grid.fitted`"
             )
         down, across = self._covered_px
-        whole = pad(pictures, (0, across - width, 0, down - height), mode="replicate")
+        whole = pad(images, (0, across - width, 0, down - height), mode="replicate")
         rows = whole.unfold(2, self.tile_px, self.stride_px)
         cells = rows.unfold(3, self.tile_px, self.stride_px)  # [N, C, down, across, px, px]
         return cells.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).contiguous()
@@ -221,9 +221,9 @@ class TiledPair:
         grid = Grid.over(shape_px, tile_px=generator.resolution, overlap_px=overlap_px)
         return cls(encoder, generator, grid, _rows(encoder, generator), batch_size)
 
-    def codes(self, pictures: Tensor) -> Tensor:
+    def codes(self, images: Tensor) -> Tensor:
         """[N, 3, H, W] in [-1, 1] => [N, num_tiles, rows, w_dim]; the mean w where not finite."""
-        tiles = self.grid.cut(self.grid.fit(pictures))
+        tiles = self.grid.cut(self.grid.fit(images))
         found = torch.cat(
             [self.encoder(some) for some in torch.split(tiles, self.batch_size)]
         ).float()

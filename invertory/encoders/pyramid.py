@@ -192,9 +192,9 @@ class PyramidEncoder(CheckpointedNetwork):
         self.w_scale.copy_(scale.float().clamp_min(1e-6).expand_as(self.w_scale))
 
     @torch.no_grad()
-    def set_average(self, picture: Tensor) -> None:
+    def set_average(self, image: Tensor) -> None:
         """Set the image [3, H, H] of the mean latent, which the first iteration sees."""
-        self.average_picture.copy_(resize_to(picture[None], self.resolution)[0])
+        self.average_picture.copy_(resize_to(image[None], self.resolution)[0])
 
     @torch.no_grad()
     def adopt(self, trunk: Mapping[str, Tensor]) -> int:

@@ -100,7 +100,7 @@ class BigGAN(SingleWGenerator):
         maps = {"b4": x}
         for name, block, chunk in zip(self.feature_names[1:], self.blocks, chunks, strict=True):
             maps[name] = x = block(x, chunk)
-        return maps | {"picture": torch.tanh(self.torgb(relu(self.norm(x))))}
+        return maps | {"image": torch.tanh(self.torgb(relu(self.norm(x))))}
 
 
 class DownBlock(nn.Module):

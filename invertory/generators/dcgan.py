@@ -76,7 +76,7 @@ class SingleWGenerator(ConfiguredNetwork):
         self.mapping = TwoLayerMapping(z_dim, w_dim)
 
     def _maps(self, w: Tensor) -> dict[str, Tensor]:
-        """Compute the maps of `feature_names`, and `picture`."""
+        """Compute the maps of `feature_names`, and `image`."""
         raise NotImplementedError
 
     @property
@@ -94,7 +94,7 @@ class SingleWGenerator(ConfiguredNetwork):
                 f"expected w_plus [N, 1, {self.w_dim}], got {list(w_plus.shape)}: this generator "
                 "has one row of w"
             )
-        return self._maps(w_plus[:, 0])["picture"].expand(-1, 3, -1, -1)
+        return self._maps(w_plus[:, 0])["image"].expand(-1, 3, -1, -1)
 
     def preview(self, w_plus: Tensor, min_px: int | None = None) -> Tensor:
         """The same as `synthesis`."""
@@ -139,7 +139,7 @@ class DCGAN(SingleWGenerator):
         for name, norm, up in zip(self.feature_names, self.norms, self.ups, strict=True):
             maps[name] = x = torch.relu(norm(x))
             x = up(x)
-        return maps | {"picture": torch.tanh(x)}
+        return maps | {"image": torch.tanh(x)}
 
 
 class DCGANDiscriminator(nn.Module):

@@ -262,9 +262,9 @@ def _record_and_add(seen: RecordedFeatures, block: str, delta: Tensor, x: Tensor
     return _add(delta, x)
 
 
-def _record_image(seen: RecordedFeatures, block: str, picture: Tensor) -> Tensor:
-    seen.images[block] = picture
-    return picture
+def _record_image(seen: RecordedFeatures, block: str, image: Tensor) -> Tensor:
+    seen.images[block] = image
+    return image
 
 
 def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

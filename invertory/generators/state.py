@@ -37,8 +37,8 @@ class _SynthesisModule(nn.Module):
         self.prefix = "generator.synthesis." if is_module else "generator."
 
     def forward(self, w_plus: Tensor, **hooks: Hooks) -> Tensor:
-        pictures: Tensor = cast("Generator", self.generator).synthesis(w_plus, **hooks)
-        return pictures
+        images: Tensor = cast("Generator", self.generator).synthesis(w_plus, **hooks)
+        return images
 
 
 def synthesise(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
@@ -70,12 +70,12 @@ def synthesise(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
         low_rank = {name.removesuffix(".weight"): change for name, change in products.items()}
         return _call(drawn, maps, w_plus, hooks=Hooks(low_rank=low_rank))
     changes = whole_changes(rows, weights)
-    pictures = []
+    images = []
     for i in range(len(w_plus)):
         own = {drawn.prefix + name: weights[name] + delta[i] for name, delta in changes.items()}
         own |= {name: tensor[i : i + 1] for name, tensor in maps.items()}
-        pictures.append(_call(drawn, own, w_plus[i : i + 1]))
-    return torch.cat(pictures)
+        images.append(_call(drawn, own, w_plus[i : i + 1]))
+    return torch.cat(images)
 
 
 def tunable_weights(generator: Generator) -> dict[str, Tensor]:
@@ -113,5 +113,5 @@ def _buffers(generator: Generator) -> dict[str, Tensor]:
 def _call(
     drawn: _SynthesisModule, own: Mapping[str, Tensor], w_plus: Tensor, **hooks: Hooks
 ) -> Tensor:
-    pictures: Tensor = functional_call(drawn, dict(own), (w_plus,), hooks)
-    return pictures
+    images: Tensor = functional_call(drawn, dict(own), (w_plus,), hooks)
+    return images

@@ -193,18 +193,18 @@ class SynthesisNetwork(nn.Module):
                 f"expected w_plus [N, {self.num_ws}, {self.w_dim}], got {list(w_plus.shape)}; "
                 "repeat a w over the rows: w[:, None].expand(-1, G.num_ws, -1)"
             )
-        x, picture, row = None, None, 0
+        x, image, row = None, None, 0
         maps: dict[int, Tensor] = {}
-        pictures: dict[int, Tensor] = {}
+        images: dict[int, Tensor] = {}
         for px in self.sizes_px[: self.sizes_px.index(last_px) + 1]:
             block = self.get_submodule(f"b{px}")
             rows = 1 if px == 4 else 2
-            x, picture = block(x, picture, w_plus[:, row : row + rows + 1], run)
+            x, image = block(x, image, w_plus[:, row : row + rows + 1], run)
             row += rows
             maps[px] = x
-            if picture is not None:
-                pictures[px] = picture
-        return maps, pictures
+            if image is not None:
+                images[px] = image
+        return maps, images
 
 
 class StyleGAN2(ConfiguredNetwork):

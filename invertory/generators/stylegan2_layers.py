@@ -231,24 +231,24 @@ class SynthesisBlock(nn.Module):
         self.num_convs = 1 if self.is_first else 2
 
     def forward(
-        self, x: Tensor | None, picture: Tensor | None, w: Tensor, run: SynthesisPass
+        self, x: Tensor | None, image: Tensor | None, w: Tensor, run: SynthesisPass
     ) -> tuple[Tensor, Tensor | None]:
         """Features and image of the block below => those of this block.
 
         w is [N, num_convs + 1, w_dim].
         """
         x = self._convolve(x, w, run)
-        if picture is not None:
-            picture = upsample2x(picture, self.resample_filter)
+        if image is not None:
+            image = upsample2x(image, self.resample_filter)
         if self.torgb is not None:
             own = run.hooks.low_rank.get(f"{self.name}.torgb")
             rgb = self.torgb(x, w[:, self.num_convs], own)
-            picture = rgb if picture is None else picture + rgb
+            image = rgb if image is None else image + rgb
             if self.name in run.hooks.after_rgb:
-                picture = run.hooks.after_rgb[self.name](picture)
+                image = run.hooks.after_rgb[self.name](image)
         if self.name in run.hooks.after_block:
             x = run.hooks.after_block[self.name](x)
-        return x, picture
+        return x, image
 
     def _convolve(self, x: Tensor | None, w: Tensor, run: SynthesisPass) -> Tensor:
         if x is None or self.conv0 is None:

@@ -86,8 +86,8 @@ class ToyGenerator(nn.Module):
                 f"expected feature names among {', '.join(self.feature_names)}, "
                 f"got {sorted(unknown) or 'none'}"
             )
-        picture = self.synthesis(w_plus)
-        maps = {"half": avg_pool2d(picture, 2), "full": picture}
+        image = self.synthesis(w_plus)
+        maps = {"half": avg_pool2d(image, 2), "full": image}
         return {name: maps[name] for name in names}
 
     def weights(self) -> dict[str, Tensor]:
@@ -98,13 +98,13 @@ class ToyGenerator(nn.Module):
         """The same as `weights`: the toy has one tensor."""
         return self.weights()
 
-    def invert_exactly(self, pictures: Tensor) -> Tensor:
+    def invert_exactly(self, images: Tensor) -> Tensor:
         """images [N, 3, resolution, resolution] => the w_plus of the nearest image (least squares).
 
         For an image of this generator, the result is its own w_plus.
         """
         s = self.resolution // 2
-        tiles = pictures.reshape(-1, 3, 2, s, 2, s).permute(0, 2, 4, 1, 3, 5)  # [N, 2, 2, 3, s, s]
+        tiles = images.reshape(-1, 3, 2, s, 2, s).permute(0, 2, 4, 1, 3, 5)  # [N, 2, 2, 3, s, s]
         return _rowwise(self.basis.mT, tiles.reshape(-1, 4, 3 * s * s)) / GAIN
 
 

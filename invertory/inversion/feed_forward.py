@@ -52,9 +52,9 @@ def encoder_of(
     return encoder
 
 
-def encode_w_plus(encoder: Encoder, pictures: Tensor, generator: Generator) -> Tensor:
+def encode_w_plus(encoder: Encoder, images: Tensor, generator: Generator) -> Tensor:
     """images [N, 3, H, H] => w_plus [N, num_ws, w_dim]; the mean w where the code is not finite."""
-    return expand_finite(encoder(pictures), generator)
+    return expand_finite(encoder(images), generator)
 
 
 def expand_finite(told: Tensor, generator: Generator) -> Tensor:

@@ -58,8 +58,8 @@ class Hybrid(LossWeights):
         encoder = encoder_of(networks, generator)
         view = self.view(generator, perceptual, targets)
 
-        def begin(pictures: Tensor) -> Tensor:
-            return encode_w_plus(encoder, pictures, generator)
+        def begin(images: Tensor) -> Tensor:
+            return encode_w_plus(encoder, images, generator)
 
         outcome = self.engine().run(
             EmbeddingObjective(self, view, begin), targets, seeds=seeds, batch_size=batch_size

@@ -121,6 +121,6 @@ class Image2StyleGAN(LossWeights):
         return outcome.inversion(self.space, outcome.results["w_plus"])
 
 
-def mean_start(generator: Generator, num_rows: int, pictures: Tensor) -> Tensor:
+def mean_start(generator: Generator, num_rows: int, images: Tensor) -> Tensor:
     """Return the mean w, [n, num_rows, w_dim], for any images."""
-    return generator.w_avg.expand(len(pictures), num_rows, generator.w_dim)
+    return generator.w_avg.expand(len(images), num_rows, generator.w_dim)

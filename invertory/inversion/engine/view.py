@@ -57,11 +57,11 @@ class View:
             return self.resize(self.generator.synthesis(w_plus, **hooks))
         return self.resize(self.generator.preview(w_plus, self.size_px, **hooks))
 
-    def resize(self, pictures: Tensor) -> Tensor:
+    def resize(self, images: Tensor) -> Tensor:
         """Resize by area means; images of `size_px` are returned unchanged."""
-        if pictures.shape[-1] == self.size_px:
-            return pictures
-        return interpolate(pictures, size=(self.size_px, self.size_px), mode="area")
+        if images.shape[-1] == self.size_px:
+            return images
+        return interpolate(images, size=(self.size_px, self.size_px), mode="area")
 
     def constants(self, targets: Tensor) -> dict[str, Tensor]:
         """targets [n, 3, H, H] => the resized target and its features, which `compare` needs."""

@@ -213,24 +213,24 @@ class SpaceChoiceConfig:
         is missing or the segmentation does not fit.
         """
         px, given = view.size_px, self._checked_segmentation(segmentation, targets)
-        pictures = view.resize(targets)
+        images = view.resize(targets)
         if len(self.spaces) == 1:
             index = torch.zeros(len(targets), px, px, dtype=torch.int64, device=targets.device)
             return SpaceChoice(index, None, 1)
         if self.choice == "classes":
             return SpaceChoice(
-                self._choose_by_class(pictures, spaces, networks, given), None, len(spaces)
+                self._choose_by_class(images, spaces, networks, given), None, len(spaces)
             )
         network = network_of(networks, "invertibility", "set choice to classes, or name one space")
         # check before the predictions, which take time
         if self.choice == "segments" and given is None:
             remedy = "pass segmentation=..., or set choice to pixels"
             self.check_segments(_segments(network_of(networks, "parser", remedy)))
-        errors = predict_errors(network, pictures, spaces, px)
+        errors = predict_errors(network, images, spaces, px)
         if self.choice == "pixels":
             return SpaceChoice(first_within(errors, self.tau), errors, len(spaces))
         segments = (
-            segment_images(networks["parser"], pictures, self.fused)
+            segment_images(networks["parser"], images, self.fused)
             if given is None
             else resize_nearest(given, px)
         )
@@ -238,17 +238,17 @@ class SpaceChoiceConfig:
 
     def _choose_by_class(
         self,
-        pictures: Tensor,
+        images: Tensor,
         spaces: Sequence[str],
         networks: Mapping[str, nn.Module],
         given: Tensor | None,
     ) -> Tensor:
         """images [N, 3, px, px] => the index of the space of each pixel's class."""
         parser = network_of(networks, "parser", "name another choice than classes")
-        names, px = _segments(parser), pictures.shape[-1]
+        names, px = _segments(parser), images.shape[-1]
         wanted = self.class_spaces or {name: FINEST for name in HARD if name in names}
         segments = (
-            segment_images(parser, pictures, ()) if given is None else resize_nearest(given, px)
+            segment_images(parser, images, ()) if given is None else resize_nearest(given, px)
         )
         return choose_by_class(segments, names, spaces, wanted)
 

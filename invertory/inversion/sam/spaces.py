@@ -26,7 +26,7 @@ class Predictor(Protocol):
     spaces: tuple[str, ...]
     unit: Tensor  # [], the error that plain images rarely exceed in the first space
 
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """images [N, 3, H, W] in [-1, 1] => errors [N, num_spaces, h, w], 0 or more."""
         ...
 
@@ -36,7 +36,7 @@ class Segmenter(Protocol):
 
     segments: tuple[str, ...]
 
-    def segment(self, pictures: Tensor) -> Tensor:
+    def segment(self, images: Tensor) -> Tensor:
         """images [N, 3, H, W] in [-1, 1] => index into `segments`, [N, H, W]."""
         ...
 
@@ -61,7 +61,7 @@ def check_predicts(known: Sequence[str], spaces: Sequence[str]) -> None:
 
 
 @torch.no_grad()
-def predict_errors(network: nn.Module, pictures: Tensor, spaces: Sequence[str], px: int) -> Tensor:
+def predict_errors(network: nn.Module, images: Tensor, spaces: Sequence[str], px: int) -> Tensor:
     """Predict errors [N, S, px, px] of the spaces, in the predictor's unit.
 
     Images run one at a time, so that no row depends on others.
@@ -69,16 +69,16 @@ def predict_errors(network: nn.Module, pictures: Tensor, spaces: Sequence[str], 
     predictor = cast("Predictor", network)
     check_predicts(predictor.spaces, spaces)
     columns = [predictor.spaces.index(name) for name in spaces]
-    rows = [predictor(picture)[:, columns] / predictor.unit for picture in torch.split(pictures, 1)]
+    rows = [predictor(image)[:, columns] / predictor.unit for image in torch.split(images, 1)]
     return interpolate(torch.cat(rows).float(), size=(px, px), mode="bilinear", antialias=True)
 
 
 @torch.no_grad()
-def segment_images(network: nn.Module, pictures: Tensor, fused: Sequence[str]) -> Tensor:
+def segment_images(network: nn.Module, images: Tensor, fused: Sequence[str]) -> Tensor:
     """Segment [N, H, W] of every pixel; the segments in `fused` count as one."""
     parser = cast("Segmenter", network)
-    found = torch.cat([parser.segment(picture) for picture in torch.split(pictures, 1)]).long()
-    _check_size(found, pictures[:, 0])
+    found = torch.cat([parser.segment(image) for image in torch.split(images, 1)]).long()
+    _check_size(found, images[:, 0])
     _check_indices(found, parser.segments)
     known = [parser.segments.index(name) for name in fused if name in parser.segments]
     table = torch.arange(len(parser.segments), device=found.device)

@@ -71,26 +71,26 @@ class BlendedObjective(FeedForwardObjective):
 
     def start(self, rows: Rows) -> Start:
         stored = quantise_targets(rows.targets, self.view.generator.resolution)
-        pictures = dequantise_targets(stored, self.view.generator.resolution)
-        w_plus = self._latents(pictures)
-        found = self.align(w_plus, pictures)
+        images = dequantise_targets(stored, self.view.generator.resolution)
+        w_plus = self._latents(images)
+        found = self.align(w_plus, images)
         mask = found.mask()
         # eq. 2 and 4: x_hat = m * x + (1 - m) * G(w_plus)
-        synth = torch.lerp(found.synth.float(), pictures, mask).clamp(-1, 1)
+        synth = torch.lerp(found.synth.float(), images, mask).clamp(-1, 1)
         blended = {"w_plus": w_plus, MASK: mask.nan_to_num(0.0), STORED: stored, "synth": synth}
         blended = {name: tensor.float() for name, tensor in blended.items()}
         return Start({}, self.view.constants(rows.targets) | blended)
 
-    def _latents(self, pictures: Tensor) -> Tensor:
+    def _latents(self, images: Tensor) -> Tensor:
         G, iterations = self.view.generator, self.iterations
         if self.is_residual:
             network = cast("PyramidEncoder", self.base)
-            w_plus = G.w_avg.float().expand(len(pictures), G.num_ws, -1)
+            w_plus = G.w_avg.float().expand(len(images), G.num_ws, -1)
             steps = refine(
-                lambda synth: network.residual(pictures, synth), G.synthesis, w_plus, iterations
+                lambda synth: network.residual(images, synth), G.synthesis, w_plus, iterations
             )
             return list(steps)[-1]
-        first = encode_w_plus(self.base, pictures, G)
+        first = encode_w_plus(self.base, images, G)
         w_plus = first
         for _ in range(iterations - 1):  # w <- w + E(x) - E(G(w))
             again = encode_w_plus(self.base, G.synthesis(w_plus), G)
@@ -117,10 +117,10 @@ def reduce_to(x: Tensor, most_px: int) -> Tensor:
 
 def dequantise_targets(stored: Tensor, resolution: int) -> Tensor:
     """Decode stored inputs => [N, 3, resolution, resolution] in [-1, 1]."""
-    pictures = stored.float() / 127.5 - 1
-    if pictures.shape[-1] == resolution:
-        return pictures
-    return interpolate(pictures, size=(resolution, resolution), mode="bilinear")
+    images = stored.float() / 127.5 - 1
+    if images.shape[-1] == resolution:
+        return images
+    return interpolate(images, size=(resolution, resolution), mode="bilinear")
 
 
 def stored_targets(state: State, w_plus: Tensor, parts: SammNetworks) -> Tensor:

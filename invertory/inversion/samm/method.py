@@ -187,32 +187,32 @@ class SAMM(FeedForwardConfig):
         limits.
         """
         parts = self._networks(networks, generator)
-        pictures = dequantise_targets(
-            stored_targets(state, w_plus, parts), generator.resolution
-        ).to(w_plus.device)
+        images = dequantise_targets(stored_targets(state, w_plus, parts), generator.resolution).to(
+            w_plus.device
+        )
         is_edited = (w_plus != origin).flatten(1).any(1)
         if bool(is_edited.any()) and self.align_edits:
             _warn_about_pose(self)
         is_unwarped = is_edited & (not self.align_edits)
-        made = torch.zeros_like(pictures)
+        made = torch.zeros_like(images)
         for is_skipped in (False, True):
             rows = is_unwarped == is_skipped
             if bool(rows.any()):
                 with torch.autocast(
                     w_plus.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
                 ):
-                    found = self.align(parts, w_plus[rows], pictures[rows], is_skipped=is_skipped)
-                made[rows] = torch.lerp(found.synth.float(), pictures[rows], found.mask())
+                    found = self.align(parts, w_plus[rows], images[rows], is_skipped=is_skipped)
+                made[rows] = torch.lerp(found.synth.float(), images[rows], found.mask())
         return made
 
     def align(
-        self, parts: SammNetworks, w_plus: Tensor, pictures: Tensor, *, is_skipped: bool = False
+        self, parts: SammNetworks, w_plus: Tensor, images: Tensor, *, is_skipped: bool = False
     ) -> Aligned:
         """Synthesise w_plus, aligned to the images [N, 3, R, R]."""
         return parts.samm.align(
             parts.generator,
             w_plus,
-            parts.encoder.tapped(pictures)[1],
+            parts.encoder.tapped(images)[1],
             cycles=self.cycles or None,
             is_skipped=is_skipped or self.alignment == "skipped",
         )
