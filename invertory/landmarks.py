@@ -106,8 +106,8 @@ class YuNetMediaPipe(ClosingLandmarker):
     def detect(self, image: Pixels) -> list[Face]:
         """uint8 [H, W, 3] => faces by decreasing area; boxes without landmarks are dropped."""
         for search_px in self._search_px:
-            found = (self._face(image, box) for box in self._boxes(image, search_px))
-            faces = [face for face in found if face is not None]
+            candidates = (self._face(image, box) for box in self._boxes(image, search_px))
+            faces = [face for face in candidates if face is not None]
             if faces:
                 return sorted(faces, key=lambda face: -face.area)
         return []
@@ -116,8 +116,8 @@ class YuNetMediaPipe(ClosingLandmarker):
         """(left, top, width, height, confidence) of each face, in the image's pixels."""
         small, scale = _search_copy(image, search_px)
         self._yunet.setInputSize((small.shape[1], small.shape[0]))
-        _, found = self._yunet.detect(np.ascontiguousarray(small[:, :, ::-1]))
-        rows = [] if found is None else found[:, [0, 1, 2, 3, 14]].astype(float).tolist()
+        _, detections = self._yunet.detect(np.ascontiguousarray(small[:, :, ::-1]))
+        rows = [] if detections is None else detections[:, [0, 1, 2, 3, 14]].astype(float).tolist()
         return [(*(value / scale for value in row[:4]), row[4]) for row in rows]
 
     def _face(self, image: Pixels, box: tuple[float, ...]) -> Face | None:

@@ -48,18 +48,18 @@ def read_object_npy(data: bytes) -> dict[str, Any]:
         raise UnsafePickleError(f"expected .npy version 1 or 2, got {version}")
     HEADERS[version](stream)
     try:
-        found = _ObjectReader(stream).load()
+        loaded = _ObjectReader(stream).load()
     except UnsafePickleError:
         raise
     except Exception as error:  # a broken pickle may raise nearly anything
         raise UnsafePickleError(f"expected a pickle of a dict of arrays, got: {error}") from error
     if (
-        not isinstance(found, _ObjectArray)
-        or not found.items
-        or not isinstance(found.items[0], dict)
+        not isinstance(loaded, _ObjectArray)
+        or not loaded.items
+        or not isinstance(loaded.items[0], dict)
     ):
         raise UnsafePickleError("expected one dict in the file, got something else")
-    return {str(key): _plain(value) for key, value in found.items[0].items()}
+    return {str(key): _plain(value) for key, value in loaded.items[0].items()}
 
 
 def _plain(value: Any) -> Any:

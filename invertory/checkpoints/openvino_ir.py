@@ -54,13 +54,13 @@ class Graph:
 
     def find(self, name: str) -> Node:
         """Return the only node of that name."""
-        found = [node for node in self.nodes.values() if node.name == name]
-        if len(found) != 1:
+        matches = [node for node in self.nodes.values() if node.name == name]
+        if len(matches) != 1:
             raise ValueError(
-                f"expected one node named {name!r} in the OpenVINO graph, got {len(found)}; check "
-                "that this is the network that the converter was written for"
+                f"expected one node named {name!r} in the OpenVINO graph, got {len(matches)}; "
+                "check that this is the network that the converter was written for"
             )
-        return found[0]
+        return matches[0]
 
     def source(self, node: Node, port: int) -> Node:
         """Return the node that feeds input `port` (0-based) of `node`."""

@@ -47,18 +47,18 @@ def load_strictly(network: Network, tensors: Mapping[str, Tensor]) -> Network:
             ),
         ),
     ]
-    if told := "; ".join(filter(None, differences)):
+    if difference := "; ".join(filter(None, differences)):
         raise ArchitectureError(
             f"expected the {len(own)} tensors of {type(network).__name__}, got a checkpoint that "
-            f"{told}; name the architecture and the config that it was written with"
+            f"{difference}; name the architecture and the config that it was written with"
         )
     network.load_state_dict(dict(tensors))
     return network
 
 
 def _named(verb: str, names: Iterable[str]) -> str:
-    found = sorted(names)
-    if not found:
+    ordered = sorted(names)
+    if not ordered:
         return ""
-    rest = f" and {len(found) - NUM_NAMED} more" if len(found) > NUM_NAMED else ""
-    return f"{verb} {', '.join(found[:NUM_NAMED])}{rest}"
+    rest = f" and {len(ordered) - NUM_NAMED} more" if len(ordered) > NUM_NAMED else ""
+    return f"{verb} {', '.join(ordered[:NUM_NAMED])}{rest}"

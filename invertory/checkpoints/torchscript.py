@@ -137,8 +137,8 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
 
 def _folder(archive: zipfile.ZipFile) -> str:
     """Return the only folder at the top of the archive."""
-    found = [name.removesuffix("/data.pkl") for name in archive.namelist() if "/" in name]
-    tops = [name for name in found if "/" not in name]
+    stems = [name.removesuffix("/data.pkl") for name in archive.namelist() if "/" in name]
+    tops = [name for name in stems if "/" not in name]
     if len(tops) != 1:
         raise UnsafeArchiveError(f"expected one data.pkl in the archive, got {len(tops)}")
     return tops[0]

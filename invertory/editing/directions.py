@@ -179,12 +179,12 @@ def _read_npy(data: bytes) -> Any:
 
 def _read_npz(data: bytes) -> dict[str, Any]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        found = {}
+        arrays = {}
         for key in ("lat_comp", "lat_stdev"):
             if f"{key}.npy" in archive.namelist():
                 with archive.open(f"{key}.npy") as member:
-                    found[key] = _plain_npy(member.read(MAX_BYTES + 1), key)
-        return found
+                    arrays[key] = _plain_npy(member.read(MAX_BYTES + 1), key)
+        return arrays
 
 
 def _plain_npy(data: bytes, name: str) -> Any:

@@ -58,9 +58,9 @@ class Components:
         the score.
         """
         along = self.coordinates(w)
-        along, told = along - along.mean(0), scores.to(along) - scores.to(along).mean()
-        norms = along.norm(dim=0) * told.norm()
-        correlation = (told @ along) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
+        along, centred_scores = along - along.mean(0), scores.to(along) - scores.to(along).mean()
+        norms = along.norm(dim=0) * centred_scores.norm()
+        correlation = (centred_scores @ along) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
         number = int(correlation.abs().argmax())
         return number, float(correlation[number])
 

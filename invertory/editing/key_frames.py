@@ -107,7 +107,7 @@ def stream_frames(
     _check_ascending(key_times)
     _check_wide(sigma)
     with torch.no_grad():
-        codes = torch.cat([pair.codes(some) for some in frames])
+        codes = torch.cat([pair.codes(batch) for batch in frames])
     if len(codes) != len(key_times) or len(codes) < 2:
         raise ValueError(
             f"expected a time for each of at least two key frames, got {len(codes)} frames and "
@@ -115,7 +115,7 @@ def stream_frames(
         )
     spacing = float(key_times.double().diff().mean())
     weights = (
-        gaussian_weights(some, key_times, sigma * spacing) for some in torch.split(times, most)
+        gaussian_weights(batch, key_times, sigma * spacing) for batch in torch.split(times, most)
     )
     return _draw_frames(codes, weights, pair)
 
@@ -123,9 +123,9 @@ def stream_frames(
 @torch.no_grad()
 def _draw_frames(codes: Tensor, weights: Iterable[Tensor], pair: TiledPair) -> Iterator[Tensor]:
     """codes [K, num_tiles, rows, w_dim], weights [m, K] of each batch => its m frames."""
-    for some in weights:
-        is_near = some.amax(0) > 0  # far from a narrow window a weight is 0
-        yield pair.images(average_codes(codes[is_near], some[:, is_near]))
+    for batch in weights:
+        is_near = batch.amax(0) > 0  # far from a narrow window a weight is 0
+        yield pair.images(average_codes(codes[is_near], batch[:, is_near]))
 
 
 def slow_down(frames: Tensor, factor: int, pair: TiledPair, *, sigma: float = SIGMA) -> Tensor:

@@ -55,7 +55,7 @@ def parse_layers(text: str, num_ws: int) -> list[int]:
     """
     if text.strip() == "all":
         return list(range(num_ws))
-    found: set[int] = set()
+    rows: set[int] = set()
     for part in text.split(","):
         first, dash, last = (piece.strip() for piece in part.partition("-"))
         if not first.isdecimal() or (dash and not last.isdecimal()):
@@ -69,5 +69,5 @@ def parse_layers(text: str, num_ws: int) -> list[int]:
                 f"expected layers within 0-{num_ws - 1}, lower number first, got {part.strip()!r} "
                 f"in {text!r}; this generator has {num_ws} rows"
             )
-        found.update(range(start, end + 1))
-    return sorted(found)
+        rows.update(range(start, end + 1))
+    return sorted(rows)

@@ -94,8 +94,8 @@ def _stylegan2(generator: StyleGAN2) -> list[Tensor]:
 
 
 def _mobile_stylegan(generator: MobileStyleGAN) -> list[Tensor]:
-    found = [generator.stem.modulation.weight]
+    weights = [generator.stem.modulation.weight]
     for block in generator.blocks:
         assert isinstance(block, Block)
-        found += [block.up.weight, block.conv1.modulation.weight, block.conv2.modulation.weight]
-    return [*found, generator.to_img_modulation.weight]
+        weights += [block.up.weight, block.conv1.modulation.weight, block.conv2.modulation.weight]
+    return [*weights, generator.to_img_modulation.weight]

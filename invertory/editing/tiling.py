@@ -224,13 +224,13 @@ class TiledPair:
     def codes(self, images: Tensor) -> Tensor:
         """[N, 3, H, W] in [-1, 1] => [N, num_tiles, rows, w_dim]; the mean w where not finite."""
         tiles = self.grid.cut(self.grid.fit(images))
-        found = torch.cat(
+        codes = torch.cat(
             [self.encoder(some) for some in torch.split(tiles, self.batch_size)]
         ).float()
-        is_finite = torch.isfinite(found).all(2).all(1)[:, None, None]
-        found = torch.where(is_finite, found, self.generator.w_avg.to(found))
-        found = found.expand(-1, self.rows, -1)
-        return torch.unflatten(found, 0, (-1, self.grid.num_tiles))
+        is_finite = torch.isfinite(codes).all(2).all(1)[:, None, None]
+        codes = torch.where(is_finite, codes, self.generator.w_avg.to(codes))
+        codes = codes.expand(-1, self.rows, -1)
+        return torch.unflatten(codes, 0, (-1, self.grid.num_tiles))
 
     def images(self, codes: Tensor) -> Tensor:
         """[N, num_tiles, rows or num_ws, w_dim] => [N, 3, *shape_px], about [-1, 1]."""

@@ -124,8 +124,8 @@ class PyramidEncoder(CheckpointedNetwork):
         """The arguments of the constructor, ready for JSON."""
         names = ("resolution", "num_ws", "w_dim", "backbone", "heads", "taps", "input_channels")
         sizes = ("style_width", "pyramid_width", "num_styles", "reduction")
-        told = {name: getattr(self, name) for name in (*names, *sizes)}
-        return told | {"widths": list(self.widths)}
+        arguments = {name: getattr(self, name) for name in (*names, *sizes)}
+        return arguments | {"widths": list(self.widths)}
 
     def forward(self, x: Tensor, *, num_deltas: int | None = None) -> Tensor:
         """x [N, 3, H, H] in [-1, 1] => w_plus [N, num_ws, w_dim], float32.
@@ -150,8 +150,8 @@ class PyramidEncoder(CheckpointedNetwork):
                 "expected an encoder with six input channels (ReStyle), got one with three: "
                 "refine by w + E(x) - E(G(w)) instead (`restyle` with `over`)"
             )
-        seen = torch.cat([resize_to(x, self.resolution), resize_to(synth, self.resolution)], 1)
-        return self.w_scale * self._styles_of(seen, num_deltas)
+        stacked = torch.cat([resize_to(x, self.resolution), resize_to(synth, self.resolution)], 1)
+        return self.w_scale * self._styles_of(stacked, num_deltas)
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x [N, input_channels, resolution, resolution] => maps of 1/4, 1/8, 1/16 of its side."""
@@ -174,10 +174,12 @@ class PyramidEncoder(CheckpointedNetwork):
             levels.append(upsampled_sum(coarse, self.latlayer1(middle)))
         if self.taps == "pyramid" and limit > FINE:
             levels.append(upsampled_sum(levels[1], self.latlayer2(fine)))
-        told = [style(levels[self._level(i)]) for i, style in enumerate(self.styles) if i < limit]
-        told += [told[-1]] * (limit - len(told))  # rows that share the last head
-        told += [torch.zeros_like(told[0])] * (self.num_ws - len(told))
-        styles = torch.stack(told, 1).float()
+        outputs = [
+            style(levels[self._level(i)]) for i, style in enumerate(self.styles) if i < limit
+        ]
+        outputs += [outputs[-1]] * (limit - len(outputs))  # rows that share the last head
+        outputs += [torch.zeros_like(outputs[0])] * (self.num_ws - len(outputs))
+        styles = torch.stack(outputs, 1).float()
         if self.heads == "psp":
             return styles
         return torch.cat([styles[:, :1], styles[:, :1] + styles[:, 1:]], 1)  # w_i = w_0 + delta_i

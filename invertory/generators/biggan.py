@@ -125,10 +125,14 @@ class BigGANDiscriminator(nn.Module):
     def __init__(self, **config: Any) -> None:
         """Build with `channels`: output channels at 4, 8, ... half of `resolution` px."""
         super().__init__()
-        given: dict[str, Any] = {"resolution": 64, "img_channels": 3, "channels": (96, 96, 64, 32)}
-        given |= config
-        self.resolution, self.img_channels = given["resolution"], given["img_channels"]
-        self.channels: tuple[int, ...] = tuple(given["channels"])
+        arguments: dict[str, Any] = {
+            "resolution": 64,
+            "img_channels": 3,
+            "channels": (96, 96, 64, 32),
+        }
+        arguments |= config
+        self.resolution, self.img_channels = arguments["resolution"], arguments["img_channels"]
+        self.channels: tuple[int, ...] = tuple(arguments["channels"])
         check_channels(self.resolution, self.img_channels, self.channels, first_px=4, last=2)
         self.out_channels = self.channels[0]
         fans = list(pairwise((self.img_channels, *self.channels[::-1])))

@@ -48,10 +48,10 @@ def check_channels(
         )
     if img_channels not in (1, 3):
         raise ValueError(f"expected images of 1 or 3 channels, got {img_channels}")
-    wanted = (resolution // last // first_px).bit_length()
-    if len(channels) != wanted:
+    num_sizes = (resolution // last // first_px).bit_length()
+    if len(channels) != num_sizes:
         raise ValueError(
-            f"expected {wanted} channel numbers for {first_px} to {resolution // last} px, got "
+            f"expected {num_sizes} channel numbers for {first_px} to {resolution // last} px, got "
             f"{list(channels)}"
         )
 
@@ -148,8 +148,8 @@ class DCGANDiscriminator(nn.Module):
     def __init__(self, **config: Any) -> None:
         """Build with `channels` at 4, 8, ... half of `resolution` px."""
         super().__init__()
-        given: dict[str, Any] = {"resolution": 32, "img_channels": 1, "channels": (64, 48, 32)}
-        self._config = DCGANConfig(**given | config)
+        arguments: dict[str, Any] = {"resolution": 32, "img_channels": 1, "channels": (64, 48, 32)}
+        self._config = DCGANConfig(**arguments | config)
         self.resolution, self.channels = self._config.resolution, self._config.channels
         self.img_channels, self.out_channels = self._config.img_channels, self.channels[0]
         fans = pairwise((self.img_channels, *self.channels[::-1]))

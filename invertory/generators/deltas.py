@@ -37,10 +37,10 @@ def low_rank_changes(state: Mapping[str, Tensor]) -> dict[str, LowRank]:
 
 def whole_changes(state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weight => its whole change, [N, *shape], in any form; `weights` has the shapes."""
-    found = {k.removesuffix(DELTA): v for k, v in state.items() if k.endswith(DELTA)}
+    changes = {k.removesuffix(DELTA): v for k, v in state.items() if k.endswith(DELTA)}
     for name, change in low_rank_changes(state).items():
-        found[name] = (change.up @ change.down).reshape(-1, *weights[name].shape)
-    return found
+        changes[name] = (change.up @ change.down).reshape(-1, *weights[name].shape)
+    return changes
 
 
 def truncate(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -56,44 +56,44 @@ def truncate(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 def truncate_all(state: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
     """Truncate whole changes of matrices and kernels to that rank, if this makes them smaller."""
-    found: dict[str, Tensor] = {}
+    truncated: dict[str, Tensor] = {}
     for name, change in state.items():
         first, rest = change.shape[1:2].numel(), change.shape[2:].numel()
         if change.ndim < 3 or rank * (first + rest) >= first * rest:
-            found[name] = change
+            truncated[name] = change
             continue
         weight = name.removesuffix(DELTA)
-        found[weight + UP], found[weight + DOWN] = truncate(change, rank)
-    return found
+        truncated[weight + UP], truncated[weight + DOWN] = truncate(change, rank)
+    return truncated
 
 
 def quantise(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Encode every entry in 8 bits, or in float16 if it has few values per channel."""
-    found: dict[str, Tensor] = {}
+    quantised: dict[str, Tensor] = {}
     for name, tensor in state.items():
         axes = [axis for axis in range(1, tensor.ndim) if axis != _channel(name, tensor)]
         if not axes or tensor[0].numel() < FEW * tensor.shape[_channel(name, tensor)]:
-            found[name] = tensor.to(torch.float16)
+            quantised[name] = tensor.to(torch.float16)
             continue
         peak = tensor.abs().amax(axes, keepdim=True).to(torch.float16)
         step = peak.float().clamp_min(torch.finfo(torch.float16).tiny) / LEVELS
         # codes = round(127 x / peak)
         codes = (tensor.float() / step).round().clamp(-LEVELS, LEVELS)
-        found |= {name + CODES: codes.to(torch.int8), name + PEAK: peak}
-    return found
+        quantised |= {name + CODES: codes.to(torch.int8), name + PEAK: peak}
+    return quantised
 
 
 def dequantise(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Invert `quantise`; decoded entries are float32."""
-    found: dict[str, Tensor] = {}
+    dequantised: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.endswith(CODES):
             peak = state[name.removesuffix(CODES) + PEAK].float()
             step = peak.clamp_min(torch.finfo(torch.float16).tiny) / LEVELS
-            found[name.removesuffix(CODES)] = tensor.float() * step
+            dequantised[name.removesuffix(CODES)] = tensor.float() * step
         elif not name.endswith(PEAK):
-            found[name] = tensor
-    return found
+            dequantised[name] = tensor
+    return dequantised
 
 
 def _channel(name: str, tensor: Tensor) -> int:

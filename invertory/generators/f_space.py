@@ -59,23 +59,23 @@ def default_spaces(generator: Generator) -> tuple[str, ...]:
     return (W_PLUS, *coarse, *paper)
 
 
-def resolve_spaces(generator: Generator, wanted: Sequence[str]) -> tuple[str, ...]:
+def resolve_spaces(generator: Generator, requested: Sequence[str]) -> tuple[str, ...]:
     """Return the requested spaces, the most editable first; by default `default_spaces`.
 
     Raises `ValueError` if the generator lacks one, or one is named twice.
     """
-    if not wanted:
+    if not requested:
         return default_spaces(generator)
     known = (W_PLUS, *f_spaces(generator))
-    if (unknown := [name for name in wanted if name not in known]) or len(set(wanted)) < len(
-        wanted
+    if (unknown := [name for name in requested if name not in known]) or len(set(requested)) < len(
+        requested
     ):
         raise ValueError(
             f"expected spaces among {', '.join(known)}, each once, got "
-            f"{', '.join(unknown or wanted)}: a generator of {generator.resolution} px has no "
+            f"{', '.join(unknown or requested)}: a generator of {generator.resolution} px has no "
             "finer ones"
         )
-    return tuple(name for name in known if name in wanted)
+    return tuple(name for name in known if name in requested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +161,14 @@ def masks_of(generator: Generator, choice: Tensor, spaces: Sequence[str]) -> dic
             f"expected a choice [N, H, W] from 0 to {len(spaces) - 1}, got {list(choice.shape)} "
             f"from {int(choice.min())} to {int(choice.max())}"
         )
-    known, found = f_spaces(generator), {}
+    known, masks = f_spaces(generator), {}
     for index, name in enumerate(spaces):
         if name != W_PLUS:
             block, (_, *size) = known[name]
             is_here = (choice == index).to(torch.float32)[:, None]
             mask = interpolate(is_here, size=size, mode="bilinear", antialias=True)
-            found[block] = (mask * LEVELS).round().clamp(0, LEVELS) / LEVELS
-    return found
+            masks[block] = (mask * LEVELS).round().clamp(0, LEVELS) / LEVELS
+    return masks
 
 
 def hooks_of(features: Features) -> Hooks:
@@ -196,16 +196,18 @@ class RecordedFeatures:
 
 def record_features(generator: Generator, origin: Tensor, features: Features) -> RecordedFeatures:
     """Run one pass at `origin` [N, num_ws, w_dim], up to the finest F layer."""
-    seen = RecordedFeatures()
+    recorded = RecordedFeatures()
     if not features.deltas:
-        return seen
+        return recorded
     hooks = Hooks(
-        after_block={b: partial(_record_and_add, seen, b, d) for b, d in features.deltas.items()},
-        after_rgb={b: partial(_record_image, seen, b) for b in features.deltas},
+        after_block={
+            b: partial(_record_and_add, recorded, b, d) for b, d in features.deltas.items()
+        },
+        after_rgb={b: partial(_record_image, recorded, b) for b in features.deltas},
     )
     finest = max(features.deltas, key=lambda block: features.deltas[block].shape[-1])
     generator.features(origin, (finest,), hooks=hooks)  # type: ignore[call-arg]
-    return seen
+    return recorded
 
 
 def synthesise_layer_aware(
@@ -227,12 +229,14 @@ def synthesise_layer_aware(
     check_features(generator, features, len(w_plus))
     if torch.equal(w_plus, origin):
         return _synthesise(generator, w_plus, hooks_of(features))
-    seen = before or record_features(generator, origin, features)
-    blocks = {b: partial(_keep_inside, seen.features[b], m) for b, m in features.masks.items()}
+    recorded = before or record_features(generator, origin, features)
+    blocks = {b: partial(_keep_inside, recorded.features[b], m) for b, m in features.masks.items()}
     deltas = {b: _compose(blocks[b], partial(_add, d)) for b, d in features.deltas.items()}
     rgb: dict[str, Callable[[Tensor], Tensor]] = {}
     if keep_rgb:
-        rgb = {b: partial(_keep_inside, seen.images[b], features.masks[b]) for b in seen.images}
+        rgb = {
+            b: partial(_keep_inside, recorded.images[b], features.masks[b]) for b in recorded.images
+        }
     return _synthesise(generator, w_plus, Hooks(after_block=deltas, after_rgb=rgb))
 
 
@@ -257,13 +261,13 @@ def _compose(
     return lambda x: then(first(x))
 
 
-def _record_and_add(seen: RecordedFeatures, block: str, delta: Tensor, x: Tensor) -> Tensor:
-    seen.features[block] = x
+def _record_and_add(recorded: RecordedFeatures, block: str, delta: Tensor, x: Tensor) -> Tensor:
+    recorded.features[block] = x
     return _add(delta, x)
 
 
-def _record_image(seen: RecordedFeatures, block: str, image: Tensor) -> Tensor:
-    seen.images[block] = image
+def _record_image(recorded: RecordedFeatures, block: str, image: Tensor) -> Tensor:
+    recorded.images[block] = image
     return image
 
 

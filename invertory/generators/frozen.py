@@ -27,7 +27,7 @@ class FrozenCache:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, _CachedTensor] = {}
+        self._cache: dict[Hashable, _CachedTensor] = {}
 
     def __reduce__(self) -> tuple[type[FrozenCache], tuple[()]]:
         return FrozenCache, ()
@@ -36,13 +36,13 @@ class FrozenCache:
         """Return `compute()`, or its cached result for this same parameter."""
         if not _is_still(parameter):
             return compute()
-        kept = self._kept.get(name)
-        if kept is None or not _is_of(kept, parameter):
+        cached = self._cache.get(name)
+        if cached is None or not _is_of(cached, parameter):
             with torch.no_grad():
-                kept = _CachedTensor(parameter.detach(), parameter._version, compute())
+                cached = _CachedTensor(parameter.detach(), parameter._version, compute())
             if not _is_capturing(parameter):
-                self._kept[name] = kept
-        return kept.value
+                self._cache[name] = cached
+        return cached.value
 
 
 def _is_still(parameter: Tensor) -> bool:
@@ -59,12 +59,12 @@ def _is_still(parameter: Tensor) -> bool:
     )
 
 
-def _is_of(kept: _CachedTensor, parameter: Tensor) -> bool:
+def _is_of(cached: _CachedTensor, parameter: Tensor) -> bool:
     return (
-        kept.source.data_ptr() == parameter.data_ptr()
-        and kept.source.device == parameter.device
-        and kept.source.dtype == parameter.dtype
-        and kept.version == parameter._version
+        cached.source.data_ptr() == parameter.data_ptr()
+        and cached.source.device == parameter.device
+        and cached.source.dtype == parameter.dtype
+        and cached.version == parameter._version
     )
 
 

@@ -144,7 +144,7 @@ class MobileStyleGAN(CheckpointedNetwork):
         """Feature maps [N, C, px, px] of the named sizes; stops after the last one."""
         self._check(w_plus, names)
         hooks = hooks or Hooks()
-        found: dict[str, Tensor] = {}
+        maps: dict[str, Tensor] = {}
         w = w_plus[:, 0]
         first = _with_w(hooks, "b4.conv1", w)
         x = self.stem(self.constant * self.stem.modulation(w), first)
@@ -156,10 +156,10 @@ class MobileStyleGAN(CheckpointedNetwork):
             if name in hooks.after_block:
                 x = hooks.after_block[name](x)
             if name in names:
-                found[name] = x
-            if len(found) == len(set(names)):
+                maps[name] = x
+            if len(maps) == len(set(names)):
                 break
-        return found
+        return maps
 
     def weights(self) -> dict[str, Tensor]:
         """The parameters of `synthesis` that can be tuned, by name."""

@@ -50,7 +50,7 @@ def synthesise(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
     """
     if not state:
         return generator.synthesis(w_plus)
-    drawn, rows = _SynthesisModule(generator), dequantise(state)
+    module, rows = _SynthesisModule(generator), dequantise(state)
     weights = tunable_weights(generator)
     buffers = _buffers(generator)
     known = weights | buffers
@@ -61,20 +61,20 @@ def synthesise(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
             "made with"
         )
     rows = {name: tensor.to(known[changed_name(name)]) for name, tensor in rows.items()}
-    maps = {drawn.prefix + name: tensor for name, tensor in rows.items() if name in buffers}
+    maps = {module.prefix + name: tensor for name, tensor in rows.items() if name in buffers}
     if len(maps) == len(rows):
-        return _call(drawn, maps, w_plus)
+        return _call(module, maps, w_plus)
     products = low_rank_changes(rows)
     is_product = 2 * len(products) + len(maps) == len(rows)
     if is_product and isinstance(generator, StyleGAN2) and set(products) <= set(kernels(generator)):
         low_rank = {name.removesuffix(".weight"): change for name, change in products.items()}
-        return _call(drawn, maps, w_plus, hooks=Hooks(low_rank=low_rank))
+        return _call(module, maps, w_plus, hooks=Hooks(low_rank=low_rank))
     changes = whole_changes(rows, weights)
     images = []
     for i in range(len(w_plus)):
-        own = {drawn.prefix + name: weights[name] + delta[i] for name, delta in changes.items()}
+        own = {module.prefix + name: weights[name] + delta[i] for name, delta in changes.items()}
         own |= {name: tensor[i : i + 1] for name, tensor in maps.items()}
-        images.append(_call(drawn, own, w_plus[i : i + 1]))
+        images.append(_call(module, own, w_plus[i : i + 1]))
     return torch.cat(images)
 
 
@@ -111,7 +111,7 @@ def _buffers(generator: Generator) -> dict[str, Tensor]:
 
 
 def _call(
-    drawn: _SynthesisModule, own: Mapping[str, Tensor], w_plus: Tensor, **hooks: Hooks
+    module: _SynthesisModule, own: Mapping[str, Tensor], w_plus: Tensor, **hooks: Hooks
 ) -> Tensor:
-    images: Tensor = functional_call(drawn, dict(own), (w_plus,), hooks)
+    images: Tensor = functional_call(module, dict(own), (w_plus,), hooks)
     return images

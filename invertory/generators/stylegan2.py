@@ -75,24 +75,24 @@ class StyleGAN2Config:
 
         Raises `ValueError` for settings that are unknown or not supported.
         """
-        given = {k: v for k, v in init_kwargs.items() if not k.endswith("_kwargs")}
-        given |= init_kwargs.get("mapping_kwargs", {}) | init_kwargs.get("synthesis_kwargs", {})
+        settings = {k: v for k, v in init_kwargs.items() if not k.endswith("_kwargs")}
+        settings |= init_kwargs.get("mapping_kwargs", {}) | init_kwargs.get("synthesis_kwargs", {})
         fixed = {"activation": "lrelu", "use_noise": True, "resample_filter": list(FIR)}
         for name, value in fixed.items():
-            if given.pop(name, value) != value:
+            if settings.pop(name, value) != value:
                 raise ValueError(
                     f"expected {name} {value}, got another value, which is not supported"
                 )
         # settings of training and speed
         for name in ("num_fp16_res", "fp16_channels_max", "w_avg_beta"):
-            given.pop(name, None)
-        unknown = set(given) - set(cls.__dataclass_fields__)
+            settings.pop(name, None)
+        unknown = set(settings) - set(cls.__dataclass_fields__)
         if unknown:
             raise ValueError(
                 f"expected settings among {', '.join(cls.__dataclass_fields__)}, got "
                 f"{', '.join(sorted(unknown))}: pass the init_kwargs of a StyleGAN2 generator"
             )
-        return cls(**given)
+        return cls(**settings)
 
     def channels(self, size_px: int) -> int:
         if self.channel_table is not None:

@@ -126,10 +126,10 @@ class SynthesisLayer(nn.Module):
         """Convolve modulated x [N, I, H, W] with the kernel and a row's own change of it."""
         weight = fit_convolutions(self.weight, self._frozen)
         if self.up:
-            made = conv2d_up2x(x, weight, self.resample_filter)
-            return made if own is None else made + own.conv3x3_up2x(x, self.resample_filter)
-        made = conv2d(x, weight, padding=1)
-        return made if own is None else made + own.conv3x3(x)
+            y = conv2d_up2x(x, weight, self.resample_filter)
+            return y if own is None else y + own.conv3x3_up2x(x, self.resample_filter)
+        y = conv2d(x, weight, padding=1)
+        return y if own is None else y + own.conv3x3(x)
 
     def _energy(self) -> Tensor:
         """Sum of squares of each input's kernel, [O, I]."""

@@ -175,10 +175,10 @@ def conv2d_points(x: Tensor, weight: Tensor) -> Tensor:
     n, inputs, height, width = x.shape
     if layout(x) == torch.channels_last:
         rows = x.permute(0, 2, 3, 1).reshape(n, height * width, inputs)
-        made = (rows @ weight.transpose(1, 2)).transpose(1, 2)
+        product = (rows @ weight.transpose(1, 2)).transpose(1, 2)
     else:
-        made = weight @ x.reshape(n, inputs, height * width)
-    return made.reshape(n, -1, height, width)
+        product = weight @ x.reshape(n, inputs, height * width)
+    return product.reshape(n, -1, height, width)
 
 
 def layout(x: Tensor) -> torch.memory_format:

@@ -57,9 +57,9 @@ def encode_w_plus(encoder: Encoder, images: Tensor, generator: Generator) -> Ten
     return expand_finite(encoder(images), generator)
 
 
-def expand_finite(told: Tensor, generator: Generator) -> Tensor:
+def expand_finite(latents: Tensor, generator: Generator) -> Tensor:
     """latents [N, 1 or num_ws, w_dim] => w_plus [N, num_ws, w_dim]; the mean w where not finite."""
-    w_plus = told.expand(-1, generator.num_ws, -1)
+    w_plus = latents.expand(-1, generator.num_ws, -1)
     is_finite = torch.isfinite(w_plus).all(2).all(1)[:, None, None]
     return torch.where(is_finite, w_plus, generator.w_avg.to(w_plus))
 
@@ -112,8 +112,8 @@ class _EncodedObjective(FeedForwardObjective):
     def start(self, rows: Rows) -> Start:
         w_plus = encode_w_plus(self.encoder, rows.targets, self.view.generator)
         synth = self.view.render(w_plus).clamp(-1, 1)
-        found = {"w_plus": w_plus.float(), "synth": synth.float()}
-        return Start({}, self.view.constants(rows.targets) | found)
+        encoded = {"w_plus": w_plus.float(), "synth": synth.float()}
+        return Start({}, self.view.constants(rows.targets) | encoded)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         return self.view.compare(constants["synth"], constants)
@@ -154,8 +154,8 @@ class SinglePassMethod(FeedForwardConfig):
         engine = Engine(steps=0, precision=self.precision)
         objective = _EncodedObjective(self, view, encoder, results)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
-        found = outcome.inversion(self.space, outcome.results["w_plus"])
-        return replace(found, synths=outcome.results.get("synth"))
+        inversion = outcome.inversion(self.space, outcome.results["w_plus"])
+        return replace(inversion, synths=outcome.results.get("synth"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,8 +62,8 @@ class _NoiseObjective(Unconstrained):
         return Start(maps, constants)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        drawn = synthesise(self.view.generator, constants["w_plus"], variables)
-        synth = self.view.resize(drawn)
+        full_image = synthesise(self.view.generator, constants["w_plus"], variables)
+        synth = self.view.resize(full_image)
         with torch.no_grad():
             perceptual = self.view.distance(synth, constants)
         return {"mse": squared_error(synth, constants), "perceptual": perceptual}

@@ -58,7 +58,7 @@ class _MagecObjective(Unconstrained):
         method, w_plus = self.method, variables["w_plus"]
         synth = self.view.render(w_plus)
         labels = constants["labels"]
-        found = {
+        terms = {
             "mse": squared_error(synth, constants),
             "perceptual": self.view.distance(synth, constants),
             "consistency": self.linknet.consistency(self.linknet(w_plus), labels),
@@ -67,10 +67,10 @@ class _MagecObjective(Unconstrained):
             ),
         }
         if self.identity is None:
-            return found
+            return terms
         # L_id = 1 - cos(R(x), R(G(w)))
         alike = cosine_similarity(self.identity(synth).flatten(1), constants["identity"].flatten(1))
-        return found | {"identity": 1 - alike}
+        return terms | {"identity": 1 - alike}
 
     def learning_rate(self, step: Tensor) -> Tensor:
         method = self.method
@@ -186,7 +186,9 @@ class Magec(Budget):
             "last",
             0,
         )
-        begun = first.method.engine().run(first, targets, seeds=seeds, batch_size=batch_size)
+        first_outcome = first.method.engine().run(
+            first, targets, seeds=seeds, batch_size=batch_size
+        )
         second = replace(
             first,
             method=replace(self, steps=self.steps - half),
@@ -195,14 +197,14 @@ class Magec(Budget):
             first_step=half,
         )
         outcome = second.method.engine().run(
-            second, targets, seeds=seeds, batch_size=batch_size, starts=begun.results
+            second, targets, seeds=seeds, batch_size=batch_size, starts=first_outcome.results
         )
         inversion = outcome.inversion(self.space, outcome.results["w_plus"])
         return replace(
             inversion,
-            steps=begun.steps + inversion.steps,
-            best_step=begun.steps + inversion.best_step,
-            is_finite=begun.is_finite & inversion.is_finite,
+            steps=first_outcome.steps + inversion.steps,
+            best_step=first_outcome.steps + inversion.best_step,
+            is_finite=first_outcome.is_finite & inversion.is_finite,
         )
 
     def _weights(self, mse_weight: float) -> dict[str, float]:

@@ -60,9 +60,9 @@ class ProjectorObjective:
     def start(self, rows: Rows) -> Start:
         """w [n, 1, w_dim] at the mean, noise maps [n, 1, H, W] of unit variance, and all draws."""
         shapes = self.map_shapes | {_W_NOISE: (self.method.steps, 1, len(self.w_avg))}
-        drawn = [self.draw(seed, shapes) for seed in rows.seeds]
+        row_draws = [self.draw(seed, shapes) for seed in rows.seeds]
         device = rows.targets.device
-        draws = {name: torch.stack([row[name] for row in drawn]).to(device) for name in shapes}
+        draws = {name: torch.stack([row[name] for row in row_draws]).to(device) for name in shapes}
         w_noise = draws.pop(_W_NOISE)
         variables = {"w": self.w_avg.expand(len(rows), 1, -1)}
         variables |= {_MAP + name: noise for name, noise in draws.items()}
@@ -91,8 +91,8 @@ class ProjectorObjective:
             return torch.zeros_like(self.w_avg)
         t = step.double() / method.steps
         size = method.w_noise * self.w_std * (1 - t / method.noise_ramp).clamp(min=0).square()
-        drawn = draws[torch.arange(len(step), device=step.device), step.clamp(max=method.steps - 1)]
-        return drawn * per_row(size.to(drawn.dtype), drawn)
+        noise = draws[torch.arange(len(step), device=step.device), step.clamp(max=method.steps - 1)]
+        return noise * per_row(size.to(noise.dtype), noise)
 
     def learning_rate(self, step: Tensor) -> Tensor:
         return self.method.rate(step)

@@ -52,7 +52,7 @@ HALF: Final = 0.5  # step over an encoder other than ReStyle's
 
 
 def refine(
-    added: ComputeResidual, render: Render, w_plus: Tensor, iterations: int
+    compute_residual: ComputeResidual, render: Render, w_plus: Tensor, iterations: int
 ) -> Iterator[Tensor]:
     """w_plus [N, num_ws, w_dim], equal for all rows => the latents after each iteration.
 
@@ -60,7 +60,7 @@ def refine(
     """
     synth = render(w_plus[:1]).expand(len(w_plus), -1, -1, -1)
     for i in range(iterations):
-        w_plus = _add_finite(w_plus, added(synth))
+        w_plus = _add_finite(w_plus, compute_residual(synth))
         yield w_plus
         if i < iterations - 1:
             synth = render(w_plus)
@@ -91,7 +91,7 @@ class _RefinementObjective(FeedForwardObjective):
 
     def _iterates(self, targets: Tensor) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
         """Iteration => latents and their images; 0 is the code of an encoder not ReStyle's."""
-        w_plus, added = self._begin(targets)
+        w_plus, compute_residual = self._begin(targets)
         if self.method.is_trained:
             synth = self.view.render(w_plus[:1]).expand(len(w_plus), -1, -1, -1)
         else:
@@ -99,7 +99,7 @@ class _RefinementObjective(FeedForwardObjective):
             yield 0, (w_plus, synth)
         for i in range(1, self.method.iterations + 1):
             # w <- w + step * residual: E(x, G(w)) of ReStyle, E(x) - E(G(w)) of another encoder
-            w_plus = _add_finite(w_plus, self.method.share * added(synth))
+            w_plus = _add_finite(w_plus, self.method.share * compute_residual(synth))
             synth = self.view.render(w_plus)
             yield i, (w_plus, synth)
 
@@ -110,8 +110,8 @@ class _RefinementObjective(FeedForwardObjective):
             network = cast("PyramidEncoder", self.encoder)
             mean = G.w_avg.float().expand(len(targets), G.num_ws, -1)
             return mean, lambda synth: network.residual(targets, synth)
-        told = self.encoder(targets).float()
-        return expand_finite(told, G), lambda synth: told - self.encoder(synth)
+        code = self.encoder(targets).float()
+        return expand_finite(code, G), lambda synth: code - self.encoder(synth)
 
     def _measure(
         self, w_plus: Tensor, synth: Tensor, constants: Tensors, iteration: int
@@ -124,12 +124,12 @@ class _RefinementObjective(FeedForwardObjective):
             "perceptual": self.view.distance(synth, constants).float(),
         }
 
-    def _better(self, kept: Tensors, found: Tensors) -> Tensors:
+    def _better(self, kept: Tensors, candidate: Tensors) -> Tensors:
         """Take per row the iterate with the lower loss."""
         if not kept:
-            return found
-        is_better = self._total(found) < self._total(kept)
-        return {k: torch.where(per_row(is_better, v), v, kept[k]) for k, v in found.items()}
+            return candidate
+        is_better = self._total(candidate) < self._total(kept)
+        return {k: torch.where(per_row(is_better, v), v, kept[k]) for k, v in candidate.items()}
 
     def _total(self, terms: Tensors) -> Tensor:
         """Weighted total [n]; infinity where it is not finite."""
@@ -248,9 +248,9 @@ class ReStyle(SinglePassMethod):
         outcome = Engine(steps=0, precision=self.precision).run(
             _RefinementObjective(self, view, encoder), targets, seeds=seeds, batch_size=batch_size
         )
-        found = outcome.inversion(self.space, outcome.results["w_plus"])
+        inversion = outcome.inversion(self.space, outcome.results["w_plus"])
         return replace(
-            found,
-            steps=torch.full_like(found.steps, self.iterations),
+            inversion,
+            steps=torch.full_like(inversion.steps, self.iterations),
             best_step=outcome.results["iteration"].long(),
         )

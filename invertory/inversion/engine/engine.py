@@ -172,9 +172,9 @@ class Engine:
                 f"{', '.join(unknown)}: pass what is not optimised as inputs"
             )
         index = torch.tensor(chosen, device=device)
-        given = {name: values.to(device)[index] for name, values in work.starts.items()}
-        begun = replace(start, variables={**start.variables, **given})
-        return open_slots(objective, begun, chosen, work.is_valid[index])
+        starts = {name: values.to(device)[index] for name, values in work.starts.items()}
+        merged = replace(start, variables={**start.variables, **starts})
+        return open_slots(objective, merged, chosen, work.is_valid[index])
 
     def _step(self, objective: Objective, slots: Slots) -> None:
         """Evaluate every slot, record the kept iterates, and move the rows that continue."""

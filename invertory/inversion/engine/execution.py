@@ -91,9 +91,9 @@ def in_place(advance: Advance, slots: Slots) -> None:
     advance(after)
     for group, named in after.tensors.items():
         for name, tensor in named.items():
-            kept = slots.tensors[group][name]
-            if tensor is not kept:
-                kept.copy_(tensor)
+            original = slots.tensors[group][name]
+            if tensor is not original:
+                original.copy_(tensor)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

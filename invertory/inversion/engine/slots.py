@@ -95,14 +95,14 @@ class Slots:
 
     def keep(self, terms: Tensor, totals: Tensor, is_known: Tensor) -> None:
         """Record the iterate of rows with a finite loss as the last, and as the best if better."""
-        seen = {"step": self.tensors["row"]["step"], "terms": terms, "loss": totals}
+        current = {"step": self.tensors["row"]["step"], "terms": terms, "loss": totals}
         for name in self.tensors["last"]:
             if name.startswith("variable."):
-                seen[name] = self.tensors["variables"][name.removeprefix("variable.")]
+                current[name] = self.tensors["variables"][name.removeprefix("variable.")]
         best, last = self.tensors["best"], self.tensors["last"]
         is_better = is_known & (totals < best["loss"])
-        self.tensors["best"] = {k: where(is_better, seen[k], v) for k, v in best.items()}
-        self.tensors["last"] = {k: where(is_known, seen[k], v) for k, v in last.items()}
+        self.tensors["best"] = {k: where(is_better, current[k], v) for k, v in best.items()}
+        self.tensors["last"] = {k: where(is_known, current[k], v) for k, v in last.items()}
 
     def _index(self, slots: list[int]) -> Tensor:
         return torch.tensor(slots, dtype=torch.int64, device=self.device)
@@ -154,9 +154,9 @@ def collect(objective: Objective, done: list[Slots]) -> Outcome:
     is_finite = groups["row"]["is_finite"]
     is_best = is_finite & (objective.iterate == "best")
     kept = {k: where(is_best, v, groups["last"][k]) for k, v in groups["best"].items()}
-    found = {k.removeprefix("variable."): v for k, v in kept.items()} | groups["constants"]
+    tensors = {k.removeprefix("variable."): v for k, v in kept.items()} | groups["constants"]
     return Outcome(
-        results={k: found[k] for k in objective.results},
+        results={k: tensors[k] for k in objective.results},
         steps=groups["row"]["step"],
         best_step=kept["step"],
         loss=kept["loss"],

@@ -45,8 +45,8 @@ class View:
             raise ValueError(
                 f"expected square targets [N, 3, H, H], got {list(targets.shape)}: align them first"
             )
-        made = generator.preview_resolution if preview else generator.resolution
-        return cls(generator, perceptual, preview, min(made, targets.shape[-1], max_px))
+        resolution = generator.preview_resolution if preview else generator.resolution
+        return cls(generator, perceptual, preview, min(resolution, targets.shape[-1], max_px))
 
     def render(self, w_plus: Tensor, **hooks: Hooks) -> Tensor:
         """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px].

@@ -74,12 +74,12 @@ class _InDomainObjective(Unconstrained):
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         w_plus = variables["w_plus"]
         synth = self.view.render(w_plus)
-        seen = synth * constants["mask"] if "mask" in constants else synth
-        terms = self.view.compare(seen, constants)
+        visible = synth * constants["mask"] if "mask" in constants else synth
+        terms = self.view.compare(visible, constants)
         if self.method.domain_weight:
-            told = self.encoder(synth)
+            code = self.encoder(synth)
             # eq. 4: lambda_dom * |w - E(G(w))|^2, as a mean
-            terms["domain"] = (w_plus - told).square().mean((1, 2))
+            terms["domain"] = (w_plus - code).square().mean((1, 2))
         return terms
 
     def learning_rate(self, step: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class InvGAN(SinglePassMethod):
                 f"expected an encoder into W with one row, got one with {encoder.num_ws} rows: "
                 "name the encoder that InvGAN trained with this generator"
             )
-        found = SinglePassMethod.invert(
+        inversion = SinglePassMethod.invert(
             self,
             generator,
             targets,
@@ -61,4 +61,4 @@ class InvGAN(SinglePassMethod):
             batch_size=batch_size,
             networks=networks,
         )
-        return replace(found, latents=found.latents[:, :1])
+        return replace(inversion, latents=inversion.latents[:, :1])

@@ -109,8 +109,8 @@ class InvGANTiled(FeedForwardConfig):
         engine = Engine(steps=0, precision=self.precision)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
         codes = outcome.results[CODES]
-        found = outcome.inversion(self.space, codes.mean(1))
-        return replace(found, state={CODES: codes})
+        inversion = outcome.inversion(self.space, codes.mean(1))
+        return replace(inversion, state={CODES: codes})
 
     def draw(
         self,

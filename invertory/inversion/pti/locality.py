@@ -36,14 +36,14 @@ def latent_draws(generator: Generator, seeds: Sequence[int], steps: int) -> Tens
     return generator.w_avg.lerp(w.to(generator.w_avg), PSI).reshape(len(seeds), steps, -1)
 
 
-def locality(view: View, w_plus: Tensor, drawn: Tensor, state: State) -> Tensor:
+def locality(view: View, w_plus: Tensor, w: Tensor, state: State) -> Tensor:
     """eq. 5 and 6: pivots [N, num_ws, w_dim], drawn w [N, w_dim], tuned weights => [N].
 
     The sum of the perceptual distance and the mean square, whose weights are equal in the paper and
     in the code. The distance from the pivot is taken over all rows of W+ together, as in the code.
     """
     # w_r = w_p + alpha (w_z - w_p) / |w_z - w_p|
-    away = drawn[:, None] - w_plus
+    away = w[:, None] - w_plus
     length = away.flatten(1).norm(dim=1).clamp_min(1e-8)
     around = w_plus + away * per_row(ALPHA / length, away)
     with torch.no_grad():

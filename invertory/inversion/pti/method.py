@@ -192,8 +192,8 @@ class PivotalTuning(LossWeights):
         )
         view = replace(self, preview=False).view(generator, perceptual, targets)
         tuning = TuningObjective(self, self.weights, view, weights, self.rank)
-        found = self._tune(tuning, targets, pivots.latents, seeds=seeds, batch_size=batch_size)
-        return self._to_inversion(view, targets, pivots, found, batch_size)
+        outcomes = self._tune(tuning, targets, pivots.latents, seeds=seeds, batch_size=batch_size)
+        return self._to_inversion(view, targets, pivots, outcomes, batch_size)
 
     def rate(self, step: Tensor) -> Tensor:
         """step [n] => Adam's rate [n], float64, of the weights or the factors."""
@@ -231,18 +231,20 @@ class PivotalTuning(LossWeights):
         if self.target_lpips is not None and tuning.view.perceptual.name.startswith("lpips"):
             engine = replace(engine, target_term=("perceptual", self.target_lpips))
         n = len(targets)
-        parts = [slice(0, n)] if self.rank else [slice(i, i + 1) for i in range(n)]
-        found = []
-        for part in parts:
+        slices = [slice(0, n)] if self.rank else [slice(i, i + 1) for i in range(n)]
+        outcomes = []
+        for rows in slices:
             outcome = engine.run(
                 tuning,
-                targets[part],
-                seeds=seeds[part],
+                targets[rows],
+                seeds=seeds[rows],
                 batch_size=batch_size,
-                inputs={"w_plus": pivots[part]},
+                inputs={"w_plus": pivots[rows]},
             )
-            found.append(replace(outcome, results=self._to_stored(tuning.state(outcome.results))))
-        return found
+            outcomes.append(
+                replace(outcome, results=self._to_stored(tuning.state(outcome.results)))
+            )
+        return outcomes
 
     def _to_stored(self, changes: Tensors) -> Tensors:
         """Convert changes to the form and precision of the store."""
@@ -252,9 +254,14 @@ class PivotalTuning(LossWeights):
         return half if self.storage == "float16" else quantise(changes)
 
     def _to_inversion(
-        self, view: View, targets: Tensor, pivots: Inversion, found: list[Outcome], batch_size: int
+        self,
+        view: View,
+        targets: Tensor,
+        pivots: Inversion,
+        outcomes: list[Outcome],
+        batch_size: int,
     ) -> Inversion:
-        state = _concatenate([outcome.results for outcome in found])
+        state = _concatenate([outcome.results for outcome in outcomes])
         stored = Engine(steps=0).run(
             StoredObjective(view),
             targets,
@@ -262,9 +269,9 @@ class PivotalTuning(LossWeights):
             batch_size=batch_size,
             inputs={"w_plus": pivots.latents, **state},
         )
-        terms = _concatenate([outcome.terms for outcome in found]) | stored.terms
+        terms = _concatenate([outcome.terms for outcome in outcomes]) | stored.terms
         tuned = {
-            name: torch.cat([getattr(outcome, name) for outcome in found])
+            name: torch.cat([getattr(outcome, name) for outcome in outcomes])
             for name in ("steps", "best_step", "is_finite")
         }
         return replace(

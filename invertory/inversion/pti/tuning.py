@@ -64,16 +64,16 @@ class TuningObjective(Unconstrained):
 
     def _unchanged(self, seed: int) -> Tensors:
         rng = torch.Generator().manual_seed(seed)
-        found: Tensors = {}
+        variables: Tensors = {}
         for name, weight in self.weights_by_name.items():
             if not self.rank:
-                found[name + DELTA] = torch.zeros(weight.shape)
+                variables[name + DELTA] = torch.zeros(weight.shape)
                 continue
             first, rest = len(weight), weight[0].numel()
             rank = min(self.rank, first, rest)
-            found[name + UP] = torch.zeros(first, rank)
-            found[name + DOWN] = torch.randn(rank, rest, generator=rng) / rank**0.5
-        return found
+            variables[name + UP] = torch.zeros(first, rank)
+            variables[name + DOWN] = torch.randn(rank, rest, generator=rng) / rank**0.5
+        return variables
 
     def state(self, variables: Tensors) -> Tensors:
         """Convert variables to changes: `down` is in units of the kernel's root mean square."""
@@ -92,8 +92,8 @@ class TuningObjective(Unconstrained):
         terms = self.view.compare(synth, constants)
         if _DRAWS in constants:
             row = torch.arange(len(step), device=step.device)
-            drawn = constants[_DRAWS][row, step.clamp(max=self.method.steps - 1)]
-            terms["locality"] = locality(self.view, w_plus, drawn, state)
+            w = constants[_DRAWS][row, step.clamp(max=self.method.steps - 1)]
+            terms["locality"] = locality(self.view, w_plus, w, state)
         return terms
 
     def learning_rate(self, step: Tensor) -> Tensor:

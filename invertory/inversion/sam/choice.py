@@ -212,18 +212,18 @@ class SpaceChoiceConfig:
         classes, its values are indices of the parser's segments. Raises `ValueError` if a network
         is missing or the segmentation does not fit.
         """
-        px, given = view.size_px, self._checked_segmentation(segmentation, targets)
+        px, caller_segments = view.size_px, self._checked_segmentation(segmentation, targets)
         images = view.resize(targets)
         if len(self.spaces) == 1:
             index = torch.zeros(len(targets), px, px, dtype=torch.int64, device=targets.device)
             return SpaceChoice(index, None, 1)
         if self.choice == "classes":
             return SpaceChoice(
-                self._choose_by_class(images, spaces, networks, given), None, len(spaces)
+                self._choose_by_class(images, spaces, networks, caller_segments), None, len(spaces)
             )
         network = network_of(networks, "invertibility", "set choice to classes, or name one space")
         # check before the predictions, which take time
-        if self.choice == "segments" and given is None:
+        if self.choice == "segments" and caller_segments is None:
             remedy = "pass segmentation=..., or set choice to pixels"
             self.check_segments(_segments(network_of(networks, "parser", remedy)))
         errors = predict_errors(network, images, spaces, px)
@@ -231,8 +231,8 @@ class SpaceChoiceConfig:
             return SpaceChoice(first_within(errors, self.tau), errors, len(spaces))
         segments = (
             segment_images(networks["parser"], images, self.fused)
-            if given is None
-            else resize_nearest(given, px)
+            if caller_segments is None
+            else resize_nearest(caller_segments, px)
         )
         return SpaceChoice(choose_by_segment(errors, segments, self.tau), errors, len(spaces))
 
@@ -241,16 +241,18 @@ class SpaceChoiceConfig:
         images: Tensor,
         spaces: Sequence[str],
         networks: Mapping[str, nn.Module],
-        given: Tensor | None,
+        caller_segments: Tensor | None,
     ) -> Tensor:
         """images [N, 3, px, px] => the index of the space of each pixel's class."""
         parser = network_of(networks, "parser", "name another choice than classes")
         names, px = _segments(parser), images.shape[-1]
-        wanted = self.class_spaces or {name: FINEST for name in HARD if name in names}
+        class_spaces = self.class_spaces or {name: FINEST for name in HARD if name in names}
         segments = (
-            segment_images(parser, images, ()) if given is None else resize_nearest(given, px)
+            segment_images(parser, images, ())
+            if caller_segments is None
+            else resize_nearest(caller_segments, px)
         )
-        return choose_by_class(segments, names, spaces, wanted)
+        return choose_by_class(segments, names, spaces, class_spaces)
 
     def _checked_segmentation(self, segmentation: Tensor | None, targets: Tensor) -> Tensor | None:
         """Check the caller's segmentation [N, H, H], if the choice uses one."""

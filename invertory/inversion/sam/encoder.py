@@ -64,8 +64,8 @@ class _EncodedObjective(FeedForwardObjective):
         w_plus = torch.where(is_finite, w_plus, G.w_avg.to(w_plus))
         changes = {DELTA + b: d.float().nan_to_num(0, 0, 0) for b, d in features.deltas.items()}
         stored = {name: delta.float() for name, delta in dequantise(quantise(changes)).items()}
-        found = {"w_plus": w_plus.float(), **stored}
-        return Start({}, self.view.constants(targets) | found)
+        encoded = {"w_plus": w_plus.float(), **stored}
+        return Start({}, self.view.constants(targets) | encoded)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         deltas = {n.removeprefix(DELTA): d for n, d in constants.items() if n.startswith(DELTA)}
@@ -111,8 +111,8 @@ class SamByEncoder(SpaceChoiceConfig, FeedForwardConfig):
         view = View.of(generator, perceptual, targets, preview=False, max_px=self.loss_px)
         encoder = _network(networks, generator)
         spaces = self._spaces(generator, encoder.spaces)
-        found = self.choose(view, targets, spaces, networks, segmentation)
-        own = _renumber(found, spaces, encoder.spaces)
+        choice = self.choose(view, targets, spaces, networks, segmentation)
+        own = _renumber(choice, spaces, encoder.spaces)
         masks = masks_of(generator, own.index.cpu(), encoder.spaces)
         if self.precision == "bfloat16":
             channels_last(generator, perceptual, encoder)
@@ -125,14 +125,14 @@ class SamByEncoder(SpaceChoiceConfig, FeedForwardConfig):
             seeds=seeds,
             batch_size=batch_size,
             inputs={"choice": own.at(targets.shape[-1])},
-            is_valid=found.is_known,
+            is_valid=choice.is_known,
         )
         deltas = {block: outcome.results[DELTA + block] for block in masks}
         return replace(
             outcome.inversion(self.space, outcome.results["w_plus"]),
             state=Features(deltas, masks).stored() if masks else {},
-            maps=found.maps(self),
-            refused=found.refused(),
+            maps=choice.maps(self),
+            refused=choice.refused(),
         )
 
     def resolve_spaces(
@@ -149,14 +149,14 @@ class SamByEncoder(SpaceChoiceConfig, FeedForwardConfig):
 
         By default these are the generator's usual spaces that the encoder knows.
         """
-        wanted = self.spaces or [name for name in default_spaces(generator) if name in known]
-        unknown = [name for name in wanted if name not in known]
-        if unknown or len(set(wanted)) < len(wanted):
+        requested = self.spaces or [name for name in default_spaces(generator) if name in known]
+        unknown = [name for name in requested if name not in known]
+        if unknown or len(set(requested)) < len(requested):
             raise ValueError(
                 f"expected spaces among {', '.join(known)}, each once, got "
-                f"{', '.join(unknown or wanted)}: the encoders were trained for no others"
+                f"{', '.join(unknown or requested)}: the encoders were trained for no others"
             )
-        return tuple(name for name in known if name in wanted)
+        return tuple(name for name in known if name in requested)
 
 
 def _network(networks: Mapping[str, nn.Module], generator: Generator) -> SamEncoder:
@@ -170,7 +170,7 @@ def _network(networks: Mapping[str, nn.Module], generator: Generator) -> SamEnco
     return encoder.check_fits(generator)
 
 
-def _renumber(found: SpaceChoice, spaces: Sequence[str], known: Sequence[str]) -> SpaceChoice:
+def _renumber(choice: SpaceChoice, spaces: Sequence[str], known: Sequence[str]) -> SpaceChoice:
     """Convert a choice among `spaces` to one among `known`."""
-    table = torch.tensor([known.index(name) for name in spaces], device=found.index.device)
-    return replace(found, index=table[found.index], num_spaces=len(known))
+    table = torch.tensor([known.index(name) for name in spaces], device=choice.index.device)
+    return replace(choice, index=table[choice.index], num_spaces=len(known))

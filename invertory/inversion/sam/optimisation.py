@@ -132,8 +132,8 @@ class SpatiallyAdaptive(SpaceChoiceConfig, LossWeights):
         spaces = resolve_spaces(generator, self.spaces)
         view = self.view(generator, perceptual, targets)
         self._check(view, spaces)
-        found = self.choose(view, targets, spaces, networks, segmentation)
-        blocks = _used_blocks(generator, found.index, spaces)
+        choice = self.choose(view, targets, spaces, networks, segmentation)
+        blocks = _used_blocks(generator, choice.index, spaces)
         whitening = Whitening.of(generator, self.w_samples)
         objective = AdaptiveObjective(
             self,
@@ -150,11 +150,11 @@ class SpatiallyAdaptive(SpaceChoiceConfig, LossWeights):
             targets,
             seeds=seeds,
             batch_size=batch_size,
-            inputs={"choice": found.at(targets.shape[-1])},
-            is_valid=found.is_known,
+            inputs={"choice": choice.at(targets.shape[-1])},
+            is_valid=choice.is_known,
         )
-        masks = masks_of(generator, found.index.cpu(), spaces)
-        return self._to_inversion(view, targets, outcome, masks, found, batch_size)
+        masks = masks_of(generator, choice.index.cpu(), spaces)
+        return self._to_inversion(view, targets, outcome, masks, choice, batch_size)
 
     def _check(self, view: View, spaces: tuple[str, ...]) -> None:
         """Refuse a preview that does not show the blocks of the chosen spaces."""
@@ -172,7 +172,7 @@ class SpatiallyAdaptive(SpaceChoiceConfig, LossWeights):
         targets: Tensor,
         outcome: Outcome,
         masks: Mapping[str, Tensor],
-        found: SpaceChoice,
+        choice: SpaceChoice,
         batch_size: int,
     ) -> Inversion:
         """Build the inversion with the changes as stored and the losses of the image they draw."""
@@ -200,8 +200,8 @@ class SpatiallyAdaptive(SpaceChoiceConfig, LossWeights):
             terms={name: terms[name] for name in self.terms},
             is_finite=outcome.is_finite & stored.is_finite,
             state=state,
-            maps=found.maps(self),
-            refused=found.refused(),
+            maps=choice.maps(self),
+            refused=choice.refused(),
         )
 
 

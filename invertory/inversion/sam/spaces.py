@@ -77,14 +77,14 @@ def predict_errors(network: nn.Module, images: Tensor, spaces: Sequence[str], px
 def segment_images(network: nn.Module, images: Tensor, fused: Sequence[str]) -> Tensor:
     """Segment [N, H, W] of every pixel; the segments in `fused` count as one."""
     parser = cast("Segmenter", network)
-    found = torch.cat([parser.segment(image) for image in torch.split(images, 1)]).long()
-    _check_size(found, images[:, 0])
-    _check_indices(found, parser.segments)
+    indices = torch.cat([parser.segment(image) for image in torch.split(images, 1)]).long()
+    _check_size(indices, images[:, 0])
+    _check_indices(indices, parser.segments)
     known = [parser.segments.index(name) for name in fused if name in parser.segments]
-    table = torch.arange(len(parser.segments), device=found.device)
+    table = torch.arange(len(parser.segments), device=indices.device)
     if known:
         table[known] = known[0]
-    return table[found]
+    return table[indices]
 
 
 def first_within(errors: Tensor, tau: float) -> Tensor:
@@ -110,28 +110,30 @@ def choose_by_segment(errors: Tensor, segments: Tensor, tau: float) -> Tensor:
 
 
 def choose_by_class(
-    segments: Tensor, names: Sequence[str], spaces: Sequence[str], wanted: Mapping[str, str]
+    segments: Tensor, names: Sequence[str], spaces: Sequence[str], class_spaces: Mapping[str, str]
 ) -> Tensor:
     """The ablation of Fig. 4.7: segments [N, H, W] => choice, a fixed space for each name.
 
-    `wanted` maps name => space or "finest"; names not in it take the first space.
+    `class_spaces` maps name => space or "finest"; names not in it take the first space.
     """
-    check_classes(names, spaces, wanted)
+    check_classes(names, spaces, class_spaces)
     _check_indices(segments, names)
     ranks = dict(zip(spaces, range(len(spaces)), strict=True)) | {FINEST: len(spaces) - 1}
-    table = torch.tensor([ranks[wanted.get(name, spaces[0])] for name in names])
+    table = torch.tensor([ranks[class_spaces.get(name, spaces[0])] for name in names])
     return table.to(segments.device)[segments.long()]
 
 
-def check_classes(names: Sequence[str], spaces: Sequence[str], wanted: Mapping[str, str]) -> None:
-    """Check that `wanted`, segment => space or "finest", names only known segments and spaces."""
+def check_classes(
+    names: Sequence[str], spaces: Sequence[str], class_spaces: Mapping[str, str]
+) -> None:
+    """Check that `class_spaces`, segment => space or "finest", names only known ones."""
     known = (*spaces, FINEST)
-    if unknown := {space for space in wanted.values() if space not in known}:
+    if unknown := {space for space in class_spaces.values() if space not in known}:
         raise ValueError(
             f"expected spaces among {', '.join(known)} for the segments, got "
             f"{', '.join(sorted(unknown))}: choose one, or change spaces"
         )
-    if foreign := [name for name in wanted if name not in names]:
+    if foreign := [name for name in class_spaces if name not in names]:
         raise ValueError(
             f"expected segments among {', '.join(names)}, got {', '.join(foreign)}: name segments "
             "of the parser"

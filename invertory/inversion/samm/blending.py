@@ -73,10 +73,10 @@ class BlendedObjective(FeedForwardObjective):
         stored = quantise_targets(rows.targets, self.view.generator.resolution)
         images = dequantise_targets(stored, self.view.generator.resolution)
         w_plus = self._latents(images)
-        found = self.align(w_plus, images)
-        mask = found.mask()
+        aligned = self.align(w_plus, images)
+        mask = aligned.mask()
         # eq. 2 and 4: x_hat = m * x + (1 - m) * G(w_plus)
-        synth = torch.lerp(found.synth.float(), images, mask).clamp(-1, 1)
+        synth = torch.lerp(aligned.synth.float(), images, mask).clamp(-1, 1)
         blended = {"w_plus": w_plus, MASK: mask.nan_to_num(0.0), STORED: stored, "synth": synth}
         blended = {name: tensor.float() for name, tensor in blended.items()}
         return Start({}, self.view.constants(rows.targets) | blended)

@@ -163,12 +163,12 @@ class SAMM(FeedForwardConfig):
         )
         engine = Engine(steps=0, precision=self.precision)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
-        made = outcome.results
+        tensors = outcome.results
         return replace(
-            outcome.inversion(self.space, made["w_plus"]),
-            state={TARGET: made[STORED].to(torch.uint8)},
-            maps={MASK: reduce_to(made[MASK], made[STORED].shape[-1])},
-            synths=made.get("synth"),
+            outcome.inversion(self.space, tensors["w_plus"]),
+            state={TARGET: tensors[STORED].to(torch.uint8)},
+            maps={MASK: reduce_to(tensors[MASK], tensors[STORED].shape[-1])},
+            synths=tensors.get("synth"),
         )
 
     @torch.no_grad()
@@ -194,16 +194,16 @@ class SAMM(FeedForwardConfig):
         if bool(is_edited.any()) and self.align_edits:
             _warn_about_pose(self)
         is_unwarped = is_edited & (not self.align_edits)
-        made = torch.zeros_like(images)
+        synths = torch.zeros_like(images)
         for is_skipped in (False, True):
             rows = is_unwarped == is_skipped
             if bool(rows.any()):
                 with torch.autocast(
                     w_plus.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
                 ):
-                    found = self.align(parts, w_plus[rows], images[rows], is_skipped=is_skipped)
-                made[rows] = torch.lerp(found.synth.float(), images[rows], found.mask())
-        return made
+                    aligned = self.align(parts, w_plus[rows], images[rows], is_skipped=is_skipped)
+                synths[rows] = torch.lerp(aligned.synth.float(), images[rows], aligned.mask())
+        return synths
 
     def align(
         self, parts: SammNetworks, w_plus: Tensor, images: Tensor, *, is_skipped: bool = False
