@@ -1,4 +1,4 @@
-"""FFHQ crops equal the official ones, and find their way back into the photograph."""
+"""FFHQ crops equal the official ones, and can be pasted back into the photograph."""
 
 import hashlib
 import json
@@ -115,7 +115,7 @@ def test_alignment_of_an_aligned_face_is_the_identity():
     anchors = np.c_[ANCHORS, np.ones(4)] @ inverse.T
     again = align_face(first.pixels, anchors, size_px=240)
     np.testing.assert_allclose(again.crop_to_source, [[1, 0, 0], [0, 1, 0]], atol=1e-9)
-    inner = slice(30, -30)  # the recipe blurs what lies at the photograph's rim
+    inner = slice(30, -30)  # the recipe blurs pixels at the photograph's rim
     difference = np.abs(again.pixels[inner, inner].astype(int) - first.pixels[inner, inner])
     assert difference.mean() < 0.5
 

@@ -1,4 +1,4 @@
-"""Pictures of every kind come out upright, in sRGB, 8 bits; broken files say what is wrong."""
+"""Images of every kind are decoded upright, in sRGB, 8 bits; broken files give a reason."""
 
 import struct
 import warnings
@@ -103,7 +103,7 @@ def test_transparent_pixels_lie_on_white(mode):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_once(format, orientation):
     upright = Image.fromarray(COLOUR)
-    stored = {  # how a camera that states this orientation has stored the upright picture
+    stored = {  # the pixels that a camera stores for each orientation of the upright image
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
         4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -133,7 +133,8 @@ def test_an_embedded_profile_is_converted_to_srgb():
     lab_white = ImageCms.createProfile("XYZ")
     wrong_space = ImageCms.ImageCmsProfile(lab_white).tobytes()
     data = file_of(Image.fromarray(COLOUR), "PNG", icc_profile=wrong_space)
-    np.testing.assert_array_equal(decode(data).pixels, COLOUR)  # does not fit: left alone
+    # the profile does not fit and is ignored
+    np.testing.assert_array_equal(decode(data).pixels, COLOUR)
     data = file_of(Image.fromarray(COLOUR), "PNG", icc_profile=_linear_profile())
     converted = decode(data).pixels.astype(int)
     expected = np.where(COLOUR / 255 <= 0.0031308, 12.92 * COLOUR / 255,

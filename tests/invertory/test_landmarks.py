@@ -1,4 +1,4 @@
-"""Faces are found, largest first, in picture coordinates, whatever was looked at before."""
+"""Faces are found, largest first, in image coordinates, independent of previous images."""
 
 import os
 import sys
@@ -48,7 +48,7 @@ def test_anchors_are_near_the_hand_made_ones(detector, person):
     (face,) = detector.detect(photograph(f"frll/{person}_03.jpg"))
     expected = template(person)
     error = np.hypot(*(face.anchors - expected).T) / np.hypot(*(expected[1] - expected[0]))
-    assert error.mean() < 0.045  # of the distance between the pupils
+    assert error.mean() < 0.045  # relative to the distance between the pupils
     assert face.confidence > 0.8
     left, top, right, bottom = face.box
     assert ((face.anchors > [left, top]) & (face.anchors < [right, bottom])).all()
@@ -91,7 +91,7 @@ def test_a_close_up_and_a_small_face_give_the_same_anchors(detector):
     (near,), (whole,) = detector.detect(close), detector.detect(picture)
     assert (
         np.abs(near.anchors + np.array([330, 330]) - whole.anchors).max() < 8
-    )  # px, pupils are 211 apart
+    )  # px; the pupils are 211 px apart
     small = np.asarray(Image.fromarray(picture).resize((270, 270), Image.Resampling.LANCZOS))
     (little,) = detector.detect(small)
     assert np.abs((little.anchors + 0.5) * 5 - 0.5 - whole.anchors).max() < 10

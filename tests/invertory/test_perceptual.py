@@ -141,7 +141,7 @@ def test_pixels_see_an_offset_at_every_scale() -> None:
 
 
 class Taps(torch.nn.Module):
-    """Two maps of a picture: itself, and a convolution of it."""
+    """A network with two maps: the image itself, and a convolution of it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Blur, and codes that go the other way."""
+"""Blur, and codes that move away from it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_codes_go_away_from_the_blur() -> None:
     codes, blurred = torch.tensor([2.0]), torch.tensor([1.5])
     assert extrapolate(codes, blurred, 0).item() == 2
     assert extrapolate(codes, blurred, 2).item() == 3
-    assert extrapolate(codes, blurred, -1).item() == 1.5  # the blurred picture itself
+    assert extrapolate(codes, blurred, -1).item() == 1.5  # the blurred image itself
 
 
 def test_an_amount_of_0_is_the_inversion_and_more_is_sharper() -> None:

@@ -35,7 +35,7 @@ class Exact(nn.Module):
 
 
 class Counting:
-    """The toy, which notes how many pictures it draws at a time."""
+    """The toy, which records how many images it draws at a time."""
 
     resolution, num_ws = GENERATOR.resolution, GENERATOR.num_ws
 
@@ -48,7 +48,7 @@ class Counting:
 
 
 def sequence(num: int) -> tuple[Tensor, Tensor]:
-    """Frames whose codes go on a straight line, and those codes."""
+    """Frames whose codes lie on a straight line, and those codes."""
     rng = torch.Generator().manual_seed(2)
     first, last = torch.randn(2, GENERATOR.num_ws, GENERATOR.w_dim, generator=rng)
     w_plus = torch.stack([first.lerp(last, t) for t in torch.linspace(0, 1, num)])
@@ -139,7 +139,7 @@ def test_frames_in_and_more_frames_out() -> None:
     pair = TiledPair.of(Exact(), GENERATOR)
     made = slow_down(frames, 4, pair, sigma=0.1)
     assert made.shape == (9, 3, 16, 16)
-    # a window this narrow leaves key frames as they are; a linear toy inverts them exactly
+    # a window this narrow keeps key frames as they are; a linear toy inverts them exactly
     torch.testing.assert_close(made[::4], frames, rtol=0, atol=1e-4)
 
 
@@ -159,7 +159,8 @@ def test_a_stream_gives_the_same_frames_in_batches() -> None:
     batches = list(stream_frames(frames.split(7), times, keys, pair, most=10))
     assert [len(some) for some in batches] == [10] * 11 + [8]
     torch.testing.assert_close(torch.cat(batches), whole, rtol=0, atol=1e-5)
-    codes = pair.codes(frames)  # frames far away count for nothing: as with all of them
+    # distant frames have no weight: the result equals that of all frames
+    codes = pair.codes(frames)
     plain = pair.images(average_codes(codes, gaussian_weights(times, keys, SIGMA)))
     torch.testing.assert_close(whole, plain, rtol=0, atol=1e-5)
 

@@ -94,7 +94,8 @@ def test_the_row_a_weight_is_named_for_is_the_row_that_it_reads() -> None:
     w_plus = torch.randn(1, generator.num_ws, 16, generator=rng)
     before = generator.synthesis(w_plus)
     for row, weight in enumerate(style_weights(generator)):
-        kernel = torch.linalg.svd(weight.double())[2][-1]  # what this row's affine layer ignores
+        # the direction that this row's affine layer ignores
+        kernel = torch.linalg.svd(weight.double())[2][-1]
         unseen = w_plus.clone()
         unseen[0, row] += kernel.float()
         torch.testing.assert_close(generator.synthesis(unseen), before, rtol=1e-3, atol=1e-3)

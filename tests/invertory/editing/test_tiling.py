@@ -1,4 +1,4 @@
-"""Grids of tiles, and pictures inverted tile by tile."""
+"""Grids of tiles, and images inverted tile by tile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders: shapes, gradients, what they do not depend on, and checkpoints that do not fit."""
+"""Encoders: shapes, gradients, independence of the batch, and checkpoints that do not fit."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def made(name: str) -> Any:
-    """With random weights, frozen, in eval."""
+    """An encoder with random weights, frozen, in eval."""
     return seeded(lambda: ENCODERS[name](**CONFIGS[name]), 0).eval().requires_grad_(False)
 
 

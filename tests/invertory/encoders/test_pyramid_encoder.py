@@ -1,4 +1,4 @@
-"""The encoders of pSp, e4e and ReStyle: heads, names, starts, and what does not fit."""
+"""The encoders of pSp, e4e and ReStyle: heads, names, starts, and checkpoints that do not fit."""
 
 from __future__ import annotations
 

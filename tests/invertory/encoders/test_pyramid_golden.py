@@ -1,4 +1,4 @@
-"""e4e's published encoder: ../shared/data/golden/e4e, numbers of the official code."""
+"""e4e's published encoder: ../shared/data/golden/e4e, from the official code."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from torch import Tensor
 from invertory.encoders.pyramid import PyramidEncoder
 from invertory.encoders.pyramid_layers import upsampled_sum
 
-RELATIVE = 2e-5  # of the largest value
+RELATIVE = 2e-5  # relative to the largest value
 STAGES = {"WTraining": 0, "Delta1Training": 1, "Delta4Training": 4, "Delta8Training": 8}
-CONFIG = {"num_ws": 10, "w_dim": 16, "widths": (2, 4, 8, 16), "reduction": 2}  # theirs / 32
+# the published widths / 32
+CONFIG = {"num_ws": 10, "w_dim": 16, "widths": (2, 4, 8, 16), "reduction": 2}
 
 
 @pytest.fixture(scope="module")

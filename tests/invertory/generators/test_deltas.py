@@ -1,4 +1,4 @@
-"""Changes of a generator's weights: their forms, and the picture each gives."""
+"""Changes of a generator's weights: their forms, and the images that they give."""
 
 from __future__ import annotations
 

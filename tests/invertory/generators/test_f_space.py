@@ -1,4 +1,4 @@
-"""Features changed inside masks: which there are, how they draw, and what an edit leaves alone."""
+"""Masked changes of features: the available spaces, how they draw, and what an edit keeps."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def latents(generator: Generator, seed: int, n: int = 2) -> Tensor:
 
 
 def features(generator: Generator, mask: float, delta: float, n: int = 2) -> Features:
-    """The same mask everywhere, noise of that size for deltas."""
+    """The same mask everywhere, and noise of that size as deltas."""
     rng = torch.Generator().manual_seed(5)
     shapes = dict(f_spaces(generator).values())
     return Features(
@@ -121,7 +121,7 @@ def test_an_edit_to_where_it_was_is_no_edit(name: str, keep_rgb: bool, mask: flo
     origin, changed = latents(G, 2), features(G, mask, 1.0)
     before = record_features(G, origin, changed)
     nearly = origin.clone()
-    nearly[0, 0, 0] += 1e-7  # the way of an edit, not that of a plain picture
+    nearly[0, 0, 0] += 1e-7  # drawn like an edit, not like a plain image
     drawn = synthesise_layer_aware(G, nearly, changed, origin, keep_rgb=keep_rgb, before=before)
     plain = synthesise_with(G, origin, changed)
     torch.testing.assert_close(drawn, plain, rtol=0, atol=2e-3 * float(plain.abs().max()))
@@ -135,7 +135,7 @@ def test_a_full_mask_keeps_the_recorded_features_and_with_them_every_row_below()
     drawn = synthesise_layer_aware(G, w_plus, whole, origin, keep_rgb=True)
     torch.testing.assert_close(drawn, synthesise_with(G, origin, whole))
     without = synthesise_layer_aware(G, w_plus, whole, origin, keep_rgb=False)
-    assert (without - drawn).abs().max() > 1e-2  # the skip connections saw the edit
+    assert (without - drawn).abs().max() > 1e-2  # the skip connections show the edit
     w_plus[:, -1] += 1  # a row above every F layer
     assert (
         synthesise_layer_aware(G, w_plus, whole, origin, keep_rgb=True) - drawn
@@ -146,7 +146,7 @@ def test_a_full_mask_of_a_mobile_stylegan_keeps_all_rows_below() -> None:
     G = mobile_stylegan()
     origin, whole = latents(G, 2), features(G, 1.0, 1.0)
     w_plus = origin.clone()
-    w_plus[:, :-1] += 1  # only the picture's own row lies above b16
+    w_plus[:, :-1] += 1  # only the output's own row is above b16
     drawn = synthesise_layer_aware(G, w_plus, whole, origin, keep_rgb=True)
     torch.testing.assert_close(drawn, synthesise_with(G, origin, whole))
 

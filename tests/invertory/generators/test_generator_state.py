@@ -1,4 +1,4 @@
-"""State: what stands in for a generator's buffers, row by row, and its bytes."""
+"""State: tensors that replace a generator's buffers, row by row, and their bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The discriminator: names, shapes, the deviation of a batch, resampling as the official code."""
+"""The discriminator: names, shapes, batch deviation, and resampling as in the official code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_parameters_have_nvidias_names() -> None:
     assert set(tensors) == expected
     assert tensors["b16.fromrgb.weight"].shape == (8, 3, 1, 1)
     assert tensors["b16.conv1.weight"].shape == (12, 8, 3, 3)
-    assert tensors["b4.conv.weight"].shape == (12, 13, 3, 3)  # the deviation is one channel more
+    assert tensors["b4.conv.weight"].shape == (12, 13, 3, 3)  # the deviation is one more channel
     assert tensors["b4.fc.weight"].shape == (12, 12 * 16)
 
 
@@ -122,7 +122,7 @@ def test_convolutions_that_halve_meet_the_official_ones() -> None:
     torch.testing.assert_close(skip, ref["y6"], rtol=1e-5, atol=1e-5)
     layer = ScaledConv(4, 5, 3)
     layer.weight.data = ref["w3"] / (layer.weight_gain * math.sqrt(2))
-    layer.bias.data.fill_(100.0)  # far on the side where the leaky ReLU is the identity
+    layer.bias.data.fill_(100.0)  # far into the range where the leaky ReLU is the identity
     got = layer(ref["x"], taps=ref["filter"], stride=2) - 100 * math.sqrt(2)
     torch.testing.assert_close(got, ref["y5"], rtol=1e-4, atol=1e-4)
 

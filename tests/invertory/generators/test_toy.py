@@ -1,4 +1,4 @@
-"""The toy is what it says: linear, orthogonal, exactly invertible, the same in any batch."""
+"""The toy generator is linear, orthogonal, exactly invertible, and independent of the batch."""
 
 from __future__ import annotations
 

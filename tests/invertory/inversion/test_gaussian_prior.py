@@ -1,4 +1,4 @@
-"""The Gaussian prior on W+: what it holds latents to, and that it does."""
+"""The Gaussian prior on W+ keeps latents near the generator's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hybrid inversion: an encoder's start, and what optimisation makes of it."""
+"""Hybrid inversion: an encoder's start, and its optimisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image2StyleGAN++: the latent first, then noise, and what is kept of it."""
+"""Image2StyleGAN++: the latent first, then noise, and the stored state."""
 
 from __future__ import annotations
 

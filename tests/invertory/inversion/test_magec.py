@@ -17,7 +17,7 @@ PLAIN = Magec(steps=40, learning_rate=0.1, magec_weight=0.0)
 
 
 class Bright:
-    """An attribute net: is the picture bright."""
+    """An attribute network that measures brightness."""
 
     attributes = ("other", "bright")
 
@@ -26,7 +26,7 @@ class Bright:
 
 
 def linknet(steepness: float = 1.0) -> LinkNet:
-    """One that says what `Bright` says, for the toy's mean is linear in its latent."""
+    """A LinkNet that equals `Bright`, because the toy's mean is linear in its latent."""
     made = LinkNet(num_ws=GENERATOR.num_ws, w_dim=GENERATOR.w_dim, attributes=("bright",))
     w_plus = GENERATOR.w_avg.expand(1, 4, -1).clone().requires_grad_()
     mean = GENERATOR.synthesis(w_plus).mean()

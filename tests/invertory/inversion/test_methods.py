@@ -31,7 +31,7 @@ from invertory.pipelines.recipe.choices import field_types
 
 TOLERANCE = 1e-4  # latents, absolute, between batch sizes
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)
-# SAMM reaches into convolutions, which the toy has none of; latents are as many and as long.
+# SAMM hooks into convolutions, which the toy lacks; this generator's latents have the same shape.
 CONVOLVED = StyleGAN2(
     z_dim=GENERATOR.z_dim,
     w_dim=GENERATOR.w_dim,
@@ -73,7 +73,7 @@ def random_pyramid(**config: Any) -> nn.Module:
 
 
 def random_classifier() -> nn.Module:
-    """An untrained attribute net."""
+    """An untrained attribute network."""
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(0)
         classifier = AttributeClassifier(binary=("smile", "old"), size_px=16, widths=(4, 4))
@@ -108,7 +108,7 @@ def random_predictor() -> nn.Module:
 
 
 def random_sam_encoder() -> nn.Module:
-    """Untrained encoders of SAM: the toy has no features, so there is W+ alone."""
+    """Untrained encoders of SAM: the toy has no features, so W+ is the only space."""
     encoder = SamEncoder.on(GENERATOR, random_encoder(), default_spaces(GENERATOR))
     return encoder.eval().requires_grad_(False)
 
@@ -135,13 +135,13 @@ MAKERS = {
     "samm": random_samm,
 }
 NETWORKS = {kind: make() for kind, make in MAKERS.items()}
-# settings about noise maps and kernels take a generator that has these
+# settings of noise maps and kernels need a generator that has them
 CONVOLVED_FOR = dict.fromkeys(("image2stylegan_plus", "projector", "pti"), CONVOLVED)
 OPTIMISING = [name for name, method in METHODS.items() if method.kind == "optimisation"]
 
 
 def small(name: str) -> Method:
-    """The method with a budget for tests."""
+    """The method with a small budget."""
     method = METHODS[name]()
     budgets = {"steps": 12, "w_samples": 50, "pivot_steps": 4, "tiles": 2}
     own = {field.name for field in fields(method)}  # type: ignore[arg-type]
@@ -244,7 +244,7 @@ def test_a_row_depends_on_its_picture_and_its_seed_alone(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_targets_finer_than_the_generator_are_reduced(name: str) -> None:
     method = small(name)
-    coarse = targets(2, px=16 * getattr(method, "tiles", 1))  # a method of tiles draws larger ones
+    coarse = targets(2, px=16 * getattr(method, "tiles", 1))  # a method on tiles draws larger ones
     fine = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(
         invert(method, fine, [1, 2]).latents,
@@ -269,7 +269,8 @@ def test_pictures_that_are_not_square_are_refused(name: str) -> None:
         invert(small(name), targets(2)[..., :8], [1, 2])
 
 
-OTHERWISE: dict[str, Any] = {  # where twice the value, the next number or another word will not do
+# settings for which twice the value, the next number or another word is not legal
+OTHERWISE: dict[str, Any] = {
     "alignment": "skipped",
     "class_spaces": {"skin": "finest"},
     "decay": 0.5,
@@ -283,14 +284,15 @@ OTHERWISE: dict[str, Any] = {  # where twice the value, the next number or anoth
     "target_loss": 1e9,
     "tiles": 3,
 }
-BESIDE: dict[str, dict[str, Any]] = {  # what a setting takes to have an effect
+BESIDE: dict[str, dict[str, Any]] = {  # other settings that give a setting an effect
     "decay": {"decay_every": 1},
     "keep": {"over": "encoder"},
     "stored_rank": {"rank": 0},
     "rampup": {"schedule": "ramp"},
     "rampdown": {"schedule": "ramp"},
 }
-ELSEWHERE = {  # settings whose effect the toy and one image size cannot show, by the test that does
+# settings whose effect the toy at one image size cannot show => the test that shows it
+ELSEWHERE = {
     "align_edits": "test_samm_method",
     "execution": "test_execution",
     "identity_weight": "test_magec",
@@ -304,8 +306,8 @@ ELSEWHERE = {  # settings whose effect the toy and one image size cannot show, b
     "delta_weight": "test_sam",
 }
 NOT_ALONE = {
-    ("sam_encoder", "preset"),  # of edits: see test_sam_encoder
-    *(("magec", name) for name in ("schedule", "rampup", "rampdown")),  # a ramp is refused
+    ("sam_encoder", "preset"),  # an effect on edits: see test_sam_encoder
+    *(("magec", name) for name in ("schedule", "rampup", "rampdown")),  # magec refuses a ramp
 }
 SETTINGS = [
     (name, setting.name)
@@ -317,7 +319,7 @@ SETTINGS = [
 
 
 def another(setting: str, value: Any, hint: Any) -> Any:
-    """A legal value that is not `value`."""
+    """A legal value other than `value`."""
     if setting in OTHERWISE:
         return OTHERWISE[setting]
     if isinstance(value, bool):
@@ -328,7 +330,7 @@ def another(setting: str, value: Any, hint: Any) -> Any:
 
 
 def differ(a: Inversion, b: Inversion) -> bool:
-    """Whether any figure does, or the shape or the name of one."""
+    """Whether any value, shape or name of a result differs."""
     one, other = (
         {"latents": x.latents, "loss": x.loss, "steps": x.steps, **x.terms, **x.state, **x.maps}
         for x in (a, b)

@@ -53,12 +53,12 @@ def test_the_mean_of_w_is_that_of_the_mapped_draws() -> None:
     G = ToyGenerator(resolution=16, frequencies=3)
     w_avg, w_std = w_statistics(G, 4000)
     torch.testing.assert_close(w_avg, G.w_avg, rtol=0, atol=0.1)
-    # the toy's w is z rotated: w_dim unit variances, so the distance is sqrt(w_dim)
+    # the toy's w is a rotated z with w_dim unit variances, so the distance is sqrt(w_dim)
     torch.testing.assert_close(w_std, torch.tensor(G.w_dim**0.5), rtol=0.02, atol=0)
 
 
 def test_constant_noise_is_wholly_correlated_at_every_scale() -> None:
-    # 32, 16 and 8 px, two directions each, squared mean product 1 (row 0) and 16 (row 1)
+    # 32, 16 and 8 px, two directions each, with squared mean product 1 (row 0) and 16 (row 1)
     noise = torch.stack([torch.ones(1, 32, 32), 2 * torch.ones(1, 32, 32)])
     assert autocorrelation(noise).tolist() == [6, 96]
 

@@ -1,4 +1,4 @@
-"""The projector follows NVIDIA's own, step by step, with the same random draws."""
+"""The projector matches NVIDIA's step by step, with the same random draws."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Shared = Callable[[str], Path]
 
 
 class BlockMeans:
-    """The reference run's features: means of 4 x 4 px, times 0.1."""
+    """The features of the reference run: means of 4 x 4 px, times 0.1."""
 
     name = "block_means"
 
@@ -39,7 +39,7 @@ class BlockMeans:
 
 @dataclass(frozen=True)
 class Traced(ProjectorObjective):
-    """Notes the variables and the terms of every evaluation."""
+    """Records the variables and the terms of every evaluation."""
 
     path: list[Tensors] = field(default_factory=list)
 
@@ -64,7 +64,7 @@ def generator(shared: Shared) -> StyleGAN2:
 
 
 def trace(golden: Golden, generator: StyleGAN2, noise_weight: float, rows: int) -> list[Tensors]:
-    """Every iterate of `rows` equal rows; the last one is that after 12 steps."""
+    """Every iterate of equal `rows`; the last one is after 12 steps."""
 
     def stored(seed: int, shapes: Shapes) -> Tensors:
         maps = [name for name in shapes if name.endswith("noise_const")]

@@ -1,4 +1,4 @@
-"""ReStyle: its own network from the average picture, any other from its code and never worse."""
+"""ReStyle: its own network from the average image; other encoders never worse than their code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BIAS = 0.3 * torch.randn(G.num_ws, G.w_dim, generator=torch.Generator().manual_s
 
 
 class Shy(nn.Module):
-    """An encoder that says `share` of the exact latent: linear, so refinement is a known series."""
+    """An encoder that returns `share` of the exact latent, so refinement is a known series."""
 
     resolution, num_ws, w_dim, input_channels = 16, G.num_ws, G.w_dim, 3
 
@@ -38,7 +38,7 @@ class Shy(nn.Module):
 
 
 class Biased(Shy):
-    """An encoder that says the exact latent and the same offset of every picture."""
+    """An encoder that returns the exact latent plus a constant offset."""
 
     def __init__(self) -> None:
         super().__init__(1.0)
@@ -48,7 +48,7 @@ class Biased(Shy):
 
 
 class ShyPair(Shy):
-    """The same of what the picture lacks, as ReStyle's own network says it."""
+    """The same as a residual, as ReStyle's own network returns it."""
 
     input_channels = 6
 
@@ -57,7 +57,7 @@ class ShyPair(Shy):
 
 
 class Growing(ShyPair):
-    """One that oversteps threefold: each iteration is worse than the one before."""
+    """An encoder that oversteps threefold: each iteration is worse than the previous one."""
 
     def __init__(self) -> None:
         super().__init__(3.0)
@@ -109,7 +109,7 @@ def test_refining_never_ends_worse_than_the_code_itself(share: float) -> None:
     found = invert(ReStyle(over="e4e"), Shy(share))
     began = mse(plain.latents)
     assert (mse(found.latents) <= began + 1e-6).all()
-    if share >= 5:  # each pass oversteps more than the one before
+    if share >= 5:  # each pass oversteps more than the previous one
         assert found.best_step.tolist() == [0, 0, 0]
         torch.testing.assert_close(found.latents, plain.latents)
         last = invert(ReStyle(over="e4e", keep="last"), Shy(share))
@@ -118,7 +118,7 @@ def test_refining_never_ends_worse_than_the_code_itself(share: float) -> None:
 
 def test_each_row_keeps_its_own_best() -> None:
     class Uneven(Shy):
-        """Off by a bias where latents are short; oversteps where they are long."""
+        """An encoder with a bias for short latents, which oversteps for long ones."""
 
         def forward(self, x: Tensor) -> Tensor:
             w_plus = G.invert_exactly(x)

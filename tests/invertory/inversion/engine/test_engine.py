@@ -1,4 +1,4 @@
-"""The engine: rows in a batch follow the paths they have alone, whatever happens around them."""
+"""The engine: rows in a batch follow the same paths as they do alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from invertory.inversion.engine.engine import Engine, _RunInputs
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.slots import Outcome, Slots
 
-ONE_THREAD_TOLERANCE = 1e-5  # latents, absolute; batches of another size round differently
+ONE_THREAD_TOLERANCE = 1e-5  # latents, absolute; batches of other sizes round differently
 
 
 @dataclass
 class PixelLoss:
-    """Squared error of the toy's picture; starts at draws of the row's seed."""
+    """Squared error of the toy's image; rows start at draws of their seeds."""
 
     generator: ToyGenerator = field(default_factory=lambda: ToyGenerator(resolution=16))
     rate: float = 0.1
@@ -162,7 +162,7 @@ def test_a_row_stops_at_its_target_loss_and_the_slot_takes_the_next_row() -> Non
     assert (outcome.loss <= 0.15).all()
     assert (outcome.steps < 200).all()
     assert outcome.best_step.tolist() == outcome.steps.tolist()
-    assert sum(objective.calls) <= int(outcome.steps.sum()) + 4 + 2  # no evaluation is idle
+    assert sum(objective.calls) <= int(outcome.steps.sum()) + 4 + 2  # no evaluation is wasted
 
 
 def test_seeds_belong_to_rows() -> None:
@@ -191,7 +191,7 @@ def test_a_target_that_is_not_a_number_stops_its_row_alone() -> None:
 
 @dataclass
 class Overflowing(PixelLoss):
-    """The loss of the row of seed 1 overflows from its step 4 on."""
+    """From step 4, the loss of the row with seed 1 overflows."""
 
     def start(self, rows: Rows) -> Start:
         start = super().start(rows)
@@ -214,7 +214,7 @@ def test_a_row_that_overflows_keeps_its_last_finite_latent() -> None:
 
 
 class ThereAndBack(PixelLoss):
-    """Goes down for ten steps, then up."""
+    """The loss falls for ten steps, then rises."""
 
     def learning_rate(self, step: Tensor) -> Tensor:
         return torch.where(step < 10, 0.05, -0.05)
@@ -283,7 +283,7 @@ def test_rows_begin_where_they_are_told_to() -> None:
 
 
 class Weighed(PixelLoss):
-    """The error of the part of the target that the row's input `mask` leaves."""
+    """The error of the part of the target that the row's input `mask` keeps."""
 
     results: ClassVar[tuple[str, ...]] = ("w_plus", "mask")
 

@@ -1,4 +1,4 @@
-"""Compiled and recorded steps come to the rows of the plain ones."""
+"""Compiled and recorded steps give the same rows as eager ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invertory.inversion.engine.slots import Outcome
 
 
 class Mixed:
-    """A fixed mixture of the variable is to give the target."""
+    """An objective whose target is a fixed mixture of the variable."""
 
     weights: ClassVar[Mapping[str, float]] = {"mse": 1.0}
     results: ClassVar[tuple[str, ...]] = ("x",)
@@ -44,7 +44,7 @@ def targets(num_rows: int) -> Tensor:
 
 
 def run(execution: Execution, *, device: str = "cpu", objective: Any = None) -> Outcome:
-    """Seven rows of different lengths through three slots."""
+    """Run seven rows of different lengths through three slots."""
     engine = Engine(steps=90, target_loss=0.05, check_every=4, execution=execution)
     return engine.run(objective or Mixed(), targets(7).to(device), seeds=range(7), batch_size=3)
 

@@ -30,7 +30,7 @@ class Exact(nn.Module):
 
 
 def made(n: int, tiles: int) -> tuple[Tensor, Tensor]:
-    """Pictures of tiles that the generator draws [n, 3, 16 tiles, ...], and their codes."""
+    """Images of tiles that the generator draws, and their codes."""
     rng = torch.Generator().manual_seed(5)
     codes = torch.randn(n, tiles**2, GENERATOR.num_ws, GENERATOR.w_dim, generator=rng)
     cells = GENERATOR.synthesis(codes.flatten(0, 1)).reshape(n, tiles, tiles, 3, 16, 16)

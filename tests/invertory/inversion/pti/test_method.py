@@ -1,4 +1,4 @@
-"""Pivotal tuning: weights that move around a pivot, and what is kept of them."""
+"""Pivotal tuning: weights tuned around a pivot, and how their changes are stored."""
 
 from __future__ import annotations
 

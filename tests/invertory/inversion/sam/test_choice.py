@@ -1,4 +1,4 @@
-"""Settings of the choice of spaces: what is refused at once, and what a generator has not."""
+"""Settings of the choice of spaces: what is refused at once, and what a generator lacks."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_spaces_that_the_predictor_was_not_trained_for_are_refused() -> None:
 
 def test_segments_are_checked_where_the_parsers_are_known() -> None:
     told = {"parser": PARSER}
-    SpaceChoiceConfig().check(BARE, told)  # it lacks some of the usual ones
+    SpaceChoiceConfig().check(BARE, told)  # this parser lacks some of the usual segments
     SpaceChoiceConfig(fused=(*FUSED, "ood")).check(BARE, told)
     SpaceChoiceConfig(fused=("nonsense",)).check(BARE, {})
     with pytest.raises(ValueError, match="got nonsense: name segments of the parser"):

@@ -1,4 +1,4 @@
-"""SAM by encoders: what is chosen, what a fresh network gives, and what an edit keeps."""
+"""SAM by encoders: the chosen spaces, an untrained network's output, and what an edit keeps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEFT = slice(None, 16)
 
 
 class Hard(nn.Module):
-    """Says that the left half is beyond all but the last space, and the right one easy."""
+    """Predicts that the left half needs the last space, and that the right half is easy."""
 
     spaces = ("W+", "F2", "F4")
     unit = torch.tensor(0.5)
@@ -37,7 +37,7 @@ class Hard(nn.Module):
 
 
 class Halves(nn.Module):
-    """Segments: left and right; the left one begins a column early."""
+    """Segments the left and right halves; the left one starts one column early."""
 
     segments = ("left", "right")
 
@@ -124,7 +124,7 @@ def test_an_edit_of_early_layers_leaves_a_later_feature_alone() -> None:
     method = SamByEncoder(spaces=("F4",), preset="paper")
     found = invert(method, networks())
     edited = found.latents.clone()
-    edited[:, :4] += 0.5  # all that b4, b8 and b16's convolutions read before their RGB
+    edited[:, :4] += 0.5  # all rows that b4, b8 and b16's convolutions read before their RGB
     plain = draw_latents(method, G, found.latents, found.state)
     made = draw_latents(method, G, edited, found.state, origin=found.latents)
     torch.testing.assert_close(made, plain, rtol=0, atol=1e-3)
@@ -215,7 +215,7 @@ def test_a_segmentation_may_be_given() -> None:
         networks=given,
         segmentation=top,
     )
-    assert (found.maps["spaces"] == 1).all()  # each half of the picture is hard at its left
+    assert (found.maps["spaces"] == 1).all()  # the left of each half of the image is hard
     with pytest.raises(ValueError, match=r"expected a segmentation \[2, 32, 32\]"):
         SamByEncoder().invert(
             G,
@@ -229,7 +229,7 @@ def test_a_segmentation_may_be_given() -> None:
 
 
 class Unsure(Hard):
-    """Has no number for the first of the pictures."""
+    """Predicts NaN for the first image."""
 
     def forward(self, x: Tensor) -> Tensor:
         is_first = (x == pictures()[:1]).flatten(1).all(1)[:, None, None, None]

@@ -1,4 +1,4 @@
-"""Spatially-adaptive inversion on a tiny StyleGAN2: spaces, state, edits, and what it refuses."""
+"""Spatially-adaptive inversion on a tiny StyleGAN2: spaces, state, edits, and refusals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RIGHT = slice(8, None)  # columns that are hard to invert
 
 
 class Head(nn.Module):
-    """A parser: a face on the left, and what lies beside it."""
+    """A parser: a face on the left, and the background beside it."""
 
     segments = ("background", "skin")
 
@@ -37,7 +37,7 @@ class Head(nn.Module):
 
 
 class Sides(nn.Module):
-    """Predicts that the right half is impossible in W+ and hard in F2; tells it as a segment."""
+    """Predicts that the right half is impossible in W+ and hard in F2; also segments it."""
 
     spaces = ("W+", "F2")
     segments = ("easy", "hard")
@@ -115,7 +115,7 @@ def test_finer_spaces_reconstruct_better() -> None:
 def test_by_class_what_lies_beside_the_face_takes_the_finest_space() -> None:
     method = replace(METHOD, choice="classes")
     found = invert(method, targets(), networks={"encoder": encoder(), "parser": Head()})
-    assert (found.maps["spaces"][:, :, :, RIGHT] == 1).all()  # a parser without `ood` will do
+    assert (found.maps["spaces"][:, :, :, RIGHT] == 1).all()  # a parser without `ood` is enough
     assert (found.maps["spaces"][:, :, :, :8] == 0).all()
 
 
@@ -154,7 +154,7 @@ def test_rows_do_not_depend_on_their_batch() -> None:
         features_of(G, together.state, 3).deltas["b8"][1],
         features_of(G, alone.state, 1).deltas["b8"][0],
         rtol=0,
-        atol=1e-2,  # a level of 8 bits
+        atol=1e-2,  # one level of 8 bits
     )
 
 
@@ -237,7 +237,7 @@ def test_spaces_that_there_are_not_and_missing_networks_are_named() -> None:
 
 
 class Unsure(Sides):
-    """Has no number for pictures that are dark on the whole."""
+    """Predicts NaN for dark images."""
 
     def forward(self, pictures: Tensor) -> Tensor:
         told = super().forward(pictures)

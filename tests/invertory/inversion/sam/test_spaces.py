@@ -1,4 +1,4 @@
-"""Which space a segment takes, on predictions made by hand."""
+"""The space that a segment takes, for predictions made by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPACES = ("W+", "F4", "F6")
 
 
 class Told(nn.Module):
-    """A predictor of what each picture's channels say."""
+    """A predictor that reads its errors from each image's channels."""
 
     spaces = ("F6", "W+", "F4")
 
@@ -29,12 +29,12 @@ class Told(nn.Module):
         self.unit = torch.tensor(unit)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        assert len(pictures) == 1  # so that no picture's rounding depends on others
+        assert len(pictures) == 1  # so that no image's rounding depends on others
         return pictures
 
 
 class Halves(nn.Module):
-    """A parser: background above, then eyes and skin side by side."""
+    """A parser: background above, eyes and skin side by side below."""
 
     segments = ("background", "skin", "eyes")
 
@@ -55,7 +55,7 @@ def test_a_pixel_takes_the_most_editable_space_within_tau_or_else_the_finest() -
 
 
 def test_a_segment_takes_one_space_by_its_mean() -> None:
-    segments = torch.tensor([[[0, 0], [3, 3]]])  # means in W+: 0.3 and 0.55; in F4 0.15 and 0.45
+    segments = torch.tensor([[[0, 0], [3, 3]]])  # means in W+: 0.3 and 0.55; in F4: 0.15 and 0.45
     assert choose_by_segment(errors(), segments, 0.2).tolist() == [[[1, 1], [2, 2]]]
     assert choose_by_segment(errors(), segments, 0.31).tolist() == [[[0, 0], [2, 2]]]
     assert choose_by_segment(errors(), segments, 0.5).tolist() == [[[0, 0], [1, 1]]]
@@ -128,7 +128,7 @@ def test_one_number_in_two_rows_is_two_segments() -> None:
 
 
 class Wrong(Halves):
-    """A parser that answers in another size, or with a segment that it has no name for."""
+    """A parser that answers in another size, or with an index that has no name."""
 
     def __init__(self, px: int, index: int) -> None:
         super().__init__()

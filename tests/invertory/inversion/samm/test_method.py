@@ -129,7 +129,7 @@ def test_further_iterations_add_what_the_encoder_tells_apart():
 
 
 class Residual(nn.Module):
-    """Stands where ReStyle's encoder does: half of what lacks to a latent of ones."""
+    """Replaces ReStyle's encoder: its residual is half the difference to a latent of ones."""
 
     num_ws, w_dim = 6, 8
 
