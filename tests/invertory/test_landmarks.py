@@ -66,10 +66,10 @@ def test_anchors_do_not_depend_on_what_was_seen_before(detector):
 
 
 @pytest.mark.download
-def test_mirroring_a_picture_mirrors_its_anchors(detector):
-    picture = photograph("frll/121_03.jpg")
-    (face,), (mirrored,) = detector.detect(picture), detector.detect(picture[:, ::-1])
-    back = mirrored.anchors[[1, 0, 3, 2]] * [-1, 1] + np.array([picture.shape[1] - 1, 0])
+def test_mirroring_a_image_mirrors_its_anchors(detector):
+    image = photograph("frll/121_03.jpg")
+    (face,), (mirrored,) = detector.detect(image), detector.detect(image[:, ::-1])
+    back = mirrored.anchors[[1, 0, 3, 2]] * [-1, 1] + np.array([image.shape[1] - 1, 0])
     error = np.abs(back - face.anchors) / np.hypot(*(face.anchors[1] - face.anchors[0]))
     assert error[:2].max() < 0.01 and error[2:].max() < 0.03
 
@@ -86,20 +86,20 @@ def test_faces_of_a_group_come_by_falling_area(detector):
 
 @pytest.mark.download
 def test_a_close_up_and_a_small_face_give_the_same_anchors(detector):
-    picture = photograph("frll/020_03.jpg")
-    close = picture[330:1080, 330:1020]
-    (near,), (whole,) = detector.detect(close), detector.detect(picture)
+    image = photograph("frll/020_03.jpg")
+    close = image[330:1080, 330:1020]
+    (near,), (whole,) = detector.detect(close), detector.detect(image)
     assert (
         np.abs(near.anchors + np.array([330, 330]) - whole.anchors).max() < 8
     )  # px; the pupils are 211 px apart
-    small = np.asarray(Image.fromarray(picture).resize((270, 270), Image.Resampling.LANCZOS))
+    small = np.asarray(Image.fromarray(image).resize((270, 270), Image.Resampling.LANCZOS))
     (little,) = detector.detect(small)
     assert np.abs((little.anchors + 0.5) * 5 - 0.5 - whole.anchors).max() < 10
 
 
 @pytest.mark.download
 @pytest.mark.parametrize("shape", [(64, 64), (64, 3000), (3000, 64), (16, 16), (1, 5000)])
-def test_pictures_without_a_face_give_none(detector, shape):
+def test_images_without_a_face_give_none(detector, shape):
     ramp = np.linspace(0, 255, shape[0] * shape[1], dtype=np.uint8).reshape(*shape, 1)
     assert detector.detect(np.repeat(ramp, 3, axis=2)) == []
 

@@ -33,7 +33,7 @@ def encoder(shared: Callable[[str], Path]) -> PyramidEncoder:
 
 
 @pytest.fixture(scope="module")
-def pictures(golden: Any) -> Tensor:
+def images(golden: Any) -> Tensor:
     x = torch.from_numpy(golden["x_uint8_64"]).float() / 127.5 - 1
     return x.repeat_interleave(4, 2).repeat_interleave(4, 3)
 
@@ -45,16 +45,16 @@ def assert_near(found: Tensor, expected: np.ndarray) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_codes_of_a_stage_are_those_of_the_official_encoder(
-    stage: str, encoder: PyramidEncoder, golden: Any, pictures: Tensor
+    stage: str, encoder: PyramidEncoder, golden: Any, images: Tensor
 ) -> None:
-    assert_near(encoder(pictures, num_deltas=STAGES[stage]), golden[f"codes/{stage}"])
+    assert_near(encoder(images, num_deltas=STAGES[stage]), golden[f"codes/{stage}"])
 
 
 def test_codes_and_maps_are_those_of_the_official_encoder(
-    encoder: PyramidEncoder, golden: Any, pictures: Tensor
+    encoder: PyramidEncoder, golden: Any, images: Tensor
 ) -> None:
-    assert_near(encoder(pictures), golden["codes/Inference"])
-    for found, unit in zip(encoder.maps(pictures[:1]), (6, 20, 23), strict=True):
+    assert_near(encoder(images), golden["codes/Inference"])
+    for found, unit in zip(encoder.maps(images[:1]), (6, 20, 23), strict=True):
         assert_near(found, golden[f"body_{unit}"])
 
 

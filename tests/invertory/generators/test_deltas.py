@@ -70,7 +70,7 @@ def whole(G: Generator, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_products_give_the_picture_of_the_kernels_they_stand_for(name: str) -> None:
+def test_products_give_the_image_of_the_kernels_they_stand_for(name: str) -> None:
     G = MAKERS[name]()
     state, w_plus = products(G), latents(G)
     made = synthesise(G, w_plus, state)
@@ -85,7 +85,7 @@ def test_products_give_the_picture_of_the_kernels_they_stand_for(name: str) -> N
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_whole_changes_give_the_same_picture_as_their_products(name: str) -> None:
+def test_whole_changes_give_the_same_image_as_their_products(name: str) -> None:
     G = MAKERS[name]()
     state, w_plus = products(G), latents(G)
     torch.testing.assert_close(
@@ -97,7 +97,7 @@ def test_whole_changes_give_the_same_picture_as_their_products(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_no_change_is_the_plain_picture(name: str) -> None:
+def test_no_change_is_the_plain_image(name: str) -> None:
     G = MAKERS[name]()
     w_plus = latents(G)
     none = {k + DELTA: torch.zeros(3, *v.shape) for k, v in tunable_weights(G).items()}
@@ -184,7 +184,7 @@ def test_codes_are_within_half_a_level_and_small_things_stay() -> None:
 
 
 @pytest.mark.parametrize("is_coded", [False, True])
-def test_a_row_of_changes_comes_back_from_its_bytes_and_gives_its_picture(is_coded: bool) -> None:
+def test_a_row_of_changes_comes_back_from_its_bytes_and_gives_its_image(is_coded: bool) -> None:
     G = stylegan2()
     state, w_plus = products(G), latents(G)
     kept = quantise(state) if is_coded else {name: t.half() for name, t in state.items()}

@@ -161,7 +161,7 @@ def test_a_preview_takes_hooks_too() -> None:
     assert (G.preview(w_plus, hooks=hooks_of(changed)) - G.preview(w_plus)).abs().max() > 1e-3
 
 
-def test_masks_partition_the_picture() -> None:
+def test_masks_partition_the_image() -> None:
     G = GENERATORS["stylegan2"]
     choice = torch.zeros(1, 32, 32, dtype=torch.int64)
     choice[:, :16], choice[:, 16:, 16:] = 1, 2

@@ -59,7 +59,7 @@ def test_mapping_equals_openvino(mobile: MobileStyleGAN, random_face: Path) -> N
 
 
 @pytest.mark.download
-def test_picture_equals_openvino(mobile: MobileStyleGAN, random_face: Path) -> None:
+def test_image_equals_openvino(mobile: MobileStyleGAN, random_face: Path) -> None:
     w = torch.cat([mobile.w_avg[None], draw_w(mobile, 1)])
     expected = run_openvino(random_face, "SynthesisNetwork", w)
     with torch.no_grad():
@@ -77,15 +77,15 @@ def test_w_avg_is_the_centre_of_w(mobile: MobileStyleGAN) -> None:
 
 
 @pytest.mark.download
-def test_bundled_heads_look_like_the_picture(mobile: MobileStyleGAN) -> None:
+def test_bundled_heads_look_like_the_image(mobile: MobileStyleGAN) -> None:
     w_plus = draw_w(mobile, 1)[:, None].expand(-1, 23, -1)
     generator = MobileStyleGAN.load(mobile.state_dict(), mobile.config)
     generator.attach_preview(*heads_from(load_file(HEAD)))
     assert generator.preview_resolution == 128
     with torch.no_grad():
-        picture = generator.synthesis(w_plus)
+        image = generator.synthesis(w_plus)
         for px, least_db in ((64, 26), (128, 28)):
-            error = generator.preview_at(w_plus, px) - avg_pool2d(picture, 1024 // px)
+            error = generator.preview_at(w_plus, px) - avg_pool2d(image, 1024 // px)
             assert 10 * torch.log10(4 / error.square().mean()) > least_db
 
 
@@ -130,7 +130,7 @@ def test_features_stop_at_the_last_one_named(small: MobileStyleGAN) -> None:
     assert tuple(small.features(latents(small), ("b8",))) == ("b8",)
 
 
-def test_without_a_head_the_preview_is_the_picture(small: MobileStyleGAN) -> None:
+def test_without_a_head_the_preview_is_the_image(small: MobileStyleGAN) -> None:
     assert small.preview_resolution == small.resolution == 32
     assert torch.equal(small.preview(latents(small)), small.synthesis(latents(small)))
 

@@ -22,8 +22,8 @@ class Nearly(nn.Module):
         super().__init__()
         self.error = error
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return G.invert_exactly(pictures) + self.error
+    def forward(self, images: Tensor) -> Tensor:
+        return G.invert_exactly(images) + self.error
 
 
 def targets() -> tuple[Tensor, Tensor]:

@@ -66,7 +66,7 @@ def test_the_result_is_weighed_by_the_second_stage() -> None:
     torch.testing.assert_close(found.loss, expected)
 
 
-def test_a_heavy_magec_term_makes_the_latent_say_what_the_picture_says() -> None:
+def test_a_heavy_magec_term_makes_the_latent_say_what_the_image_says() -> None:
     light, heavy = invert(PLAIN), invert(replace(PLAIN, magec_weight=10.0))
     total = [f.terms["consistency"] + f.terms["edit_consistency"] for f in (light, heavy)]
     assert (total[1] < total[0] - 1e-3).all()

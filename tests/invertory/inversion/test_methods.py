@@ -155,14 +155,14 @@ def targets(n: int, px: int = 16) -> Tensor:
 
 def invert(
     method: Method,
-    pictures: Tensor,
+    images: Tensor,
     seeds: list[int],
     batch_size: int = 4,
     generator: Generator | None = None,
 ) -> Inversion:
     return method.invert(
         generator or (CONVOLVED if "samm" in method.needs else GENERATOR),
-        pictures,
+        images,
         seeds=seeds,
         perceptual=PixelPyramid(),
         batch_size=batch_size,
@@ -232,11 +232,11 @@ def test_the_same_seeds_give_the_same_latents(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_row_depends_on_its_picture_and_its_seed_alone(name: str) -> None:
-    method, pictures = small(name), targets(3)
-    together = invert(method, pictures, [1, 2, 3])
-    turned = invert(method, pictures.flip(0), [3, 2, 1], batch_size=2)
-    alone = invert(method, pictures[1:2], [2])
+def test_a_row_depends_on_its_image_and_its_seed_alone(name: str) -> None:
+    method, images = small(name), targets(3)
+    together = invert(method, images, [1, 2, 3])
+    turned = invert(method, images.flip(0), [3, 2, 1], batch_size=2)
+    alone = invert(method, images[1:2], [2])
     for other in (turned.latents.flip(0)[1], alone.latents[0]):
         torch.testing.assert_close(together.latents[1], other, rtol=0, atol=TOLERANCE)
 
@@ -255,16 +255,16 @@ def test_targets_finer_than_the_generator_are_reduced(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_broken_picture_is_marked_and_the_others_go_on(name: str) -> None:
-    pictures = targets(3)
-    pictures[0] = torch.nan
-    found = invert(small(name), pictures, [1, 2, 3])
+def test_a_broken_image_is_marked_and_the_others_go_on(name: str) -> None:
+    images = targets(3)
+    images[0] = torch.nan
+    found = invert(small(name), images, [1, 2, 3])
     assert found.is_finite.tolist() == [False, True, True]
     assert torch.isfinite(found.latents).all()
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_pictures_that_are_not_square_are_refused(name: str) -> None:
+def test_images_that_are_not_square_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="align them first"):
         invert(small(name), targets(2)[..., :8], [1, 2])
 

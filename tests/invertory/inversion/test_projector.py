@@ -18,9 +18,9 @@ from invertory.perceptual import PixelPyramid
 def test_it_returns_the_very_latent_of_a_linear_generator() -> None:
     G = ToyGenerator(resolution=16, frequencies=3)
     w = G.w_avg + 0.5 * torch.randn(2, 1, G.w_dim, generator=torch.Generator().manual_seed(1))
-    picture = G.synthesis(w.expand(-1, G.num_ws, -1))
+    image = G.synthesis(w.expand(-1, G.num_ws, -1))
     method = Projector(steps=300, w_samples=100)
-    found = method.invert(G, picture, seeds=[0, 1], perceptual=PixelPyramid(), batch_size=2)
+    found = method.invert(G, image, seeds=[0, 1], perceptual=PixelPyramid(), batch_size=2)
     torch.testing.assert_close(found.latents, w, rtol=0, atol=5e-3)
 
 
@@ -42,9 +42,9 @@ def test_draws_belong_to_the_seed() -> None:
 
 def test_another_seed_explores_otherwise() -> None:
     G = ToyGenerator(resolution=16, frequencies=3)
-    pictures = torch.zeros(2, 3, 16, 16)
+    images = torch.zeros(2, 3, 16, 16)
     found = Projector(steps=10, w_samples=50).invert(
-        G, pictures, seeds=[1, 2], perceptual=PixelPyramid(), batch_size=2
+        G, images, seeds=[1, 2], perceptual=PixelPyramid(), batch_size=2
     )
     assert not torch.equal(found.latents[0], found.latents[1])
 

@@ -20,7 +20,7 @@ from invertory.training.optimiser import seeded
 
 G = ToyGenerator(resolution=16, frequencies=3)
 W_PLUS = 0.4 * torch.randn(3, G.num_ws, G.w_dim, generator=torch.Generator().manual_seed(4))
-PICTURES = G.synthesis(W_PLUS)
+IMAGES = G.synthesis(W_PLUS)
 BIAS = 0.3 * torch.randn(G.num_ws, G.w_dim, generator=torch.Generator().manual_seed(5))
 
 
@@ -64,15 +64,15 @@ class Growing(ShyPair):
 
 
 def mse(latents: Tensor) -> Tensor:
-    return (G.synthesis(latents) - PICTURES).square().mean((1, 2, 3))
+    return (G.synthesis(latents) - IMAGES).square().mean((1, 2, 3))
 
 
-def invert(method: Any, network: nn.Module, pictures: Tensor = PICTURES) -> Inversion:
+def invert(method: Any, network: nn.Module, images: Tensor = IMAGES) -> Inversion:
     (kind,) = method.needs
     found: Inversion = method.invert(
         G,
-        pictures,
-        seeds=list(range(len(pictures))),
+        images,
+        seeds=list(range(len(images))),
         perceptual=PixelPyramid(),
         batch_size=2,
         networks={kind: network},
@@ -131,7 +131,7 @@ def test_each_row_keeps_its_own_best() -> None:
     assert found.steps.tolist() == [5, 5, 5]
 
 
-def test_it_starts_from_the_average_picture() -> None:
+def test_it_starts_from_the_average_image() -> None:
     seen: list[Tensor] = []
 
     def added(synth: Tensor) -> Tensor:
@@ -160,17 +160,17 @@ def test_the_last_iteration_is_kept_unless_the_best_is_wanted() -> None:
 def test_the_loss_is_that_of_the_kept_latent() -> None:
     found = invert(ReStyle(iterations=2, perceptual_weight=0.5), ShyPair(0.5))
     synth = G.synthesis(found.latents)
-    squares = (synth - PICTURES).square().mean((1, 2, 3))
+    squares = (synth - IMAGES).square().mean((1, 2, 3))
     torch.testing.assert_close(found.terms["mse"], squares, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(found.loss, squares + 0.5 * found.terms["perceptual"])
 
 
-def test_a_broken_picture_keeps_the_mean_latent_and_is_marked() -> None:
-    pictures = PICTURES.clone()
-    pictures[1] = torch.nan
+def test_a_broken_image_keeps_the_mean_latent_and_is_marked() -> None:
+    images = IMAGES.clone()
+    images[1] = torch.nan
     for keep in ("last", "best"):
-        found = invert(ReStyle(iterations=2, keep=cast("Any", keep)), ShyPair(0.5), pictures)
-        over = invert(ReStyle(over="e4e", keep=cast("Any", keep)), Biased(), pictures)
+        found = invert(ReStyle(iterations=2, keep=cast("Any", keep)), ShyPair(0.5), images)
+        over = invert(ReStyle(over="e4e", keep=cast("Any", keep)), Biased(), images)
         for one in (found, over):
             assert one.is_finite.tolist() == [True, False, True]
             torch.testing.assert_close(one.latents[1], G.w_avg.expand(G.num_ws, -1))
@@ -210,4 +210,4 @@ def test_an_encoder_for_other_latents_is_refused(method: Any) -> None:
 def test_other_methods_may_start_from_them() -> None:
     encoder = pyramid(taps="coarsest", input_channels=6)
     found = invert(Hybrid(steps=0), encoder)
-    torch.testing.assert_close(found.latents, encoder(PICTURES), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.latents, encoder(IMAGES), rtol=0, atol=1e-4)

@@ -51,7 +51,7 @@ class PixelLoss:
         return {}
 
 
-def pictures(num_rows: int, seed: int = 5) -> tuple[Tensor, Tensor]:
+def images(num_rows: int, seed: int = 5) -> tuple[Tensor, Tensor]:
     generator = ToyGenerator(resolution=16)
     rng = torch.Generator().manual_seed(seed)
     w_plus = torch.randn(num_rows, generator.num_ws, generator.w_dim, generator=rng)
@@ -111,13 +111,13 @@ def test_a_row_that_began_later_moves_by_its_own_step_count() -> None:
 
 
 def test_inverting_a_linear_generator_returns_the_very_latent() -> None:
-    targets, w_plus = pictures(3)
+    targets, w_plus = images(3)
     outcome = Engine(steps=300).run(PixelLoss(rate=0.5), targets, seeds=[1, 2, 3], batch_size=3)
     torch.testing.assert_close(outcome.results["w_plus"], w_plus, rtol=0, atol=1e-3)
 
 
 def test_a_batch_of_five_is_five_batches_of_one() -> None:
-    targets, _ = pictures(5)
+    targets, _ = images(5)
     together = run(targets, 5)
     alone = [
         Engine(steps=30).run(PixelLoss(), targets[i : i + 1], seeds=[100 + i], batch_size=1)
@@ -133,12 +133,12 @@ def test_a_batch_of_five_is_five_batches_of_one() -> None:
 
 
 def test_refilling_slots_changes_no_row_and_keeps_the_order() -> None:
-    targets, _ = pictures(7)
+    targets, _ = images(7)
     assert_same(run(targets, 2), run(targets, 7))
 
 
 def test_rows_that_stop_early_make_room_and_change_no_row() -> None:
-    targets, _ = pictures(6)
+    targets, _ = images(6)
     options = {"target_loss": 0.15, "check_every": 3, "steps": 60}
     slots = run(targets, 2, **options)  # type: ignore[arg-type]
     assert len(set(slots.steps.tolist())) > 1, "the case needs rows of different lengths"
@@ -146,7 +146,7 @@ def test_rows_that_stop_early_make_room_and_change_no_row() -> None:
 
 
 def test_the_interval_of_looking_changes_no_row() -> None:
-    targets, _ = pictures(4)
+    targets, _ = images(4)
     often = run(targets, 4, target_loss=0.15, check_every=1, steps=60)
     seldom = run(targets, 4, target_loss=0.15, check_every=50, steps=60)
     assert often.steps.tolist() == seldom.steps.tolist()
@@ -154,7 +154,7 @@ def test_the_interval_of_looking_changes_no_row() -> None:
 
 
 def test_a_row_stops_at_its_target_loss_and_the_slot_takes_the_next_row() -> None:
-    targets, _ = pictures(4)
+    targets, _ = images(4)
     objective = PixelLoss()
     outcome = Engine(steps=200, target_loss=0.15, check_every=1).run(
         objective, targets, seeds=[1, 2, 3, 4], batch_size=2
@@ -166,7 +166,7 @@ def test_a_row_stops_at_its_target_loss_and_the_slot_takes_the_next_row() -> Non
 
 
 def test_seeds_belong_to_rows() -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     straight = Engine(steps=5).run(PixelLoss(), targets, seeds=[7, 8, 9], batch_size=3)
     turned = Engine(steps=5).run(PixelLoss(), targets.flip(0), seeds=[9, 8, 7], batch_size=2)
     torch.testing.assert_close(
@@ -178,7 +178,7 @@ def test_seeds_belong_to_rows() -> None:
 
 
 def test_a_target_that_is_not_a_number_stops_its_row_alone() -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     healthy = run(targets, 3)
     targets[1, 0, 0, 0] = torch.nan
     broken = run(targets, 3)
@@ -204,7 +204,7 @@ class Overflowing(PixelLoss):
 
 
 def test_a_row_that_overflows_keeps_its_last_finite_latent() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     failed = Engine(steps=9).run(Overflowing(), targets, seeds=[0, 1], batch_size=2)
     last = Engine(steps=3).run(PixelLoss(iterate="last"), targets, seeds=[0, 1], batch_size=2)
     assert failed.is_finite.tolist() == [True, False]
@@ -221,7 +221,7 @@ class ThereAndBack(PixelLoss):
 
 
 def test_the_best_iterate_is_kept_and_the_last_on_request() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     best = Engine(steps=25).run(ThereAndBack(), targets, seeds=[1, 2], batch_size=2)
     last = Engine(steps=25).run(ThereAndBack(iterate="last"), targets, seeds=[1, 2], batch_size=2)
     assert last.best_step.tolist() == [25, 25]
@@ -232,14 +232,14 @@ def test_the_best_iterate_is_kept_and_the_last_on_request() -> None:
 
 
 def test_no_steps_evaluates_the_start() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     outcome = run(targets, 2, steps=0)
     assert outcome.steps.tolist() == [0, 0]
     assert torch.isfinite(outcome.loss).all()
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    targets, _ = pictures(5)
+    targets, _ = images(5)
     objective = PixelLoss(most_rows=2)
     outcome = Engine(steps=30).run(objective, targets, seeds=range(100, 105), batch_size=5)
     assert_same(outcome, run(targets, 5))
@@ -248,7 +248,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFix
 
 
 def test_the_cpus_own_words_for_no_memory_count_too(caplog: pytest.LogCaptureFixture) -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     words = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"
     objective = PixelLoss(most_rows=1, error=RuntimeError(words))
     outcome = Engine(steps=5).run(objective, targets, seeds=range(100, 103), batch_size=64)
@@ -258,14 +258,14 @@ def test_the_cpus_own_words_for_no_memory_count_too(caplog: pytest.LogCaptureFix
 
 
 def test_another_error_is_no_lack_of_memory() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     objective = PixelLoss(most_rows=1, error=RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="do not match"):
         Engine(steps=3).run(objective, targets, seeds=[1, 2], batch_size=2)
 
 
 def test_a_finished_row_lets_its_cached_constants_go() -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     done: list[Slots] = []
     Engine(steps=2)._drain(PixelLoss(), work_of(targets, [1, 2, 3]), [0, 1, 2], 1, done)
     assert [sorted(slots.tensors) for slots in done] == [["best", "constants", "last", "row"]] * 3
@@ -273,7 +273,7 @@ def test_a_finished_row_lets_its_cached_constants_go() -> None:
 
 
 def test_rows_begin_where_they_are_told_to() -> None:
-    targets, w_plus = pictures(3)
+    targets, w_plus = images(3)
     engine = Engine(steps=0)
     found = engine.run(
         PixelLoss(), targets, seeds=[1, 2, 3], batch_size=2, starts={"w_plus": w_plus}
@@ -297,7 +297,7 @@ class Weighed(PixelLoss):
 
 
 def test_a_rows_inputs_stay_with_it_whatever_slot_it_takes() -> None:
-    targets, _ = pictures(5)
+    targets, _ = images(5)
     mask = torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(1))
     found = Engine(steps=9).run(
         Weighed(), targets, seeds=range(5), batch_size=2, inputs={"mask": mask}
@@ -309,7 +309,7 @@ def test_a_rows_inputs_stay_with_it_whatever_slot_it_takes() -> None:
 
 
 def test_a_row_that_is_not_valid_takes_no_step_and_the_others_go_on() -> None:
-    targets, _ = pictures(5)
+    targets, _ = images(5)
     is_valid = torch.tensor([True, False, True, True, False])
     found = Engine(steps=9).run(
         PixelLoss(), targets, seeds=range(100, 105), batch_size=2, is_valid=is_valid
@@ -323,7 +323,7 @@ def test_a_row_that_is_not_valid_takes_no_step_and_the_others_go_on() -> None:
 
 
 def test_rows_none_of_which_is_valid_come_back_all_the_same() -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     none = torch.zeros(3, dtype=torch.bool)
     found = Engine(steps=9).run(PixelLoss(), targets, seeds=[1, 2, 3], batch_size=2, is_valid=none)
     assert not found.is_finite.any() and found.results["w_plus"].isfinite().all()
@@ -341,32 +341,32 @@ def test_rows_none_of_which_is_valid_come_back_all_the_same() -> None:
     ],
 )
 def test_what_does_not_fit_the_rows_is_refused(extra: dict[str, Any], expected: str) -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     with pytest.raises(ValueError, match=expected):
         Engine(steps=1).run(PixelLoss(), targets, seeds=[1, 2, 3], batch_size=2, **extra)
 
 
 def test_out_of_memory_with_one_row_is_an_error() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     with pytest.raises(torch.OutOfMemoryError):
         Engine(steps=3).run(PixelLoss(most_rows=0), targets, seeds=[1, 2], batch_size=2)
 
 
 def test_bf16_keeps_variables_in_float32() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     outcome = run(targets, 2, precision="bfloat16")
     assert outcome.results["w_plus"].dtype == torch.float32
     assert outcome.is_finite.all()
 
 
 def test_a_missing_seed_is_refused() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     with pytest.raises(ValueError, match="one seed per target"):
         Engine(steps=1).run(PixelLoss(), targets, seeds=[1], batch_size=2)
 
 
 def test_the_callers_no_grad_does_not_matter() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     with torch.no_grad():
         inside = run(targets, 2)
     assert_same(inside, run(targets, 2))
@@ -375,7 +375,7 @@ def test_the_callers_no_grad_does_not_matter() -> None:
 def test_the_loop_does_not_wait_for_the_device() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device: waiting cannot be seen on the CPU")
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     generator = ToyGenerator(resolution=16).cuda()
     engine = Engine(steps=50, check_every=1000)
     objective = PixelLoss(generator=generator)

@@ -49,7 +49,7 @@ def invert(method: InDomain, targets: Tensor, encoder: nn.Module, **more: Tensor
     )
 
 
-def test_the_codes_of_an_exact_encoder_are_those_of_the_pictures() -> None:
+def test_the_codes_of_an_exact_encoder_are_those_of_the_images() -> None:
     draws = torch.randn(3, 4, G.w_dim, generator=torch.Generator().manual_seed(1))
     w_plus = G.w_avg + 0.1 * draws  # near the mean, so within the range of images
     for name in ("conventional_encoder", "domain_guided_encoder"):
@@ -189,7 +189,7 @@ def test_a_mask_of_ones_is_no_mask() -> None:
     torch.testing.assert_close(masked.latents, whole.latents, rtol=0, atol=1e-5)
 
 
-def test_diffusion_starts_at_the_pasted_picture_and_keeps_the_target_inside() -> None:
+def test_diffusion_starts_at_the_pasted_image_and_keeps_the_target_inside() -> None:
     rng = torch.Generator().manual_seed(4)
     target, context = (
         G.synthesis(G.w_avg + 0.5 * torch.randn(1, 4, G.w_dim, generator=rng)) for _ in range(2)

@@ -54,12 +54,12 @@ class NamedPixels(PixelPyramid):
 
 
 def invert(
-    method: PivotalTuning, pictures: Tensor, *, batch_size: int = 3, **given: Any
+    method: PivotalTuning, images: Tensor, *, batch_size: int = 3, **given: Any
 ) -> Inversion:
     return method.invert(
         G,
-        pictures,
-        seeds=given.pop("seeds", range(len(pictures))),
+        images,
+        seeds=given.pop("seeds", range(len(images))),
         perceptual=given.pop("perceptual", PixelPyramid()),
         batch_size=batch_size,
         **given,
@@ -82,14 +82,14 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_stored_state_draws_the_very_picture_that_was_measured(form: str) -> None:
+def test_the_stored_state_draws_the_very_image_that_was_measured(form: str) -> None:
     found = invert(FORMS[form], targets())
     mse = (drawn(found) - targets()).square().mean((1, 2, 3))
     torch.testing.assert_close(mse, found.terms["mse"], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_tuning_leaves_the_pivot_and_makes_the_picture_nearer(form: str) -> None:
+def test_tuning_leaves_the_pivot_and_makes_the_image_nearer(form: str) -> None:
     found = invert(FORMS[form], targets())
     begun = invert(replace(FORMS[form], steps=0), targets())
     assert torch.equal(found.latents, begun.latents)
@@ -97,7 +97,7 @@ def test_tuning_leaves_the_pivot_and_makes_the_picture_nearer(form: str) -> None
     assert found.steps.tolist() == [13, 13, 13] and begun.steps.tolist() == [5, 5, 5]
 
 
-def test_without_steps_the_picture_is_the_pivots() -> None:
+def test_without_steps_the_image_is_the_pivots() -> None:
     found = invert(replace(METHOD, steps=0), targets())
     torch.testing.assert_close(drawn(found), drawn(found, is_plain=True), rtol=1e-5, atol=1e-5)
 
@@ -164,7 +164,7 @@ def test_a_cut_keeps_more_the_higher_its_rank() -> None:
     assert loss[0] > loss[1] > loss[2]
 
 
-def test_a_picture_stops_at_its_lpips_and_at_no_other_distance() -> None:
+def test_a_image_stops_at_its_lpips_and_at_no_other_distance() -> None:
     method = replace(METHOD, target_lpips=1e3)
     assert invert(method, targets(), perceptual=NamedPixels()).steps.tolist() == [5, 5, 5]
     assert invert(method, targets()).steps.tolist() == [13, 13, 13]
@@ -207,11 +207,11 @@ def test_a_pivot_may_come_from_an_encoder() -> None:
     assert METHOD.needs == () and METHOD.space == "w"
 
 
-def test_a_broken_picture_is_marked_and_the_others_go_on() -> None:
-    pictures = targets()
-    pictures[1] = torch.nan
+def test_a_broken_image_is_marked_and_the_others_go_on() -> None:
+    images = targets()
+    images[1] = torch.nan
     for method in (METHOD, replace(FULL, storage="int8")):
-        found = invert(method, pictures)
+        found = invert(method, images)
         assert found.is_finite.tolist() == [True, False, True]
         assert all(torch.isfinite(tensor).all() for tensor in found.state.values())
 

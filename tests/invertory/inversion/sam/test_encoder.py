@@ -68,12 +68,12 @@ def networks(*, is_fresh: bool = False) -> dict[str, nn.Module]:
     }
 
 
-def pictures(n: int = 2, px: int = 32) -> Tensor:
+def images(n: int = 2, px: int = 32) -> Tensor:
     return torch.rand(n, 3, px, px, generator=torch.Generator().manual_seed(7)) * 2 - 1
 
 
 def invert(method: SamByEncoder, given: Mapping[str, nn.Module], **more: Any) -> Inversion:
-    shown = more.get("targets", pictures())
+    shown = more.get("targets", images())
     return method.invert(
         more.get("generator", G),
         shown,
@@ -84,9 +84,9 @@ def invert(method: SamByEncoder, given: Mapping[str, nn.Module], **more: Any) ->
     )
 
 
-def test_a_fresh_network_gives_the_picture_of_its_base() -> None:
+def test_a_fresh_network_gives_the_image_of_its_base() -> None:
     found = invert(SamByEncoder(), networks(is_fresh=True))
-    expected = base()(pictures())
+    expected = base()(images())
     assert torch.equal(found.latents, expected)
     made = draw_latents(SamByEncoder(), G, found.latents, found.state)
     assert torch.equal(made, G.synthesis(expected))
@@ -103,16 +103,16 @@ def test_the_hard_segment_goes_to_the_finest_space() -> None:
     assert all(found.maps[name].shape == (2, 1, 32, 32) for name in method.maps)
 
 
-def test_the_losses_told_are_those_of_the_picture_that_is_drawn_from_the_store() -> None:
+def test_the_losses_told_are_those_of_the_image_that_is_drawn_from_the_store() -> None:
     found = invert(SamByEncoder(), networks())
     state = unpack([pack(found.state, row) for row in range(2)])
     made = draw_latents(SamByEncoder(), G, found.latents, state)
-    mse = (made - pictures()).square().mean((1, 2, 3))
+    mse = (made - images()).square().mean((1, 2, 3))
     torch.testing.assert_close(found.terms["mse"], mse, rtol=1e-4, atol=1e-5)
     assert found.terms["mse"].isfinite().all()
 
 
-def test_an_edit_moves_all_of_a_picture_that_has_no_feature() -> None:
+def test_an_edit_moves_all_of_a_image_that_has_no_feature() -> None:
     method = SamByEncoder(spaces=("W+",))
     found = invert(method, networks())
     edited = found.latents + 0.5
@@ -166,8 +166,8 @@ def test_fewer_spaces_are_chosen_among() -> None:
     assert "mask.b16" not in masks
 
 
-def test_finer_pictures_get_their_map_at_their_size() -> None:
-    fine = pictures().repeat_interleave(2, 2).repeat_interleave(2, 3)
+def test_finer_images_get_their_map_at_their_size() -> None:
+    fine = images().repeat_interleave(2, 2).repeat_interleave(2, 3)
     one, other = (
         invert(SamByEncoder(), networks()),
         invert(SamByEncoder(), networks(), targets=fine),
@@ -176,13 +176,13 @@ def test_finer_pictures_get_their_map_at_their_size() -> None:
     assert torch.equal(one.maps["spaces"], other.maps["spaces"])
 
 
-def test_a_broken_picture_leaves_a_state_that_can_be_drawn() -> None:
-    broken = pictures()
+def test_a_broken_image_leaves_a_state_that_can_be_drawn() -> None:
+    broken = images()
     broken[0] = torch.nan
     found = invert(SamByEncoder(), networks(), targets=broken)
     assert found.is_finite.tolist() == [False, True]
     assert draw_latents(SamByEncoder(), G, found.latents, found.state).isfinite().all()
-    alone = invert(SamByEncoder(), networks(), targets=pictures()[1:])
+    alone = invert(SamByEncoder(), networks(), targets=images()[1:])
     torch.testing.assert_close(found.latents[1:], alone.latents, rtol=0, atol=1e-4)
 
 
@@ -208,7 +208,7 @@ def test_a_segmentation_may_be_given() -> None:
     given = {name: network for name, network in networks().items() if name != "parser"}
     found = SamByEncoder(tau=0.5).invert(
         G,
-        pictures(),
+        images(),
         seeds=range(2),
         perceptual=PixelPyramid(),
         batch_size=2,
@@ -219,7 +219,7 @@ def test_a_segmentation_may_be_given() -> None:
     with pytest.raises(ValueError, match=r"expected a segmentation \[2, 32, 32\]"):
         SamByEncoder().invert(
             G,
-            pictures(),
+            images(),
             seeds=range(2),
             perceptual=PixelPyramid(),
             batch_size=2,
@@ -232,11 +232,11 @@ class Unsure(Hard):
     """Predicts NaN for the first image."""
 
     def forward(self, x: Tensor) -> Tensor:
-        is_first = (x == pictures()[:1]).flatten(1).all(1)[:, None, None, None]
+        is_first = (x == images()[:1]).flatten(1).all(1)[:, None, None, None]
         return super().forward(x).where(~is_first, torch.nan)
 
 
-def test_a_picture_of_no_known_errors_is_rejected_alone() -> None:
+def test_a_image_of_no_known_errors_is_rejected_alone() -> None:
     found = invert(SamByEncoder(), networks() | {"invertibility": Unsure()})
     assert found.is_finite.tolist() == [False, True]
     assert list(found.refused) == [0]

@@ -30,8 +30,8 @@ class Head(nn.Module):
 
     segments = ("background", "skin")
 
-    def segment(self, pictures: Tensor) -> Tensor:
-        found = torch.zeros(len(pictures), *pictures.shape[2:], dtype=torch.uint8)
+    def segment(self, images: Tensor) -> Tensor:
+        found = torch.zeros(len(images), *images.shape[2:], dtype=torch.uint8)
         found[:, :, :8] = 1
         return found
 
@@ -43,13 +43,13 @@ class Sides(nn.Module):
     segments = ("easy", "hard")
     unit = torch.ones(())
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        told = torch.full((len(pictures), 2, *pictures.shape[2:]), 0.1)
+    def forward(self, images: Tensor) -> Tensor:
+        told = torch.full((len(images), 2, *images.shape[2:]), 0.1)
         told[:, 0, :, RIGHT] = 0.9
         return told
 
-    def segment(self, pictures: Tensor) -> Tensor:
-        found = torch.zeros(len(pictures), *pictures.shape[2:], dtype=torch.uint8)
+    def segment(self, images: Tensor) -> Tensor:
+        found = torch.zeros(len(images), *images.shape[2:], dtype=torch.uint8)
         found[:, :, RIGHT] = 1
         return found
 
@@ -79,13 +79,11 @@ def targets(n: int = 2) -> Tensor:
 
 
 def invert(
-    method: SpatiallyAdaptive, pictures: Tensor, batch_size: int = 4, **extra: Any
+    method: SpatiallyAdaptive, images: Tensor, batch_size: int = 4, **extra: Any
 ) -> Inversion:
     given: dict[str, Any] = {"networks": NETWORKS} | extra
-    seeds, pixels = range(len(pictures)), PixelPyramid()
-    return method.invert(
-        G, pictures, seeds=seeds, perceptual=pixels, batch_size=batch_size, **given
-    )
+    seeds, pixels = range(len(images)), PixelPyramid()
+    return method.invert(G, images, seeds=seeds, perceptual=pixels, batch_size=batch_size, **given)
 
 
 def test_the_hard_half_is_inverted_in_features_and_the_easy_one_is_not() -> None:
@@ -99,10 +97,10 @@ def test_the_hard_half_is_inverted_in_features_and_the_easy_one_is_not() -> None
 
 
 def test_what_the_store_gives_back_has_the_loss_that_was_told() -> None:
-    found, pictures = invert(METHOD, targets()), targets()
+    found, images = invert(METHOD, targets()), targets()
     state = unpack([pack(found.state, row) for row in range(2)])
     synth = draw_latents(METHOD, G, found.latents, state)
-    told = (synth - pictures).square().mean((1, 2, 3))
+    told = (synth - images).square().mean((1, 2, 3))
     torch.testing.assert_close(told, found.terms["mse"], rtol=1e-4, atol=1e-6)
 
 
@@ -239,20 +237,20 @@ def test_spaces_that_there_are_not_and_missing_networks_are_named() -> None:
 class Unsure(Sides):
     """Predicts NaN for dark images."""
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        told = super().forward(pictures)
-        told[pictures.mean((1, 2, 3)) < 0] = torch.nan
+    def forward(self, images: Tensor) -> Tensor:
+        told = super().forward(images)
+        told[images.mean((1, 2, 3)) < 0] = torch.nan
         return told
 
 
-def test_a_picture_of_no_known_errors_is_rejected_alone() -> None:
-    pictures = targets()
-    pictures[0], pictures[1] = -pictures[0].abs(), pictures[1].abs()
-    found = invert(METHOD, pictures, networks=NETWORKS | {"invertibility": Unsure()})
+def test_a_image_of_no_known_errors_is_rejected_alone() -> None:
+    images = targets()
+    images[0], images[1] = -images[0].abs(), images[1].abs()
+    found = invert(METHOD, images, networks=NETWORKS | {"invertibility": Unsure()})
     assert found.is_finite.tolist() == [False, True]
     assert found.steps.tolist() == [0, 12]
     assert found.latents.isfinite().all()
-    alone = invert(METHOD, pictures[1:])
+    alone = invert(METHOD, images[1:])
     torch.testing.assert_close(found.latents[1:], alone.latents, rtol=0, atol=1e-4)
     assert found.refused == {0: "the invertibility predictor gave a non-finite error"}
 

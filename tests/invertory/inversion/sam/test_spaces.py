@@ -28,9 +28,9 @@ class Told(nn.Module):
         super().__init__()
         self.unit = torch.tensor(unit)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        assert len(pictures) == 1  # so that no image's rounding depends on others
-        return pictures
+    def forward(self, images: Tensor) -> Tensor:
+        assert len(images) == 1  # so that no image's rounding depends on others
+        return images
 
 
 class Halves(nn.Module):
@@ -38,8 +38,8 @@ class Halves(nn.Module):
 
     segments = ("background", "skin", "eyes")
 
-    def segment(self, pictures: Tensor) -> Tensor:
-        found = torch.zeros(len(pictures), *pictures.shape[2:], dtype=torch.uint8)
+    def segment(self, images: Tensor) -> Tensor:
+        found = torch.zeros(len(images), *images.shape[2:], dtype=torch.uint8)
         found[:, 1:, :1], found[:, 1:, 1:] = 2, 1
         return found
 
@@ -134,16 +134,16 @@ class Wrong(Halves):
         super().__init__()
         self.answer = torch.full((1, px, px), index, dtype=torch.uint8)
 
-    def segment(self, pictures: Tensor) -> Tensor:
+    def segment(self, images: Tensor) -> Tensor:
         return self.answer
 
 
 def test_a_parsers_answer_is_checked() -> None:
-    pictures = torch.zeros(2, 3, 4, 4)
+    images = torch.zeros(2, 3, 4, 4)
     with pytest.raises(ValueError, match=r"expected segments \[2, 4, 4\], got \[2, 3, 3\]"):
-        segment_images(Wrong(3, 0), pictures, ())
+        segment_images(Wrong(3, 0), images, ())
     with pytest.raises(ValueError, match="of the 3 segments background, skin, eyes, got 7 to 7"):
-        segment_images(Wrong(4, 7), pictures, ())
+        segment_images(Wrong(4, 7), images, ())
 
 
 def test_classes_without_a_name_are_refused() -> None:

@@ -67,7 +67,7 @@ def test_an_inversion_has_the_input_as_its_state_and_a_mask_to_look_at():
     torch.testing.assert_close(found.latents, encoder()(x), rtol=0, atol=1e-5)
 
 
-def test_the_loss_told_is_that_of_the_picture_as_it_is_drawn():
+def test_the_loss_told_is_that_of_the_image_as_it_is_drawn():
     x, nets, method = targets(), networks(), SAMM()
     found = invert(method, x, nets)
     made = draw_latents(method, G, found.latents, found.state, networks=nets)
