@@ -1,7 +1,7 @@
 """Read numpy arrays from a pickle without running anything that the pickle names.
 
-A pickle names functions to call. This reader knows three names, all numpy's, and replaces each with
-a stand-in that only records its arguments; it then builds the array from the recorded bytes. It
+A pickle names functions to call. This reader accepts three names, all numpy's, and replaces each
+with a stand-in that only records its arguments; it then builds the array from the recorded bytes. It
 refuses any other name before calling anything.
 """
 

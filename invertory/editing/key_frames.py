@@ -101,7 +101,7 @@ def stream_frames(
     """Yield the frames of `interpolate_frames` in batches of at most `most`.
 
     Key frames may come in batches of any size. All of them are encoded at once; frames are drawn
-    when the iterator asks for them. Raises `ValueError` if frames and times do not fit.
+    lazily. Raises `ValueError` if frames and times do not fit.
     """
     _check_finite(times, "frames")
     _check_ascending(key_times)
