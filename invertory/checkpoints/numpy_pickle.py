@@ -1,8 +1,8 @@
 """Read numpy arrays from a pickle without running anything that the pickle names.
 
 A pickle names functions to call. This reader accepts three names, all numpy's, and replaces each
-with a stand-in that only records its arguments; it then builds the array from the recorded bytes. It
-refuses any other name before calling anything.
+with a stand-in that only records its arguments. It then builds the array from the recorded bytes.
+Any other name is refused before anything is called.
 """
 
 from __future__ import annotations
