@@ -23,7 +23,7 @@ from torch.nn.functional import interpolate
 from benchmarks.compare.sheet import save, sheet
 from benchmarks.key_frames import as_told, table
 from benchmarks.tiled_pairs import add_arguments, chosen_pair, network
-from invertory.editing.deblur import deblurred, enlarged, extrapolated, gaussian_blur
+from invertory.editing.deblur import deblur, enlarge, extrapolate, gaussian_blur
 from invertory.images import to_tensor
 from invertory.metrics.pixel import psnr_db
 from invertory.metrics.seams import seams
@@ -55,13 +55,13 @@ def arms(
     sharp: Tensor, given: Tensor, pair: TiledPair, amounts: Sequence[float], sigma_px: float
 ) -> dict[str, Tensor]:
     """Arm => pictures [N, 3, S, S]."""
-    whole = enlarged(given, pair.grid.size_px)
+    whole = enlarge(given, pair.grid.size_px)
     blurred = gaussian_blur(whole, sigma_px)
     found = {UNSHARP: whole}
-    found |= {f"pixels, {a:g}": extrapolated(whole, blurred, a) for a in amounts if a}
-    made = deblurred(given, pair, amounts, sigma_px=sigma_px)
+    found |= {f"pixels, {a:g}": extrapolate(whole, blurred, a) for a in amounts if a}
+    made = deblur(given, pair, amounts, sigma_px=sigma_px)
     found |= {f"codes, {a:g}": pictures for a, pictures in zip(amounts, made, strict=True)}
-    found[LIMIT] = pair.pictures(pair.codes(sharp))
+    found[LIMIT] = pair.images(pair.codes(sharp))
     return {name: pictures.clamp(-1, 1) for name, pictures in found.items()}
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from benchmarks.compare.sheet import save, sheet
 from benchmarks.tiled_pairs import add_arguments, chosen_pair, network
-from invertory.editing.key_frames import SIGMA, averaged, key_framed, linear_weights
+from invertory.editing.key_frames import SIGMA, average_codes, interpolate_frames, linear_weights
 from invertory.images import to_tensor
 from invertory.metrics.pixel import psnr_db
 from invertory.metrics.spread import Spread, spread_of
@@ -73,11 +73,14 @@ def filled(frames: Tensor, every: int, pair: TiledPair) -> dict[str, Tensor]:
     keys = times[::every]
     linear = linear_weights(times, keys)
     codes = pair.codes(frames[keys])
-    found = {PIXELS: averaged(frames[keys], linear), LINEAR: pair.pictures(averaged(codes, linear))}
+    found = {
+        PIXELS: average_codes(frames[keys], linear),
+        LINEAR: pair.images(average_codes(codes, linear)),
+    }
     for sigma in SIGMAS:
-        made = key_framed(frames[keys], times, keys, pair, sigma=sigma)
+        made = interpolate_frames(frames[keys], times, keys, pair, sigma=sigma)
         found[f"codes, Gaussian {sigma:g}"] = made
-    found[LIMIT] = pair.pictures(pair.codes(frames))
+    found[LIMIT] = pair.images(pair.codes(frames))
     return {name: made.clamp(-1, 1) for name, made in found.items()}
 
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from invertory.generators.deltas import coded, cut
-from invertory.generators.state import pack, synthesised
+from invertory.generators.deltas import quantise, truncate_all
+from invertory.generators.state import pack, synthesise
 from invertory.images import to_tensor
 from invertory.inversion import Inversion, Method
 from invertory.inversion.pti.method import PivotalTuning
@@ -64,7 +64,7 @@ class Bench:
     def row(self, name: str, pivots: Tensor, state: Mapping[str, Tensor], seconds: float) -> str:
         """A line of the table, of the picture that the stored bytes give."""
         w_plus = pivots.expand(-1, self.generator.num_ws, -1)
-        synth = synthesised(self.generator, w_plus, state).clamp(-1, 1)
+        synth = synthesise(self.generator, w_plus, state).clamp(-1, 1)
         features = [self.perceptual.features(x) for x in (synth, self.targets)]
         lpips = self.perceptual.distance(*features).mean()
         num_bytes = len(pack(state, 0)) if state else 0
@@ -80,7 +80,7 @@ class Bench:
         for row in w:
             w_plus = row.expand(n, self.generator.num_ws, -1)
             before = self.generator.synthesis(w_plus).clamp(-1, 1)
-            found.append(psnr_db(synthesised(self.generator, w_plus, state).clamp(-1, 1), before))
+            found.append(psnr_db(synthesise(self.generator, w_plus, state).clamp(-1, 1), before))
         return float(torch.stack(found).mean())
 
 
@@ -106,11 +106,11 @@ class _Tuned(PivotalTuning):
 
 def forms(state: Mapping[str, Tensor], ranks: list[int]) -> dict[str, dict[str, Tensor]]:
     """The changes of all weights as they may be kept."""
-    found = {"all weights, float16": dict(state), "all weights, int8": coded(state)}
+    found = {"all weights, float16": dict(state), "all weights, int8": quantise(state)}
     for rank in ranks:
-        short = cut(state, rank)
+        short = truncate_all(state, rank)
         found[f"all weights, cut to rank {rank}, float16"] = {n: t.half() for n, t in short.items()}
-        found[f"all weights, cut to rank {rank}, int8"] = coded(short)
+        found[f"all weights, cut to rank {rank}, int8"] = quantise(short)
     return found
 
 
@@ -122,7 +122,7 @@ def measure(bench: Bench, method: PivotalTuning, ranks: list[int]) -> None:
     tuned = _Tuned(**settings, found=pivots)
     for rank in ranks:
         state, seconds = _timed(bench, replace(tuned, rank=rank))
-        for name, kept in (("float16", state), ("int8", coded(state))):
+        for name, kept in (("float16", state), ("int8", quantise(state))):
             print(bench.row(f"low rank {rank}, {name}", pivots.latents, kept, seconds), flush=True)
     state, seconds = _timed(bench, replace(tuned, rank=0))
     for name, kept in forms(state, ranks).items():

@@ -35,8 +35,8 @@ from invertory.generators.f_space import default_spaces
 from invertory.generators.state import pack
 from invertory.images import to_tensor
 from invertory.inversion import METHODS, Inversion, Method
-from invertory.inversion.drawing import drawn
-from invertory.inversion.sam.choice import Choosing
+from invertory.inversion.drawing import draw_latents
+from invertory.inversion.sam.choice import SpaceChoiceConfig
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.metrics.pixel import psnr_db
 from invertory.networks.classifier import AttributeClassifier
@@ -104,7 +104,9 @@ class Bench:
         origin = found.latents.expand(-1, self.generator.num_ws, -1)
         networks = {kind: self.networks[kind] for kind in _needs(method)}
         w_plus = origin + move
-        made = drawn(method, self.generator, w_plus, found.state, origin=origin, networks=networks)
+        made = draw_latents(
+            method, self.generator, w_plus, found.state, origin=origin, networks=networks
+        )
         return made.float().clamp(-1, 1)
 
     @torch.no_grad()
@@ -180,7 +182,7 @@ def ablations(bench: Bench, steps: int, direction: Tensor) -> Iterator[Row]:
 
 def _strict(method: Method) -> Method:
     """Draws edits by section 3.4, where there are two ways."""
-    return replace(method, preset="paper") if isinstance(method, Choosing) else method
+    return replace(method, preset="paper") if isinstance(method, SpaceChoiceConfig) else method
 
 
 def _needs(method: Method) -> tuple[str, ...]:

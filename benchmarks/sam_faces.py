@@ -32,7 +32,7 @@ from invertory.generators.f_space import default_spaces
 from invertory.generators.state import pack
 from invertory.images import to_uint8
 from invertory.inversion import Inversion
-from invertory.inversion.drawing import drawn
+from invertory.inversion.drawing import draw_latents
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.metrics.pixel import psnr_db
 from invertory.perceptual import Lpips
@@ -78,7 +78,7 @@ class Bench:
     @torch.no_grad()
     def _drawn(self, method: SpatiallyAdaptive, found: Inversion, row: int) -> Tensor:
         state = {name: tensor[row : row + 1] for name, tensor in found.state.items()}
-        made = drawn(method, self.generator, found.latents[row : row + 1], state)
+        made = draw_latents(method, self.generator, found.latents[row : row + 1], state)
         return _reduced(made.clamp(-1, 1), self.targets.shape[-1])
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from invertory.images import to_tensor
 from invertory.inversion import METHODS
-from invertory.inversion.drawing import drawn
+from invertory.inversion.drawing import draw_latents
 from invertory.inversion.in_domain.domain_guided_encoder import DomainGuidedEncoder
 from invertory.inversion.samm.method import SAMM
 from invertory.metrics.ood_masks import (
@@ -104,7 +104,7 @@ class Bench:
         for rows in torch.arange(len(self.targets)).split(self.batch_size):
             state = {name: tensor[rows] for name, tensor in found.state.items()}
             w_plus = found.latents[rows]
-            made.append(drawn(method, self.generator, w_plus, state, networks=nets))
+            made.append(draw_latents(method, self.generator, w_plus, state, networks=nets))
         return torch.cat(made).clamp(-1, 1)
 
     def _pairs(self, synth: Tensor) -> list[tuple[Tensor, Tensor]]:

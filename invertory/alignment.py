@@ -1,13 +1,13 @@
-"""FFHQ alignment: a face's landmarks to the crop its generator was trained on, and back.
+"""FFHQ alignment: from a face's landmarks to the crop that generators are trained on, and back.
 
 Karras, Laine & Aila, "A Style-Based Generator Architecture for Generative Adversarial Networks",
-2019, https://arxiv.org/abs/1812.04948, appendix A. Written from the recipe's facts; its reference
-pictures are met by the tests. Differences: the quad is asked from four points, pixels are sampled
-at a size that follows the face (`transform_size`; 4096 is the official one), and the affine map
-back into the photograph comes with the crop.
+2019, https://arxiv.org/abs/1812.04948, appendix A. Written from a description of the recipe; the
+tests compare it with the recipe's reference images. It differs in three ways: the quad is computed
+from four points, pixels are sampled at a size that depends on the crop (`transform_size`; the
+official one is 4096), and the crop comes with the affine map back into the photograph.
 
-Convention: a point (x, y) counts pixel centres, so (0, 0) is the middle of the top left pixel;
-y points down; `left` is left in the picture. Angles are in degrees, clockwise as seen.
+Convention: a point (x, y) counts pixel centres, so (0, 0) is the middle of the top left pixel; y
+points down; `left` is left in the image. Angles are in degrees, clockwise as seen.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ Points = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A square of a photograph and where it lies there."""
+    """A square cut from a photograph, and its position there."""
 
     pixels: Pixels  # [size, size, 3] uint8
     quad: Points  # [4, 2] TL, BL, BR, TR in the photograph
     crop_to_source: Points  # [2, 3]; source = crop_to_source @ (x, y, 1)
     roll_deg: float
-    outside_share: float  # share of the quad's area that lies outside the photograph
+    outside_share: float  # share of the quad's area outside the photograph
 
 
 def anchors_from_landmarks(landmarks: Points) -> Points:
-    """68 points in iBUG order [68, 2] => anchors [4, 2]: eye centres, mouth corners."""
+    """68 points in iBUG order [68, 2] => anchors [4, 2]: eye centres, mouth corners.
+
+    Raises `ValueError` for another shape.
+    """
     if landmarks.shape != (68, 2):
         raise ValueError(f"expected landmarks [68, 2] in iBUG order, got {list(landmarks.shape)}")
     eyes = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
@@ -47,13 +50,15 @@ def anchors_from_landmarks(landmarks: Points) -> Points:
 def face_quad(anchors: Points, *, rotate_level: bool = True) -> Points:
     """Anchors [4, 2] (left eye, right eye, left and right mouth corner) => quad [4, 2].
 
-    Without `rotate_level` the crop stays upright and the face keeps its roll.
+    Without `rotate_level` the crop stays upright and the face keeps its roll. Raises `ValueError`
+    for other shapes or non-finite anchors.
     """
     if anchors.shape != (4, 2) or not np.isfinite(anchors).all():
         raise ValueError(f"expected four finite anchors [4, 2], got {anchors.tolist()}")
     eye_to_eye = anchors[1] - anchors[0]
     eye_centre = anchors[:2].mean(0)
     eye_to_mouth = anchors[2:].mean(0) - eye_centre
+    # x: half the crop's side, along the eyes; y: the same, downwards; c: the crop's centre
     x = eye_to_eye - _turn(eye_to_mouth) if rotate_level else np.array([1.0, 0.0])
     x /= np.hypot(*x)
     x *= max(2.0 * np.hypot(*eye_to_eye), 1.8 * np.hypot(*eye_to_mouth))
@@ -63,7 +68,7 @@ def face_quad(anchors: Points, *, rotate_level: bool = True) -> Points:
 
 
 def align_face(
-    picture: Pixels,
+    image: Pixels,
     anchors: Points,
     *,
     size_px: int,
@@ -71,19 +76,20 @@ def align_face(
     enable_padding: bool = True,
     rotate_level: bool = True,
 ) -> Crop:
-    """The FFHQ crop [size_px, size_px, 3] of the face with these anchors.
+    """Cut the FFHQ crop [size_px, size_px, 3] of the face with these anchors.
 
-    `transform_size` is the side the quad is sampled at before it is reduced to `size_px`: 4096 is
-    official, `size_px` gives the aliased crops of e4e and pSp. The default, four times the crop
-    and at most 2048, differs from the official pixels by mean 0.1 to 0.2 and at most 3 of 255
-    (a quarter to a tenth of the time).
+    The quad is sampled at `transform_size` pixels a side and then reduced to `size_px`: 4096 is
+    official, and `size_px` gives the aliased crops of e4e and pSp. The default, four times the crop
+    but at most 2048, differs from the official pixels by a mean of 0.1 to 0.2 and a maximum of 3
+    (of 255), in a quarter to a tenth of the time. Raises `ValueError` if the face is smaller than 1
+    px.
     """
     quad = face_quad(anchors, rotate_level=rotate_level)
     side = float(np.hypot(*(quad[3] - quad[0])))
     if side < 1:
         raise ValueError(f"expected a face of at least 1 px, got a quad of {side:.3g} px")
     shrink = int(np.floor(side / size_px * 0.5))
-    work, moved = _shrink(picture, quad, shrink) if shrink > 1 else (picture, quad)
+    work, moved = _shrink(image, quad, shrink) if shrink > 1 else (image, quad)
     work_side = float(np.hypot(*(moved[3] - moved[0])))
     border = max(int(np.rint(0.1 * work_side)), 3)
     work, moved = _cut(work, moved, border)
@@ -91,29 +97,32 @@ def align_face(
         work, moved = _pad(work, moved, border, work_side)
     sampled_px = transform_size or max(min(4 * size_px, 2048), size_px)
     crop = _sample(work, moved, sampled_px, size_px)
-    return _crop(picture, crop, quad, shift=(max(shrink, 1) - 1) / 2)
+    return _crop(image, crop, quad, shift=(max(shrink, 1) - 1) / 2)
 
 
-def centre_crop(picture: Pixels, *, size_px: int) -> Crop:
-    """The largest centred square, antialiased to [size_px, size_px, 3]; for what has no face."""
-    height, width = picture.shape[:2]
+def centre_crop(image: Pixels, *, size_px: int) -> Crop:
+    """Cut the largest centred square, antialiased to [size_px, size_px, 3].
+
+    For images without faces.
+    """
+    height, width = image.shape[:2]
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2
-    square = np.ascontiguousarray(picture[top : top + side, left : left + side])
+    square = np.ascontiguousarray(image[top : top + side, left : left + side])
     x0, y0 = left - 0.5, top - 0.5  # edges, counted from pixel centres
     corners = [[x0, y0], [x0, y0 + side], [x0 + side, y0 + side], [x0 + side, y0]]
     quad = np.array(corners)
-    return _crop(picture, resize(square, size_px, size_px), quad)
+    return _crop(image, resize(square, size_px, size_px), quad)
 
 
 def outside_share(quad: Points, width: int, height: int) -> float:
-    """The share of the quad's area that lies outside a photograph of this size."""
+    """Share of the quad's area that lies outside a photograph of this size, in [0, 1]."""
     frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - np.float32(
         0.5
     )
     area, _ = cv2.intersectConvexConvex(quad.astype(np.float32), frame)
     whole = float(np.hypot(*(quad[3] - quad[0])) * np.hypot(*(quad[1] - quad[0])))
-    return round(min(max(1 - area / whole, 0.0), 1.0), 6)  # float32 areas
+    return round(min(max(1 - area / whole, 0.0), 1.0), 6)  # the areas are float32
 
 
 def paste_back(
@@ -124,14 +133,17 @@ def paste_back(
     feather: float = 0.1,
     original: Pixels | None = None,
 ) -> Pixels:
-    """Lay an edited crop [S, S, 3] back into its photograph [H, W, 3]; the photograph is copied.
+    """Paste an edited crop [S, S, 3] into a copy of its photograph [H, W, 3].
 
-    The seam fades over `feather` (share of the crop's side); nothing outside the quad changes.
-    With `original`, the crop before the edit, only the difference is laid over, so that the
-    photograph keeps its own detail and an unedited crop changes nothing.
+    The seam fades over `feather` (a share of the crop's side); nothing outside the quad changes.
+    With `original`, the crop before the edit, only the difference is added, so the photograph keeps
+    its detail and an unedited crop changes nothing. Raises `ValueError` if `feather` is not in [0,
+    0.5].
     """
     if not 0 <= feather <= 0.5:
-        raise ValueError(f"feather is a share of the crop's side in 0..0.5, got {feather}")
+        raise ValueError(
+            f"expected feather, a share of the crop's side, in [0, 0.5], got {feather}"
+        )
     size = crop.shape[0]
     corners = np.array([[-0.5, size - 0.5, size - 0.5, -0.5], [-0.5, -0.5, size - 0.5, size - 0.5]])
     hull = crop_to_source @ np.vstack([corners, np.ones(4)])  # [2, 4]
@@ -154,7 +166,7 @@ def paste_back(
 
 
 def _turn(vector: Points) -> Points:
-    """A quarter turn, clockwise as seen."""
+    """Rotate by 90 degrees, clockwise as seen."""
     return np.array([-vector[1], vector[0]])
 
 
@@ -163,50 +175,50 @@ def _box(quad: Points) -> tuple[int, int, int, int]:
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def _shrink(picture: Pixels, quad: Points, factor: int) -> tuple[Pixels, Points]:
-    height, width = picture.shape[:2]
-    small = resize(picture, int(np.rint(width / factor)), int(np.rint(height / factor)))
+def _shrink(image: Pixels, quad: Points, factor: int) -> tuple[Pixels, Points]:
+    height, width = image.shape[:2]
+    small = resize(image, int(np.rint(width / factor)), int(np.rint(height / factor)))
     return small, quad / factor
 
 
-def _cut(picture: Pixels, quad: Points, border: int) -> tuple[Pixels, Points]:
-    """What the quad and its border cover, so that the later steps touch no more."""
-    height, width = picture.shape[:2]
+def _cut(image: Pixels, quad: Points, border: int) -> tuple[Pixels, Points]:
+    """Cut to the quad and its border, so that later steps process no other pixels."""
+    height, width = image.shape[:2]
     x0, y0, x1, y1 = _box(quad)
     left, top = min(max(x0 - border, 0), width - 1), min(max(y0 - border, 0), height - 1)
     right, bottom = max(min(x1 + border, width), left + 1), max(min(y1 + border, height), top + 1)
-    return picture[top:bottom, left:right], quad - np.array([left, top])
+    return image[top:bottom, left:right], quad - np.array([left, top])
 
 
-def _pad(picture: Pixels, quad: Points, border: int, side: float) -> tuple[Pixels, Points]:
-    """Where the quad overhangs: reflect, then blur and fade to the median towards the edges."""
-    height, width = picture.shape[:2]
+def _pad(image: Pixels, quad: Points, border: int, side: float) -> tuple[Pixels, Points]:
+    """Pad where the quad overhangs: reflect, then blur and fade to the median towards the edges."""
+    height, width = image.shape[:2]
     x0, y0, x1, y1 = _box(quad)
     overhang = (border - x0, border - y0, x1 - width + border, y1 - height + border)
     if max(overhang) <= border - 4:
-        return picture, quad
+        return image, quad
     left, top, right, bottom = (max(p, int(np.rint(side * 0.3))) for p in overhang)
     padding = ((top, bottom), (left, right), (0, 0))
-    image = np.pad(
-        picture.astype(np.float32), padding, "reflect" if min(width, height) > 1 else "edge"
+    padded = np.pad(
+        image.astype(np.float32), padding, "reflect" if min(width, height) > 1 else "edge"
     )
-    rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
-    # 0 inside the photograph's rim, 1 at the padded picture's edge
+    rows, columns = np.ogrid[: padded.shape[0], : padded.shape[1]]
+    # 0 inside the photograph's rim, 1 at the padded image's edge
     across = np.minimum(
-        np.float32(columns) / left, np.float32(image.shape[1] - 1 - columns) / right
+        np.float32(columns) / left, np.float32(padded.shape[1] - 1 - columns) / right
     )
-    down = np.minimum(np.float32(rows) / top, np.float32(image.shape[0] - 1 - rows) / bottom)
+    down = np.minimum(np.float32(rows) / top, np.float32(padded.shape[0] - 1 - rows) / bottom)
     mask = np.maximum(1 - across, 1 - down)[..., None]
-    blurred = gaussian_filter(image, [side * 0.02, side * 0.02, 0])
-    image += (blurred - image) * np.clip(3 * mask + 1, 0, 1)
-    image += (np.median(image, axis=(0, 1)) - image) * np.clip(mask, 0, 1)
-    return np.rint(image).clip(0, 255).astype(np.uint8), quad + np.array([left, top])
+    blurred = gaussian_filter(padded, [side * 0.02, side * 0.02, 0])
+    padded += (blurred - padded) * np.clip(3 * mask + 1, 0, 1)
+    padded += (np.median(padded, axis=(0, 1)) - padded) * np.clip(mask, 0, 1)
+    return np.rint(padded).clip(0, 255).astype(np.uint8), quad + np.array([left, top])
 
 
-def _sample(picture: Pixels, quad: Points, transform_size: int, size_px: int) -> Pixels:
-    """The quad, bilinear at `transform_size`, then antialiased to `size_px`."""
+def _sample(image: Pixels, quad: Points, transform_size: int, size_px: int) -> Pixels:
+    """Sample the quad bilinearly at `transform_size`, then antialias to `size_px`."""
     corners = tuple((quad + 0.5).ravel().tolist())
-    square = Image.fromarray(picture).transform(
+    square = Image.fromarray(image).transform(
         (transform_size, transform_size),
         Image.Transform.QUAD,
         corners,
@@ -215,21 +227,23 @@ def _sample(picture: Pixels, quad: Points, transform_size: int, size_px: int) ->
     return resize(np.asarray(square), size_px, size_px)
 
 
-def _crop(picture: Pixels, pixels: Pixels, quad: Points, shift: float = 0.0) -> Crop:
-    """`shift` px: the recipe divides pixel-centre coordinates by the shrink factor as they are,
-    so that what it samples lies by (factor - 1) / 2 px right of and below the quad.
+def _crop(image: Pixels, pixels: Pixels, quad: Points, shift: float = 0.0) -> Crop:
+    """Build the crop with its affine map; `shift` is in px.
+
+    The recipe divides pixel-centre coordinates by the shrink factor without correction, so its
+    samples lie (factor - 1) / 2 px to the right of and below the quad.
     """
     size = pixels.shape[0]
-    x, y = (quad[3] - quad[0]) / size, (quad[1] - quad[0]) / size  # a crop pixel in the source
+    x, y = (quad[3] - quad[0]) / size, (quad[1] - quad[0]) / size  # one crop pixel in the source
     affine = np.stack([x, y, quad[0] + 0.5 * (x + y) + shift], axis=1)
     roll = float(np.degrees(np.arctan2(x[1], x[0])))
-    return Crop(pixels, quad, affine, roll, outside_share(quad, picture.shape[1], picture.shape[0]))
+    return Crop(pixels, quad, affine, roll, outside_share(quad, image.shape[1], image.shape[0]))
 
 
 def _crop_coordinates(
     crop_to_source: Points, x0: int, y0: int, x1: int, y1: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Where each source pixel of the box lies in the crop: (u, v), each [y1 - y0, x1 - x0]."""
+    """Crop coordinates of each source pixel of the box: (u, v), each [y1 - y0, x1 - x0]."""
     inverse = np.linalg.inv(np.vstack([crop_to_source, [0, 0, 1]]))
     y, x = np.mgrid[y0:y1, x0:x1]
     u = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
@@ -240,16 +254,20 @@ def _crop_coordinates(
 def _feather(
     u: npt.NDArray[np.float32], v: npt.NDArray[np.float32], size: int, feather: float
 ) -> npt.NDArray[np.float32]:
-    """0 outside the crop, smoothly to 1 over `feather` of its side."""
+    """0 outside the crop, rising smoothly to 1 over `feather` of its side."""
     inside = np.minimum(np.minimum(u, size - 1 - u), np.minimum(v, size - 1 - v)) + 0.5  # px
     ramp = np.clip(inside / max(feather * size, 1e-6), 0, 1)
+    # smoothstep, 3 t^2 - 2 t^3
     return np.asarray(ramp * ramp * (3 - 2 * ramp), np.float32)
 
 
 def _warp(
     crop: Pixels, u: npt.NDArray[np.float32], v: npt.NDArray[np.float32], scale: float
 ) -> npt.NDArray[np.float32]:
-    """The crop at these places, float32 in 0..255; reduced first where the source is coarser."""
+    """Sample the crop at these places, float32 in 0..255.
+
+    The crop is reduced first if the source is coarser.
+    """
     size = crop.shape[0]
     small = max(round(size * scale), 1)
     if small < size:

@@ -1,8 +1,8 @@
-"""Pictures in memory and on disk: files of every kind to upright 8-bit sRGB, tensors, and back.
+"""Images in memory and on disk: decode files to upright 8-bit sRGB, convert to tensors, encode.
 
-In memory a picture is uint8 RGB [H, W, 3] or float32 RGB [N, 3, H, W] in [-1, 1]; on disk uint8.
-A file is never trusted: its size is read from the header before anything is decoded, Pillow's
-global settings are neither changed nor relied upon, and no warning reaches the caller.
+In memory an image is uint8 RGB [H, W, 3] or float32 RGB [N, 3, H, W] in [-1, 1]; on disk it is
+uint8. Files are never trusted: the size is read from the header before anything is decoded,
+Pillow's global settings are neither changed nor relied upon, and no warning reaches the caller.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Reason = Literal[
     "empty", "not_an_image", "truncated", "too_large", "too_small", "unsupported", "decode_failed"
 ]
 
-# Decoders that run no outside program and tell the size from the header.
+# Decoders that run no external program and read the size from the header.
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-MAX_PIXELS: Final = 89_478_485  # 256 MiB of RGB, the bound Pillow itself warns at
+MAX_PIXELS: Final = 89_478_485  # 256 MiB of RGB, the size at which Pillow itself warns
 ORIENTATION: Final = 0x0112  # EXIF tag
-BACKGROUND: Final = (255, 255, 255)  # what transparent pixels lie on
+BACKGROUND: Final = (255, 255, 255)  # colour behind transparent pixels
 
-_UNSUPPORTED: Final = {  # what we know of and do not read: (offset, magic) => name
+_UNSUPPORTED: Final = {  # known formats that are not supported: (offset, magic) => name
     (0, b"8BPS"): "Photoshop",
     (0, b"%PDF"): "PDF",
     (0, b"%!PS"): "PostScript",
@@ -47,8 +47,8 @@ _UNSUPPORTED: Final = {  # what we know of and do not read: (offset, magic) => n
 _MAGIC: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
 
-class BadPicture(Exception):  # noqa: N818 - the name of what it is
-    """A file that gives no picture; `status` is a word of the images table."""
+class BadImage(Exception):  # noqa: N818 - the name of what it is
+    """A file that cannot be decoded; `status` is a value of the images table."""
 
     def __init__(self, status: Reason, reason: str) -> None:
         super().__init__(reason)
@@ -57,13 +57,13 @@ class BadPicture(Exception):  # noqa: N818 - the name of what it is
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded file; `mode` and `format` are the file's, the size is the upright picture's."""
+class DecodedImage:
+    """A decoded file. `mode` and `format` are the file's; the size is that of the upright image."""
 
     pixels: Pixels  # [H, W, 3] uint8 sRGB, upright
     format: str
-    mode: str  # Pillow's; RGB also for 16-bit RGB files, of which the upper byte is kept
-    orientation: int  # EXIF, 1..8; 1 where the file states none
+    mode: str  # Pillow's; also RGB for 16-bit RGB files, of which the upper byte is kept
+    orientation: int  # EXIF, 1 to 8; 1 if the file has none
     num_frames: int
 
     @property
@@ -75,33 +75,38 @@ class Picture:
         return int(self.pixels.shape[0])
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_px: int = 1) -> Picture:
-    """The first frame of a picture file, upright, in sRGB, on white; or `BadPicture`.
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_px: int = 1) -> DecodedImage:
+    """Decode the first frame of an image file: upright, in sRGB, on white.
 
-    `max_pixels` bounds width x height, `min_px` the shorter side; both are judged by the header.
-    Pillow's own hard limit (twice its MAX_IMAGE_PIXELS) holds besides. Threads may decode side by
-    side: Pillow works without Python's lock.
+    `max_pixels` limits width x height, and `min_px` the shorter side; both are checked in the
+    header. Pillow's own hard limit (twice its MAX_IMAGE_PIXELS) also applies. Threads may decode in
+    parallel: Pillow releases Python's lock. Raises `BadImage` if the file cannot be decoded.
     """
     if not data:
-        raise BadPicture("empty", "the file has no bytes")
-    with _silence():  # bombs, broken EXIF: judged here, not announced
+        raise BadImage("empty", "the file has no bytes")
+    with (
+        _silence_warnings()
+    ):  # decompression bombs and broken EXIF are handled here, without a warning
         try:
             image = _open(data)
             _check_size(image.size, max_pixels, min_px)
             return _read(image)
-        except BadPicture:
+        except BadImage:
             raise
         except UnidentifiedImageError as error:
-            raise _unidentified(data) from error
-        except Exception as error:  # a decoder may raise anything on a broken file
-            raise _broken(data, error) from error
+            raise _explain_unidentified(data) from error
+        except Exception as error:  # a decoder may raise anything for a broken file
+            raise _explain_failure(data, error) from error
 
 
-def to_tensor(pictures: Pixels | Sequence[Pixels]) -> Tensor:
-    """uint8 [H, W, 3] (or N of one size) => float32 [N, 3, H, W] in [-1, 1]; N is 1 for one."""
-    batch = np.stack([pictures] if isinstance(pictures, np.ndarray) else list(pictures))
+def to_tensor(images: Pixels | Sequence[Pixels]) -> Tensor:
+    """uint8 [H, W, 3] (or N of one size) => float32 [N, 3, H, W] in [-1, 1]; N is 1 for one.
+
+    Raises `ValueError` for other shapes or dtypes.
+    """
+    batch = np.stack([images] if isinstance(images, np.ndarray) else list(images))
     if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
-        raise ValueError(f"expected uint8 [H, W, 3] pictures, got {batch.dtype} {batch.shape[1:]}")
+        raise ValueError(f"expected uint8 [H, W, 3] images, got {batch.dtype} {batch.shape[1:]}")
     return from_levels(torch.from_numpy(batch))
 
 
@@ -110,24 +115,25 @@ def from_levels(levels: Tensor) -> Tensor:
     return levels.permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
 
 
-def to_uint8(pictures: Tensor) -> Pixels:
+def to_uint8(images: Tensor) -> Pixels:
     """[N, 3, H, W] or [3, H, W] in [-1, 1] (clipped) => uint8 [N, H, W, 3] or [H, W, 3]."""
-    if pictures.ndim not in (3, 4) or pictures.shape[-3] != 3:
-        raise ValueError(f"expected [N, 3, H, W] or [3, H, W], got {list(pictures.shape)}")
-    levels = pictures.detach().float().add(1).mul(127.5).round().clamp(0, 255)
+    if images.ndim not in (3, 4) or images.shape[-3] != 3:
+        raise ValueError(f"expected [N, 3, H, W] or [3, H, W], got {list(images.shape)}")
+    levels = images.detach().float().add(1).mul(127.5).round().clamp(0, 255)
     return levels.to(torch.uint8).movedim(-3, -1).contiguous().cpu().numpy()
 
 
 def encode(
-    picture: Pixels,
+    image: Pixels,
     format: Literal["png", "jpeg", "webp"] = "png",
     *,
     quality: int = 95,
     compress_level: int = 6,
 ) -> bytes:
-    """uint8 [H, W, 3] => file bytes; `quality` is that of JPEG and WebP, `compress_level` of PNG.
+    """Encode uint8 [H, W, 3] => file bytes.
 
-    PNG loses nothing at any level.
+    `quality` applies to JPEG and WebP, `compress_level` to PNG, which is lossless at any level.
+    Raises `ValueError` for an unknown format.
     """
     options: dict[str, dict[str, Any]] = {
         "png": {"compress_level": compress_level},
@@ -135,27 +141,27 @@ def encode(
         "webp": {"quality": quality, "method": 4},
     }
     if format not in options:
-        raise ValueError(f"unknown picture format {format!r}; known are {sorted(options)}")
+        raise ValueError(f"expected a format among {sorted(options)}, got {format!r}")
     buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, format.upper(), **options[format])
+    Image.fromarray(image).save(buffer, format.upper(), **options[format])
     return buffer.getvalue()
 
 
-def resize(picture: Pixels, width: int, height: int) -> Pixels:
-    """uint8 [H, W, 3] => [height, width, 3], antialiased (Lanczos)."""
-    if picture.shape[:2] == (height, width):
-        return picture
-    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+def resize(image: Pixels, width: int, height: int) -> Pixels:
+    """Resize uint8 [H, W, 3] => [height, width, 3], antialiased (Lanczos)."""
+    if image.shape[:2] == (height, width):
+        return image
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
     return np.array(resized)
 
 
 _silenced = threading.Lock()
-_silencing: list[warnings.catch_warnings[None]] = []  # one for each thread within
+_silencing: list[warnings.catch_warnings[None]] = []  # one entry for each thread inside
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """No warnings. Filters belong to the process: the last thread to leave puts them back."""
+def _silence_warnings() -> Iterator[None]:
+    """Silence warnings. Filters are process-wide, so the last thread to leave restores them."""
     with _silenced:
         if not _silencing:
             first = warnings.catch_warnings()
@@ -182,33 +188,36 @@ def _check_size(size: tuple[int, int], max_pixels: int, min_px: int) -> None:
     width, height = size
     if width * height > max_pixels:
         limit = f"{max_pixels} pixels are allowed"
-        raise BadPicture("too_large", f"{width}x{height} px stated in the header; {limit}")
+        raise BadImage("too_large", f"{width}x{height} px according to the header; {limit}")
     if min(width, height) < min_px:
-        raise BadPicture("too_small", f"{width}x{height} px; the shorter side must have {min_px}")
+        raise BadImage(
+            "too_small", f"{width}x{height} px; the shorter side must have at least {min_px}"
+        )
 
 
-def _read(image: Image.Image) -> Picture:
-    """Decode an opened file: frames are counted, the first one is read."""
+def _read(image: Image.Image) -> DecodedImage:
+    """Decode an opened file: read the first frame and count all frames."""
     file_format, mode = image.format or "", image.mode
-    orientation = _orientation(image) if file_format == "TIFF" else 1  # TIFF turns itself here:
+    orientation = _orientation(image) if file_format == "TIFF" else 1  # load() rotates a TIFF
     image.load()
-    if file_format != "TIFF":  # after the pixels: PNG decodes to find its EXIF, and once only
+    # after the pixels: PNG finds its EXIF while decoding, which happens once
+    if file_format != "TIFF":
         orientation = _orientation(image)
     pixels = np.array(_to_rgb(_upright(image)))
-    return Picture(pixels, file_format, mode, orientation, _num_frames(image))
+    return DecodedImage(pixels, file_format, mode, orientation, _num_frames(image))
 
 
 def _num_frames(image: Image.Image) -> int:
     try:
         return int(getattr(image, "n_frames", 1))
-    except Exception:  # the first frame is whole, a later one is not
+    except Exception:  # the first frame is complete, a later one is not
         return 1
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         value = int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # broken EXIF: the picture is read as it lies
+    except Exception:  # broken EXIF: the image is read without rotation
         return 1
     return value if 1 <= value <= 8 else 1
 
@@ -221,12 +230,14 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode => RGB in sRGB, alpha laid on `BACKGROUND`."""
+    """Convert any mode => RGB in sRGB, with alpha blended over `BACKGROUND`."""
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_scale(np.asarray(image))).convert("RGB")
     if image.mode == "LAB":
         lab = ImageCms.createProfile("LAB")
-        return _converted(image, ImageCms.ImageCmsProfile(lab)) or image.convert("L").convert("RGB")
+        return _convert_profile(image, ImageCms.ImageCmsProfile(lab)) or image.convert("L").convert(
+            "RGB"
+        )
     has_alpha = image.has_transparency_data
     if image.mode in ("1", "P", "PA", "LA", "La", "RGBa") or (has_alpha and image.mode != "RGBA"):
         image = _keep_profile(image, image.convert("RGBA" if has_alpha else "RGB"))
@@ -243,15 +254,15 @@ def _keep_profile(source: Image.Image, converted: Image.Image) -> Image.Image:
 
 
 def _scale(values: npt.NDArray[Any]) -> Pixels:
-    """Wide integers and floats => 8 bits: scaled, never clipped.
+    """Convert wide integers and floats => 8 bits, by scaling without clipping.
 
-    Integers within 0..65535 are taken as 16-bit, floats within 0..1 as intensities and within
-    0..255 as 8-bit levels; what fits none of these is stretched from its minimum to its maximum.
+    Integers within 0..65535 count as 16-bit, floats within 0..1 as intensities and within 0..255 as
+    8-bit levels. Any other range is stretched from its minimum to its maximum.
     """
     is_integer = values.dtype.kind in "iu"
     levels = values.astype(np.float64)
     if not np.isfinite(levels).all():
-        raise BadPicture("decode_failed", "the picture has pixels that are not finite")
+        raise BadImage("decode_failed", "the image has non-finite pixels")
     low, high = float(levels.min()), float(levels.max())
     top = 65535.0 if is_integer else 1.0 if high <= 1 else 255.0
     if low < 0 or high > top:
@@ -260,7 +271,7 @@ def _scale(values: npt.NDArray[Any]) -> Pixels:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """By the embedded ICC profile where there is a usable one, else as Pillow converts."""
+    """Convert with the embedded ICC profile if it is usable, else as Pillow converts."""
     profile = image.info.get("icc_profile")
     if not profile:
         return image.convert("RGB")
@@ -268,13 +279,13 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if "sRGB" in (source.profile.profile_description or ""):
             return image.convert("RGB")
-    except Exception:  # no profile at all
+    except Exception:  # not a profile
         return image.convert("RGB")
-    return _converted(image, source) or image.convert("RGB")
+    return _convert_profile(image, source) or image.convert("RGB")
 
 
-def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image | None:
-    """`image` from `source` to sRGB; None where the profile does not fit the picture's mode."""
+def _convert_profile(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image | None:
+    """Convert `image` from `source` to sRGB; None if the profile does not fit the image's mode."""
     try:
         return ImageCms.profileToProfile(
             image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
@@ -283,31 +294,33 @@ def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Im
         return None
 
 
-def _unidentified(data: bytes) -> BadPicture:
-    """Why no decoder took the file."""
+def _explain_unidentified(data: bytes) -> BadImage:
+    """Report why no decoder accepted the file."""
     head = data.lstrip()[:64] if data[:1].isspace() else data[:64]
     for (offset, magic), name in _UNSUPPORTED.items():
         if head[offset : offset + len(magic)] == magic:
-            return BadPicture("unsupported", f"{name} files are not read; {', '.join(FORMATS)} are")
+            return BadImage(
+                "unsupported", f"{name} files are not supported; supported are {', '.join(FORMATS)}"
+            )
     if not data.startswith(_MAGIC) or (data.startswith(b"RIFF") and data[8:12] != b"WEBP"):
-        return BadPicture("not_an_image", f"no picture format begins with {data[:12]!r}")
+        return BadImage("not_an_image", f"no image format starts with {data[:12]!r}")
     if _is_cut(data):
-        return BadPicture("truncated", f"the file ends within its header, after {len(data)} bytes")
-    return BadPicture("decode_failed", "the header is broken")
+        return BadImage("truncated", f"the file ends within its header, after {len(data)} bytes")
+    return BadImage("decode_failed", "the header is broken")
 
 
-def _broken(data: bytes, error: Exception) -> BadPicture:
-    """Why the decoder failed."""
+def _explain_failure(data: bytes, error: Exception) -> BadImage:
+    """Report why the decoder failed."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, Image.DecompressionBombError) or "too large" in str(error):
-        return BadPicture("too_large", reason)
+        return BadImage("too_large", reason)
     if isinstance(error, EOFError) or "truncated" in str(error).lower() or _is_cut(data):
-        return BadPicture("truncated", reason)
-    return BadPicture("decode_failed", reason)
+        return BadImage("truncated", reason)
+    return BadImage("decode_failed", reason)
 
 
 def _is_cut(data: bytes) -> bool:
-    """Whether the end that the file's own format prescribes is missing."""
+    """Whether the end that the file's format requires is missing."""
     if data.startswith(b"\xff\xd8"):
         return b"\xff\xd9" not in data[-4096:]
     if data.startswith(b"\x89PNG"):

@@ -1,13 +1,12 @@
-"""Faces in photographs: boxes and the four anchors that alignment asks for.
+"""Faces in photographs: boxes, and the four anchors that alignment needs.
 
-Default: YuNet finds the boxes (Wu, Peng & Yu, "YuNet: A Tiny Millisecond-level Face Detector",
-2023, https://doi.org/10.1007/s11633-023-1423-y), MediaPipe's FaceLandmarker places 478 points on
-each box enlarged. By choice dlib (Kazemi & Sullivan, "One Millisecond Face Alignment with an
-Ensemble of Regression Trees", 2014), which the FFHQ recipe was published with.
+By default YuNet finds the boxes (Wu, Peng & Yu, "YuNet: A Tiny Millisecond-level Face Detector",
+2023, https://doi.org/10.1007/s11633-023-1423-y), and MediaPipe's FaceLandmarker places 478 points
+on each enlarged box. The alternative is dlib (Kazemi & Sullivan, "One Millisecond Face Alignment
+with an Ensemble of Regression Trees", 2014), with which the FFHQ recipe was published.
 
-Convention: a point (x, y) counts pixel centres, y points down, `left` is left in the picture.
-Weights come from the caller, as bytes or as a path. No detector keeps anything from one picture
-to the next.
+Convention: a point (x, y) counts pixel centres, y points down, `left` is left in the image. The
+caller passes the weights, as bytes or as a path. Detectors keep no state between images.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from PIL import Image
 from invertory.alignment import Points, anchors_from_landmarks
 from invertory.images import Pixels
 
-# MediaPipe's mesh indices, left and right as in the picture: the six lid points of each eye (their
-# mean is the eye's centre) and the mouth corners
+# MediaPipe's mesh indices, left and right as in the image: the six lid points of each eye, whose
+# mean is the eye's centre, and the mouth corners.
 LEFT_EYE: Final = (33, 160, 158, 133, 153, 144)
 RIGHT_EYE: Final = (362, 385, 387, 263, 373, 380)
 MOUTH_CORNERS: Final = (61, 291)
-# A box is enlarged by these factors in turn until the landmarker sees the face on it.
+# A box is enlarged by these factors in turn until the landmarker finds its face.
 ENLARGEMENTS: Final = (1.8, 1.4, 2.6)
-LANDMARKER_PX: Final = 384  # side of the enlarged box as the landmarker gets it
-# Side of the copy that YuNet searches: it knows faces of about 10 to 300 px, so that a picture
-# that fills with one face is searched again, smaller.
+LANDMARKER_PX: Final = 384  # side of the enlarged box that the landmarker receives
+# Side of the copy that YuNet searches. It detects faces of about 10 to 300 px, so an image that one
+# face fills is searched again at a smaller size.
 SEARCH_PX: Final = (1024, 320)
 
 _NOISE: Final = re.compile(
@@ -50,12 +49,12 @@ _stderr_lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face in a picture."""
+    """A face in an image."""
 
     box: tuple[float, float, float, float]  # left, top, right, bottom
     confidence: float
     anchors: Points  # [4, 2]: left eye, right eye, left mouth corner, right mouth corner
-    landmarks: Points | None = None  # [68, 2] in iBUG order, where the detector has them
+    landmarks: Points | None = None  # [68, 2] in iBUG order, if the detector has them
 
     @property
     def area(self) -> float:
@@ -63,15 +62,15 @@ class Face:
 
 
 class FaceDetector(Protocol):
-    """Finds the faces of a picture, largest first."""
+    """Detects the faces of an image."""
 
-    def detect(self, picture: Pixels) -> list[Face]:
-        """uint8 [H, W, 3] => faces by falling area; an empty list where there are none."""
+    def detect(self, image: Pixels) -> list[Face]:
+        """uint8 [H, W, 3] => faces by decreasing area; an empty list if there are none."""
         ...
 
 
-class Closing:
-    """A context manager that closes its `_landmarker` on leaving."""
+class ClosingLandmarker:
+    """A context manager that closes its `_landmarker` on exit."""
 
     _landmarker: Any
 
@@ -85,8 +84,8 @@ class Closing:
         self._landmarker.close()
 
 
-class YuNetMediaPipe(Closing):
-    """YuNet's boxes, MediaPipe's points. Close it, or use it as a context manager."""
+class YuNetMediaPipe(ClosingLandmarker):
+    """YuNet's boxes and MediaPipe's points. Close it, or use it as a context manager."""
 
     def __init__(
         self,
@@ -98,51 +97,51 @@ class YuNetMediaPipe(Closing):
     ) -> None:
         self._search_px = search_px
         weights = np.frombuffer(read_weights(yunet), np.uint8)
-        with quiet():
+        with hide_startup_notices():
             self._yunet = cv2.FaceDetectorYN.create(
                 "onnx", weights, np.empty(0, np.uint8), (320, 320), min_confidence, 0.3, 5000
             )
         self._landmarker = FaceLandmarker(face_landmarker, num_faces=4)
 
-    def detect(self, picture: Pixels) -> list[Face]:
-        """uint8 [H, W, 3] => faces by falling area. A box without landmarks is no face."""
+    def detect(self, image: Pixels) -> list[Face]:
+        """uint8 [H, W, 3] => faces by decreasing area; boxes without landmarks are dropped."""
         for search_px in self._search_px:
-            found = (self._face(picture, box) for box in self._boxes(picture, search_px))
-            faces = [face for face in found if face is not None]
+            candidates = (self._face(image, box) for box in self._boxes(image, search_px))
+            faces = [face for face in candidates if face is not None]
             if faces:
                 return sorted(faces, key=lambda face: -face.area)
         return []
 
-    def _boxes(self, picture: Pixels, search_px: int) -> list[tuple[float, ...]]:
-        """(left, top, width, height, confidence) of each face, in the picture's pixels."""
-        small, scale = _search_copy(picture, search_px)
+    def _boxes(self, image: Pixels, search_px: int) -> list[tuple[float, ...]]:
+        """(left, top, width, height, confidence) of each face, in the image's pixels."""
+        small, scale = _search_copy(image, search_px)
         self._yunet.setInputSize((small.shape[1], small.shape[0]))
-        _, found = self._yunet.detect(np.ascontiguousarray(small[:, :, ::-1]))
-        rows = [] if found is None else found[:, [0, 1, 2, 3, 14]].astype(float).tolist()
+        _, detections = self._yunet.detect(np.ascontiguousarray(small[:, :, ::-1]))
+        rows = [] if detections is None else detections[:, [0, 1, 2, 3, 14]].astype(float).tolist()
         return [(*(value / scale for value in row[:4]), row[4]) for row in rows]
 
-    def _face(self, picture: Pixels, box: tuple[float, ...]) -> Face | None:
+    def _face(self, image: Pixels, box: tuple[float, ...]) -> Face | None:
         left, top, width, height, confidence = box
         centre = np.array([left + width / 2, top + height / 2])
         for factor in ENLARGEMENTS:
             side = max(width, height) * factor
-            window, origin, scale = _window(picture, centre, side)
+            window, origin, scale = _window(image, centre, side)
             meshes = [points / scale + origin for points in self._landmarker.meshes(window)]
             nearest = min(meshes, key=lambda mesh: _distance(mesh, centre), default=None)
-            # near the box's middle, so that a neighbour is not taken for this face
+            # close to the box's centre, so that a neighbour is not mistaken for this face
             if nearest is not None and _distance(nearest, centre) < max(width, height) / 3:
                 corners = (left, top, left + width, top + height)
                 return Face(corners, confidence, _anchors(nearest))
         return None
 
 
-class FaceLandmarker(Closing):
-    """MediaPipe's FaceLandmarker, for one picture at a time. Close it, or use `with`."""
+class FaceLandmarker(ClosingLandmarker):
+    """MediaPipe's FaceLandmarker, for one image at a time. Close it, or use `with`."""
 
     def __init__(
         self, weights: bytes | Path, *, num_faces: int = 1, has_scores: bool = False
     ) -> None:
-        with quiet():
+        with hide_startup_notices():
             import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
 
@@ -154,53 +153,58 @@ class FaceLandmarker(Closing):
             )
             self._mediapipe = mediapipe
             self._landmarker = vision.FaceLandmarker.create_from_options(options)
-            self.detect(np.zeros((64, 64, 3), np.uint8))  # its threads announce themselves once
+            # its threads print their notices once, here
+            self.detect(np.zeros((64, 64, 3), np.uint8))
 
-    def detect(self, picture: Pixels) -> Any:
+    def detect(self, image: Pixels) -> Any:
         """uint8 [H, W, 3] => MediaPipe's FaceLandmarkerResult."""
         image_format = self._mediapipe.ImageFormat.SRGB
-        data = np.ascontiguousarray(picture)
+        data = np.ascontiguousarray(image)
         return self._landmarker.detect(self._mediapipe.Image(image_format=image_format, data=data))
 
-    def meshes(self, picture: Pixels) -> list[Points]:
+    def meshes(self, image: Pixels) -> list[Points]:
         """uint8 [H, W, 3] => the points [478, 2] of each face, in pixels."""
-        size = np.array([picture.shape[1], picture.shape[0]])
-        faces = self.detect(picture).face_landmarks
+        size = np.array([image.shape[1], image.shape[0]])
+        faces = self.detect(image).face_landmarks
         return [np.array([(p.x, p.y) for p in face]) * size - 0.5 for face in faces]
 
 
 class Dlib:
-    """dlib's HOG detector on a copy of at most `search_px`, and its 68 points."""
+    """dlib's HOG detector on a copy of at most `search_px`, and its 68 points.
+
+    Raises `ImportError` without dlib, and `FileNotFoundError` without the shape predictor.
+    """
 
     def __init__(self, shape_predictor: Path, *, search_px: int = 512) -> None:
         try:
             import dlib
         except ImportError as error:
             raise ImportError(
-                "the dlib detector needs dlib, which is not installed; "
-                "run `pip install invertory[dlib]`"
+                "the dlib detector needs dlib, which is not installed; run `pip install "
+                "invertory[dlib]`"
             ) from error
         if not Path(shape_predictor).is_file():
             raise FileNotFoundError(
-                f"no shape predictor at {shape_predictor}; expected dlib's 68-point .dat file"
+                f"expected dlib's 68-point .dat file at {shape_predictor}, got no file: download "
+                "the shape predictor"
             )
         self._dlib = dlib
         self._search_px = search_px
         self._boxes = dlib.get_frontal_face_detector()
         self._points = dlib.shape_predictor(str(shape_predictor))
 
-    def detect(self, picture: Pixels) -> list[Face]:
-        """uint8 [H, W, 3] => faces by falling area."""
-        small, scale = _search_copy(picture, self._search_px)
+    def detect(self, image: Pixels) -> list[Face]:
+        """uint8 [H, W, 3] => faces by decreasing area."""
+        small, scale = _search_copy(image, self._search_px)
         boxes, confidences, _ = self._boxes.run(small, 0, 0.0)
         pairs = zip(boxes, confidences, strict=True)
-        faces = [self._face(picture, box, scale, float(c)) for box, c in pairs]
+        faces = [self._face(image, box, scale, float(c)) for box, c in pairs]
         return sorted(faces, key=lambda face: -face.area)
 
-    def _face(self, picture: Pixels, box: Any, scale: float, confidence: float) -> Face:
+    def _face(self, image: Pixels, box: Any, scale: float, confidence: float) -> Face:
         edges = (box.left(), box.top(), box.right(), box.bottom())
         corners = [round(edge / scale) for edge in edges]
-        shape = self._points(picture, self._dlib.rectangle(*corners))
+        shape = self._points(image, self._dlib.rectangle(*corners))
         points = np.array([(p.x, p.y) for p in shape.parts()], np.float64)
         left, top, right, bottom = map(float, corners)
         return Face((left, top, right, bottom), confidence, anchors_from_landmarks(points), points)
@@ -211,10 +215,11 @@ def read_weights(weights: bytes | Path) -> bytes:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the start-up notices of MediaPipe and OpenCV from stderr; all else written passes.
+def hide_startup_notices() -> Iterator[None]:
+    """Hide the start-up notices of MediaPipe and OpenCV on stderr; other output is kept.
 
-    They come from C++, below `sys.stderr`, so the process's file descriptor is held meanwhile.
+    They come from C++, below `sys.stderr`, so the process's file descriptor is redirected
+    meanwhile.
     """
     with _stderr_lock, tempfile.TemporaryFile() as held:
         with contextlib.suppress(AttributeError, ValueError):
@@ -232,29 +237,33 @@ def quiet() -> Iterator[None]:
                     os.write(2, line)
 
 
-def _search_copy(picture: Pixels, search_px: int) -> tuple[Pixels, float]:
-    """The picture reduced, by areas, to a longer side of `search_px`; and by how much."""
-    height, width = picture.shape[:2]
+def _search_copy(image: Pixels, search_px: int) -> tuple[Pixels, float]:
+    """Reduce the image by area means to a longer side of `search_px`; return it and the scale."""
+    height, width = image.shape[:2]
     scale = min(search_px / max(height, width), 1.0)
     if scale == 1.0:
-        return picture, scale
+        return image, scale
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8), scale
 
 
-def _window(picture: Pixels, centre: Points, side: float) -> tuple[Pixels, Points, float]:
-    """The square of `side` px around `centre`, scaled to LANDMARKER_PX; black beyond the picture.
+def _window(image: Pixels, centre: Points, side: float) -> tuple[Pixels, Points, float]:
+    """Cut the square of `side` px around `centre`, scaled to LANDMARKER_PX; black outside.
 
-    Returns it with origin and scale: its point p lies at p / scale + origin in the picture.
+    Returns the square, its origin and its scale: a point p lies at p / scale + origin in the image.
     """
-    image = Image.fromarray(picture)
+    pil_image = Image.fromarray(image)
     factor = max(int(side / (2 * LANDMARKER_PX)), 1)
-    if factor > 1:  # a close-up: go by areas first, so that the square stays small
-        image, centre, side = image.reduce(factor), (centre + 0.5) / factor - 0.5, side / factor
+    if factor > 1:  # a close-up: reduce by area means first, so that the square stays small
+        pil_image, centre, side = (
+            pil_image.reduce(factor),
+            (centre + 0.5) / factor - 0.5,
+            side / factor,
+        )
     x0, y0 = (int(c) for c in np.floor(centre - side / 2))
     num_px = int(np.ceil(side))
-    square = image.crop((x0, y0, x0 + num_px, y0 + num_px))
+    square = pil_image.crop((x0, y0, x0 + num_px, y0 + num_px))
     window = square.resize((LANDMARKER_PX, LANDMARKER_PX), Image.Resampling.BILINEAR)
     scale = LANDMARKER_PX / num_px
     # edges map to edges: source + 0.5 = ((p + 0.5) / scale + corner) * factor

@@ -1,4 +1,4 @@
-"""The precision that networks compute in; what is stored and what is optimised stays float32."""
+"""The precision in which networks compute; stored and optimised values stay float32."""
 
 from typing import Literal, get_args
 
@@ -7,8 +7,8 @@ Precision = Literal["float32", "bfloat16"]  # bfloat16: forward passes under aut
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-def checked(precision: str) -> Precision:
-    """The precision of that name; ValueError for one that nothing computes in."""
+def check_precision(precision: str) -> Precision:
+    """Return the precision of that name; raise ValueError for an unknown one."""
     for known in PRECISIONS:
         if precision == known:
             return known

@@ -18,7 +18,7 @@ import torch
 
 from invertory.checkpoints.exported import load_exported
 from invertory.images import Pixels, resize
-from invertory.landmarks import Closing, FaceLandmarker, read_weights
+from invertory.landmarks import ClosingLandmarker, FaceLandmarker, read_weights
 
 Vector = npt.NDArray[np.float64]
 Scores = dict[str, float]
@@ -65,7 +65,7 @@ class Scorer(Protocol):
         ...
 
 
-class FaceScorer(Closing):
+class FaceScorer(ClosingLandmarker):
     """MediaPipe's scores of the most certain face on a crop. Close it, or use `with`.
 
     Names: those of EXPRESSIONS and BLENDSHAPES (0..1, left and right are the person's), and the

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from invertory.alignment import Crop, align_face, centre_crop, face_quad, outside_share
-from invertory.images import MAX_PIXELS, BadPicture, Pixels, decode, encode
+from invertory.images import MAX_PIXELS, BadImage, Pixels, decode, encode
 from invertory.landmarks import Face, FaceDetector
 from invertory.ops.ahead import ahead, on_all_cores
 from invertory.ops.ingest import OUTAGES, Read, describe, unread_status
@@ -151,7 +151,7 @@ def _picture(image: Row, read: Read, max_pixels: int) -> tuple[Pixels | None, tu
         return None, ("vanished", "the file is no longer the one that was ingested")
     try:
         return decode(data, max_pixels=max_pixels).pixels, ("ok", "")
-    except BadPicture as error:
+    except BadImage as error:
         return None, (error.status, error.reason)
 
 

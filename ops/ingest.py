@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from invertory.images import MAX_PIXELS, BadPicture, Picture, decode
+from invertory.images import MAX_PIXELS, BadImage, DecodedImage, decode
 from invertory.ops.ahead import ahead, on_all_cores
 from invertory.ops.schemas import IMAGES
 from invertory.ops.streams import MAX_ERROR_CHARS, Chunk, chunk
@@ -84,7 +84,7 @@ class Ingest:
             return row | {"status": "duplicate", "error": first}
         try:
             picture = decode(data, max_pixels=self.max_pixels, min_px=self.min_px)
-        except BadPicture as error:
+        except BadImage as error:
             return row | {"status": error.status, "error": describe(error)}
         except Exception as error:
             return row | {"status": "decode_failed", "error": describe(error)}
@@ -117,7 +117,7 @@ def first_uris(
 
 def unread_status(error: Exception) -> str:
     """The status of a file that could not be read."""
-    if isinstance(error, BadPicture):
+    if isinstance(error, BadImage):
         return error.status
     if isinstance(error, OSError) and error.errno == errno.EFBIG:  # the source's own limit
         return "too_large"
@@ -130,7 +130,7 @@ def unread_status(error: Exception) -> str:
 
 def describe(error: Exception) -> str:
     """An error as one short line of valid UTF-8."""
-    text = error.reason if isinstance(error, BadPicture) else f"{type(error).__name__}: {error}"
+    text = error.reason if isinstance(error, BadImage) else f"{type(error).__name__}: {error}"
     line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
     return line[:MAX_ERROR_CHARS]
 
@@ -144,7 +144,7 @@ def _digest(read: Read, uri: str) -> str | None:
         return None
 
 
-def _described(picture: Picture) -> dict[str, Any]:
+def _described(picture: DecodedImage) -> dict[str, Any]:
     return {
         "format": picture.format,
         "mode": picture.mode,

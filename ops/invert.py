@@ -16,7 +16,7 @@ from invertory.generators import Generator
 from invertory.generators.state import pack
 from invertory.images import Pixels, decode, encode, from_levels, to_uint8
 from invertory.inversion import Inversion, Method
-from invertory.inversion.drawing import drawn, has_state, maps_of
+from invertory.inversion.drawing import draw_latents, has_state, maps_of
 from invertory.metrics.pixel import mse, psnr_db
 from invertory.metrics.ssim import ssim
 from invertory.ops import schemas
@@ -176,7 +176,7 @@ class Invert:
         """[n, 3, H, H] in [-1, 1] and its perceptual distance [n], where the method measured it."""
         if found.synths is not None:
             return found.synths[part].to(self.device), found.terms["perceptual"][part]
-        picture = drawn(
+        picture = draw_latents(
             self.method,
             self.generator,
             found.latents[part].to(self.device).expand(-1, self.generator.num_ws, -1),

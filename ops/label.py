@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import pyarrow as pa
 
-from invertory.images import BadPicture, Pixels, decode
+from invertory.images import BadImage, Pixels, decode
 from invertory.ops.schemas import attributes
 from invertory.ops.streams import Chunk, chunk, reject
 from invertory.scoring import BadScore, Scorer, Scores
@@ -116,5 +116,5 @@ def _finite(scores: Scores | BadScore, names: Sequence[str]) -> Scores | BadScor
 def _picture(crop: bytes) -> Pixels | BadScore:
     try:
         return decode(crop).pixels
-    except BadPicture as error:
+    except BadImage as error:
         return BadScore(f"the crop is {error.status}: {error.reason}")

@@ -12,7 +12,7 @@ from invertory.generators import Generator
 from invertory.generators.state import NO_STATE, State, unpack
 from invertory.images import Pixels, encode, to_uint8
 from invertory.inversion import Method
-from invertory.inversion.drawing import drawn
+from invertory.inversion.drawing import draw_latents
 from invertory.ops.invert import resize
 from invertory.ops.label import score_pictures
 from invertory.scoring import BadScore, Scorer, Scores
@@ -84,7 +84,7 @@ class Renderer:
         if self.preview and not state:
             picture = self.generator.preview(w_plus)
         else:
-            picture = drawn(
+            picture = draw_latents(
                 self.method,
                 self.generator,
                 w_plus,

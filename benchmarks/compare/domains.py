@@ -15,7 +15,7 @@ from benchmarks.compare.budgets import CODES_SEED, HELD_OUT_SEED, OOD_SEED, Arm
 from benchmarks.compare.families import Family
 from benchmarks.compare.judges import REFEREE, classifier_at, distances, referee_at
 from invertory.alignment import align_face
-from invertory.images import BadPicture, decode, to_tensor
+from invertory.images import BadImage, decode, to_tensor
 from invertory.inversion import METHODS
 from invertory.landmarks import YuNetMediaPipe
 from invertory.pipelines.collections.demo import photographs
@@ -165,7 +165,7 @@ def folder_crops(folder: Path) -> list[Tensor]:
     for path in sorted(folder.iterdir()):
         try:
             pixels = decode(path.read_bytes()).pixels
-        except (BadPicture, OSError):
+        except (BadImage, OSError):
             continue
         picture = to_tensor(pixels)
         found.append(nn.functional.interpolate(picture, (CROP_PX, CROP_PX), mode="area"))

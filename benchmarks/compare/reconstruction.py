@@ -17,7 +17,7 @@ from benchmarks.compare.budgets import Arm
 from benchmarks.compare.domains import Domain, PictureSet
 from benchmarks.compare.results import Values
 from invertory.generators.state import pack
-from invertory.inversion.drawing import drawn
+from invertory.inversion.drawing import draw_latents
 from invertory.metrics.pixel import mse, psnr_db
 from invertory.metrics.ssim import ssim
 from invertory.portraits.attributes import DECIDED
@@ -99,7 +99,7 @@ def rendered(
         if is_small:
             made = generator.preview(w, px)
         else:
-            made = drawn(method, generator, w, state, origin=origin, networks=networks)
+            made = draw_latents(method, generator, w, state, origin=origin, networks=networks)
         found.append(fitted(made, px))
     return torch.cat(found) if found else torch.zeros(0, 3, px, px)
 

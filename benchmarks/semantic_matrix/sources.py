@@ -21,7 +21,7 @@ from benchmarks.compare.budgets import BUDGETS, Arm
 from benchmarks.compare.judges import CANNOT
 from invertory.images import to_tensor, to_uint8
 from invertory.inversion import METHODS
-from invertory.inversion.drawing import drawn
+from invertory.inversion.drawing import draw_latents
 from invertory.ops.invert import resize
 from invertory.pipelines.networks.load import load_generator, load_method_networks, load_perceptual
 from invertory.pipelines.networks.resolve import generator_networks, method_networks
@@ -116,7 +116,7 @@ class Inverter:
                 rows = slice(start, start + batch)
                 w_plus = found.latents[rows].expand(-1, G.num_ws, -1)
                 state = {name: tensor[rows] for name, tensor in found.state.items()}
-                made = drawn(method, G, w_plus, state, networks=self.networks)
+                made = draw_latents(method, G, w_plus, state, networks=self.networks)
                 parts.append(resize(made.float().clamp(-1, 1), targets.shape[-1]))
         return torch.cat(parts), int((~found.is_finite).sum())
 

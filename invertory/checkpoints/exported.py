@@ -1,9 +1,9 @@
-"""Programs that `torch.export` saved (.pt2), loaded only where loading runs nothing of the file.
+"""Load programs saved by `torch.export` (.pt2), but only if loading runs no code of the file.
 
-`torch.export.load` unpickles what a file marks as pickled, falls back to full unpickling where the
-restricted one refuses, evaluates the file's expressions of sizes and guards as Python, and opens
-compiled libraries. A file with any of that is refused before torch sees it: what is left are
-tensors, and a graph of operators that torch itself provides.
+`torch.export.load` unpickles what a file marks as pickled, falls back to full unpickling where
+restricted unpickling fails, evaluates the file's size expressions and guards as Python, and opens
+compiled libraries. This module refuses a file with any of these before torch sees it. What remains
+is tensors and a graph of operators that torch itself provides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Final
 import torch
 
 MAX_JSON_BYTES: Final = 64 << 20
-REMEDY: Final = "export the classifier as ONNX, which holds no program of its author's"
+REMEDY: Final = "export the classifier as ONNX, which contains no code of its author"
 _TARGET: Final = re.compile(
     r"torch\.ops\.aten\.(?!from_file)[a-zA-Z0-9_]+\.[a-zA-Z0-9_]+"
     r"|_operator\.(getitem|add|sub|mul|floordiv|truediv|mod|pow|neg|pos|eq|ne|l[te]|g[te]|and_|or_)"
@@ -29,7 +29,7 @@ _TARGET: Final = re.compile(
 )
 _PICKLED: Final = ("custom_obj", "opaque_obj")
 _PLAIN: Final = ("archive_format", "archive_version", "byteorder", "version", "serialization_id")
-_CALLS: Final = frozenset({  # of sympy and of torch's own functions of sizes
+_CALLS: Final = frozenset({  # functions of sympy and torch's own functions of sizes
     "Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Pow", "Max", "Min", "Mod", "Abs",
     "PythonMod", "FloorDiv", "CleanDiv", "CeilDiv", "CeilToInt", "FloorToInt", "IntTrueDiv",
     "FloatTrueDiv", "TruncToInt", "TruncToFloat", "RoundToInt", "ToFloat", "ModularIndexing",
@@ -37,7 +37,7 @@ _CALLS: Final = frozenset({  # of sympy and of torch's own functions of sizes
     "Or", "Not", "Equality", "Unequality", "StrictLessThan", "LessThan", "StrictGreaterThan",
     "GreaterThan",
 })  # fmt: skip
-_METHODS: Final = frozenset({"size", "stride", "storage_offset"})  # of an input, in a guard
+_METHODS: Final = frozenset({"size", "stride", "storage_offset"})  # methods of an input in a guard
 _NODES: Final = (
     ast.Expression, ast.Name, ast.Load, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp,
     ast.BinOp, ast.Subscript, ast.operator, ast.boolop, ast.unaryop, ast.cmpop, ast.keyword,
@@ -45,11 +45,15 @@ _NODES: Final = (
 
 
 class UnsafeProgramError(ValueError):
-    """The file asks for more than tensors and the operators of torch."""
+    """The file needs more than tensors and torch's own operators."""
 
 
 def load_exported(path: Path) -> Any:
-    """The module in a .pt2 file; UnsafeProgramError where loading it could run code of the file."""
+    """Load the module in a .pt2 file.
+
+    Raises `UnsafeProgramError` if loading could run code of the file, and `ValueError` if the file
+    is broken.
+    """
     data = path.read_bytes()
     try:
         check_exported(data)
@@ -61,18 +65,18 @@ def load_exported(path: Path) -> Any:
             return torch.export.load(io.BytesIO(data)).module()
     except Exception as error:  # a broken archive may raise nearly anything
         raise ValueError(
-            f"expected a program that torch.export.save wrote in {path.name}, got "
+            f"expected a program saved by torch.export.save in {path.name}, got "
             f"{type(error).__name__}: {str(error)[:300]}; export it again, or as ONNX"
         ) from error
 
 
 def check_exported(data: bytes) -> None:
-    """UnsafeProgramError unless every member of the archive is known to be harmless."""
+    """Raise UnsafeProgramError unless every member of the archive is known to be harmless."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = [info.filename.lower() for info in archive.infolist()]
-            if len(set(names)) < len(names):  # readers differ in which of the two they take
-                raise UnsafeProgramError("it has two members of one name")
+            if len(set(names)) < len(names):  # readers differ in which of the two they read
+                raise UnsafeProgramError("it has two members with the same name")
             for info in archive.infolist():
                 _check_member(archive, info)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RecursionError) as error:
@@ -99,26 +103,28 @@ def _check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
 
 
 def _check_pickle(data: bytes, name: str) -> None:
-    """torch falls back to full unpickling where this fails."""
+    """Check with restricted unpickling: torch falls back to full unpickling if it fails."""
     try:
         if data:
             torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a broken pickle may raise nearly anything
-        raise UnsafeProgramError(f"{name} holds more than tensors") from error
+        raise UnsafeProgramError(f"{name} contains more than tensors") from error
 
 
 def _check_json(data: bytes, name: str) -> None:
     try:
         content = json.loads(data)
     except ValueError as error:
-        raise UnsafeProgramError(f"{name} is no JSON") from error
+        raise UnsafeProgramError(f"{name} is not JSON") from error
     for key, value in _items(content):
         if key == "use_pickle" and value:
             raise UnsafeProgramError(f"{name} marks a tensor as pickled")
         if key == "path_name" and str(value).startswith(_PICKLED):
             raise UnsafeProgramError(f"{name} names a pickled object")
         if key == "target" and isinstance(value, str) and not _TARGET.fullmatch(value):
-            raise UnsafeProgramError(f"{name} calls {value[:80]!r}, which is no operator of torch")
+            raise UnsafeProgramError(
+                f"{name} calls {value[:80]!r}, which is not an operator of torch"
+            )
         if key == "expr_str":
             _check_expression(value, name)
         if key == "guards_code":
@@ -127,7 +133,7 @@ def _check_json(data: bytes, name: str) -> None:
 
 
 def _items(content: Any) -> Iterator[tuple[str, Any]]:
-    """Every (key, value) of nested JSON."""
+    """Yield every (key, value) of nested JSON."""
     left = [content]
     while left:
         one = left.pop()
@@ -139,11 +145,11 @@ def _items(content: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _check_expression(text: Any, name: str) -> None:
-    """UnsafeProgramError where evaluating `text` could do more than arithmetic on sizes."""
+    """Raise UnsafeProgramError if evaluating `text` could do more than arithmetic on sizes."""
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, TypeError, ValueError, MemoryError) as error:
-        raise UnsafeProgramError(f"{name} has an expression that is none") from error
+        raise UnsafeProgramError(f"{name} has an invalid expression") from error
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             is_known = (isinstance(node.func, ast.Name) and node.func.id in _CALLS) or (

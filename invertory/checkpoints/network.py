@@ -1,4 +1,4 @@
-"""What every network of a checkpoint has: its arguments, and how it is loaded again."""
+"""Networks that a checkpoint can rebuild from their constructor's arguments and tensors."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ if TYPE_CHECKING:
 
 
 class CheckpointedNetwork(nn.Module):
-    """A network that its card's arguments and its tensors make again."""
+    """A network that its card's arguments and its tensors rebuild."""
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor, ready for JSON."""
         raise NotImplementedError
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Self:
-        """From `state_dict()` and `config`; frozen, in eval; raises `ArchitectureError`."""
+        """Rebuild the network from `state_dict()` and `config`, frozen and in eval mode.
+
+        Raises `ArchitectureError` if the tensors do not fit.
+        """
         return load_strictly(cls(**config), tensors).eval().requires_grad_(False)
 
 
 class ConfiguredNetwork(CheckpointedNetwork):
-    """A network whose constructor's arguments are the fields of a dataclass."""
+    """A network whose constructor arguments are the fields of a dataclass."""
 
     _config: DataclassInstance
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor, ready for JSON."""
         return arguments_of(self._config)

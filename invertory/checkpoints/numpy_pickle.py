@@ -1,8 +1,8 @@
-"""Numpy arrays out of a pickle, without running anything that the pickle says.
+"""Read numpy arrays from a pickle without running anything that the pickle names.
 
-A pickle names functions to call. This reader knows three names, all numpy's, and answers each with
-a stand-in that only notes what it was given; the array is then made here from its bytes. Any other
-name is refused before anything is called.
+A pickle names functions to call. This reader accepts three names, all numpy's, and replaces each
+with a stand-in that only records its arguments. It then builds the array from the recorded bytes.
+Any other name is refused before anything is called.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _KINDS = "biuf"  # bool, signed, unsigned, float: numbers only, never objects
 
 
 class UnsafePickleError(ValueError):
-    """The file asks for something other than plain numpy arrays in dicts."""
+    """The file contains something other than plain numpy arrays in dicts."""
 
 
 class _Dtype:
-    """Stands for numpy.dtype(code, align, copy) and its state (version, byte order, ...)."""
+    """Replaces numpy.dtype(code, align, copy) and its state (version, byte order, ...)."""
 
     def __init__(self, code: str, *_: object) -> None:
         self.code, self.order = code, "="
@@ -40,7 +40,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for an ndarray; its state is (version, shape, dtype, is_fortran, bytes)."""
+    """Replaces an ndarray; its state is (version, shape, dtype, is_fortran, bytes)."""
 
     def __init__(self) -> None:
         self.array: np.ndarray[Any, Any] | None = None
@@ -56,7 +56,7 @@ class _Array:
 
 
 class _NdarrayName:
-    """Stands for the class numpy.ndarray as an argument; it cannot be called."""
+    """Replaces the class numpy.ndarray as an argument; it cannot be called."""
 
 
 def _reconstruct(kind: object, *_: object) -> _Array:
@@ -79,8 +79,8 @@ class _Reader(pickle.Unpickler):
             return _ALLOWED[module, name]
         except KeyError:
             raise UnsafePickleError(
-                f"expected only numpy arrays in dicts, got the name {module}.{name}: "
-                "do not open this file with pickle; get the weights from their source again"
+                f"expected only numpy arrays in dicts, got the name {module}.{name}: do not open "
+                "this file with pickle; download the weights from their source again"
             ) from None
 
     def persistent_load(self, pid: object) -> NoReturn:
@@ -88,7 +88,10 @@ class _Reader(pickle.Unpickler):
 
 
 def read_numpy_pickle(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Nested dicts of arrays => one dict; names are joined by '/': 'VGG16_0/Conv_0/bias'."""
+    """Read nested dicts of arrays into one dict, with names joined by '/': 'VGG16_0/Conv_0/bias'.
+
+    Raises `UnsafePickleError` if the file contains anything else.
+    """
     with path.open("rb") as file:
         return dict(_flat(_load(file), ""))
 

@@ -1,7 +1,7 @@
-"""The .npy files that hold a pickled dict (In-Domain's boundaries), read without running anything.
+"""Read .npy files that hold a pickled dict (In-Domain's boundaries) without running their code.
 
-The array in such a file is a 0-d one of Python objects; its one item is the dict. Names are those
-that `numpy_pickle` knows, each answered by a stand-in.
+The array in such a file is a 0-d array of Python objects whose one item is the dict. The allowed
+names are those of `numpy_pickle`, each replaced with a stand-in.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 
 
 class _ObjectArray(_Array):
-    """As `_Array`; of an array of objects, whose state holds a list, the items are kept."""
+    """Like `_Array`, but an array of objects, whose state holds a list, keeps its items."""
 
     items: list[Any] | None = None
 
@@ -38,25 +38,28 @@ class _ObjectReader(_Reader):
 
 
 def read_object_npy(data: bytes) -> dict[str, Any]:
-    """The dict in a 0-d object .npy; arrays in it as numpy arrays, anything else as it is."""
+    """Read the dict in a 0-d object .npy: arrays as numpy arrays, other values unchanged.
+
+    Raises `UnsafePickleError` if the file contains anything else.
+    """
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     if version not in HEADERS:
         raise UnsafePickleError(f"expected .npy version 1 or 2, got {version}")
     HEADERS[version](stream)
     try:
-        found = _ObjectReader(stream).load()
+        loaded = _ObjectReader(stream).load()
     except UnsafePickleError:
         raise
     except Exception as error:  # a broken pickle may raise nearly anything
         raise UnsafePickleError(f"expected a pickle of a dict of arrays, got: {error}") from error
     if (
-        not isinstance(found, _ObjectArray)
-        or not found.items
-        or not isinstance(found.items[0], dict)
+        not isinstance(loaded, _ObjectArray)
+        or not loaded.items
+        or not isinstance(loaded.items[0], dict)
     ):
         raise UnsafePickleError("expected one dict in the file, got something else")
-    return {str(key): _plain(value) for key, value in found.items[0].items()}
+    return {str(key): _plain(value) for key, value in loaded.items[0].items()}
 
 
 def _plain(value: Any) -> Any:

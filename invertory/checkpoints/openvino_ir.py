@@ -1,8 +1,8 @@
-"""OpenVINO IR v10 (an .xml graph beside a .bin of constants), read as named numpy arrays.
+"""Read OpenVINO IR v10 (an .xml graph and a .bin of constants) as named numpy arrays.
 
-Nothing of the graph is executed and OpenVINO is not needed. The layout is described in
-https://docs.openvino.ai/2022.3/openvino_docs_MO_DG_IR_and_opsets.html. A document that carries a
-DOCTYPE is refused, so that no entity of it is ever expanded or fetched.
+Nothing of the graph is executed, and OpenVINO is not needed. The layout is described in
+https://docs.openvino.ai/2022.3/openvino_docs_MO_DG_IR_and_opsets.html. A document with a DOCTYPE is
+refused, so that none of its entities is ever expanded or fetched.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DTYPES: dict[str, np.dtype] = {
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation of the graph; a `Const` also says where its bytes lie."""
+    """One operation of the graph; a `Const` also has the location of its bytes."""
 
     id: int
     name: str
@@ -45,7 +45,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The operations, who feeds whom, and the constants."""
+    """The operations, the edges between them, and the constants."""
 
     nodes: dict[int, Node]
     sources: dict[int, tuple[int, ...]]  # node => nodes that feed its input ports, in port order
@@ -53,55 +53,58 @@ class Graph:
     users: dict[int, tuple[int, ...]]  # node => nodes that it feeds
 
     def find(self, name: str) -> Node:
-        """The one node of that name."""
-        found = [node for node in self.nodes.values() if node.name == name]
-        if len(found) != 1:
+        """Return the only node of that name."""
+        matches = [node for node in self.nodes.values() if node.name == name]
+        if len(matches) != 1:
             raise ValueError(
-                f"expected one node named {name!r} in the OpenVINO graph, got {len(found)}; "
-                "is this the network that the converter was written for?"
+                f"expected one node named {name!r} in the OpenVINO graph, got {len(matches)}; "
+                "check that this is the network that the converter was written for"
             )
-        return found[0]
+        return matches[0]
 
     def source(self, node: Node, port: int) -> Node:
-        """The node that feeds input `port` (0-based) of `node`."""
+        """Return the node that feeds input `port` (0-based) of `node`."""
         feeds = self.sources.get(node.id, ())
         if port >= len(feeds):
             raise ValueError(
                 f"expected {node.type} {node.name!r} to have an input {port}, got {len(feeds)} "
-                "inputs; is this the network that the converter was written for?"
+                "inputs; check that this is the network that the converter was written for"
             )
         return self.nodes[feeds[port]]
 
     def user(self, node: Node) -> Node:
-        """The one node that `node` feeds."""
+        """Return the only node that `node` feeds."""
         fed = self.users.get(node.id, ())
         if len(fed) != 1:
             raise ValueError(
-                f"expected {node.type} {node.name!r} to feed one node, got {len(fed)}; "
-                "is this the network that the converter was written for?"
+                f"expected {node.type} {node.name!r} to feed one node, got {len(fed)}; check that "
+                "this is the network that the converter was written for"
             )
         return self.nodes[fed[0]]
 
     def array(self, node: Node) -> np.ndarray:
-        """The value of a `Const`, copied, in its own shape and dtype."""
+        """Copy the value of a `Const`, with its own shape and dtype."""
         if node.type != "Const":
-            raise ValueError(f"expected a Const, got {node.type} {node.name!r}: it has no value")
+            raise ValueError(f"expected a Const, got {node.type} {node.name!r}, which has no value")
         raw = np.frombuffer(self.blob, np.uint8, node.size, node.offset)
         return raw.view(DTYPES[node.dtype]).reshape(node.shape).copy()
 
     def constants(self) -> dict[str, np.ndarray]:
-        """Every constant by name."""
+        """All constants by name."""
         return {n.name: self.array(n) for n in self.nodes.values() if n.type == "Const"}
 
 
 def read_ir(xml: bytes, blob: bytes) -> Graph:
-    """Bytes of the .xml and of the .bin => `Graph`, its constants checked against the .bin."""
+    """Read the bytes of the .xml and the .bin => `Graph`.
+
+    Raises `ValueError` if a constant does not fit the .bin or the graph is damaged.
+    """
     root = _parse(xml)
     layers, edges = root.find("layers"), root.find("edges")
     if root.tag != "net" or layers is None or edges is None:
         raise ValueError(
-            f"expected an OpenVINO IR (<net> with <layers> and <edges>), got <{root.tag}>; "
-            "give the .xml first and the .bin second"
+            f"expected an OpenVINO IR (<net> with <layers> and <edges>), got <{root.tag}>; pass "
+            "the .xml first and the .bin second"
         )
     if root.get("version") != "10":
         raise ValueError(f"expected OpenVINO IR version 10, got version {root.get('version')}")
@@ -114,10 +117,12 @@ def read_ir(xml: bytes, blob: bytes) -> Graph:
 
 
 class _NoDoctype(ET.TreeBuilder):
-    """Builds the tree and stops at a DOCTYPE, before any entity of it is read."""
+    """Builds the tree and stops at a DOCTYPE, before reading any of its entities."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
-        raise ValueError(f"expected XML without DOCTYPE, got {name!r}: refused, for its entities")
+        raise ValueError(
+            f"expected XML without DOCTYPE, got {name!r}: refused because of its entities"
+        )
 
 
 def _parse(xml: bytes) -> ET.Element:
@@ -145,7 +150,7 @@ def _node(layer: ET.Element, blob_bytes: int) -> Node:
     if min((offset, size, *shape)) < 0 or offset + size > blob_bytes:
         raise ValueError(
             f"expected {label} inside the {blob_bytes} bytes of the .bin, got {size} bytes at "
-            f"{offset}; the two files do not belong together or the .bin is cut short"
+            f"{offset}; the two files do not belong together, or the .bin is cut short"
         )
     if size != math.prod(shape) * DTYPES[dtype].itemsize:
         raise ValueError(f"expected {dtype} {shape} in {label}, got {size} bytes")
@@ -155,14 +160,14 @@ def _node(layer: ET.Element, blob_bytes: int) -> Node:
 def _int(element: ET.Element, key: str, label: str) -> int:
     text = element.get(key, "")
     if not text.isdigit():
-        raise ValueError(f"expected a whole number as {key!r} of {label}, got {text!r}")
+        raise ValueError(f"expected an integer as {key!r} of {label}, got {text!r}")
     return int(text)
 
 
 def _wire(
     edges: ET.Element, nodes: dict[int, Node]
 ) -> tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]]:
-    """Edges => (sources by port, users); each edge must join two known nodes."""
+    """Convert edges => (sources by port, users); each edge must join two known nodes."""
     by_port: dict[int, dict[int, int]] = {}
     users: dict[int, set[int]] = {}
     for edge in edges:

@@ -1,7 +1,7 @@
-"""The two OpenVINO graphs of random-face 2021.7.21.1 => the tensors of `MobileStyleGAN`.
+"""Convert the two OpenVINO graphs of random-face 2021.7.21.1 to the tensors of `MobileStyleGAN`.
 
-Constants that kept their module name are found by it; the others (pointwise weights, noise, the
-mapping's layers) have numeric names and are found by walking the graph from the named ones.
+Constants that kept their module name are found by name. The others (pointwise weights, noise, the
+mapping's layers) have numeric names and are found by walking the graph from named ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A network's arguments out, and tensors into it by name, or a sentence on how they differ."""
+"""Load tensors into a network by name, or report in one sentence how they differ."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
     Network = TypeVar("Network", bound=nn.Module)
 
-NUM_NAMED = 3  # names an error lists of each kind of difference
+NUM_NAMED = 3  # names listed in an error for each kind of difference
 
 
 class ArchitectureError(ValueError):
-    """A checkpoint of another architecture than the one it was loaded into."""
+    """A checkpoint of another architecture than the network it is loaded into."""
 
 
 def arguments_of(config: DataclassInstance) -> dict[str, Any]:
-    """What a card keeps of a network's configuration: tuples are lists, as JSON has them."""
+    """Convert a network's config to a card's arguments: tuples become lists, as in JSON."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in asdict(config).items()
@@ -29,9 +29,10 @@ def arguments_of(config: DataclassInstance) -> dict[str, Any]:
 
 
 def load_strictly(network: Network, tensors: Mapping[str, Tensor]) -> Network:
-    """`tensors` copied into the network, in the network's dtype; raises `ArchitectureError`.
+    """Copy `tensors` into the network, in the network's dtype, and return the network.
 
-    Nothing is copied where a name is missing, unknown or has another shape.
+    Raises `ArchitectureError`, and copies nothing, if a name is missing or unknown or a shape
+    differs.
     """
     own = network.state_dict()
     differences = [
@@ -46,18 +47,18 @@ def load_strictly(network: Network, tensors: Mapping[str, Tensor]) -> Network:
             ),
         ),
     ]
-    if told := "; ".join(filter(None, differences)):
+    if difference := "; ".join(filter(None, differences)):
         raise ArchitectureError(
             f"expected the {len(own)} tensors of {type(network).__name__}, got a checkpoint that "
-            f"{told}; name the architecture and the configuration it was written with"
+            f"{difference}; name the architecture and the config that it was written with"
         )
     network.load_state_dict(dict(tensors))
     return network
 
 
 def _named(verb: str, names: Iterable[str]) -> str:
-    found = sorted(names)
-    if not found:
+    ordered = sorted(names)
+    if not ordered:
         return ""
-    rest = f" and {len(found) - NUM_NAMED} more" if len(found) > NUM_NAMED else ""
-    return f"{verb} {', '.join(found[:NUM_NAMED])}{rest}"
+    rest = f" and {len(ordered) - NUM_NAMED} more" if len(ordered) > NUM_NAMED else ""
+    return f"{verb} {', '.join(ordered[:NUM_NAMED])}{rest}"

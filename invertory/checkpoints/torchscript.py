@@ -1,9 +1,9 @@
-"""Tensors out of a TorchScript archive, without running the program that it holds.
+"""Read tensors from a TorchScript archive without running its program.
 
-The archive is a zip: `data.pkl` names the modules and their values, `data/<key>` are the tensors'
-bytes, `code/` is the program. Only the first two are read. The pickle may ask for a handful of
-names; each is answered with a stand-in that only notes what it was given, and any other name is
-refused before anything is called.
+The archive is a zip: `data.pkl` names the modules and their values, `data/<key>` holds the tensors'
+bytes, and `code/` the program. Only the first two are read. The pickle may use a few names, each of
+which is replaced with a stand-in that only records its arguments; any other name is refused before
+anything is called.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _DTYPES = {
 
 
 class UnsafeArchiveError(ValueError):
-    """The file asks for something other than modules that hold tensors of numbers."""
+    """The file contains something other than modules with tensors of numbers."""
 
 
 class _Module:
-    """Stands for any module of the program: its attributes by name."""
+    """Replaces any module of the program: its attributes by name."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -45,8 +45,8 @@ class _Module:
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """Stands for a class of storage as an argument; it cannot be called."""
+class _StorageType:
+    """Replaces a storage class as an argument; it cannot be called."""
 
     dtype: str
 
@@ -59,12 +59,14 @@ class _Storage:
 
 
 @dataclass(frozen=True)
-class _Rebuilt:
+class _RebuiltTensor:
     tensor: Tensor
 
 
-def _rebuild(storage: object, offset: object, size: object, stride: object, *_: object) -> _Rebuilt:
-    """A copy of the part of a storage that a tensor covers; row-major tensors only."""
+def _rebuild(
+    storage: object, offset: object, size: object, stride: object, *_: object
+) -> _RebuiltTensor:
+    """Copy the part of a storage that a tensor covers; row-major tensors only."""
     if not isinstance(storage, _Storage) or not isinstance(size, tuple):
         raise UnsafeArchiveError("expected a tensor's storage and size, got something else")
     count = math.prod(size)
@@ -74,11 +76,11 @@ def _rebuild(storage: object, offset: object, size: object, stride: object, *_: 
     flat = storage.values[offset : offset + count]
     if offset < 0 or flat.size != count:
         raise UnsafeArchiveError(f"expected {count} values of a tensor, got {flat.size}")
-    return _Rebuilt(torch.from_numpy(flat.reshape(size).copy()))
+    return _RebuiltTensor(torch.from_numpy(flat.reshape(size).copy()))
 
 
 def _nothing(*_: object) -> None:
-    """Stands for functions whose result does not matter: lists of integers, hooks."""
+    """Replaces functions whose result does not matter: lists of integers, hooks."""
 
 
 class _Reader(pickle.Unpickler):
@@ -92,20 +94,20 @@ class _Reader(pickle.Unpickler):
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _rebuild
         if module == "torch" and name in _DTYPES:
-            return _Kind(_DTYPES[name])
+            return _StorageType(_DTYPES[name])
         if (module, name) in {
             ("torch.jit._pickle", "build_intlist"),
             ("collections", "OrderedDict"),
         }:
             return _nothing
         raise UnsafeArchiveError(
-            f"expected only modules and tensors of numbers, got the name {module}.{name}: "
-            "do not open this file with torch.jit.load; get the weights from their source again"
+            f"expected only modules and tensors of numbers, got the name {module}.{name}: do not "
+            "open this file with torch.jit.load; download the weights from their source again"
         )
 
     def persistent_load(self, pid: object) -> _Storage:
         match pid:
-            case ("storage", _Kind(dtype), str(key), str(), int(count)):
+            case ("storage", _StorageType(dtype), str(key), str(), int(count)):
                 data = self.archive.read(f"{self.folder}/data/{key}")
             case _:
                 raise UnsafeArchiveError(f"expected a reference to a tensor's bytes, got {pid!r}")
@@ -115,7 +117,10 @@ class _Reader(pickle.Unpickler):
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Every tensor by the names of the modules that hold it, joined by dots: 'net.conv.weight'."""
+    """Read every tensor, named by its modules joined with dots: 'net.conv.weight'.
+
+    Raises `UnsafeArchiveError` if the archive contains anything else or is broken.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             folder = _folder(archive)
@@ -131,16 +136,16 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
 
 
 def _folder(archive: zipfile.ZipFile) -> str:
-    """The one folder at the top of the archive."""
-    found = [name.removesuffix("/data.pkl") for name in archive.namelist() if "/" in name]
-    tops = [name for name in found if "/" not in name]
+    """Return the only folder at the top of the archive."""
+    stems = [name.removesuffix("/data.pkl") for name in archive.namelist() if "/" in name]
+    tops = [name for name in stems if "/" not in name]
     if len(tops) != 1:
         raise UnsafeArchiveError(f"expected one data.pkl in the archive, got {len(tops)}")
     return tops[0]
 
 
 def _tensors(node: object, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(node, _Rebuilt):
+    if isinstance(node, _RebuiltTensor):
         yield prefix, node.tensor
     elif isinstance(node, _Module):
         for name, child in node.values.items():

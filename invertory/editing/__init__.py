@@ -1,4 +1,4 @@
-"""Editing: latents to moved latents. `EDITORS` names every editor a recipe may ask for."""
+"""Editing: latents to edited latents. `EDITORS` lists every editor that a recipe can name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from invertory.editing import ganspace, sefa
 from invertory.editing.linear import edit
 
-# (w_plus [N, rows, w_dim], normal [rows or 1, w_dim], step, layers) => w_plus; GANSpace's normal is
-# a component one deviation long, SeFa's a direction
+# (w_plus [N, rows, w_dim], normal [rows or 1, w_dim], step, layers) => w_plus. The normal of
+# GANSpace is a component, one standard deviation long; that of SeFa is a direction.
 EDITORS: Final[dict[str, Callable[..., Tensor]]] = {
     "ganspace": ganspace.edit,
     "linear": edit,

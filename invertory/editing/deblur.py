@@ -1,9 +1,9 @@
-"""Deblurring: a picture's codes moved away from those of its blurred self.
+"""Deblurring: move an image's codes away from those of its blurred copy.
 
 InvGAN: Invertable GANs, Ghosh, Zietlow, Black, Davis and Hu 2021, https://arxiv.org/abs/2112.04598,
-section 4.3, "image de-blurring": a picture that is enlarged bicubically is inverted tile by tile,
-blurred and inverted again; its codes are extrapolated along the difference. How far is the user's
-choice, `amount`; 0 is the inversion itself. The blur's width is not told there.
+section 4.3, "image de-blurring": an image is enlarged bicubically, inverted tile by tile, blurred,
+and inverted again; its codes are extrapolated along the difference. The user chooses how far with
+`amount`; 0 is the inversion itself. The paper does not state the width of the blur.
 """
 
 from __future__ import annotations
@@ -21,48 +21,49 @@ if TYPE_CHECKING:
 
     from invertory.editing.tiling import TiledPair
 
-REACH = 3.0  # of the kernel, in deviations
+REACH = 3.0  # half width of the kernel, in standard deviations
 
 
-def gaussian_blur(pictures: Tensor, sigma_px: float) -> Tensor:
-    """[N, C, H, W] convolved with a Gaussian of deviation `sigma_px`; mirrored at the edges."""
+def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
+    """Convolve [N, C, H, W] with a Gaussian of deviation `sigma_px`, mirrored at the edges.
+
+    Raises `ValueError` if `sigma_px` is negative.
+    """
     if sigma_px < 0:
-        raise ValueError(f"expected a blur from 0 px, got {sigma_px} px")
-    radius = min(math.ceil(REACH * sigma_px), min(pictures.shape[-2:]) - 1)
+        raise ValueError(f"expected a blur of 0 px or more, got {sigma_px} px")
+    radius = min(math.ceil(REACH * sigma_px), min(images.shape[-2:]) - 1)
     if radius == 0:
-        return pictures
+        return images
     places = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-places.square() / (2 * sigma_px**2))
-    kernel = (kernel / kernel.sum()).to(pictures)
-    channels = pictures.shape[1]
+    kernel = (kernel / kernel.sum()).to(images)
+    channels = images.shape[1]
     across = kernel.expand(channels, 1, 1, -1)
-    padded = pad(pictures, (radius,) * 4, mode="reflect")
+    padded = pad(images, (radius,) * 4, mode="reflect")
     return conv2d(conv2d(padded, across, groups=channels), across.mT, groups=channels)
 
 
-def enlarged(pictures: Tensor, size_px: int) -> Tensor:
-    """[N, 3, h, h] in [-1, 1] => [N, 3, size_px, size_px], bicubic, within [-1, 1]."""
-    if pictures.shape[-1] == size_px:
-        return pictures
+def enlarge(images: Tensor, size_px: int) -> Tensor:
+    """Resize [N, 3, h, h] in [-1, 1] => [N, 3, size_px, size_px], bicubic, clamped to [-1, 1]."""
+    if images.shape[-1] == size_px:
+        return images
     size = (size_px, size_px)
-    return interpolate(pictures, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
+    return interpolate(images, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
-def extrapolated(codes: Tensor, blurred: Tensor, amount: float) -> Tensor:
-    """codes and those of the blurred picture, both [N, n * n, rows, w_dim] => the same shape."""
+def extrapolate(codes: Tensor, blurred: Tensor, amount: float) -> Tensor:
+    """Extrapolate codes from those of the blurred image, both [N, n * n, rows, w_dim]."""
     return codes + amount * (codes - blurred)
 
 
 @torch.no_grad()
-def deblurred(
-    pictures: Tensor, pair: TiledPair, amounts: Sequence[float], *, sigma_px: float
-) -> Tensor:
+def deblur(images: Tensor, pair: TiledPair, amounts: Sequence[float], *, sigma_px: float) -> Tensor:
     """Unsharp [N, 3, h, h] in [-1, 1] => [len(amounts), N, 3, S, S], about [-1, 1].
 
-    S is the size of the pair's grid, to which pictures are enlarged; `sigma_px`, of the blur that
-    gives the direction, is in pixels of that size.
+    S is the size of the pair's grid, to which images are enlarged. `sigma_px` is the deviation of
+    the blur that gives the direction, in pixels of that size.
     """
-    whole = enlarged(pictures, pair.grid.size_px)
+    whole = enlarge(images, pair.grid.size_px)
     codes = pair.codes(whole)
     blurred = pair.codes(gaussian_blur(whole, sigma_px))
-    return torch.stack([pair.pictures(extrapolated(codes, blurred, a)) for a in amounts])
+    return torch.stack([pair.images(extrapolate(codes, blurred, a)) for a in amounts])

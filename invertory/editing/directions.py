@@ -1,6 +1,6 @@
-"""Directions in the wild, read without running code from a file, and fitted to a generator's rows.
+"""Read direction files of other projects without running their code, and adapt their rows.
 
-| file | holds |
+| file | content |
 |---|---|
 | InterFaceGAN .npy | (1, w_dim) float64 |
 | e4e, PTI .pt | a tensor (1, w_dim) or (1, 18, w_dim) |
@@ -34,32 +34,33 @@ from invertory.boundaries import unit
 from invertory.checkpoints.object_npy import read_object_npy
 
 MAX_BYTES = 256 * 2**20
-SAME_ROWS = 1e-4  # relative difference below which the rows of a file are one direction
+SAME_ROWS = 1e-4  # relative difference below which the rows of a file count as one direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Direction:
-    """A direction as its file gives it, at unit norm (see `boundaries.unit`)."""
+    """A direction from a file, scaled to unit norm (see `boundaries.unit`)."""
 
     rows: Tensor  # [num_rows, w_dim] float64
-    scale: float  # norm in the file: published step sizes multiply it
+    scale: float  # norm in the file, which published step sizes are multiplied by
     spread: float | None = None  # GANSpace: standard deviation along the component
-    layers: tuple[int, ...] | None = None  # idinvert: rows that its authors move
+    layers: tuple[int, ...] | None = None  # idinvert: rows that its authors edit
 
 
 def read_direction(
     file: Path | bytes, name: str | None = None, *, component: int | None = None
 ) -> Direction:
-    """A file, or its bytes and its name => a direction; the name's suffix tells the format.
+    """Read a direction from a file, or from its bytes and name; the suffix selects the format.
 
-    `component` is the number of a principal component, for GANSpace files and only for them.
+    `component` is the number of a principal component, required for GANSpace files and only for
+    them. Raises `ValueError` if the file is too large, malformed or holds anything else.
     """
     name = name or (file.name if isinstance(file, Path) else "")
     data = file if isinstance(file, bytes) else _read(file)
     if len(data) > MAX_BYTES:
         raise ValueError(
-            f"expected a direction of at most {MAX_BYTES} bytes, got more: {name}; "
-            "save the one you want by itself"
+            f"expected a direction of at most {MAX_BYTES} bytes, got more: {name}; save the "
+            "direction in a file of its own"
         )
     content = _content(data, name)
     is_pca = isinstance(content, Mapping) and ("lat_comp" in content or "comp" in content)
@@ -76,9 +77,10 @@ def read_direction(
 def adapt_rows(rows: Tensor, num_ws: int, row_resolutions: Sequence[int] | None = None) -> Tensor:
     """rows [R, w_dim] => [1 or num_ws, w_dim] of unit norm, for a generator of `num_ws` rows.
 
-    One row, or equal rows, serve in all rows. Otherwise the counts must agree; or, where the
-    generator tells the px at which each of its rows acts (`row_resolutions`, ascending), a row
-    takes the mean of the file's rows of that resolution, the file being of the StyleGAN layout.
+    One row, or equal rows, apply to all rows. Otherwise the counts must agree; or, if the generator
+    has `row_resolutions`, the px of each of its rows in ascending order, each row takes the mean of
+    the file's rows of that resolution, assuming that the file has StyleGAN's layout. Raises
+    `ValueError` if the rows do not fit.
     """
     spread = (rows - rows.mean(0)).norm() / rows.norm()
     if len(rows) == 1 or spread < SAME_ROWS:
@@ -88,7 +90,7 @@ def adapt_rows(rows: Tensor, num_ws: int, row_resolutions: Sequence[int] | None 
     if row_resolutions is None or len(row_resolutions) != num_ws:
         raise ValueError(
             f"expected a direction of 1 or {num_ws} rows, got {len(rows)} rows that differ and a "
-            "generator that does not tell the resolution of its rows; use a file of one row"
+            "generator without row resolutions; use a file with one row"
         )
     known = torch.tensor(stylegan_row_resolutions(len(rows)))
     picked = []
@@ -105,19 +107,23 @@ def adapt_rows(rows: Tensor, num_ws: int, row_resolutions: Sequence[int] | None 
 def stylegan_row_resolutions(num_ws: int) -> tuple[int, ...]:
     """px at which each of StyleGAN's 2 log2(resolution) - 2 rows acts: 4, 8, 8, 16, 16, ...
 
-    A row shared by a block's ToRGB and the next block's first convolution counts to the next.
+    A row shared by a block's ToRGB and the next block's first convolution counts as the next
+    block's. Raises `ValueError` for an odd number of rows.
     """
     if num_ws < 2 or num_ws % 2:
         raise ValueError(
-            f"expected an even number of rows (2 log2 of the resolution, less 2), got {num_ws}; "
-            "the file is of another kind of generator"
+            f"expected an even number of rows (2 log2(resolution) - 2), got {num_ws}; the file is "
+            "for another kind of generator"
         )
     largest = 2 ** (num_ws // 2 + 1)
     return tuple(min(4 * 2 ** ((row + 1) // 2), largest) for row in range(num_ws))
 
 
 def write_direction(rows: Tensor, format: Literal["npy", "pt", "safetensors"]) -> bytes:
-    """rows [R, w_dim] => bytes: InterFaceGAN's .npy (one row), e4e's .pt, or our .safetensors."""
+    """Encode rows [R, w_dim] as InterFaceGAN's .npy (one row), e4e's .pt, or our .safetensors.
+
+    Raises `ValueError` for an unknown format.
+    """
     buffer = io.BytesIO()
     if format == "safetensors":
         return save_safetensors({"direction": rows.float().contiguous()})
@@ -132,11 +138,11 @@ def write_direction(rows: Tensor, format: Literal["npy", "pt", "safetensors"]) -
 
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)  # one more than is allowed, to tell
+        return file.read(MAX_BYTES + 1)  # one more byte than allowed, to detect larger files
 
 
 def _content(data: bytes, name: str) -> Any:
-    """What the file holds: an array, a tensor or a mapping of them."""
+    """Read the content of a file: an array, a tensor or a mapping of them."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix not in READERS:
         raise ValueError(
@@ -173,16 +179,16 @@ def _read_npy(data: bytes) -> Any:
 
 def _read_npz(data: bytes) -> dict[str, Any]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        found = {}
+        arrays = {}
         for key in ("lat_comp", "lat_stdev"):
             if f"{key}.npy" in archive.namelist():
                 with archive.open(f"{key}.npy") as member:
-                    found[key] = _plain_npy(member.read(MAX_BYTES + 1), key)
-        return found
+                    arrays[key] = _plain_npy(member.read(MAX_BYTES + 1), key)
+        return arrays
 
 
 def _plain_npy(data: bytes, name: str) -> Any:
-    """An array of numbers."""
+    """Read an array of numbers."""
     if len(data) > MAX_BYTES:
         raise ValueError(f"{name} unpacks to more than {MAX_BYTES} bytes")
     _check_npy(data)
@@ -190,7 +196,7 @@ def _plain_npy(data: bytes, name: str) -> Any:
 
 
 def _check_npy(data: bytes) -> None:
-    """ValueError where the header states more bytes than there are: numpy asks for them all."""
+    """Raise ValueError if the header states more bytes than exist: numpy would allocate them."""
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     readers = {
@@ -203,8 +209,8 @@ def _check_npy(data: bytes) -> None:
     stated = math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and not 0 <= stated <= len(data) - stream.tell():
         raise ValueError(
-            f"the header states shape {shape} of {dtype}, {stated} bytes; "
-            f"the file holds {len(data) - stream.tell()}"
+            f"the header states shape {shape} of {dtype}, {stated} bytes; the file holds "
+            f"{len(data) - stream.tell()}"
         )
 
 
@@ -225,8 +231,8 @@ def _from_pca(content: Mapping[str, Any], component: int | None, name: str) -> D
     stdevs = torch.as_tensor(content.get("lat_stdev", content.get("std"))).flatten()
     if component is None or not 0 <= component < len(stdevs):
         raise ValueError(
-            f"expected a component within 0-{len(stdevs) - 1}, got {component}; "
-            f"{name} holds {len(stdevs)} components"
+            f"expected a component within 0-{len(stdevs) - 1}, got {component}; {name} holds "
+            f"{len(stdevs)} components"
         )
     return _direction(components[component], name, spread=float(stdevs[component]))
 
@@ -244,7 +250,7 @@ def _from_mapping(content: Mapping[str, Any], name: str) -> Direction:
 
 
 def _direction(values: Any, name: str, **known: Any) -> Direction:
-    """Any array of [w_dim], [1, w_dim], [rows, w_dim] or [1, rows, w_dim]."""
+    """Convert an array [w_dim], [1, w_dim], [rows, w_dim] or [1, rows, w_dim] to a direction."""
     is_tensor = isinstance(values, Tensor)
     rows = values.detach().double() if is_tensor else torch.tensor(np.asarray(values, np.float64))
     while rows.ndim > 2 and rows.shape[0] == 1:
@@ -252,8 +258,8 @@ def _direction(values: Any, name: str, **known: Any) -> Direction:
     rows = rows[None] if rows.ndim == 1 else rows
     if rows.ndim != 2:
         raise ValueError(
-            f"expected one direction, [rows, w_dim], got {list(rows.shape)} in {name}; "
-            "save the one you want by itself"
+            f"expected one direction, [rows, w_dim], got {list(rows.shape)} in {name}; save the "
+            "direction in a file of its own"
         )
     normal = unit(rows)
     return Direction(rows=normal, scale=float(rows.norm() / normal.norm()), **known)

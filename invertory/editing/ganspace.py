@@ -1,9 +1,9 @@
 """GANSpace: Discovering Interpretable GAN Controls, Harkonen, Hertzmann, Lehtinen and Paris 2020.
 
-https://arxiv.org/abs/2004.02546. Principal components of w; an edit moves some rows of W+ along
-one, in deviations. The published code estimates the components incrementally and their deviations
-from a few thousand draws; ours are exact, from the covariance summed in float64, and a sign is
-fixed by the largest entry being positive, so that a number names the same component for ever.
+https://arxiv.org/abs/2004.02546. Edits move some rows of W+ along a principal component of w, in
+standard deviations. The published code estimates the components incrementally and their deviations
+from a few thousand draws. Ours are exact, from the covariance summed in float64, and the largest
+entry of a component is positive, so that a number always names the same component.
 """
 
 from __future__ import annotations
@@ -24,39 +24,43 @@ BATCH = 10_000  # draws mapped at a time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Components:
-    """Principal components of w, the widest first; float64."""
+    """Principal components of w in float64, in order of decreasing variance."""
 
     mean: Tensor  # [w_dim]
     directions: Tensor  # [k, w_dim]; rows of unit length
-    deviations: Tensor  # [k]: standard deviations of w along them
-    explained: Tensor  # [k]: shares of the whole variance
+    deviations: Tensor  # [k], standard deviations of w along them
+    explained: Tensor  # [k], shares of the total variance
 
     def __len__(self) -> int:
         return len(self.directions)
 
     def coordinates(self, w: Tensor) -> Tensor:
-        """w [N, w_dim] => [N, k] in deviations from the mean."""
+        """w [N, w_dim] => [N, k], in standard deviations from the mean."""
         self._check(w)
         return (w.double() - self.mean.to(w.device)) @ self._scaled_inverse(w.device)
 
     def move(self, number: int) -> Tensor:
-        """[1, w_dim]: component `number`, one deviation long; what the editor takes."""
+        """Component `number`, one standard deviation long, as `edit` takes it: [1, w_dim].
+
+        Raises `ValueError` if there is no such component.
+        """
         if not 0 <= number < len(self):
             raise ValueError(
-                f"expected a component within 0-{len(self) - 1}, got {number}; "
-                "fit more, up to the width of w"
+                f"expected a component within 0-{len(self) - 1}, got {number}; fit more, up to the "
+                "width of w"
             )
         return (self.directions[number] * self.deviations[number])[None]
 
     def matching(self, w: Tensor, scores: Tensor) -> tuple[int, float]:
-        """The component along which the scores [N] of w [N, w_dim] change most steadily.
+        """Find the component that best correlates with the scores [N] of w [N, w_dim].
 
-        => its number and Pearson's correlation, whose sign is the edit's that adds the attribute.
+        Returns its number and Pearson's correlation, whose sign is that of the step which raises
+        the score.
         """
         along = self.coordinates(w)
-        along, told = along - along.mean(0), scores.to(along) - scores.to(along).mean()
-        norms = along.norm(dim=0) * told.norm()
-        correlation = (told @ along) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
+        along, centred_scores = along - along.mean(0), scores.to(along) - scores.to(along).mean()
+        norms = along.norm(dim=0) * centred_scores.norm()
+        correlation = (centred_scores @ along) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
         number = int(correlation.abs().argmax())
         return number, float(correlation[number])
 
@@ -68,13 +72,14 @@ class Components:
         if w.ndim != 2 or w.shape[1] != len(self.mean):
             raise ValueError(
                 f"expected w [N, {len(self.mean)}], got {list(w.shape)}; components fit only the "
-                "generator whose w they were found in"
+                "generator in whose w they were found"
             )
 
 
 def find_components(batches: Iterable[Tensor], num: int = 80) -> Components:
     """Batches of w [N, w_dim] => the `num` widest components, or as many as w has axes."""
     moments = Moments.of(batches)
+    # w covariance = V diag(variances) V^T
     variances, vectors = torch.linalg.eigh(moments.covariance.cpu())
     kept = slice(0, num)
     widest = variances.flip(0).clamp_min(0)
@@ -89,15 +94,15 @@ def find_components(batches: Iterable[Tensor], num: int = 80) -> Components:
 def components_of(
     generator: Generator, num: int = 80, *, num_samples: int = 300_000, seed: int = 0
 ) -> Components:
-    """The components of a generator's w; the paper's published ones have 10^6 samples."""
+    """Find the components of a generator's w; the published ones use 10^6 samples."""
     return find_components(_draws(generator, num_samples, seed), num)
 
 
 def edit(w_plus: Tensor, component: Tensor, step: Tensor | float, layers: str = "all") -> Tensor:
-    """w_plus [N, num_ws, w_dim] moved by `step` deviations along `component`, in the rows `layers`.
+    """w_plus [N, num_ws, w_dim] moved by `step` deviations along `component`, in rows `layers`.
 
-    `component` is `Components.move(number)`, [1, w_dim]; `step` [N] or one for all (eq. 3; the
-    paper writes E(v5, 0-3) for component 5 in rows 0 to 3).
+    `component` is `Components.move(number)`, [1, w_dim]; `step` is [N] or one for all. Eq. 3; the
+    paper writes E(v5, 0-3) for component 5 in rows 0 to 3.
     """
     return moved(w_plus, component, step, layers)
 

@@ -1,4 +1,4 @@
-"""Encoders: pictures to latents in one pass. `ENCODERS` names every family."""
+"""Encoders: images to latents in one pass. `ENCODERS` lists every family."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What inversion asks of an encoder (an `nn.Module`; frozen and in eval once it is loaded).
+    """What inversion needs from an encoder (an `nn.Module`, frozen and in eval once loaded).
 
-    In eval no output depends on its batch, and gradients reach the pictures.
+    In eval no output depends on its batch, and gradients reach the images.
     """
 
-    resolution: int  # px of its input; other sizes are brought to it
+    resolution: int  # px of its input; other sizes are resized to it
     num_ws: int  # rows of its latent; 1: one w for every row
     w_dim: int
 

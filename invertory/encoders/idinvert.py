@@ -1,8 +1,9 @@
-"""In-Domain's encoder as it was published, by the names of its checkpoints.
+"""In-Domain's encoder as published, with the names of its checkpoints.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049;
-`StyleGANEncoderNet` of genforce/idinvert_pytorch (MIT). Its last layer sees the whole 4 px map: at
-256 px with 1024 channels that is 117 M weights of 137 M; `ResidualEncoder` is the small one.
+`StyleGANEncoderNet` of genforce/idinvert_pytorch (MIT). Its last layer reads the whole 4 px map: at
+256 px with 1024 channels this layer has 117 M of the 137 M weights. `ResidualEncoder` is the small
+variant.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from invertory.checkpoints.network import CheckpointedNetwork
-from invertory.encoders.layers import Block, Stem, check_sizes, sized
+from invertory.encoders.layers import Block, Stem, check_sizes, resize_to
 
 
 class _Code(nn.Module):
-    """The flattened map => the code, with a norm over the batch where the net has them."""
+    """The flattened map => the code, with a batch norm if the network has them."""
 
     def __init__(self, inputs: int, outputs: int, *, use_bn: bool) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class _Code(nn.Module):
 
 
 class IdinvertEncoder(CheckpointedNetwork):
-    """x [N, 3, H, H] => w_plus [N, num_ws, w_dim]; see `Encoder`. Defaults: the 256 px nets'."""
+    """x [N, 3, H, H] => w_plus [N, num_ws, w_dim]; see `Encoder`. Defaults: the 256 px networks."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class IdinvertEncoder(CheckpointedNetwork):
         super().__init__()
         check_sizes(resolution, num_ws, w_dim)
         self.resolution, self.num_ws, self.w_dim = resolution, num_ws, w_dim
-        num_blocks = resolution.bit_length() - 3  # down to 4 px
+        num_blocks = resolution.bit_length() - 3  # halved down to 4 px
         widths = [min(channels_base * 2**i, channels_max) for i in range(num_blocks + 1)]
         self._arguments = {
             "resolution": resolution,
@@ -70,12 +71,12 @@ class IdinvertEncoder(CheckpointedNetwork):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor, ready for JSON."""
         return dict(self._arguments)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, 3, H, H] in [-1, 1] => w_plus [N, num_ws, w_dim], float32."""
-        x = sized(x, self.resolution)
+        x = resize_to(x, self.resolution)
         *convolutions, code = self.children()
         for block in convolutions:
             x = block(x)

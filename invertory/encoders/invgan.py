@@ -1,8 +1,8 @@
-"""InvGAN's encoder: the discriminator, with a second head that says the latent of a picture.
+"""InvGAN's encoder: the discriminator with a second head that predicts the image's latent.
 
-InvGAN: Invertable GANs, Ghosh et al., section 3.1: w~, c = D(x). No code was published; the shape
-of the head is ours, that of `ResidualEncoder`'s last layers. It reads the discriminator's 4 px map,
-before the deviation over the batch that StyleGAN2's realness takes in: a picture's code is its own.
+InvGAN: Invertable GANs, Ghosh et al., section 3.1: w~, c = D(x). No code was published; the head's
+shape is ours, that of `ResidualEncoder`'s last layers. It reads the discriminator's 4 px map before
+the batch deviation that StyleGAN2's realness uses, so an image's code does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from invertory.checkpoints.network import CheckpointedNetwork
-from invertory.encoders.layers import sized
+from invertory.encoders.layers import resize_to
 from invertory.generators.biggan import BigGANDiscriminator
 from invertory.generators.dcgan import DCGANDiscriminator
 from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
@@ -29,7 +29,7 @@ BACKBONES: dict[str, type[nn.Module]] = {
 
 
 class Backbone(Protocol):
-    """What the three discriminators share."""
+    """The interface that the three discriminators share."""
 
     @property
     def config(self) -> dict[str, Any]: ...
@@ -43,8 +43,8 @@ class Backbone(Protocol):
         ...
 
 
-class Look(NamedTuple):
-    """What D says of pictures: realness c [N], latents w~ [N, w_dim] (float32), its maps."""
+class DiscriminatorOutput(NamedTuple):
+    """Outputs of D for images: realness c [N], latents w~ [N, w_dim] (float32), and its maps."""
 
     logits: Tensor
     w: Tensor
@@ -82,7 +82,10 @@ class InvGANEncoder(CheckpointedNetwork):
         narrow: int = 32,
         hidden: int = 256,
     ) -> None:
-        """`discriminator`: the arguments of the backbone's discriminator."""
+        """Build with `discriminator`, the arguments of the backbone's discriminator.
+
+        Raises `ValueError` for an unknown backbone.
+        """
         super().__init__()
         if backbone not in BACKBONES:
             raise ValueError(f"expected a backbone among {sorted(BACKBONES)}, got {backbone!r}")
@@ -94,20 +97,20 @@ class InvGANEncoder(CheckpointedNetwork):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor, ready for JSON."""
         names = ("backbone", "w_dim", "narrow", "hidden")
         own = {name: getattr(self, name) for name in names}
         return own | {"discriminator": self._judge.config}
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, 3, H, H] in [-1, 1] => w_plus [N, 1, w_dim], float32."""
-        out: Tensor = self.head(self._judge.features(sized(x, self.resolution))[-1])[:, None]
+        out: Tensor = self.head(self._judge.features(resize_to(x, self.resolution))[-1])[:, None]
         return out
 
-    def look(self, x: Tensor) -> Look:
-        """Both heads on pictures [N, 3, R, R]."""
+    def discriminate(self, x: Tensor) -> DiscriminatorOutput:
+        """Run both heads on images [N, 3, R, R]."""
         maps = self._judge.features(x)
-        return Look(self._judge.judge(maps[-1]), self.head(maps[-1]), maps)
+        return DiscriminatorOutput(self._judge.judge(maps[-1]), self.head(maps[-1]), maps)
 
     def realness(self, x: Tensor) -> Tensor:
         """x [N, 3, R, R] => logits c [N], positive for real."""
@@ -119,7 +122,7 @@ class InvGANEncoder(CheckpointedNetwork):
 
     @torch.no_grad()
     def _last_channels(self) -> int:
-        """Of the last map."""
+        """Number of channels of the last map."""
         if isinstance(self.discriminator, StyleGAN2Discriminator):
             return self.discriminator.b4.conv.bias.shape[0]
         return int(self._judge.out_channels)  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
-"""IR-SE50: the face-recognition backbone that pSp, e4e and ReStyle stand on, by its names.
+"""IR-SE50, the face-recognition backbone of pSp, e4e and ReStyle, with their parameter names.
 
 ArcFace, Deng et al. 2019, https://arxiv.org/abs/1801.07698 (improved residual units: norm first,
 stride in the second convolution); squeeze and excitation: Hu et al. 2018,
-https://arxiv.org/abs/1709.01507. Of 50 layers it has 24 units in four stages.
+https://arxiv.org/abs/1709.01507. The 50 layers form 24 units in four stages.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-UNITS = (3, 4, 14, 3)  # of each stage
-TAPS = (6, 20, 23)  # units whose maps have 1/4, 1/8 and 1/16 of the picture's side
+UNITS = (3, 4, 14, 3)  # units of each stage
+TAPS = (6, 20, 23)  # units whose maps have 1/4, 1/8 and 1/16 of the image's side
 WIDTHS = (64, 128, 256, 512)
 
 
 class SqueezeExcitation(nn.Module):
-    """Weighs channels by what the whole map says."""
+    """Scales channels by weights computed from the mean of the whole map."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Unit(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, reduction: int) -> None:
         super().__init__()
-        self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)  # every stride-th pixel
+        self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)  # takes every stride-th pixel
         if inputs != outputs:
             self.shortcut_layer = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
@@ -56,7 +56,7 @@ class Unit(nn.Module):
 
 
 def input_layer(inputs: int, outputs: int) -> nn.Sequential:
-    """3x3 convolution of the picture, at its size."""
+    """3x3 convolution of the image, at its size."""
     convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.PReLU(outputs))
 

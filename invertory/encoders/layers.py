@@ -1,4 +1,4 @@
-"""The layers of In-Domain's encoder, by the names of its published checkpoints.
+"""The layers of In-Domain's encoder, with the names of its published checkpoints.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049.
 """
@@ -15,8 +15,10 @@ SLOPE = 0.2
 
 
 class Convolution(nn.Module):
-    """Without a bias. Where the learning rate is equalised, He's factor sqrt(2 / fan-in) is applied
-    as it runs; otherwise the weights start with it.
+    """Convolution without a bias.
+
+    With an equalised learning rate, He's factor sqrt(2 / fan-in) is applied in the forward pass;
+    otherwise the weights are initialised with it.
     """
 
     def __init__(self, inputs: int, outputs: int, size: int, *, equalised: bool = False) -> None:
@@ -43,7 +45,7 @@ class Bias(nn.Module):
 
 
 class Norm(nn.Module):
-    """Batch normalisation, by the name `bn` that the checkpoints have for it."""
+    """Batch normalisation under the name `bn` that the checkpoints use."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -59,7 +61,7 @@ def norm(channels: int, use_bn: bool) -> nn.Module:
 
 
 class Stem(nn.Module):
-    """3x3 convolution of the picture; of `inputs` channels where something is shown beside it."""
+    """3x3 convolution of the image, or of `inputs` channels if another image is stacked on it."""
 
     def __init__(
         self, outputs: int, *, inputs: int = 3, use_bn: bool = True, equalised: bool = False
@@ -73,9 +75,9 @@ class Stem(nn.Module):
 
 
 class Block(nn.Module):
-    """Halves the size: 2x2 means, then two 3x3 convolutions beside a shortcut.
+    """Halves the size: 2x2 means, then two 3x3 convolutions with a shortcut.
 
-    Where the width changes, the shortcut is a 1x1 convolution with norm and activation of its own.
+    If the width changes, the shortcut is a 1x1 convolution with its own norm and activation.
     """
 
     def __init__(
@@ -102,11 +104,14 @@ class Block(nn.Module):
         return y + (leaky_relu(self.bn(self.conv(x)), SLOPE) if self.is_wider else x)
 
 
-def sized(x: Tensor, size_px: int) -> Tensor:
-    """x [N, 3, H, H] at `size_px`: by area means down, bilinear up."""
+def resize_to(x: Tensor, size_px: int) -> Tensor:
+    """Resize x [N, 3, H, H] to `size_px`: by area means down, bilinearly up.
+
+    Raises `ValueError` if x is not square RGB.
+    """
     if x.dim() != 4 or x.shape[1] != 3 or x.shape[2] != x.shape[3]:
         raise ValueError(
-            f"expected square pictures [N, 3, H, H], got {list(x.shape)}: align them first"
+            f"expected square images [N, 3, H, H], got {list(x.shape)}: align them first"
         )
     if x.shape[-1] == size_px:
         return x
@@ -115,7 +120,7 @@ def sized(x: Tensor, size_px: int) -> Tensor:
 
 
 def check_sizes(resolution: int, num_ws: int, w_dim: int) -> None:
-    """An input that can be halved down to 4 px, and a latent that holds something."""
+    """Check that the input can be halved down to 4 px and that the latent is not empty."""
     if resolution < 8 or resolution & (resolution - 1) or num_ws < 1 or w_dim < 1:
         raise ValueError(
             "expected a resolution of 8, 16, 32, ... px and num_ws and w_dim of at least 1, got "

@@ -1,7 +1,7 @@
-"""The layers of pSp, e4e and ReStyle above their backbones, by the names of published weights.
+"""The layers of pSp, e4e and ReStyle above their backbones, with the published names.
 
 pSp: Encoding in Style, Richardson et al. 2021, https://arxiv.org/abs/2008.00951, figure 2 and
-appendix A: a small network of strided convolutions says each style, off one of three maps.
+appendix A: a small network of strided convolutions computes each style from one of three maps.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, linear
 
-SLOPE = 0.01  # of the heads' LeakyReLU
+SLOPE = 0.01  # slope of the heads' LeakyReLU
 
 
 class EqualLinear(nn.Module):
-    """A linear layer whose learning rate is equalised."""
+    """A linear layer with equalised learning rate."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class EqualLinear(nn.Module):
 
 
 class Style(nn.Module):
-    """map2style: [N, inputs, size, size] => [N, w_dim], by halving down to one place."""
+    """map2style: [N, inputs, size, size] => [N, w_dim], by halving down to one pixel."""
 
     def __init__(self, inputs: int, width: int, w_dim: int, size_px: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Style(nn.Module):
         layers: list[nn.Module] = []
         for i, o in itertools.pairwise(widths):
             convolution = nn.Conv2d(i, o, 3, 2, padding=1)
-            # torch's own start would halve the signal in each of up to six layers
+            # torch's default initialisation would halve the signal in each of up to six layers
             nn.init.kaiming_normal_(convolution.weight, SLOPE)
             layers += [convolution, nn.LeakyReLU(SLOPE)]
         self.convs = nn.Sequential(*layers)
@@ -49,5 +49,5 @@ class Style(nn.Module):
 
 
 def upsampled_sum(x: Tensor, y: Tensor) -> Tensor:
-    """x [N, C, h, w] brought to the size of y [N, C, H, W], and y: bilinear, corners aligned."""
+    """Resize x [N, C, h, w] to y [N, C, H, W], bilinearly with aligned corners, and add y."""
     return interpolate(x, size=y.shape[2:], mode="bilinear", align_corners=True) + y

@@ -1,9 +1,9 @@
-"""A small encoder after In-Domain's: its residual blocks, and a last layer that is affordable.
+"""A small encoder based on In-Domain's: its residual blocks, with a much smaller last layer.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049.
-Theirs ends in a matrix from the whole 4 px map to the code. Ours narrows the map first: 1x1
-convolution, two linear layers. It predicts offsets from the mean latent in units of the latents'
-own deviation, both kept as buffers, so that an untrained net says the mean.
+Theirs ends in a matrix from the whole 4 px map to the code. Ours narrows the map first with a 1x1
+convolution and two linear layers. It predicts offsets from the mean latent in units of the latents'
+standard deviation, both stored as buffers, so an untrained network returns the mean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn.functional import leaky_relu
 
 from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.checkpoints.strict import load_strictly
-from invertory.encoders.layers import SLOPE, Block, Stem, check_sizes, sized
+from invertory.encoders.layers import SLOPE, Block, Stem, check_sizes, resize_to
 
 
 class ResidualEncoder(CheckpointedNetwork):
@@ -38,17 +38,20 @@ class ResidualEncoder(CheckpointedNetwork):
         hidden: int = 256,
         truncation: float = 1.0,
     ) -> None:
-        """`channels`: at `resolution`, half of it, ... 4 px; none: `usual_channels`. `narrow`: of
-        the last map, before the linear layers, `hidden` between them. `truncation`: of the offsets
-        from the mean (psi).
+        """Build an encoder.
+
+        `channels` are those at `resolution`, half of it, ... 4 px (empty: `usual_channels`);
+        `narrow` is the width of the last map before the linear layers and `hidden` the width
+        between them; `truncation` (psi) scales the offsets from the mean. Raises `ValueError` if
+        the sizes do not fit.
         """
         super().__init__()
         check_sizes(resolution, num_ws, w_dim)
         channels = tuple(channels) or usual_channels(resolution)
         if len(channels) != resolution.bit_length() - 2:
             raise ValueError(
-                f"expected {resolution.bit_length() - 2} channels for {resolution} px, one for "
-                f"each size down to 4 px, got {list(channels)}"
+                f"expected {resolution.bit_length() - 2} channels for {resolution} px, one per "
+                f"size down to 4 px, got {list(channels)}"
             )
         self.resolution, self.num_ws, self.w_dim = resolution, num_ws, w_dim
         self.channels, self.narrow, self.hidden = channels, narrow, hidden
@@ -66,7 +69,7 @@ class ResidualEncoder(CheckpointedNetwork):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor, ready for JSON."""
         names = ("resolution", "num_ws", "w_dim", "narrow", "hidden", "truncation")
         return {name: getattr(self, name) for name in names} | {"channels": list(self.channels)}
 
@@ -75,10 +78,12 @@ class ResidualEncoder(CheckpointedNetwork):
         return self.tapped(x)[0]
 
     def tapped(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """What `forward` gives, and the maps behind it: size r in px => [N, C, r, r], one for each
-        size from `resolution` down to 4 px, with the channels of `tap_channels`; in one pass.
+        """Run `forward` once => w_plus and the feature maps, size r in px => [N, C, r, r].
+
+        There is one map per size from `resolution` down to 4 px, with the channels of
+        `tap_channels`.
         """
-        maps = [self.stem(sized(x, self.resolution))]
+        maps = [self.stem(resize_to(x, self.resolution))]
         for block in self.blocks:
             maps.append(block(maps[-1]))
         code = leaky_relu(self.narrowing(maps[-1]), SLOPE).flatten(1)
@@ -89,20 +94,25 @@ class ResidualEncoder(CheckpointedNetwork):
 
     @property
     def tap_channels(self) -> dict[int, int]:
-        """Size in px => channels of the map that `tapped` gives of it."""
+        """Size in px => channels of that map in `tapped`."""
         return {self.resolution >> i: channels for i, channels in enumerate(self.channels)}
 
     @torch.no_grad()
     def set_statistics(self, w_plus: Tensor) -> None:
-        """Mean and deviation of the latents [N, num_ws, w_dim] that it is to predict."""
+        """Set mean and deviation to those of the latents [N, num_ws, w_dim] to predict."""
         self.w_mean.copy_(w_plus.float().mean(0))
         self.w_scale.copy_(w_plus.float().std(0).clamp_min(1e-6))
 
     @torch.no_grad()
-    def widened(self, num_ws: int) -> ResidualEncoder:
-        """An encoder of one w as one of `num_ws` rows, which says that w in each of them."""
+    def widen(self, num_ws: int) -> ResidualEncoder:
+        """Widen an encoder of one w to `num_ws` rows, each of which gets that w.
+
+        Raises `ValueError` if the encoder has more than one row.
+        """
         if self.num_ws != 1:
-            raise ValueError(f"expected an encoder of one w to widen, got one of {self.num_ws}")
+            raise ValueError(
+                f"expected an encoder of one w to widen, got one of {self.num_ws} rows"
+            )
         wide = type(self)(**self.config | {"num_ws": num_ws})
         tensors = self.state_dict()
         tensors["code.weight"] = tensors["code.weight"].repeat(num_ws, 1)
@@ -113,7 +123,7 @@ class ResidualEncoder(CheckpointedNetwork):
 
 
 def usual_channels(resolution: int) -> tuple[int, ...]:
-    """At `resolution`, half of it, ... 4 px: for 128 px, 32, 64, 128, 192, 256 and 256."""
+    """Channels at `resolution`, half of it, ... 4 px: for 128 px, 32, 64, 128, 192, 256 and 256."""
     coarse_to_fine = (256, 256, 192, 128, 64, 32)
     num = resolution.bit_length() - 2
     return (*coarse_to_fine, *[16] * num)[:num][::-1]

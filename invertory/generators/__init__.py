@@ -1,4 +1,4 @@
-"""Generators: latents to pictures. `GENERATORS` names every family a recipe may ask for."""
+"""Generators: latents to images. `GENERATORS` lists every family that a recipe can name."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Generator(Protocol):
-    """What inversion, editing and sampling ask of a generator (an `nn.Module`, frozen, in eval).
+    """What inversion, editing and sampling need from a generator (a frozen `nn.Module` in eval).
 
-    Noise is constant, so that a latent names one picture; no output depends on its batch.
+    Noise is constant, so a latent has one image, and no output depends on its batch.
     """
 
     z_dim: int
     w_dim: int
     num_ws: int
     resolution: int  # px of `synthesis`
-    preview_resolution: int  # px of `preview`; equals `resolution` where there is no cheaper head
+    preview_resolution: int  # px of `preview`; equals `resolution` if there is no cheaper head
     w_avg: Tensor  # [w_dim]
 
     def mapping(self, z: Tensor) -> Tensor:
@@ -33,14 +33,14 @@ class Generator(Protocol):
         ...
 
     def synthesis(self, w_plus: Tensor) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => pictures [N, 3, resolution, resolution], about [-1, 1]."""
+        """w_plus [N, num_ws, w_dim] => images [N, 3, resolution, resolution], about [-1, 1]."""
         ...
 
     def preview(self, w_plus: Tensor, min_px: int | None = None) -> Tensor:
         """w_plus [N, num_ws, w_dim] => [N, 3, preview_resolution, ...]: cheap, differentiable.
 
-        Where `min_px` is given, a generator with several previews may draw its smallest of at
-        least so many pixels a side.
+        With `min_px`, a generator with several previews may draw the smallest one of at least that
+        many pixels a side.
         """
         ...
 

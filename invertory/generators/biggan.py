@@ -1,9 +1,9 @@
-"""A small generator after BigGAN, without classes, and its discriminator.
+"""A small unconditional BigGAN generator and its discriminator.
 
 Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019,
-https://arxiv.org/abs/1809.11096, appendix B: residual blocks, each batch norm's gain and bias from
-a chunk of the latent, spectral norm in both players. Written from the paper. Ours: no classes, no
-attention (pictures of 32 and 64 px), and w = M(z) before it (InvGAN, section 3.1).
+https://arxiv.org/abs/1809.11096, appendix B: residual blocks, the gain and bias of each batch norm
+from a chunk of the latent, and spectral norm in both networks. Written from the paper. Ours has no
+classes and no attention (images have 32 or 64 px), and maps w = M(z) first (InvGAN, section 3.1).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-from invertory.generators.dcgan import OneW, check_pictures, check_table
+from invertory.generators.dcgan import SingleWGenerator, check_channels, check_images
 from invertory.generators.spectral import SpectralConv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BigGANConfig:
-    """Sizes; the defaults are for 64 px on a processor."""
+    """Sizes; the defaults are for 64 px on a CPU."""
 
     resolution: int = 64
     img_channels: int = 3
@@ -32,13 +32,13 @@ class BigGANConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))  # JSON has lists
-        check_table(self.resolution, self.img_channels, self.channels, first_px=4, last=1)
+        check_channels(self.resolution, self.img_channels, self.channels, first_px=4, last=1)
         if self.w_dim < len(self.channels):
             raise ValueError(f"expected w_dim of {len(self.channels)} or more, got {self.w_dim}")
 
 
 class ConditionalNorm(nn.Module):
-    """Batch norm whose gain and bias follow from a chunk of w."""
+    """Batch norm whose gain and bias are linear in a chunk of w."""
 
     def __init__(self, channels: int, chunk: int) -> None:
         super().__init__()
@@ -47,6 +47,7 @@ class ConditionalNorm(nn.Module):
         self.bias = SpectralConv(chunk, channels, 0)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        # (x - mean) / std * (1 + gain(w)) + bias(w)
         gain, bias = 1 + self.gain(w), self.bias(w)
         out: Tensor = self.norm(x) * gain[:, :, None, None].to(x) + bias[:, :, None, None].to(x)
         return out
@@ -74,8 +75,8 @@ def _doubled(x: Tensor) -> Tensor:
     return interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-class BigGAN(OneW):
-    """w_plus [N, 1, w_dim] => pictures [N, 3, R, R]; see `Generator`. Frozen, in eval."""
+class BigGAN(SingleWGenerator):
+    """w_plus [N, 1, w_dim] => images [N, 3, R, R]; see `Generator`. Frozen, in eval."""
 
     _config: BigGANConfig
 
@@ -99,11 +100,11 @@ class BigGAN(OneW):
         maps = {"b4": x}
         for name, block, chunk in zip(self.feature_names[1:], self.blocks, chunks, strict=True):
             maps[name] = x = block(x, chunk)
-        return maps | {"picture": torch.tanh(self.torgb(relu(self.norm(x))))}
+        return maps | {"image": torch.tanh(self.torgb(relu(self.norm(x))))}
 
 
 class DownBlock(nn.Module):
-    """[N, I, H, W] => [N, O, H/2, W/2]; the first has no activation before its convolution."""
+    """[N, I, H, W] => [N, O, H/2, W/2]; the first block starts without an activation."""
 
     def __init__(self, inputs: int, outputs: int, *, is_first: bool) -> None:
         super().__init__()
@@ -119,16 +120,20 @@ class DownBlock(nn.Module):
 
 
 class BigGANDiscriminator(nn.Module):
-    """Pictures [N, 3, R, R] => maps of R/2 ... 4 px, and logits [N] of the last."""
+    """Images [N, 3, R, R] => maps of R/2 ... 4 px, and logits [N] from the last map."""
 
     def __init__(self, **config: Any) -> None:
-        """`channels`: of the outputs, at 4, 8, ... half of `resolution` px."""
+        """Build with `channels`: output channels at 4, 8, ... half of `resolution` px."""
         super().__init__()
-        given: dict[str, Any] = {"resolution": 64, "img_channels": 3, "channels": (96, 96, 64, 32)}
-        given |= config
-        self.resolution, self.img_channels = given["resolution"], given["img_channels"]
-        self.channels: tuple[int, ...] = tuple(given["channels"])
-        check_table(self.resolution, self.img_channels, self.channels, first_px=4, last=2)
+        arguments: dict[str, Any] = {
+            "resolution": 64,
+            "img_channels": 3,
+            "channels": (96, 96, 64, 32),
+        }
+        arguments |= config
+        self.resolution, self.img_channels = arguments["resolution"], arguments["img_channels"]
+        self.channels: tuple[int, ...] = tuple(arguments["channels"])
+        check_channels(self.resolution, self.img_channels, self.channels, first_px=4, last=2)
         self.out_channels = self.channels[0]
         fans = list(pairwise((self.img_channels, *self.channels[::-1])))
         self.blocks = nn.ModuleList(
@@ -138,13 +143,13 @@ class BigGANDiscriminator(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor, ready for JSON."""
         names = ("resolution", "img_channels")
         return {n: getattr(self, n) for n in names} | {"channels": list(self.channels)}
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [N, 3, R, R] => [N, C, R/2, R/2] to [N, C, 4, 4]."""
-        maps, x = [], check_pictures(x, self.resolution)
+        maps, x = [], check_images(x, self.resolution)
         x = x.mean(1, keepdim=True) if self.img_channels == 1 else x
         for block in self.blocks:
             x = block(x)

@@ -1,12 +1,12 @@
-"""DCGAN with a mapping network: a small generator for small pictures, and its discriminator.
+"""DCGAN with a mapping network: a small generator for small images, and its discriminator.
 
 Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
 Networks", 2016, https://arxiv.org/abs/1511.06434, section 3: fractionally strided convolutions,
-batch normalisation, ReLU, tanh; strided convolutions and leaky ReLU against them. Written from the
-paper. Ours: w = M(z) before it (InvGAN, section 3.1), and no batch normalisation in the
-discriminator, whose code of a picture must not depend on its batch.
+batch normalisation, ReLU and tanh in the generator; strided convolutions and leaky ReLU in the
+discriminator. Written from the paper. Ours maps w = M(z) first (InvGAN, section 3.1) and has no
+batch normalisation in the discriminator, whose code of an image must not depend on its batch.
 
-Pictures of one channel are told in RGB, all three alike.
+Images of one channel are returned as RGB with three equal channels.
 """
 
 from __future__ import annotations
@@ -35,34 +35,36 @@ class DCGANConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))  # JSON has lists
-        check_table(self.resolution, self.img_channels, self.channels, first_px=4, last=2)
+        check_channels(self.resolution, self.img_channels, self.channels, first_px=4, last=2)
 
 
-def check_table(
+def check_channels(
     resolution: int, img_channels: int, channels: tuple[int, ...], *, first_px: int, last: int
 ) -> None:
-    """One number of channels for each size from `first_px` up to `resolution` / `last`."""
+    """Check that `channels` has one number per size from `first_px` to `resolution` / `last`."""
     if resolution < 8 or resolution & (resolution - 1):
-        raise ValueError(f"expected a power of two from 8 px, got {resolution} px")
-    if img_channels not in (1, 3):
-        raise ValueError(f"expected pictures of 1 or 3 channels, got {img_channels}")
-    wanted = (resolution // last // first_px).bit_length()
-    if len(channels) != wanted:
         raise ValueError(
-            f"expected {wanted} channel numbers for {first_px} to {resolution // last} px, got "
+            f"expected a resolution that is a power of two from 8 px, got {resolution} px"
+        )
+    if img_channels not in (1, 3):
+        raise ValueError(f"expected images of 1 or 3 channels, got {img_channels}")
+    num_sizes = (resolution // last // first_px).bit_length()
+    if len(channels) != num_sizes:
+        raise ValueError(
+            f"expected {num_sizes} channel numbers for {first_px} to {resolution // last} px, got "
             f"{list(channels)}"
         )
 
 
-def check_pictures(x: Tensor, resolution: int) -> Tensor:
-    """x [N, 3, R, R], or a ValueError."""
+def check_images(x: Tensor, resolution: int) -> Tensor:
+    """Return x if it is [N, 3, R, R]; raise ValueError otherwise."""
     if x.ndim != 4 or x.shape[1:] != (3, resolution, resolution):
-        raise ValueError(f"expected pictures [N, 3, {resolution}, {resolution}], got {[*x.shape]}")
+        raise ValueError(f"expected images [N, 3, {resolution}, {resolution}], got {[*x.shape]}")
     return x
 
 
-class OneW(ConfiguredNetwork):
-    """What generators of one row of w share; a subclass makes maps of w in `_maps`."""
+class SingleWGenerator(ConfiguredNetwork):
+    """Base of generators with one row of w; a subclass computes maps of w in `_maps`."""
 
     num_ws = 1
     feature_names: tuple[str, ...]
@@ -74,22 +76,25 @@ class OneW(ConfiguredNetwork):
         self.mapping = TwoLayerMapping(z_dim, w_dim)
 
     def _maps(self, w: Tensor) -> dict[str, Tensor]:
-        """Those of `feature_names`, and `picture`."""
+        """Compute the maps of `feature_names`, and `image`."""
         raise NotImplementedError
 
     @property
     def w_avg(self) -> Tensor:
-        """[w_dim]"""
+        """Mean w, [w_dim]."""
         return self.mapping.w_avg
 
     def synthesis(self, w_plus: Tensor) -> Tensor:
-        """w_plus [N, 1, w_dim] => pictures [N, 3, R, R], within [-1, 1]."""
+        """w_plus [N, 1, w_dim] => images [N, 3, R, R], within [-1, 1].
+
+        Raises `ValueError` for other shapes.
+        """
         if w_plus.ndim != 3 or w_plus.shape[1:] != (1, self.w_dim):
             raise ValueError(
                 f"expected w_plus [N, 1, {self.w_dim}], got {list(w_plus.shape)}: this generator "
                 "has one row of w"
             )
-        return self._maps(w_plus[:, 0])["picture"].expand(-1, 3, -1, -1)
+        return self._maps(w_plus[:, 0])["image"].expand(-1, 3, -1, -1)
 
     def preview(self, w_plus: Tensor, min_px: int | None = None) -> Tensor:
         """The same as `synthesis`."""
@@ -105,16 +110,16 @@ class OneW(ConfiguredNetwork):
         return {name: maps[name] for name in names}
 
     def weights(self) -> dict[str, Tensor]:
-        """What `synthesis` is made of and may be tuned, by its names."""
+        """The parameters of `synthesis` that can be tuned, by name."""
         return {n: p for n, p in self.named_parameters() if not n.startswith("mapping.")}
 
     def kernels(self) -> dict[str, Tensor]:
-        """Those of the weights that convolutions have."""
+        """The weights that are convolution kernels."""
         return {name: tensor for name, tensor in self.weights().items() if tensor.ndim == 4}
 
 
-class DCGAN(OneW):
-    """w_plus [N, 1, w_dim] => pictures [N, 3, R, R]; see `Generator`. Frozen, in eval."""
+class DCGAN(SingleWGenerator):
+    """w_plus [N, 1, w_dim] => images [N, 3, R, R]; see `Generator`. Frozen, in eval."""
 
     _config: DCGANConfig
 
@@ -126,7 +131,7 @@ class DCGAN(OneW):
         self.norms = nn.ModuleList(nn.BatchNorm2d(n) for n in cfg.channels)
         fans = pairwise((*cfg.channels, cfg.img_channels))
         self.ups = nn.ModuleList(nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in fans)
-        start_small(self.ups)
+        initialise_small(self.ups)
         self.eval().requires_grad_(False)
 
     def _maps(self, w: Tensor) -> dict[str, Tensor]:
@@ -134,33 +139,33 @@ class DCGAN(OneW):
         for name, norm, up in zip(self.feature_names, self.norms, self.ups, strict=True):
             maps[name] = x = torch.relu(norm(x))
             x = up(x)
-        return maps | {"picture": torch.tanh(x)}
+        return maps | {"image": torch.tanh(x)}
 
 
 class DCGANDiscriminator(nn.Module):
-    """Pictures [N, 3, R, R] => maps of R/2 ... 4 px, and logits [N] of the last."""
+    """Images [N, 3, R, R] => maps of R/2 ... 4 px, and logits [N] from the last map."""
 
     def __init__(self, **config: Any) -> None:
-        """`channels`: at 4, 8, ... half of `resolution` px."""
+        """Build with `channels` at 4, 8, ... half of `resolution` px."""
         super().__init__()
-        given: dict[str, Any] = {"resolution": 32, "img_channels": 1, "channels": (64, 48, 32)}
-        self._config = DCGANConfig(**given | config)
+        arguments: dict[str, Any] = {"resolution": 32, "img_channels": 1, "channels": (64, 48, 32)}
+        self._config = DCGANConfig(**arguments | config)
         self.resolution, self.channels = self._config.resolution, self._config.channels
         self.img_channels, self.out_channels = self._config.img_channels, self.channels[0]
         fans = pairwise((self.img_channels, *self.channels[::-1]))
         self.downs = nn.ModuleList(nn.Conv2d(i, o, 4, 2, 1) for i, o in fans)
-        start_small(self.downs)
+        initialise_small(self.downs)
         self.out = nn.Linear(16 * self.out_channels, 1)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor, ready for JSON."""
         names = ("resolution", "img_channels")
         return {n: getattr(self, n) for n in names} | {"channels": list(self.channels)}
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [N, 3, R, R] => [N, C, R/2, R/2] to [N, C, 4, 4]."""
-        maps, x = [], check_pictures(x, self.resolution)
+        maps, x = [], check_images(x, self.resolution)
         x = x.mean(1, keepdim=True) if self.img_channels == 1 else x
         for down in self.downs:
             x = leaky_relu(down(x), 0.2)
@@ -173,8 +178,8 @@ class DCGANDiscriminator(nn.Module):
         return out
 
 
-def start_small(layers: nn.ModuleList) -> None:
-    """Kernels from N(0, 0.02^2), the paper's start; biases 0."""
+def initialise_small(layers: nn.ModuleList) -> None:
+    """Draw kernels from N(0, 0.02^2), the paper's initialisation, and set biases to 0."""
     for layer in layers:
         assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None
         nn.init.normal_(layer.weight, std=0.02)

@@ -1,4 +1,4 @@
-"""What follows from a parameter alone, computed once while the parameter is frozen."""
+"""Caching of tensors that depend only on a parameter, while the parameter is frozen."""
 
 from __future__ import annotations
 
@@ -10,43 +10,46 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    source: Tensor  # shares the parameter's memory, so that its address is given to no other
+class _CachedTensor:
+    source: Tensor  # shares the parameter's memory, so its address is not reused
     version: int
     value: Tensor
 
 
-class Frozen:
-    """A module's derived tensors, by name and dtype; computed anew when their parameter changes.
+class FrozenCache:
+    """A module's derived tensors, by name and dtype; recomputed when their parameter changes.
 
-    A change is seen by the parameter's address and version. A fused optimiser raises no version, so
-    nothing is kept of a parameter that has a gradient, though it be held still for a while: a
-    discriminator in its generator's step. Nothing is kept of one that is trained, nor under
-    `torch.compile`, in inference mode or while a CUDA graph is captured, where a kept tensor would
-    outlive its meaning. Copies of the module begin empty.
+    A change is detected by the parameter's address and version. A fused optimiser does not raise
+    the version, so nothing is cached for a parameter that has a gradient, even if it is frozen for
+    a while (a discriminator in its generator's step). Nothing is cached for a trained parameter,
+    nor under `torch.compile`, in inference mode or while a CUDA graph is captured, where a cached
+    tensor would become invalid. Copies of the module start with an empty cache.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, _Kept] = {}
+        self._cache: dict[Hashable, _CachedTensor] = {}
 
-    def __reduce__(self) -> tuple[type[Frozen], tuple[()]]:
-        return Frozen, ()
+    def __reduce__(self) -> tuple[type[FrozenCache], tuple[()]]:
+        return FrozenCache, ()
 
     def get(self, name: Hashable, parameter: Tensor, compute: Callable[[], Tensor]) -> Tensor:
-        """`compute()`, or what it gave the last time for this very parameter."""
+        """Return `compute()`, or its cached result for this same parameter."""
         if not _is_still(parameter):
             return compute()
-        kept = self._kept.get(name)
-        if kept is None or not _is_of(kept, parameter):
+        cached = self._cache.get(name)
+        if cached is None or not _is_of(cached, parameter):
             with torch.no_grad():
-                kept = _Kept(parameter.detach(), parameter._version, compute())
+                cached = _CachedTensor(parameter.detach(), parameter._version, compute())
             if not _is_capturing(parameter):
-                self._kept[name] = kept
-        return kept.value
+                self._cache[name] = cached
+        return cached.value
 
 
 def _is_still(parameter: Tensor) -> bool:
-    """False also for what stands in for a parameter in `functional_call` and in transforms."""
+    """Whether the parameter is frozen.
+
+    Also False for the tensors that replace a parameter in `functional_call` and in transforms.
+    """
     return (
         not torch.compiler.is_compiling()
         and type(parameter) is nn.Parameter
@@ -56,12 +59,12 @@ def _is_still(parameter: Tensor) -> bool:
     )
 
 
-def _is_of(kept: _Kept, parameter: Tensor) -> bool:
+def _is_of(cached: _CachedTensor, parameter: Tensor) -> bool:
     return (
-        kept.source.data_ptr() == parameter.data_ptr()
-        and kept.source.device == parameter.device
-        and kept.source.dtype == parameter.dtype
-        and kept.version == parameter._version
+        cached.source.data_ptr() == parameter.data_ptr()
+        and cached.source.device == parameter.device
+        and cached.source.dtype == parameter.dtype
+        and cached.version == parameter._version
     )
 
 

@@ -1,9 +1,10 @@
-"""Changes of a kernel, one a row: up @ down, of low rank, for many rows of a batch at once.
+"""Low-rank changes of a kernel, up @ down, one per row, for a whole batch at once.
 
-LoRA: Low-Rank Adaptation of Large Language Models, Hu et al. 2021, https://arxiv.org/abs/2106.09685,
-for modulated convolutions. The kernel W that all rows share stays one convolution of the batch. A
-row's own part goes through its r channels: a product of matrices at the low side, a sum of shifted
-maps, a product at the high side. The kernels themselves are never laid out.
+LoRA: Low-Rank Adaptation of Large Language Models, Hu et al. 2021,
+https://arxiv.org/abs/2106.09685, applied to modulated convolutions. The kernel W that all rows
+share remains one convolution of the batch. A row's own change goes through its r channels: a matrix
+product at the low side, a sum of shifted maps, and a matrix product at the high side. The per-row
+kernels are never materialised.
 """
 
 from __future__ import annotations
@@ -28,25 +29,25 @@ class LowRank:
         return self.up @ self.down
 
     def conv3x3(self, x: Tensor) -> Tensor:
-        """What a 3x3 convolution of x [N, I, H, W], padded by 1, gains: [N, O, H, W]."""
+        """The change of a 3x3 convolution of x [N, I, H, W], padded by 1: [N, O, H, W]."""
         taps = self._taps(x, is_flipped=True)
         low = fold(taps, x.shape[2:], kernel_size=3, padding=1)  # [N, r, H, W]
-        return self._raised(low, x)
+        return self._raise_rank(low, x)
 
     def conv3x3_up2x(self, x: Tensor, fir: Tensor) -> Tensor:
-        """What `conv2d_up2x` by a 3x3 kernel gains, low-pass `fir`: [N, O, 2H, 2W]."""
+        """The change of `conv2d_up2x` with a 3x3 kernel and the low-pass `fir`: [N, O, 2H, 2W]."""
         height, width = x.shape[2:]
         taps = self._taps(x, is_flipped=False)
         low = fold(taps, (2 * height + 1, 2 * width + 1), kernel_size=3, stride=2)
-        total = fir.shape[-1] - 2  # of padding, for an output of 2H
+        total = fir.shape[-1] - 2  # total padding for an output of 2H
         before = (total + 1) // 2
         low = upfirdn2d(low, fir, padding=(before, total - before) * 2, gain=4)
-        return self._raised(low, x)
+        return self._raise_rank(low, x)
 
     def energy(self, weight: Tensor, style: Tensor) -> Tensor:
-        """By how much sum_ik (style_i kernel_oik)^2 grows, [N, O]: what demodulation divides by.
+        """Growth of sum_ik (style_i kernel_oik)^2, by which demodulation divides: [N, O].
 
-        |W + D|^2 - |W|^2 = 2 W . D + |D|^2, both through the factors; weight [O, I, k, k].
+        |W + D|^2 - |W|^2 = 2 W . D + |D|^2, both computed through the factors; weight [O, I, k, k].
         """
         squares = style.square().repeat_interleave(weight[0, 0].numel(), 1)  # [N, I k k]
         scaled = self.down * squares[:, None]
@@ -55,15 +56,15 @@ class LowRank:
         return (self.up * (2 * cross.mT + self.up @ gram)).sum(2)
 
     def _taps(self, x: Tensor, *, is_flipped: bool) -> Tensor:
-        """Every tap's product with every pixel, [N, r * 9, H * W]: what `fold` adds up in place."""
+        """Multiply every tap with every pixel, [N, r * 9, H * W], for `fold` to sum in place."""
         n, rank = self.down.shape[:2]
         kernel = self.down.reshape(n, rank, x.shape[1], 9)
-        if is_flipped:  # a correlation gathers what `fold` spreads
+        if is_flipped:  # a correlation gathers what `fold` scatters
             kernel = kernel.flip(3)
         kernel = kernel.permute(0, 1, 3, 2).reshape(n, rank * 9, x.shape[1])
         return conv2d_points(x, kernel.to(x.dtype)).flatten(2)
 
-    def _raised(self, low: Tensor, like: Tensor) -> Tensor:
-        """low [N, r, H, W] => [N, O, H, W], laid out as the features are."""
+    def _raise_rank(self, low: Tensor, like: Tensor) -> Tensor:
+        """low [N, r, H, W] => [N, O, H, W], in the memory layout of the features."""
         low = low.to(like.dtype, memory_format=layout(like))
         return conv2d_points(low, self.up.to(like.dtype))

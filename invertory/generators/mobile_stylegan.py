@@ -1,12 +1,13 @@
-"""MobileStyleGAN, StyleGAN2-FFHQ distilled to 10 M parameters and 1024 px, for the CPU.
+"""MobileStyleGAN: StyleGAN2-FFHQ distilled to 10 M parameters at 1024 px, for the CPU.
 
 Belousov, "MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity Image
 Synthesis", 2021, https://arxiv.org/abs/2104.04767. Depthwise-separable modulated convolutions
-without demodulation, upsampling by an inverse Haar wavelet transform, and the picture itself as
-wavelet coefficients. Matches the OpenVINO graphs of the package random-face 2021.7.21.1.
+without demodulation, upsampling by an inverse Haar wavelet transform, and an output in wavelet
+coefficients. Matches the OpenVINO graphs of the package random-face 2021.7.21.1.
 
-Rows of w_plus: 0 is the 4 px convolution; block i (8, 16, ... 512 px) reads 1 + 3 i (upsampling),
-2 + 3 i and 3 + 3 i (its two convolutions); the last row is the picture's. Noise is constant.
+Rows of w_plus: row 0 is the 4 px convolution; block i (8, 16, ... 512 px) reads rows 1 + 3 i
+(upsampling), 2 + 3 i and 3 + 3 i (its two convolutions); the last row is the output's. Noise is
+constant.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ W_AVG_SAMPLES, W_AVG_SEED = 10_000, 0
 
 
 class MobileStyleGAN(CheckpointedNetwork):
-    """The generator: frozen, in eval; see `Generator` for what it offers.
+    """The generator, frozen and in eval; see `Generator` for its interface.
 
-    `preview` needs a trained head (`attach_preview`); without one it is `synthesis`. Every row of
-    w_plus counts in a preview too.
+    `preview` needs a trained head (`attach_preview`); without one it equals `synthesis`. Every row
+    of w_plus also affects the preview.
     """
 
     w_avg: Tensor
@@ -76,7 +77,7 @@ class MobileStyleGAN(CheckpointedNetwork):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `load` needs beside the tensors; JSON-able."""
+        """The arguments that `load` needs besides the tensors, ready for JSON."""
         return {
             "channels": list(self.channels),
             "w_dim": self.w_dim,
@@ -86,7 +87,7 @@ class MobileStyleGAN(CheckpointedNetwork):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Output of the convolutions at each size: b4, b8, ... b512."""
+        """Outputs of the convolutions at each size: b4, b8, ... b512."""
         return tuple(f"b{4 * 2**i}" for i in range(len(self.channels)))
 
     def mapping(self, z: Tensor) -> Tensor:
@@ -96,14 +97,14 @@ class MobileStyleGAN(CheckpointedNetwork):
 
     @property
     def feature_shapes(self) -> dict[str, tuple[int, int]]:
-        """(channels, px) of each feature; hooks can change them."""
+        """(channels, px) of each feature that hooks can change."""
         sizes = {f"b{4 * 2**i}": 4 * 2**i for i in range(len(self.channels))}
         return {name: (self.channels[i], px) for i, (name, px) in enumerate(sizes.items())}
 
     def synthesis(self, w_plus: Tensor, *, hooks: Hooks | None = None) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => pictures [N, 3, resolution, resolution], about [-1, 1].
+        """w_plus [N, num_ws, w_dim] => images [N, 3, resolution, resolution], about [-1, 1].
 
-        Of the hooks there are `after_block` and `after_conv`; there is no RGB but the last.
+        The hooks `after_block` and `after_conv` are supported; there is no RGB before the output.
         """
         last = self.feature_names[-1]
         x = self.features(w_plus, (last,), hooks)[last] * self.to_img_modulation(w_plus[:, -1])
@@ -112,15 +113,19 @@ class MobileStyleGAN(CheckpointedNetwork):
     def preview(
         self, w_plus: Tensor, min_px: int | None = None, *, hooks: Hooks | None = None
     ) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => [N, 3, preview_resolution, preview_resolution]; or the
-        smallest preview of at least `min_px`.
+        """w_plus [N, num_ws, w_dim] => the preview [N, 3, px, px], px = preview_resolution.
+
+        With `min_px`, the smallest preview of at least that size.
         """
         enough = [head.resolution for head in self._heads() if head.resolution >= (min_px or 0)]
         is_free = min_px is not None and enough
         return self.preview_at(w_plus, min(enough) if is_free else self.preview_resolution, hooks)
 
     def preview_at(self, w_plus: Tensor, resolution: int, hooks: Hooks | None = None) -> Tensor:
-        """The picture at the resolution of one of the heads, or the whole one, by px."""
+        """The image at the resolution of one of the heads, or the full one, in px.
+
+        Raises `ValueError` if there is no head of that resolution.
+        """
         if resolution == self.resolution:
             return self.synthesis(w_plus, hooks=hooks)
         if str(resolution) not in self.heads:
@@ -136,10 +141,10 @@ class MobileStyleGAN(CheckpointedNetwork):
     def features(
         self, w_plus: Tensor, names: tuple[str, ...], hooks: Hooks | None = None
     ) -> dict[str, Tensor]:
-        """Feature maps [N, C, px, px] of the named sizes; stops after the last one named."""
+        """Feature maps [N, C, px, px] of the named sizes; stops after the last one."""
         self._check(w_plus, names)
         hooks = hooks or Hooks()
-        found: dict[str, Tensor] = {}
+        maps: dict[str, Tensor] = {}
         w = w_plus[:, 0]
         first = _with_w(hooks, "b4.conv1", w)
         x = self.stem(self.constant * self.stem.modulation(w), first)
@@ -151,23 +156,26 @@ class MobileStyleGAN(CheckpointedNetwork):
             if name in hooks.after_block:
                 x = hooks.after_block[name](x)
             if name in names:
-                found[name] = x
-            if len(found) == len(set(names)):
+                maps[name] = x
+            if len(maps) == len(set(names)):
                 break
-        return found
+        return maps
 
     def weights(self) -> dict[str, Tensor]:
-        """What `synthesis` is made of and may be tuned, by its names."""
+        """The parameters of `synthesis` that can be tuned, by name."""
         apart = ("mapping_network.", "heads.")
         return {n: t for n, t in self.named_parameters() if not n.startswith(apart)}
 
     def kernels(self) -> dict[str, Tensor]:
-        """Those of the weights that mix channels: of the convolutions and the picture's."""
+        """The weights that mix channels: those of the convolutions and of the output."""
         own = ("stem.weight", "conv1.weight", "conv2.weight", "to_img.weight")
         return {name: tensor for name, tensor in self.weights().items() if name.endswith(own)}
 
     def attach_preview(self, *heads: PreviewHead) -> MobileStyleGAN:
-        """Make `preview` stop at the finest of the heads; returns self."""
+        """Attach heads, so that `preview` stops at the finest of them; returns self.
+
+        Raises `ValueError` if a head does not fit the generator.
+        """
         for head in heads:
             expected = [list(pair) for pair in head_widths(self, head.resolution)]
             if head.config["widths"] != expected:
@@ -182,7 +190,7 @@ class MobileStyleGAN(CheckpointedNetwork):
         return self
 
     def blocks_above(self, resolution: int) -> list[tuple[int, Block]]:
-        """The blocks that follow the feature of `resolution` px, with their indices."""
+        """The blocks after the feature of `resolution` px, with their indices."""
         name = f"b{resolution}"
         if name not in self.feature_names[:-1]:
             raise ValueError(
@@ -212,7 +220,7 @@ class MobileStyleGAN(CheckpointedNetwork):
     def from_openvino(
         cls, mapping_xml: bytes, mapping_bin: bytes, synthesis_xml: bytes, synthesis_bin: bytes
     ) -> MobileStyleGAN:
-        """From the four files of random_face/data, as bytes."""
+        """Load the four files of random_face/data, as bytes."""
         generator = cls()
         mapping = mapping_tensors(read_ir(mapping_xml, mapping_bin))
         tensors = {f"mapping_network.{name}": tensor for name, tensor in mapping.items()}
@@ -223,7 +231,7 @@ class MobileStyleGAN(CheckpointedNetwork):
 
 
 def _with_w(hooks: Hooks, name: str, w: Tensor) -> AfterConv | None:
-    """The hook after that convolution, names as StyleGAN2's, with its row of w_plus [N, w_dim]."""
+    """Bind the hook of that convolution, named as in StyleGAN2, to its w [N, w_dim]."""
     hook = hooks.after_conv.get(name)
     return None if hook is None else lambda x: hook(x, w)
 

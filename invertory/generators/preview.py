@@ -1,12 +1,13 @@
-"""A small picture from a feature map of MobileStyleGAN, by way of its own later layers.
+"""A small image from a feature map of MobileStyleGAN, through the generator's own later layers.
 
 MobileStyleGAN has one RGB output, at the very end, and nearly all of its cost lies above 128 px.
-The mean of an inverse Haar transform over 2 x 2 px is half its low band. So the later blocks are
-run at the resolution of the feature on low bands alone: upsampling becomes "keep the first quarter
-of the channels and halve", and a 3x3 convolution by channel becomes its sum. What that loses (the
-detail bands seen through the leaky ReLUs) a few hundred trained numbers make good in the mean: a
-gain per input and a bias per output of each convolution. All the weights stay the generator's, and
-every row of w_plus keeps its meaning. `invertory/training/preview_head.py` fits the numbers.
+The mean of an inverse Haar transform over 2 x 2 px is half its low band. A head therefore runs the
+later blocks at the resolution of the feature, on low bands alone: upsampling becomes "keep the
+first quarter of the channels and halve", and a depthwise 3x3 convolution becomes the sum of its
+kernel. The lost detail bands, which pass through leaky ReLUs, are compensated on average by a few
+hundred trained numbers: a gain per input and a bias per output of each convolution. All other
+weights are the generator's, and every row of w_plus keeps its meaning.
+`invertory/training/preview_head.py` fits the numbers.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ class HaarSynthesis(Protocol):
     to_img: nn.Conv2d
 
     def blocks_above(self, resolution: int) -> list[tuple[int, Block]]:
-        """The blocks that follow the feature of `resolution` px, with their indices."""
+        """The blocks after the feature of `resolution` px, with their indices."""
         ...
 
     def get_parameter(self, target: str) -> nn.Parameter: ...
 
 
 class PreviewHead(nn.Module):
-    """Gains and biases of the convolutions above `resolution`, the picture's last."""
+    """Gains and biases of the convolutions above `resolution`; the output's come last."""
 
     def __init__(self, *, resolution: int, widths: Sequence[Sequence[int]]) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class PreviewHead(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor, ready for JSON."""
         pairs = zip(self.gains, self.biases, strict=True)
         widths = [[gain.numel(), bias.numel()] for gain, bias in pairs]
         return {"resolution": self.resolution, "widths": widths}
@@ -72,13 +73,13 @@ class PreviewHead(nn.Module):
 
 
 def head_widths(generator: HaarSynthesis, resolution: int) -> list[tuple[int, int]]:
-    """(inputs, outputs) of the convolutions above `resolution`, the picture's last."""
+    """(inputs, outputs) of the convolutions above `resolution`; the output's come last."""
     weights = [conv.weight for conv in _convolutions(generator, resolution)]
     return [(w.shape[1], w.shape[0]) for w in weights] + [(generator.channels[-1], 3)]
 
 
 def untrained_head(generator: HaarSynthesis, resolution: int) -> PreviewHead:
-    """Gains of one, and the biases of the generator with the mean of its noise."""
+    """Build a head with gains of 1 and the generator's biases plus the mean of its noise."""
     head = PreviewHead(resolution=resolution, widths=head_widths(generator, resolution))
     convs = _convolutions(generator, resolution)
     biases = [conv.bias + conv.noise.mean() for conv in convs]
@@ -90,7 +91,7 @@ def untrained_head(generator: HaarSynthesis, resolution: int) -> PreviewHead:
 
 
 def heads_from(tensors: Mapping[str, Tensor]) -> list[PreviewHead]:
-    """Heads from tensors named <px>.gains.<k> and <px>.biases.<k>, as `head_tensors` names them."""
+    """Build heads from tensors named <px>.gains.<k> and <px>.biases.<k> by `head_tensors`."""
     heads = []
     for px in sorted({int(name.split(".")[0]) for name in tensors}):
         own = {n.removeprefix(f"{px}."): t for n, t in tensors.items() if n.startswith(f"{px}.")}
@@ -104,7 +105,7 @@ def heads_from(tensors: Mapping[str, Tensor]) -> list[PreviewHead]:
 
 
 def head_tensors(heads: Sequence[PreviewHead]) -> dict[str, Tensor]:
-    """The tensors of several heads under one set of names; the inverse of `heads_from`."""
+    """Merge the tensors of several heads into one mapping; the inverse of `heads_from`."""
     return {f"{h.resolution}.{name}": t for h in heads for name, t in h.state_dict().items()}
 
 

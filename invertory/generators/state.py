@@ -1,8 +1,8 @@
-"""What a picture needs beside its latent: tensors in place of the generator's own, row by row.
+"""State of an inversion: tensors that replace or change the generator's own, row by row.
 
-A method that moves more than latents hands it out as its state: noise maps, which stand in for the
-generator's buffers, or changes of its weights (see `deltas`). Stored with the latent, they let an
-edit be drawn with them later.
+A method that optimises more than latents returns it as a state: noise maps, which replace the
+generator's buffers, or changes of its weights (see `deltas`). The state is stored with the latent,
+so that edits can be drawn with it later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from invertory.generators.deltas import changed, decoded, factors, wholes
+from invertory.generators.deltas import changed_name, dequantise, low_rank_changes, whole_changes
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.stylegan2_layers import Hooks
 
@@ -27,8 +27,8 @@ State = Mapping[str, Tensor]  # name of a buffer, or of a weight and its form =>
 NO_STATE: Final[State] = MappingProxyType({})
 
 
-class _Drawn(nn.Module):
-    """`synthesis` as a module, so that tensors of any generator can be replaced in a call."""
+class _SynthesisModule(nn.Module):
+    """`synthesis` as a module, so that one call can replace tensors of any generator."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -37,69 +37,71 @@ class _Drawn(nn.Module):
         self.prefix = "generator.synthesis." if is_module else "generator."
 
     def forward(self, w_plus: Tensor, **hooks: Hooks) -> Tensor:
-        pictures: Tensor = cast("Generator", self.generator).synthesis(w_plus, **hooks)
-        return pictures
+        images: Tensor = cast("Generator", self.generator).synthesis(w_plus, **hooks)
+        return images
 
 
-def synthesised(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
-    """w_plus [N, num_ws, w_dim] and the rows' state => pictures, as `generator.synthesis`.
+def synthesise(generator: Generator, w_plus: Tensor, state: State) -> Tensor:
+    """w_plus [N, num_ws, w_dim] and the rows' state => images, like `generator.synthesis`.
 
-    Products of low rank for the kernels of a StyleGAN2 are drawn as one batch; other changes of
-    weights a row at a time, with kernels of its own. Differentiable in the state.
+    Low-rank changes of a StyleGAN2's kernels are drawn as one batch; other changes of weights run
+    one row at a time, with separate kernels. Differentiable in the state. Raises `ValueError` if
+    the state has tensors that the generator lacks.
     """
     if not state:
         return generator.synthesis(w_plus)
-    drawn, rows = _Drawn(generator), decoded(state)
-    weights = tunable(generator)
+    module, rows = _SynthesisModule(generator), dequantise(state)
+    weights = tunable_weights(generator)
     buffers = _buffers(generator)
     known = weights | buffers
-    if unknown := {changed(name) for name in rows} - set(known):
+    if unknown := {changed_name(name) for name in rows} - set(known):
         raise ValueError(
-            f"expected a state of the generator's own tensors, got {', '.join(sorted(unknown)[:3])}"
-            ": draw it with the generator that the latents were made with"
+            "expected a state of the generator's own tensors, got "
+            f"{', '.join(sorted(unknown)[:3])}: draw it with the generator that the latents were "
+            "made with"
         )
-    rows = {name: tensor.to(known[changed(name)]) for name, tensor in rows.items()}
-    maps = {drawn.prefix + name: tensor for name, tensor in rows.items() if name in buffers}
+    rows = {name: tensor.to(known[changed_name(name)]) for name, tensor in rows.items()}
+    maps = {module.prefix + name: tensor for name, tensor in rows.items() if name in buffers}
     if len(maps) == len(rows):
-        return _call(drawn, maps, w_plus)
-    products = factors(rows)
+        return _call(module, maps, w_plus)
+    products = low_rank_changes(rows)
     is_product = 2 * len(products) + len(maps) == len(rows)
     if is_product and isinstance(generator, StyleGAN2) and set(products) <= set(kernels(generator)):
         low_rank = {name.removesuffix(".weight"): change for name, change in products.items()}
-        return _call(drawn, maps, w_plus, hooks=Hooks(low_rank=low_rank))
-    changes = wholes(rows, weights)
-    pictures = []
+        return _call(module, maps, w_plus, hooks=Hooks(low_rank=low_rank))
+    changes = whole_changes(rows, weights)
+    images = []
     for i in range(len(w_plus)):
-        own = {drawn.prefix + name: weights[name] + delta[i] for name, delta in changes.items()}
+        own = {module.prefix + name: weights[name] + delta[i] for name, delta in changes.items()}
         own |= {name: tensor[i : i + 1] for name, tensor in maps.items()}
-        pictures.append(_call(drawn, own, w_plus[i : i + 1]))
-    return torch.cat(pictures)
+        images.append(_call(module, own, w_plus[i : i + 1]))
+    return torch.cat(images)
 
 
-def tunable(generator: Generator) -> dict[str, Tensor]:
-    """The generator's weights that a state may change, by name; none if it does not tell."""
+def tunable_weights(generator: Generator) -> dict[str, Tensor]:
+    """The generator's weights that a state may change, by name; empty if it exposes none."""
     tell = getattr(generator, "weights", None)
     return dict(tell()) if callable(tell) else {}
 
 
 def kernels(generator: Generator) -> dict[str, Tensor]:
-    """Those of them that changes of low rank are for."""
+    """The weights that low-rank changes apply to; empty if the generator exposes none."""
     tell = getattr(generator, "kernels", None)
     return dict(tell()) if callable(tell) else {}
 
 
 def pack(state: State, row: int) -> bytes:
-    """One row of the state as safetensors: float16, and codes of 8 bits as they are."""
-    return save({name: _stored(tensor[row]) for name, tensor in state.items()})
+    """Encode one row of the state as safetensors: float16, and 8-bit codes unchanged."""
+    return save({name: _to_stored(tensor[row]) for name, tensor in state.items()})
 
 
 def unpack(rows: list[bytes]) -> dict[str, Tensor]:
-    """Rows that `pack` wrote => state, [N, ...] each."""
+    """Decode rows written by `pack` => state, [N, ...] each."""
     loaded = [load(row) for row in rows]
     return {name: torch.stack([row[name] for row in loaded]) for name in loaded[0]}
 
 
-def _stored(tensor: Tensor) -> Tensor:
+def _to_stored(tensor: Tensor) -> Tensor:
     return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
 
 
@@ -108,6 +110,8 @@ def _buffers(generator: Generator) -> dict[str, Tensor]:
     return dict(synthesis.named_buffers()) if isinstance(synthesis, nn.Module) else {}
 
 
-def _call(drawn: _Drawn, own: Mapping[str, Tensor], w_plus: Tensor, **hooks: Hooks) -> Tensor:
-    pictures: Tensor = functional_call(drawn, dict(own), (w_plus,), hooks)
-    return pictures
+def _call(
+    module: _SynthesisModule, own: Mapping[str, Tensor], w_plus: Tensor, **hooks: Hooks
+) -> Tensor:
+    images: Tensor = functional_call(module, dict(own), (w_plus,), hooks)
+    return images

@@ -2,10 +2,10 @@
 
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020,
 https://arxiv.org/abs/1912.04958, and "Training Generative Adversarial Networks with Limited Data",
-2020, https://arxiv.org/abs/2006.06676. Written from the papers, for inference: float32 throughout
-(files trained with half precision on top run the same, within its rounding).
+2020, https://arxiv.org/abs/2006.06676. Written from the papers, for inference in float32 (files
+trained with half precision at high resolutions give the same result within its rounding).
 
-Block b<r> of r px reads the rows conv0, conv1, RGB; its RGB row is the next block's conv0 row.
+Block b<r> of r px reads the rows conv0, conv1 and RGB; its RGB row is the next block's conv0 row.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from invertory.generators.stylegan2_layers import (
     FullyConnected,
     Hooks,
     NoiseMode,
-    Pass,
     SynthesisBlock,
+    SynthesisPass,
 )
 from invertory.generators.stylegan2_ops import FIR, bias_lrelu
 
@@ -36,24 +36,30 @@ class StyleGAN2Config:
 
     z_dim: int = 512
     w_dim: int = 512
-    c_dim: int = 0  # labels, one-hot; 0 without
+    c_dim: int = 0  # one-hot labels; 0 for none
     img_resolution: int = 1024
     img_channels: int = 3
-    num_layers: int = 8  # of the mapping
-    layer_features: int | None = None  # w_dim
-    embed_features: int | None = None  # w_dim
+    num_layers: int = 8  # of the mapping network
+    layer_features: int | None = None  # None: w_dim
+    embed_features: int | None = None  # None: w_dim
     lr_multiplier: float = 0.01
-    channel_base: int = 32768  # channels times resolution
+    channel_base: int = 32768  # product of channels and resolution
     channel_max: int = 512
-    channel_table: tuple[int, ...] | None = None  # of 4, 8, 16... px, instead of the two above
+    # channels at 4, 8, 16... px, instead of the two above
+    channel_table: tuple[int, ...] | None = None
     conv_clamp: float | None = None
     architecture: Literal["skip", "resnet", "orig"] = "skip"
 
     def __post_init__(self) -> None:
         if self.img_resolution < 8 or self.img_resolution & (self.img_resolution - 1):
-            raise ValueError(f"expected a power of two from 8 px, got {self.img_resolution} px")
+            raise ValueError(
+                "expected an img_resolution that is a power of two from 8 px, got "
+                f"{self.img_resolution} px"
+            )
         if self.architecture not in ("skip", "resnet", "orig"):
-            raise ValueError(f"expected skip, resnet or orig, got {self.architecture!r}")
+            raise ValueError(
+                f"expected architecture skip, resnet or orig, got {self.architecture!r}"
+            )
         if self.channel_table is not None:
             object.__setattr__(self, "channel_table", tuple(self.channel_table))  # JSON has lists
             blocks = int(math.log2(self.img_resolution)) - 1
@@ -65,22 +71,28 @@ class StyleGAN2Config:
 
     @classmethod
     def from_nvidia(cls, init_kwargs: Mapping[str, Any]) -> StyleGAN2Config:
-        """From the `init_kwargs` of a network in one of NVIDIA's files."""
-        given = {k: v for k, v in init_kwargs.items() if not k.endswith("_kwargs")}
-        given |= init_kwargs.get("mapping_kwargs", {}) | init_kwargs.get("synthesis_kwargs", {})
+        """Convert the `init_kwargs` of a network in one of NVIDIA's files.
+
+        Raises `ValueError` for settings that are unknown or not supported.
+        """
+        settings = {k: v for k, v in init_kwargs.items() if not k.endswith("_kwargs")}
+        settings |= init_kwargs.get("mapping_kwargs", {}) | init_kwargs.get("synthesis_kwargs", {})
         fixed = {"activation": "lrelu", "use_noise": True, "resample_filter": list(FIR)}
         for name, value in fixed.items():
-            if given.pop(name, value) != value:
-                raise ValueError(f"expected {name} {value}, got another: not supported")
-        for name in ("num_fp16_res", "fp16_channels_max", "w_avg_beta"):  # of training and speed
-            given.pop(name, None)
-        unknown = set(given) - set(cls.__dataclass_fields__)
+            if settings.pop(name, value) != value:
+                raise ValueError(
+                    f"expected {name} {value}, got another value, which is not supported"
+                )
+        # settings of training and speed
+        for name in ("num_fp16_res", "fp16_channels_max", "w_avg_beta"):
+            settings.pop(name, None)
+        unknown = set(settings) - set(cls.__dataclass_fields__)
         if unknown:
             raise ValueError(
                 f"expected settings among {', '.join(cls.__dataclass_fields__)}, got "
-                f"{', '.join(sorted(unknown))}: is it a StyleGAN2 generator?"
+                f"{', '.join(sorted(unknown))}: pass the init_kwargs of a StyleGAN2 generator"
             )
-        return cls(**given)
+        return cls(**settings)
 
     def channels(self, size_px: int) -> int:
         if self.channel_table is not None:
@@ -125,12 +137,12 @@ class MappingNetwork(nn.Module):
 
 
 def _normalise(x: Tensor) -> Tensor:
-    """Rows to unit mean square."""
+    """Normalise rows to mean square 1."""
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 
 class SynthesisNetwork(nn.Module):
-    """w_plus [N, num_ws, w_dim] => pictures [N, img_channels, img_resolution, img_resolution]."""
+    """w_plus [N, num_ws, w_dim] => images [N, img_channels, img_resolution, img_resolution]."""
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -157,8 +169,8 @@ class SynthesisNetwork(nn.Module):
         rng: torch.Generator | None = None,
         hooks: Hooks | None = None,
     ) -> Tensor:
-        """Noise: the network's own (`const`), `none`, or fresh draws from `rng` (`random`)."""
-        run = Pass(noise_mode, rng, hooks or Hooks())
+        """Synthesise with the network's own noise (`const`), `none`, or `random` from `rng`."""
+        run = SynthesisPass(noise_mode, rng, hooks or Hooks())
         return self._run(w_plus, run, self.sizes_px[-1])[1][self.sizes_px[-1]]
 
     def features(
@@ -168,35 +180,35 @@ class SynthesisNetwork(nn.Module):
         known = {f"b{px}": px for px in self.sizes_px}
         if not names or not set(names) <= set(known):
             raise ValueError(f"expected feature names among {', '.join(known)}, got {names}")
-        run = Pass(hooks=hooks or Hooks())
+        run = SynthesisPass(hooks=hooks or Hooks())
         maps, _ = self._run(w_plus, run, max(known[name] for name in names))
         return {name: maps[known[name]] for name in names}
 
     def _run(
-        self, w_plus: Tensor, run: Pass, last_px: int
+        self, w_plus: Tensor, run: SynthesisPass, last_px: int
     ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-        """Features and pictures by size, up to `last_px`."""
+        """Compute features and images by size, up to `last_px`."""
         if w_plus.ndim != 3 or w_plus.shape[1:] != (self.num_ws, self.w_dim):
             raise ValueError(
                 f"expected w_plus [N, {self.num_ws}, {self.w_dim}], got {list(w_plus.shape)}; "
                 "repeat a w over the rows: w[:, None].expand(-1, G.num_ws, -1)"
             )
-        x, picture, row = None, None, 0
+        x, image, row = None, None, 0
         maps: dict[int, Tensor] = {}
-        pictures: dict[int, Tensor] = {}
+        images: dict[int, Tensor] = {}
         for px in self.sizes_px[: self.sizes_px.index(last_px) + 1]:
             block = self.get_submodule(f"b{px}")
             rows = 1 if px == 4 else 2
-            x, picture = block(x, picture, w_plus[:, row : row + rows + 1], run)
+            x, image = block(x, image, w_plus[:, row : row + rows + 1], run)
             row += rows
             maps[px] = x
-            if picture is not None:
-                pictures[px] = picture
-        return maps, pictures
+            if image is not None:
+                images[px] = image
+        return maps, images
 
 
 class StyleGAN2(ConfiguredNetwork):
-    """The generator: frozen, in eval; see `Generator` for what it offers."""
+    """The generator, frozen and in eval; see `Generator` for its interface."""
 
     _config: StyleGAN2Config
 
@@ -210,17 +222,17 @@ class StyleGAN2(ConfiguredNetwork):
         self.resolution = self.preview_resolution = self._config.img_resolution
         sizes_px = self.synthesis.sizes_px
         self.feature_names = tuple(f"b{px}" for px in sizes_px)
-        # (channels, px) of each; their outputs can be changed by hooks
+        # (channels, px) of each feature that hooks can change
         self.feature_shapes = {f"b{px}": (self._config.channels(px), px) for px in sizes_px}
         self.eval().requires_grad_(False)
 
     @property
     def w_avg(self) -> Tensor:
-        """[w_dim]"""
+        """Mean w, [w_dim]."""
         return self.mapping.w_avg
 
     def initialise(self, rng: torch.Generator) -> StyleGAN2:
-        """Fresh weights as a training starts from: N(0, 1), over the mapping's learning rate."""
+        """Initialise for training: weights from N(0, 1), divided by the mapping's learning rate."""
         for name, parameter in self.named_parameters():
             if name.endswith("weight") or name.endswith("const"):
                 over = self._config.lr_multiplier if name.startswith("mapping.fc") else 1.0
@@ -231,18 +243,18 @@ class StyleGAN2(ConfiguredNetwork):
         return self
 
     def weights(self) -> dict[str, Tensor]:
-        """What `synthesis` is made of and may be tuned, by its names."""
+        """The parameters of `synthesis` that can be tuned, by name."""
         return dict(self.synthesis.named_parameters())
 
     def kernels(self) -> dict[str, Tensor]:
-        """Those of the weights that modulated convolutions and RGB layers have."""
+        """The weights of the modulated convolutions and RGB layers."""
         ends = ("conv0.weight", "conv1.weight", "torgb.weight")
         return {name: tensor for name, tensor in self.weights().items() if name.endswith(ends)}
 
     def preview(
         self, w_plus: Tensor, min_px: int | None = None, *, hooks: Hooks | None = None
     ) -> Tensor:
-        """The same as `synthesis`: no cheaper head is known for these weights."""
+        """The same as `synthesis`: these weights have no cheaper head."""
         out: Tensor = self.synthesis(w_plus, hooks=hooks)
         return out
 
@@ -255,8 +267,9 @@ class StyleGAN2(ConfiguredNetwork):
     def broadcast(
         self, w: Tensor, *, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
     ) -> Tensor:
-        """w [N, w_dim] => w_plus [N, num_ws, w_dim], the first `truncation_cutoff` rows (all, if
-        None) drawn to the mean: w_avg + psi (w - w_avg).
+        """w [N, w_dim] => w_plus [N, num_ws, w_dim], truncated.
+
+        The first `truncation_cutoff` rows (all if None) become w_avg + psi (w - w_avg).
         """
         w_plus = w[:, None].expand(-1, self.num_ws, -1)
         rows = self.num_ws if truncation_cutoff is None else truncation_cutoff

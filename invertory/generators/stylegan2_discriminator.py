@@ -1,12 +1,12 @@
-"""StyleGAN2's discriminator, parameters laid out as NVIDIA's files name them.
+"""StyleGAN2's discriminator, with parameters named as in NVIDIA's files.
 
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020,
 https://arxiv.org/abs/1912.04958 (residual blocks, section 4.1; minibatch deviation from
 "Progressive Growing of GANs", 2018, https://arxiv.org/abs/1710.10196, section 3). Written from the
 papers.
 
-`light` halves the size by a 2x2 mean where the paper has a [1, 3, 3, 1] low-pass: same parameters,
-fewer operations.
+`light` halves the size with 2x2 means instead of the paper's [1, 3, 3, 1] low-pass: the same
+parameters, fewer operations.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ class StyleGAN2DiscriminatorConfig:
 
     img_resolution: int = 1024
     img_channels: int = 3
-    channel_base: int = 32768  # channels times resolution
+    channel_base: int = 32768  # product of channels and resolution
     channel_max: int = 512
-    channel_table: tuple[int, ...] | None = None  # of 4, 8, 16... px, instead of the two above
+    # channels at 4, 8, 16... px, instead of the two above
+    channel_table: tuple[int, ...] | None = None
     conv_clamp: float | None = None
     mbstd_group_size: int = 4
     mbstd_num_channels: int = 1
@@ -48,7 +49,10 @@ class StyleGAN2DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         if self.img_resolution < 8 or self.img_resolution & (self.img_resolution - 1):
-            raise ValueError(f"expected a power of two from 8 px, got {self.img_resolution} px")
+            raise ValueError(
+                "expected an img_resolution that is a power of two from 8 px, got "
+                f"{self.img_resolution} px"
+            )
         if self.channel_table is not None:
             object.__setattr__(self, "channel_table", tuple(self.channel_table))  # JSON has lists
             if len(self.channel_table) != len(self.sizes_px) + 1:
@@ -59,7 +63,7 @@ class StyleGAN2DiscriminatorConfig:
 
     @property
     def sizes_px(self) -> list[int]:
-        """Of the residual blocks, from the picture's down to 8."""
+        """Sizes of the residual blocks, from the image's down to 8."""
         return [2**k for k in range(int(math.log2(self.img_resolution)), 2, -1)]
 
     def channels(self, size_px: int) -> int:
@@ -69,7 +73,7 @@ class StyleGAN2DiscriminatorConfig:
 
 
 class ScaledConv(nn.Module):
-    """k x k convolution with equalised learning rate, bias, leaky ReLU; `down` halves the size."""
+    """k x k convolution with equalised learning rate, bias and leaky ReLU."""
 
     def __init__(self, inputs: int, outputs: int, size: int) -> None:
         super().__init__()
@@ -86,15 +90,15 @@ class ScaledConv(nn.Module):
         gain: float = 1.0,
         clamp: float | None = None,
     ) -> Tensor:
-        """`taps` given: low-pass first, padded so that a stride of 2 then halves the size."""
+        """Convolve; with `taps`, low-pass first, padded so that a stride of 2 halves the size."""
         padding = self.weight.shape[2] // 2
         if taps is not None:
             before, after = (taps.shape[-1] - 1) // 2, (taps.shape[-1] - 2) // 2
-            # of the filter and of the convolution, both before the filter
+            # padding of the filter and of the convolution, both applied before the filter
             left, right = before + padding, after + padding
             x = upfirdn2d(x, taps, padding=(left, right, left, right))
             padding = 0
-        # the gain sqrt(2) of the activation lies in the weights: lrelu(a) c = lrelu(a c)
+        # the activation's gain sqrt(2) is folded into the weights: lrelu(a) c = lrelu(a c)
         gain *= math.sqrt(2)
         weight, bias = self.weight * (self.weight_gain * gain), self.bias * gain
         x = leaky_relu(conv2d(x, weight, bias, stride, padding), 0.2, inplace=True)
@@ -103,18 +107,18 @@ class ScaledConv(nn.Module):
 
 
 class Skip(nn.Module):
-    """1x1 convolution of the halved input; neither bias nor activation."""
+    """1x1 convolution of the halved input, without bias or activation."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(outputs, inputs, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return conv2d(x, self.weight * math.sqrt(0.5 / x.shape[1]))  # half the sum's variance
+        return conv2d(x, self.weight * math.sqrt(0.5 / x.shape[1]))  # half the variance of the sum
 
 
 class ResidualBlock(nn.Module):
-    """[N, I, 2H, 2W] => [N, O, H, W]; of the largest size also pictures to features."""
+    """[N, I, 2H, 2W] => [N, O, H, W]; at the largest size, images to features first."""
 
     taps: Tensor
 
@@ -161,9 +165,9 @@ class Epilogue(nn.Module):
         return out
 
     def _deviation(self, x: Tensor) -> Tensor:
-        """[N, num_channels, 4, 4]: mean standard deviation over each group of pictures.
+        """Mean standard deviation over each group of images, [N, num_channels, 4, 4].
 
-        Pictures i, i + N/G, i + 2 N/G... form a group; a batch that G does not divide is one group.
+        Images i, i + N/G, i + 2 N/G... form a group; a batch that G does not divide is one group.
         """
         n, _, h, w = x.shape
         size = min(self.group_size, n) if self.group_size else n
@@ -177,7 +181,7 @@ class Epilogue(nn.Module):
 
 
 class StyleGAN2Discriminator(ConfiguredNetwork):
-    """Pictures [N, 3, R, R] in [-1, 1] => logits [N], positive for real; frozen, in eval."""
+    """Images [N, 3, R, R] in [-1, 1] => logits [N], positive for real; frozen, in eval."""
 
     _config: StyleGAN2DiscriminatorConfig
 
@@ -195,12 +199,12 @@ class StyleGAN2Discriminator(ConfiguredNetwork):
     def load(
         cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> StyleGAN2Discriminator:
-        """From tensors under NVIDIA's names (their constant filters are left out) and `config`."""
+        """Load tensors under NVIDIA's names (ignoring their constant filters) and `config`."""
         own = {k: v for k, v in tensors.items() if not k.endswith("resample_filter")}
         return load_strictly(cls(**config), own)
 
     def initialise(self, rng: torch.Generator) -> StyleGAN2Discriminator:
-        """Fresh weights as a training starts from: N(0, 1), biases 0."""
+        """Initialise for training: weights from N(0, 1), biases 0."""
         for name, parameter in self.named_parameters():
             if name.endswith("weight"):
                 draw = torch.randn(parameter.shape, generator=rng, device=rng.device)
@@ -221,8 +225,8 @@ class StyleGAN2Discriminator(ConfiguredNetwork):
         size = self._config.img_resolution
         if x.ndim != 4 or x.shape[1:] != (self._config.img_channels, size, size):
             raise ValueError(
-                f"expected pictures [N, {self._config.img_channels}, {size}, {size}], "
-                f"got {list(x.shape)}"
+                f"expected images [N, {self._config.img_channels}, {size}, {size}], got "
+                f"{list(x.shape)}"
             )
         maps = []
         for px in self._config.sizes_px:

@@ -1,7 +1,7 @@
-"""The layers of StyleGAN2 (see stylegan2.py for the papers), parameters laid out as NVIDIA's files.
+"""The layers of StyleGAN2 (see stylegan2.py for the papers), with NVIDIA's parameter names.
 
-Convolutions are modulated by scaling the activations before and after one shared kernel, which is
-equal to scaling the kernel per sample (section 2.2 of 1912.04958) and needs no grouped convolution.
+Convolutions are modulated by scaling the activations before and after one shared kernel. This
+equals scaling the kernel per sample (section 2.2 of 1912.04958) and needs no grouped convolution.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
-from invertory.generators.frozen import Frozen
+from invertory.generators.frozen import FrozenCache
 from invertory.generators.low_rank import LowRank
 from invertory.generators.stylegan2_ops import (
     conv2d_points,
@@ -31,13 +31,14 @@ NoiseMode = Literal["const", "none", "random"]
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Places where an inversion may reach into the synthesis.
+    """Places where an inversion can change the synthesis.
 
     `after_conv["b32.conv0"]`: (x [N, C, H, W], w [N, w_dim]) => x, after the modulated convolution
     and before noise, bias and activation (SAMM). `after_block["b32"]`: x => x, after the block's
-    last convolution; the block's own RGB is made from what came in (SAM). `after_rgb["b32"]`:
-    picture [N, 3, 32, 32] => picture, with that RGB in it (SAM's edits). `low_rank["b32.conv0"]`
-    and `low_rank["b32.torgb"]`: a change of that kernel for each row of the batch (PTI).
+    last convolution; the block's own RGB is computed from the unchanged x (SAM).
+    `after_rgb["b32"]`: image [N, 3, 32, 32] => image, including that RGB (SAM's edits).
+    `low_rank["b32.conv0"]` and `low_rank["b32.torgb"]`: a change of that kernel for each row of the
+    batch (PTI).
     """
 
     after_conv: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
@@ -47,8 +48,8 @@ class Hooks:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """What one run through the synthesis carries besides features."""
+class SynthesisPass:
+    """What one pass through the synthesis carries besides features."""
 
     noise_mode: NoiseMode = "const"
     rng: torch.Generator | None = None  # for `random`
@@ -56,7 +57,7 @@ class Pass:
 
 
 class FullyConnected(nn.Module):
-    """Linear layer with equalised learning rate: weights are stored over `lr_multiplier`."""
+    """Linear layer with equalised learning rate: weights are stored divided by `lr_multiplier`."""
 
     def __init__(
         self, inputs: int, outputs: int, *, lr_multiplier: float = 1.0, bias_init: float = 0.0
@@ -66,7 +67,7 @@ class FullyConnected(nn.Module):
         self.bias = nn.Parameter(torch.full((outputs,), bias_init))
         self.bias_gain = lr_multiplier
         self.weight_gain = lr_multiplier / math.sqrt(inputs)
-        self._frozen = Frozen()
+        self._frozen = FrozenCache()
 
     def forward(self, x: Tensor) -> Tensor:
         gained = self._frozen.get("gained", self.weight, lambda: self.weight * self.weight_gain)
@@ -98,51 +99,54 @@ class SynthesisLayer(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise_const", torch.zeros(size_px, size_px))
         self.register_buffer("resample_filter", fir_filter())
-        self._frozen = Frozen()
+        self._frozen = FrozenCache()
 
-    def forward(self, x: Tensor, w: Tensor, run: Pass, gain: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, run: SynthesisPass, gain: float = 1.0) -> Tensor:
         """x [N, I, H, W], w [N, w_dim] => [N, O, size, size]."""
         style = self.affine(w)  # [N, I]
+        # equation 1: w'_ijk = s_i w_ijk, applied to the activations
         x = x * style[:, :, None, None].to(x.dtype)
         own = run.hooks.low_rank.get(self.name)
         energy = style.square() @ self._frozen.get("energy", self.weight, self._energy).T
         if own is not None:
             energy = (energy + own.energy(self.weight, style)).clamp_min(0)
         x = self._convolve(x, own)
-        scale = torch.rsqrt(energy + 1e-8)[:, :, None, None]  # equation 3
+        # equation 3: w''_ijk = w'_ijk / sqrt(sum_ik w'_ijk^2 + epsilon)
+        scale = torch.rsqrt(energy + 1e-8)[:, :, None, None]
         if self.name in run.hooks.after_conv:
             x = run.hooks.after_conv[self.name](x * scale.to(x.dtype), w)
             scale = torch.ones_like(scale[:1, :1])
-        # lrelu(a) * gain = lrelu(a * gain), and the gain costs least in these small tensors
+        # lrelu(a) * gain = lrelu(a * gain), and these small tensors are the cheapest place for the
+        # gain
         clamp, gain = None if self.clamp is None else self.clamp * gain, math.sqrt(2) * gain
         shift = self.bias[None, :, None, None] + self._noise(x, run)
         return scale_shift_lrelu(x, scale * gain, shift * gain, clamp=clamp)
 
     def _convolve(self, x: Tensor, own: LowRank | None) -> Tensor:
-        """x [N, I, H, W], modulated, by the kernel and by what a row adds to it."""
+        """Convolve modulated x [N, I, H, W] with the kernel and a row's own change of it."""
         weight = fit_convolutions(self.weight, self._frozen)
         if self.up:
-            made = conv2d_up2x(x, weight, self.resample_filter)
-            return made if own is None else made + own.conv3x3_up2x(x, self.resample_filter)
-        made = conv2d(x, weight, padding=1)
-        return made if own is None else made + own.conv3x3(x)
+            y = conv2d_up2x(x, weight, self.resample_filter)
+            return y if own is None else y + own.conv3x3_up2x(x, self.resample_filter)
+        y = conv2d(x, weight, padding=1)
+        return y if own is None else y + own.conv3x3(x)
 
     def _energy(self) -> Tensor:
-        """[O, I]"""
+        """Sum of squares of each input's kernel, [O, I]."""
         return self.weight.square().sum((2, 3))
 
-    def _noise(self, x: Tensor, run: Pass) -> Tensor | float:
-        """[N or 1, 1, H, W], or 0."""
+    def _noise(self, x: Tensor, run: SynthesisPass) -> Tensor | float:
+        """Scaled noise [N or 1, 1, H, W], or 0."""
         if run.noise_mode == "none":
             return 0.0
         if run.noise_mode == "const":
-            # [H, W], or a map per row where an inversion put [N, 1, H, W] in its place
+            # [H, W], or a map per row if an inversion replaced it with [N, 1, H, W]
             noise = self.noise_const.reshape(-1, 1, *self.noise_const.shape[-2:])
             return noise * self.noise_strength
         if run.rng is None:
             raise ValueError(
                 "expected a torch.Generator with noise_mode 'random', got none; pass rng=..., or "
-                "noise_mode='const', so that a latent names one picture"
+                "noise_mode='const' so that a latent has one image"
             )
         shape = (x.shape[0], 1, *x.shape[2:])
         noise = torch.randn(shape, generator=run.rng, device=run.rng.device)
@@ -150,7 +154,7 @@ class SynthesisLayer(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Modulated 1x1 convolution without demodulation, bias."""
+    """Modulated 1x1 convolution with bias, without demodulation."""
 
     def __init__(self, inputs: int, channels: int, w_dim: int, clamp: float | None) -> None:
         super().__init__()
@@ -165,7 +169,7 @@ class ToRGB(nn.Module):
         weight = self.weight[:, :, 0, 0]
         if own is not None:
             weight = weight + own.points()
-        # three channels: kernels per sample are cheaper than features scaled per sample
+        # with three channels, per-sample kernels are cheaper than per-sample scaling of features
         weight = weight * style[:, None]  # [N, channels, I]
         x = conv2d_points(x, weight.to(x.dtype))
         x = x + self.bias[:, None, None].to(x.dtype)
@@ -188,7 +192,10 @@ class SkipConv(nn.Module):
 
 
 class SynthesisBlock(nn.Module):
-    """One resolution: (conv0 that doubles, unless the first), conv1, and RGB where there is one."""
+    """One resolution: conv0, which doubles the size (except in the first block), conv1, and RGB.
+
+    Only the last block has RGB unless the architecture is "skip".
+    """
 
     resample_filter: Tensor
 
@@ -224,23 +231,26 @@ class SynthesisBlock(nn.Module):
         self.num_convs = 1 if self.is_first else 2
 
     def forward(
-        self, x: Tensor | None, picture: Tensor | None, w: Tensor, run: Pass
+        self, x: Tensor | None, image: Tensor | None, w: Tensor, run: SynthesisPass
     ) -> tuple[Tensor, Tensor | None]:
-        """Features and picture of the block below, w [N, num_convs + 1, w_dim] => those of this."""
+        """Features and image of the block below => those of this block.
+
+        w is [N, num_convs + 1, w_dim].
+        """
         x = self._convolve(x, w, run)
-        if picture is not None:
-            picture = upsample2x(picture, self.resample_filter)
+        if image is not None:
+            image = upsample2x(image, self.resample_filter)
         if self.torgb is not None:
             own = run.hooks.low_rank.get(f"{self.name}.torgb")
             rgb = self.torgb(x, w[:, self.num_convs], own)
-            picture = rgb if picture is None else picture + rgb
+            image = rgb if image is None else image + rgb
             if self.name in run.hooks.after_rgb:
-                picture = run.hooks.after_rgb[self.name](picture)
+                image = run.hooks.after_rgb[self.name](image)
         if self.name in run.hooks.after_block:
             x = run.hooks.after_block[self.name](x)
-        return x, picture
+        return x, image
 
-    def _convolve(self, x: Tensor | None, w: Tensor, run: Pass) -> Tensor:
+    def _convolve(self, x: Tensor | None, w: Tensor, run: SynthesisPass) -> Tensor:
         if x is None or self.conv0 is None:
             first: Tensor = self.conv1(self.const.expand(w.shape[0], -1, -1, -1), w[:, 0], run)
             return first

@@ -1,4 +1,4 @@
-"""Resampling by a small filter, and the activation, as StyleGAN2 defines them.
+"""Resampling with a small filter, and the activation, as StyleGAN2 defines them.
 
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020,
 https://arxiv.org/abs/1912.04958 (appendix B). Plain PyTorch: nothing is compiled.
@@ -21,13 +21,13 @@ from torch.nn.functional import (
     pad,
 )
 
-from invertory.generators.frozen import Frozen
+from invertory.generators.frozen import FrozenCache
 
 FIR = (1, 3, 3, 1)  # binomial low-pass
 
 
 def fir_filter(taps: Sequence[float] = FIR) -> Tensor:
-    """Outer product of `taps` with itself, of sum 1, [taps, taps]."""
+    """Outer product of `taps` with itself, normalised to sum 1, [taps, taps]."""
     row = torch.tensor(taps, dtype=torch.float32)
     return torch.outer(row, row) / row.sum().square()
 
@@ -41,17 +41,18 @@ def upfirdn2d(
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
     gain: float = 1.0,
 ) -> Tensor:
-    """Zeros in, pad, convolve with `taps` ([h, w], or [n] for n x n separable), take every `down`.
+    """Insert zeros, pad, convolve with `taps`, and keep every `down`-th sample.
 
-    x [N, C, H, W]; `up` and `down` are (x, y); `padding` is (left, right, top, bottom) in samples
-    after the zeros, a negative one crops. A convolution: the filter is mirrored as it slides.
+    x [N, C, H, W]; `taps` is [h, w], or [n] for a separable n x n filter; `up` and `down` are (x,
+    y); `padding` is (left, right, top, bottom) in samples after the zeros, and a negative value
+    crops. This is a convolution, so the filter is mirrored.
     """
     left, right, top, bottom = padding
     if up != (1, 1):
         x = _zeros_between(x, up)
     inner = (0, 0)
     if left == right >= 0 and top == bottom >= 0 and taps.ndim == 2:
-        inner = (top, left)  # the convolution pads by itself: one pass over memory less
+        inner = (top, left)  # the convolution pads by itself, which saves a pass over memory
     elif any(padding):
         x = pad(x, padding)
     kernels = [taps] if taps.ndim == 2 else [taps[:, None], taps[None, :]]
@@ -61,8 +62,10 @@ def upfirdn2d(
 
 
 class _Filter(torch.autograd.Function):
-    """Every channel by one kernel, stride 1. Its gradient is a filter too, which PyTorch's own
-    backward of a grouped convolution does not know: it takes ten times as long on a CPU.
+    """Convolution of every channel with one kernel, stride 1.
+
+    Its gradient is a filter too; PyTorch's own backward of a grouped convolution does not exploit
+    this and takes ten times as long on a CPU.
     """
 
     @staticmethod
@@ -80,13 +83,13 @@ class _Filter(torch.autograd.Function):
 
 
 def _filtered(x: Tensor, kernel: Tensor, padding: tuple[int, ...]) -> Tensor:
-    """x [N, C, H, W] by kernel [h, w] (a correlation, zeros outside); differentiable in x."""
+    """Correlate x [N, C, H, W] with kernel [h, w], zeros outside; differentiable in x."""
     out: Tensor = _Filter.apply(x, kernel, padding)
     return out
 
 
 class _Halve(torch.autograd.Function):
-    """Means of 2x2; backward spreads by repetition, faster than PyTorch's own on a CPU."""
+    """Means of 2x2; the backward repeats values, which is faster than PyTorch's own on a CPU."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -104,25 +107,25 @@ def halve(x: Tensor) -> Tensor:
 
 
 def _zeros_between(x: Tensor, up: tuple[int, int]) -> Tensor:
-    """[N, C, H, W] => [N, C, H * up[1], W * up[0]]: each sample, then zeros."""
+    """[N, C, H, W] => [N, C, H * up[1], W * up[0]]: each sample, followed by zeros."""
     n, c, h, w = x.shape
     x = pad(x.reshape(n, c, h, 1, w, 1), (0, up[0] - 1, 0, 0, 0, up[1] - 1))
     return x.reshape(n, c, h * up[1], w * up[0])
 
 
 def upsample2x(x: Tensor, taps: Tensor) -> Tensor:
-    """[N, C, H, W] => [N, C, 2H, 2W]; constant pictures keep their value (gain 4 for the zeros)."""
+    """[N, C, H, W] => [N, C, 2H, 2W]; constant images keep their value (gain 4 for the zeros)."""
     size = taps.shape[-1]
     if size % 2:
         before, after = (size + 1) // 2, (size - 2) // 2
         return upfirdn2d(x, taps, up=(2, 2), padding=(before, after, before, after), gain=4)
-    # a transposed convolution puts no zeros into memory
+    # a transposed convolution does not write zeros to memory
     weight = (taps * 4).to(x.dtype).expand(x.shape[1], 1, -1, -1)
     return conv_transpose2d(x, weight, stride=2, padding=(size - 2) // 2, groups=x.shape[1])
 
 
 def downsample2x(x: Tensor, taps: Tensor) -> Tensor:
-    """[N, C, 2H, 2W] => [N, C, H, W]; constant pictures keep their value."""
+    """[N, C, 2H, 2W] => [N, C, H, W]; constant images keep their value."""
     before, after = (taps.shape[-1] - 1) // 2, (taps.shape[-1] - 2) // 2
     return upfirdn2d(x, taps, down=(2, 2), padding=(before, after, before, after))
 
@@ -130,13 +133,13 @@ def downsample2x(x: Tensor, taps: Tensor) -> Tensor:
 def conv2d_up2x(x: Tensor, weight: Tensor, taps: Tensor) -> Tensor:
     """Upsample by 2, low-pass, convolve: x [N, I, H, W], weight [O, I, k, k] => [N, O, 2H, 2W].
 
-    The order is turned round, as all of it is linear: a transposed convolution, then the filter;
+    The operations are linear and run in another order: a transposed convolution, then the filter;
     for k = 1 the convolution comes first, at the low resolution.
     """
     if weight.shape[-1] == 1:
         return upsample2x(conv2d(x, weight), taps)
     x = conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # [N, O, 2H + k - 2, ...]
-    total = taps.shape[-1] - weight.shape[-1] + 1  # of padding, for an output of 2H
+    total = taps.shape[-1] - weight.shape[-1] + 1  # total padding for an output of 2H
     before = (total + 1) // 2
     return upfirdn2d(x, taps, padding=(before, total - before) * 2, gain=4)
 
@@ -144,10 +147,10 @@ def conv2d_up2x(x: Tensor, weight: Tensor, taps: Tensor) -> Tensor:
 def bias_lrelu(
     x: Tensor, bias: Tensor, *, gain: float = math.sqrt(2), clamp: float | None = None
 ) -> Tensor:
-    """Leaky ReLU (slope 0.2) of x [N, C, ...] + bias, times `gain`, then held within +- `clamp`."""
+    """Leaky ReLU (slope 0.2) of x [N, C, ...] + bias, times `gain`, clamped to +- `clamp`."""
     shape = (1, -1) + (1,) * (x.ndim - 2)
     shift = (bias * gain).to(x.dtype).reshape(shape)
-    # lrelu(a) * gain = lrelu(a * gain); the sum is ours to overwrite
+    # lrelu(a) * gain = lrelu(a * gain); the sum is a new tensor, so in place is safe
     x = leaky_relu(torch.add(shift, x, alpha=gain), 0.2, inplace=True)
     return x if clamp is None else x.clamp(-clamp, clamp)
 
@@ -157,38 +160,38 @@ def scale_shift_lrelu(
 ) -> Tensor:
     """Leaky ReLU (slope 0.2) of x * scale + shift in two passes over memory, in x's precision.
 
-    x [N, C, H, W], scale and shift that broadcast to it.
+    x is [N, C, H, W]; scale and shift broadcast to it.
     """
-    shift = shift.to(x.dtype, memory_format=layout(x))  # two layouts in one sum cost 3 times it
+    shift = shift.to(x.dtype, memory_format=layout(x))  # a sum of two layouts takes 3 times as long
     x = leaky_relu(torch.addcmul(shift, x, scale.to(x.dtype)), 0.2, inplace=True)
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
 def conv2d_points(x: Tensor, weight: Tensor) -> Tensor:
-    """1x1 convolution by a kernel per sample: x [N, I, H, W], weight [N, O, I] => [N, O, H, W].
+    """1x1 convolution with a kernel per sample: x [N, I, H, W], weight [N, O, I] => [N, O, H, W].
 
-    A product of matrices either way; the one is chosen that leaves x and its gradient in place.
+    Both branches are matrix products; the chosen one keeps the layout of x and of its gradient.
     """
     n, inputs, height, width = x.shape
     if layout(x) == torch.channels_last:
         rows = x.permute(0, 2, 3, 1).reshape(n, height * width, inputs)
-        made = (rows @ weight.transpose(1, 2)).transpose(1, 2)
+        product = (rows @ weight.transpose(1, 2)).transpose(1, 2)
     else:
-        made = weight @ x.reshape(n, inputs, height * width)
-    return made.reshape(n, -1, height, width)
+        product = weight @ x.reshape(n, inputs, height * width)
+    return product.reshape(n, -1, height, width)
 
 
 def layout(x: Tensor) -> torch.memory_format:
-    """`channels_last` where a map lies so and not the usual way, else `contiguous_format`."""
+    """`channels_last` if x is only channels-last in memory, else `contiguous_format`."""
     is_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if is_last else torch.contiguous_format
 
 
-def fit_convolutions(weight: Tensor, frozen: Frozen) -> Tensor:
-    """A kernel [O, I, k, k] as convolutions here take it best; kept while it is frozen.
+def fit_convolutions(weight: Tensor, frozen: FrozenCache) -> Tensor:
+    """Convert a kernel [O, I, k, k] to the fastest form for convolutions; cached while frozen.
 
-    Under autocast it is cast once. On a CPU it is laid out channels last, and so are the maps that
-    come of it: convolutions of these are up to 4 times as fast.
+    Under autocast the kernel is cast once. On a CPU it is laid out channels-last, and so are the
+    resulting maps, whose convolutions are up to 4 times as fast.
     """
     kind = weight.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype

@@ -1,8 +1,8 @@
-"""A generator small enough to reason about: linear, orthogonal, and therefore exactly invertible.
+"""A generator small enough to reason about: linear, orthogonal, and so exactly invertible.
 
-The picture is a 2 x 2 arrangement of tiles. Row i of w_plus makes tile i alone: its low cosine
-frequencies (per channel), mixed by a rotation drawn from the seed. It runs through everything that
-a real generator runs through, in milliseconds and without weights.
+The image is a 2 x 2 arrangement of tiles. Row i of w_plus determines only tile i: its low cosine
+frequencies (per channel), mixed by a rotation drawn from the seed. It goes through the same code as
+a real generator, in milliseconds and without weights.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-GAIN = 1.6  # a pixel is 1.6 / 4 of a standard normal, so pictures lie about in [-1, 1]
+GAIN = 1.6  # a pixel is 1.6 / 4 of a standard normal, so images are about in [-1, 1]
 
 
 class ToyGenerator(nn.Module):
@@ -46,24 +46,24 @@ class ToyGenerator(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor, ready for JSON."""
         names = ("seed", "resolution", "frequencies")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> ToyGenerator:
-        """From `config`; tensors, if any, are those of `state_dict()`."""
+        """Build from `config`; `tensors` may be empty or those of `state_dict()`."""
         generator = cls(**config)
         if tensors:
             generator.load_state_dict(dict(tensors))
         return generator
 
     def mapping(self, z: Tensor) -> Tensor:
-        """z [N, z_dim] => w [N, w_dim]: rotated, then moved to `w_avg`."""
+        """z [N, z_dim] => w [N, w_dim]: rotate, then add `w_avg`."""
         return self.w_avg + _rowwise(self.rotation.T, z)
 
     def synthesis(self, w_plus: Tensor) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => pictures [N, 3, resolution, resolution], about [-1, 1]."""
+        """w_plus [N, num_ws, w_dim] => images [N, 3, resolution, resolution], about [-1, 1]."""
         if w_plus.ndim != 3 or w_plus.shape[1:] != (self.num_ws, self.w_dim):
             raise ValueError(
                 f"expected w_plus [N, {self.num_ws}, {self.w_dim}], got {list(w_plus.shape)}; "
@@ -79,37 +79,39 @@ class ToyGenerator(nn.Module):
         return self.synthesis(w_plus)
 
     def features(self, w_plus: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
-        """`half` is the picture averaged 2 x 2, `full` the picture."""
+        """`half` is the image averaged over 2 x 2 px, `full` the image."""
         unknown = set(names) - set(self.feature_names)
         if unknown or not names:
             raise ValueError(
                 f"expected feature names among {', '.join(self.feature_names)}, "
                 f"got {sorted(unknown) or 'none'}"
             )
-        picture = self.synthesis(w_plus)
-        maps = {"half": avg_pool2d(picture, 2), "full": picture}
+        image = self.synthesis(w_plus)
+        maps = {"half": avg_pool2d(image, 2), "full": image}
         return {name: maps[name] for name in names}
 
     def weights(self) -> dict[str, Tensor]:
-        """What `synthesis` is made of and may be tuned, by its names."""
+        """The tensors of `synthesis` that can be tuned, by name."""
         return {"basis": self.basis}
 
     def kernels(self) -> dict[str, Tensor]:
-        """The same: the toy has one."""
+        """The same as `weights`: the toy has one tensor."""
         return self.weights()
 
-    def invert_exactly(self, pictures: Tensor) -> Tensor:
-        """pictures [N, 3, resolution, resolution] => the w_plus whose picture is nearest (least
-        squares); the very w_plus for a picture that the generator made.
+    def invert_exactly(self, images: Tensor) -> Tensor:
+        """images [N, 3, resolution, resolution] => the w_plus of the nearest image (least squares).
+
+        For an image of this generator, the result is its own w_plus.
         """
         s = self.resolution // 2
-        tiles = pictures.reshape(-1, 3, 2, s, 2, s).permute(0, 2, 4, 1, 3, 5)  # [N, 2, 2, 3, s, s]
+        tiles = images.reshape(-1, 3, 2, s, 2, s).permute(0, 2, 4, 1, 3, 5)  # [N, 2, 2, 3, s, s]
         return _rowwise(self.basis.mT, tiles.reshape(-1, 4, 3 * s * s)) / GAIN
 
 
 def _rowwise(matrix: Tensor, x: Tensor) -> Tensor:
-    """matrix [..., O, I], x [N, ..., I] => [N, ..., O]; summed rather than `matmul`, whose rounding
-    depends on N.
+    """matrix [..., O, I], x [N, ..., I] => [N, ..., O].
+
+    A sum rather than `matmul`, whose rounding depends on N.
     """
     return (matrix * x[..., None, :]).sum(-1)
 
@@ -125,7 +127,7 @@ def tile_basis(size_px: int, frequencies: int) -> Tensor:
 
 
 def random_rotation(dim: int, rng: torch.Generator) -> Tensor:
-    """A random orthogonal matrix [dim, dim], float64; QR with R's diagonal made positive."""
+    """A random orthogonal matrix [dim, dim], float64: QR with R's diagonal made positive."""
     q, r = torch.linalg.qr(torch.randn(dim, dim, generator=rng, dtype=torch.float64))
     out: Tensor = q * r.diagonal().sign()
     return out

@@ -1,4 +1,4 @@
-"""The mapping network M of two layers, z to w, that generators without one of their own are given.
+"""The two-layer mapping network M, z to w, for generators without a mapping of their own.
 
 InvGAN: Invertable GANs, Ghosh et al., section 3.1: two layers for DCGAN and BigGAN.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-CENTRE = 8.0  # deviations; see `follow`
+CENTRE = 8.0  # in standard deviations; see `follow`
 
 
 class TwoLayerMapping(nn.Module):
@@ -29,9 +29,9 @@ class TwoLayerMapping(nn.Module):
 
     @torch.no_grad()
     def follow(self, mean: Tensor, root: Tensor) -> None:
-        """Draw from the Gaussian of mean [w_dim] and covariance root root^T.
+        """Set the weights so that w is Gaussian with mean [w_dim] and covariance root root^T.
 
-        A leaky ReLU is linear where its input is positive: hence CENTRE.
+        A leaky ReLU is linear for positive inputs, which CENTRE ensures.
         """
         self.fc0.weight.copy_(torch.eye(len(self.fc0.weight)))
         self.fc0.bias.fill_(CENTRE)

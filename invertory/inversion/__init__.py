@@ -1,15 +1,16 @@
-"""Inversion: pictures to latents. `METHODS` names every method a recipe may ask for.
+"""Inversion: images to latents. `METHODS` lists every method that a recipe can name.
 
-A method is a frozen dataclass of its hyper-parameters (defaults are the paper's) with four class
-attributes (`space`, `terms`, `kind`, `needs`) and one verb, `invert`. Adding one takes its file and
-a line in `METHODS`; the recipe's choices, the assets and the contract test follow.
+A method is a frozen dataclass of hyper-parameters (the defaults are the paper's) with four class
+attributes (`space`, `terms`, `kind`, `needs`) and one verb, `invert`. To add a method, write its
+file and add a line to `METHODS`; the recipe's choices, the assets and the contract test follow.
 
-Four more are for those that need them: `has_state` where a picture takes more than its latent,
-`maps` with the names of small pictures given beside it, a verb `draw` (see `drawing`), and `check`
-where the settings ask for what not every generator or network has (see `Checking`).
+A method may also have: `has_state`, if an image needs more than its latent; `maps`, the names of
+small images stored beside the latent; a verb `draw` (see `drawing`); and `check`, if not every
+generator or network supports every setting (see `SupportsCheck`).
 
-Networks that a method needs beside the generator (an encoder, say) are named by kind in `needs`. It
-has a field of that name for their address, and is handed them as `networks`.
+`needs` names the kinds of networks that a method needs besides the generator, such as an encoder.
+For each kind the method has a field of that name for the address and receives the network in
+`networks`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from invertory.inversion.in_domain.optimisation import InDomain
 from invertory.inversion.invgan.encoder import InvGAN
 from invertory.inversion.invgan.tiled import InvGANTiled
 from invertory.inversion.magec import Magec
-from invertory.inversion.method import NO_NETWORKS, Checking, Inversion, Method, Space
+from invertory.inversion.method import NO_NETWORKS, Inversion, Method, Space, SupportsCheck
 from invertory.inversion.projector import Projector
 from invertory.inversion.psp import PSP
 from invertory.inversion.pti.method import PivotalTuning
@@ -34,7 +35,7 @@ from invertory.inversion.sam.encoder import SamByEncoder
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.inversion.samm.method import SAMM
 
-__all__ = ["METHODS", "NO_NETWORKS", "Checking", "Inversion", "Method", "Space"]
+__all__ = ["METHODS", "NO_NETWORKS", "Inversion", "Method", "Space", "SupportsCheck"]
 
 METHODS: dict[str, type[Method]] = {
     "conventional_encoder": ConventionalEncoder,

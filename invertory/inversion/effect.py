@@ -1,8 +1,8 @@
 """Which of a method's settings have an effect, given its other settings.
 
-A field of a method says so itself, by a predicate `applies` in its metadata: `rampup` applies where
-the schedule is a ramp. What is stored with latents, and what decides whether they are computed
-again, is `effective`: a setting that changes nothing has its default there.
+A field declares this with a predicate `applies` in its metadata: `rampup` applies only if the
+schedule is a ramp. The settings stored with latents, which decide whether latents are computed
+again, are those of `effective`: it resets every setting without an effect to its default.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 def effective(method: Settings) -> Settings:
-    """The method with the default of every setting that has no effect beside the others."""
+    """Return the method with every setting that has no effect reset to its default."""
     return replace(
         method, **{f.name: _default(f) for f in fields(method) if not applies(f, method)}
     )
 
 
 def applies(field: Field[Any], method: Any) -> bool:
-    """Whether the setting has an effect beside the method's other settings."""
+    """Whether the setting has an effect, given the method's other settings."""
     predicate = field.metadata.get("applies")
     return predicate is None or bool(predicate(method))
 

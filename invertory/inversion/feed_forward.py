@@ -1,8 +1,8 @@
-"""What every method that has an encoder shares: the check that it fits, and its one pass.
+"""What every method with an encoder shares: checking that the encoder fits, and its one pass.
 
-A feed-forward method is a frozen dataclass on top of `FeedForward`, or of `OnePass` where its
-network is of a kind of its own. The engine runs it with no steps, so that batches, memory and bad
-rows are treated as everywhere.
+A feed-forward method is a frozen dataclass that extends `FeedForward`, or `SinglePassMethod` if its
+network has a kind of its own. The engine runs it with zero steps, so batches, memory and invalid
+rows are handled as in every other method.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import torch
 
 from invertory.inversion.engine.engine import Engine
-from invertory.inversion.engine.objective import Rows, Start, Still, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors, ZeroStepObjective
 from invertory.inversion.engine.view import View, channels_last
 from invertory.inversion.method import NO_NETWORKS
 from invertory.precision import Precision
@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 def encoder_of(
     networks: Mapping[str, nn.Module], generator: Generator, kind: str = "encoder"
 ) -> Encoder:
-    """The network of `kind`, if it speaks the generator's latents."""
+    """Return the network of `kind`, after checking that its latents fit the generator.
+
+    Raises `ValueError` if the network is missing or its num_ws or w_dim differ from the
+    generator's.
+    """
     if kind not in networks:
         raise ValueError(
             f"expected a network {kind!r}, got {sorted(networks) or 'none'}: pass "
@@ -42,39 +46,42 @@ def encoder_of(
     if not is_fitting:
         raise ValueError(
             f"expected an encoder into the generator's latents, [{generator.num_ws}, "
-            f"{generator.w_dim}], got one into [{encoder.num_ws}, {encoder.w_dim}]: name the "
-            "encoder that was trained for this generator"
+            f"{generator.w_dim}], got one into [{encoder.num_ws}, {encoder.w_dim}]: name an "
+            "encoder trained for this generator"
         )
     return encoder
 
 
-def encoded(encoder: Encoder, pictures: Tensor, generator: Generator) -> Tensor:
-    """pictures [N, 3, H, H] => w_plus [N, num_ws, w_dim]; the mean w for a bad picture."""
-    return settled(encoder(pictures), generator)
+def encode_w_plus(encoder: Encoder, images: Tensor, generator: Generator) -> Tensor:
+    """images [N, 3, H, H] => w_plus [N, num_ws, w_dim]; the mean w where the code is not finite."""
+    return expand_finite(encoder(images), generator)
 
 
-def settled(told: Tensor, generator: Generator) -> Tensor:
-    """told [N, 1 or num_ws, w_dim] => w_plus [N, num_ws, w_dim]; the mean w where no number is."""
-    w_plus = told.expand(-1, generator.num_ws, -1)
+def expand_finite(latents: Tensor, generator: Generator) -> Tensor:
+    """latents [N, 1 or num_ws, w_dim] => w_plus [N, num_ws, w_dim]; the mean w where not finite."""
+    w_plus = latents.expand(-1, generator.num_ws, -1)
     is_finite = torch.isfinite(w_plus).all(2).all(1)[:, None, None]
     return torch.where(is_finite, w_plus, generator.w_avg.to(w_plus))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What methods of one pass let a recipe choose: the loss is measured, and moves nothing."""
+class FeedForwardConfig:
+    """Settings of one-pass methods: the loss is measured and optimises nothing."""
 
     terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
     kind: ClassVar[Literal["optimisation", "feed_forward"]] = "feed_forward"
 
     mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1], in the loss told"}
+        default=1.0,
+        metadata={"description": "weight of the mean square on [-1, 1] in the reported loss"},
     )
     perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance, in the loss told"}
+        default=1.0,
+        metadata={"description": "weight of the perceptual distance in the reported loss"},
     )
     loss_px: int = field(
-        default=256, metadata={"description": "most pixels a side that the loss sees"}
+        default=256,
+        metadata={"description": "largest side in pixels at which the loss is computed"},
     )
     precision: Precision = field(
         default="float32",
@@ -82,11 +89,11 @@ class Told:
     )
 
 
-class Judging(Still):
-    """The objective of a method of one pass: its loss has the method's weights."""
+class FeedForwardObjective(ZeroStepObjective):
+    """The objective of a one-pass method; its loss has the method's weights."""
 
     __slots__ = ()
-    method: Told
+    method: FeedForwardConfig
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -94,37 +101,37 @@ class Judging(Still):
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded(Judging):
-    """The objective of no steps: the code, and how alike its picture is."""
+class _EncodedObjective(FeedForwardObjective):
+    """The objective without steps: the code, and the losses of its image."""
 
-    method: OnePass
+    method: SinglePassMethod
     view: View
     encoder: Encoder
-    results: tuple[str, ...]  # with "synth", the picture is handed out, and need not be drawn again
+    results: tuple[str, ...]  # with "synth", the image is returned and need not be drawn again
 
     def start(self, rows: Rows) -> Start:
-        w_plus = encoded(self.encoder, rows.targets, self.view.generator)
+        w_plus = encode_w_plus(self.encoder, rows.targets, self.view.generator)
         synth = self.view.render(w_plus).clamp(-1, 1)
-        found = {"w_plus": w_plus.float(), "synth": synth.float()}
-        return Start({}, self.view.constants(rows.targets) | found)
+        encoded = {"w_plus": w_plus.float(), "synth": synth.float()}
+        return Start({}, self.view.constants(rows.targets) | encoded)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         return self.view.compare(constants["synth"], constants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnePass(Told):
-    """One pass of the network in `needs`; the losses are measured, and move nothing."""
+class SinglePassMethod(FeedForwardConfig):
+    """One pass of the network in `needs`; the losses are measured and optimise nothing."""
 
     space: ClassVar[Space] = "w_plus"
 
     preview: bool = field(
-        default=False, metadata={"description": "measure the preview, not the full picture"}
+        default=False, metadata={"description": "measure the preview instead of the full image"}
     )
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The one kind of network."""
+        """The single kind of network."""
         raise NotImplementedError
 
     def invert(
@@ -145,14 +152,14 @@ class OnePass(Told):
         is_whole = not self.preview and view.size_px == generator.resolution == targets.shape[-1]
         results = ("w_plus", "synth") if is_whole else ("w_plus",)
         engine = Engine(steps=0, precision=self.precision)
-        objective = _Encoded(self, view, encoder, results)
+        objective = _EncodedObjective(self, view, encoder, results)
         outcome = engine.run(objective, targets, seeds=seeds, batch_size=batch_size)
-        found = outcome.inversion(self.space, outcome.results["w_plus"])
-        return replace(found, synths=outcome.results.get("synth"))
+        inversion = outcome.inversion(self.space, outcome.results["w_plus"])
+        return replace(inversion, synths=outcome.results.get("synth"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedForward(OnePass):
+class FeedForward(SinglePassMethod):
     """One pass of an encoder."""
 
     needs: ClassVar[tuple[str, ...]] = ("encoder",)

@@ -1,9 +1,10 @@
-"""Hybrid inversion: an encoder gives the start, optimisation in W+ the rest.
+"""Hybrid inversion: an encoder gives the start, then W+ is optimised.
 
 Generative Visual Manipulation on the Natural Image Manifold, Zhu, Kraehenbuehl, Shechtman and Efros
-2016, https://arxiv.org/abs/1609.03552, section 3.2, for StyleGAN as in later work: any encoder for
-the generator, then Image2StyleGAN's losses. It differs from In-Domain inversion, which holds on to
-the encoder while it optimises. The best iterate is the result, so it is never worse than the start.
+2016, https://arxiv.org/abs/1609.03552, section 3.2, adapted to StyleGAN as in later work: any
+encoder for the generator, then Image2StyleGAN's losses. In-Domain inversion also keeps the encoder
+in its loss; this method does not. The best iterate is the result, so it is never worse than the
+start.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from invertory.inversion.feed_forward import encoded, encoder_of
-from invertory.inversion.image2stylegan import Embedding
+from invertory.inversion.feed_forward import encode_w_plus, encoder_of
+from invertory.inversion.image2stylegan import EmbeddingObjective
 from invertory.inversion.method import NO_NETWORKS
-from invertory.inversion.optimisation import Schedule, Weighing
+from invertory.inversion.optimisation import LossWeights, Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hybrid(Weighing):
-    """Encode, then optimise W+. Without draws: the seeds change nothing."""
+class Hybrid(LossWeights):
+    """Encode, then optimise W+. The method is deterministic: seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
     terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
@@ -40,7 +41,7 @@ class Hybrid(Weighing):
     )
     steps: int = field(default=100, metadata={"description": "Adam steps after the encoder"})
     schedule: Schedule = field(
-        default="ramp", metadata={"description": "constant, or up and down as the projector"}
+        default="ramp", metadata={"description": "constant, or the projector's ramp up and down"}
     )
 
     def invert(
@@ -57,10 +58,10 @@ class Hybrid(Weighing):
         encoder = encoder_of(networks, generator)
         view = self.view(generator, perceptual, targets)
 
-        def begin(pictures: Tensor) -> Tensor:
-            return encoded(encoder, pictures, generator)
+        def begin(images: Tensor) -> Tensor:
+            return encode_w_plus(encoder, images, generator)
 
         outcome = self.engine().run(
-            Embedding(self, view, begin), targets, seeds=seeds, batch_size=batch_size
+            EmbeddingObjective(self, view, begin), targets, seeds=seeds, batch_size=batch_size
         )
         return outcome.inversion(self.space, outcome.results["w_plus"])

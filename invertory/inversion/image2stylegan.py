@@ -1,10 +1,10 @@
 """Image2StyleGAN: How to Embed Images Into the StyleGAN Latent Space?, Abdal, Qin and Wonka 2019.
 
 https://arxiv.org/abs/1904.03189. A latent in W+ starts at the mean w and follows the gradient of a
-pixel loss and a perceptual loss. Ours differs in the perceptual loss: whichever is passed in
-(LPIPS as a rule), not the paper's four VGG16 layers; in the best iterate being kept; and, where
-`preview` is set, in judging the generator's cheap head in place of its full picture; and, where
-`w_steps` is set, in steps with one w for all rows, from whose best the steps in W+ start.
+pixel loss and a perceptual loss. Ours differs in four ways: the perceptual loss is the one passed
+in (usually LPIPS), not the paper's four VGG16 layers; the best iterate is kept; with `preview`, the
+loss sees the generator's preview head in place of its full image; and with `w_steps`, the first
+steps optimise one w for all rows, and the steps in W+ start from the best of them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View
 from invertory.inversion.method import NO_NETWORKS
-from invertory.inversion.optimisation import Weighing
+from invertory.inversion.optimisation import LossWeights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
 
 
-Begin = Callable[["Tensor"], "Tensor"]  # pictures [n, 3, H, H] => [n, 1 or num_ws, w_dim]
+ComputeStart = Callable[["Tensor"], "Tensor"]  # images [n, 3, H, H] => [n, 1 or num_ws, w_dim]
 
 
-class Weighted(Protocol):
+class HasLossWeights(Protocol):
     """A method with the two weights of eq. 1."""
 
     @property
@@ -45,12 +45,12 @@ class Weighted(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding(Free):
-    """The objective: eq. 1 of the paper, L = lambda_percept * L_percept + lambda_mse * L_mse."""
+class EmbeddingObjective(Unconstrained):
+    """The objective: eq. 1, L = lambda_percept * L_percept + lambda_mse * L_mse."""
 
-    method: Weighted
+    method: HasLossWeights
     view: View
-    begin: Begin  # where a row starts; one row of w_plus: one w for all
+    begin: ComputeStart  # start of a row; [n, 1, w_dim] optimises one w for all rows of w_plus
     results: ClassVar[tuple[str, ...]] = ("w_plus",)
     iterate: ClassVar[Literal["best", "last"]] = "best"
 
@@ -71,8 +71,8 @@ class Embedding(Free):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image2StyleGAN(Weighing):
-    """Optimise W+ from the mean w. Without draws: the seeds change nothing."""
+class Image2StyleGAN(LossWeights):
+    """Optimise W+ from the mean w. The method is deterministic: seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
     terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
@@ -80,10 +80,13 @@ class Image2StyleGAN(Weighing):
     needs: ClassVar[tuple[str, ...]] = ()
 
     steps: int = field(
-        default=5000, metadata={"description": "Adam steps per picture; the paper's 5000"}
+        default=5000, metadata={"description": "Adam steps per image; the paper's 5000"}
     )
     w_steps: int = field(
-        default=0, metadata={"description": "steps in W before those in W+ (ours; 0: the paper)"}
+        default=0,
+        metadata={
+            "description": "steps in W before those in W+ (our addition; 0: as in the paper)"
+        },
     )
 
     def invert(
@@ -100,10 +103,10 @@ class Image2StyleGAN(Weighing):
         view = self.view(generator, perceptual, targets)
 
         def run(steps: int, num_rows: int, starts: Tensors | None = None) -> Outcome:
-            """`steps` of the rows of w_plus, `num_rows` of which are free."""
+            """Run `steps` steps on w_plus with `num_rows` free rows."""
             method = replace(self, steps=steps)
             return method.engine().run(
-                Embedding(method, view, partial(mean_start, generator, num_rows)),
+                EmbeddingObjective(method, view, partial(mean_start, generator, num_rows)),
                 targets,
                 seeds=seeds,
                 batch_size=batch_size,
@@ -118,6 +121,6 @@ class Image2StyleGAN(Weighing):
         return outcome.inversion(self.space, outcome.results["w_plus"])
 
 
-def mean_start(generator: Generator, num_rows: int, pictures: Tensor) -> Tensor:
-    """The mean w, [n, num_rows, w_dim], whatever the pictures."""
-    return generator.w_avg.expand(len(pictures), num_rows, generator.w_dim)
+def mean_start(generator: Generator, num_rows: int, images: Tensor) -> Tensor:
+    """Return the mean w, [n, num_rows, w_dim], for any images."""
+    return generator.w_avg.expand(len(images), num_rows, generator.w_dim)

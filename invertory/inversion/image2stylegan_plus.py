@@ -1,14 +1,15 @@
 """Image2StyleGAN++: How to Edit the Embedded Images?, Abdal, Qin and Wonka 2020.
 
-https://arxiv.org/abs/1911.11544: W+ first, as Image2StyleGAN; then, with the latent held, the noise
-maps, under a pixel loss alone, for the high frequencies that no latent gives. In turn and not
-together, which the paper found to be what makes noise stable. Ours differs in the generator
-(StyleGAN2, whose maps start at its own constant noise), in rates and budgets, which are ours for
-that reason, in the best iterate being kept, and in leaving out local masks and activations.
+https://arxiv.org/abs/1911.11544. The first stage optimises W+ as Image2StyleGAN does. The second
+holds the latent and optimises the noise maps under a pixel loss alone, for the high frequencies
+that a latent cannot give. The stages run in turn, not jointly, which the paper found to be what
+makes noise stable. Ours differs in the generator (StyleGAN2, whose maps start at its own constant
+noise), in the rates and budgets (chosen for that generator), in keeping the best iterate, and in
+leaving out local masks and activations.
 
-The maps are the inversion's state: half precision, stored with the latent, and used by every edit;
-22 kB a picture at 64 px, 350 kB at 256 px, 5.6 MB at 1024 px. A generator without such maps, and a
-preview, have the first part alone.
+The maps are the inversion's state: stored in half precision with the latent and used by every edit.
+They take 22 kB an image at 64 px, 350 kB at 256 px and 5.6 MB at 1024 px. For a generator without
+such maps, and for a preview, only the first stage runs.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
-from invertory.generators.state import synthesised
-from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
+from invertory.generators.state import synthesise
+from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View, squared_error
-from invertory.inversion.image2stylegan import Embedding, mean_start
+from invertory.inversion.image2stylegan import EmbeddingObjective, mean_start
 from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.noise_maps import noise_buffers
 from invertory.inversion.optimisation import Budget
@@ -38,15 +39,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Noise(Free):
-    """The second part: noise maps under the pixel loss; the perceptual distance is measured.
+class _NoiseObjective(Unconstrained):
+    """The second stage: noise maps under the pixel loss; the perceptual distance is only measured.
 
     The latent is the row's input `w_plus`.
     """
 
     method: Image2StyleGANPlus
     view: View
-    buffers: Mapping[str, Tensor]  # name => [H, W], where maps start
+    buffers: Mapping[str, Tensor]  # name => [H, W], the start of each map
     weights: ClassVar[Mapping[str, float]] = {"mse": 1.0, "perceptual": 0.0}
     iterate: ClassVar[Literal["best", "last"]] = "best"
 
@@ -61,8 +62,8 @@ class _Noise(Free):
         return Start(maps, constants)
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        drawn = synthesised(self.view.generator, constants["w_plus"], variables)
-        synth = self.view.resize(drawn)
+        full_image = synthesise(self.view.generator, constants["w_plus"], variables)
+        synth = self.view.resize(full_image)
         with torch.no_grad():
             perceptual = self.view.distance(synth, constants)
         return {"mse": squared_error(synth, constants), "perceptual": perceptual}
@@ -73,7 +74,7 @@ class _Noise(Free):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image2StyleGANPlus(Budget):
-    """Optimise W+, then noise. Without draws: the seeds change nothing."""
+    """Optimise W+, then noise. The method is deterministic: seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
     terms: ClassVar[tuple[str, ...]] = ("mse", "perceptual")
@@ -81,7 +82,7 @@ class Image2StyleGANPlus(Budget):
     needs: ClassVar[tuple[str, ...]] = ()
     has_state: ClassVar[bool] = True
 
-    steps: int = field(default=1000, metadata={"description": "Adam steps in W+ per picture"})
+    steps: int = field(default=1000, metadata={"description": "Adam steps in W+ per image"})
     noise_steps: int = field(
         default=200,
         metadata={
@@ -92,15 +93,15 @@ class Image2StyleGANPlus(Budget):
     noise_learning_rate: float = field(
         default=0.1,
         metadata={
-            "description": "Adam's rate for the maps, whose deviation is 1",
+            "description": "Adam's rate for the maps, whose standard deviation is 1",
             "applies": lambda m: m.noise_steps > 0 and m.steps > 0 and not m.preview,
         },
     )
     mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1], in W+"}
+        default=1.0, metadata={"description": "weight of the mean square on [-1, 1], in W+"}
     )
     perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance, in W+"}
+        default=1.0, metadata={"description": "weight of the perceptual distance, in W+"}
     )
 
     def invert(
@@ -115,10 +116,10 @@ class Image2StyleGANPlus(Budget):
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => latents and noise maps; see `Method`.
 
-        `target_loss` ends the steps in W+; those of the noise are all taken.
+        `target_loss` ends only the steps in W+; the noise always takes all its steps.
         """
         view = self.view(generator, perceptual, targets)
-        first = Embedding(self, view, partial(mean_start, generator, generator.num_ws))
+        first = EmbeddingObjective(self, view, partial(mean_start, generator, generator.num_ws))
         latents = self.engine().run(first, targets, seeds=seeds, batch_size=batch_size)
         w_plus = latents.results["w_plus"]
         buffers = {} if self.preview or not self.steps else noise_buffers(generator)
@@ -126,16 +127,16 @@ class Image2StyleGANPlus(Budget):
             return latents.inversion(self.space, w_plus)
         second = replace(self, steps=self.noise_steps, target_loss=None)
         noise = second.engine().run(
-            _Noise(self, view, buffers),
+            _NoiseObjective(self, view, buffers),
             targets,
             seeds=seeds,
             batch_size=batch_size,
             inputs={"w_plus": w_plus},
         )
-        return self._joined(latents, noise, list(buffers))
+        return self._join(latents, noise, list(buffers))
 
-    def _joined(self, latents: Outcome, noise: Outcome, names: list[str]) -> Inversion:
-        """The losses are those of the latent with its maps, weighted as in W+."""
+    def _join(self, latents: Outcome, noise: Outcome, names: list[str]) -> Inversion:
+        """Join both stages. The losses are those of the latent with its maps, weighted as in W+."""
         terms = noise.terms
         return replace(
             noise.inversion(self.space, latents.results["w_plus"]),

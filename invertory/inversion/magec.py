@@ -1,11 +1,11 @@
 """MAGECally invert images for realistic editing, Grechka, Goudou and Cord, BMVC 2021.
 
 https://hal.sorbonne-universite.fr/hal-03504190. W+ is optimised from the mean w under a pixel, a
-perceptual, an identity and the MAGEC loss: a LinkNet must tell from the latent what the attribute
-net F tells from the picture, and must go on doing so after each edit of a differentiable editor
-(Eq. 2, 3). No code was released. Ours differs in keeping the best iterate of the second stage, in
-starting Adam's moments anew there, and in computing all edits by one matrix (see `LinkNet`), which
-is the same sum.
+perceptual, an identity and the MAGEC loss: what a LinkNet predicts from the latent must match what
+the attribute net F predicts from the image, both before and after each edit of a differentiable
+editor (Eq. 2, 3). No code was released. Ours differs in keeping the best iterate of the second
+stage, in resetting Adam's moments there, and in computing all edits with one matrix (see
+`LinkNet`), which gives the same sum.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import torch
 from torch.nn.functional import cosine_similarity
 
-from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View, squared_error
 from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Budget
-from invertory.networks.linknet import Editor  # a field's type, which recipes are checked by
+from invertory.networks.linknet import Editor  # a field's type, which recipes are validated against
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Consistent(Free):
+class _MagecObjective(Unconstrained):
     """The objective of one stage (Eq. 3)."""
 
     method: Magec
@@ -44,7 +44,7 @@ class _Consistent(Free):
     identity: nn.Module | None
     weights: Mapping[str, float]
     iterate: Literal["best", "last"]
-    first_step: int  # steps that the stage before took: the rate's decay runs on
+    first_step: int  # steps of the previous stage: the rate's decay continues from there
     results: ClassVar[tuple[str, ...]] = ("w_plus",)
 
     def start(self, rows: Rows) -> Start:
@@ -58,7 +58,7 @@ class _Consistent(Free):
         method, w_plus = self.method, variables["w_plus"]
         synth = self.view.render(w_plus)
         labels = constants["labels"]
-        found = {
+        terms = {
             "mse": squared_error(synth, constants),
             "perceptual": self.view.distance(synth, constants),
             "consistency": self.linknet.consistency(self.linknet(w_plus), labels),
@@ -67,9 +67,10 @@ class _Consistent(Free):
             ),
         }
         if self.identity is None:
-            return found
+            return terms
+        # L_id = 1 - cos(R(x), R(G(w)))
         alike = cosine_similarity(self.identity(synth).flatten(1), constants["identity"].flatten(1))
-        return found | {"identity": 1 - alike}
+        return terms | {"identity": 1 - alike}
 
     def learning_rate(self, step: Tensor) -> Tensor:
         method = self.method
@@ -85,48 +86,53 @@ class _Consistent(Free):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Magec(Budget):
-    """Two stages, first the meaning, then the pixels. Without draws: the seeds change nothing."""
+    """Optimise semantics first, then pixels. The method is deterministic: seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
     kind: ClassVar[Literal["optimisation", "feed_forward"]] = "optimisation"
 
     steps: int = field(
-        default=200, metadata={"description": "Adam steps per picture, half in either stage"}
+        default=200, metadata={"description": "Adam steps per image, half of them in each stage"}
     )
     learning_rate: float = field(default=0.07, metadata={"description": "Adam's rate at the start"})
-    decay: float = field(default=0.8, metadata={"description": "factor of the rate"})
-    decay_every: int = field(default=25, metadata={"description": "steps between two factors"})
+    decay: float = field(default=0.8, metadata={"description": "factor by which the rate falls"})
+    decay_every: int = field(
+        default=25, metadata={"description": "steps between two decays of the rate"}
+    )
     semantic_mse_weight: float = field(
-        default=1e-3, metadata={"description": "of the mean square, in the first stage"}
+        default=1e-3, metadata={"description": "weight of the mean square in the first stage"}
     )
     mse_weight: float = field(
-        default=0.5, metadata={"description": "of the mean square, in the second stage"}
+        default=0.5, metadata={"description": "weight of the mean square in the second stage"}
     )
     perceptual_weight: float = field(
-        default=0.5, metadata={"description": "of the perceptual distance"}
+        default=0.5, metadata={"description": "weight of the perceptual distance"}
     )
     magec_weight: float = field(
-        default=3e-4, metadata={"description": "of both consistency terms; 0: the ablation"}
+        default=3e-4, metadata={"description": "weight of both consistency terms; 0: the ablation"}
     )
     identity_weight: float = field(
         default=3e-4,
         metadata={
-            "description": "of 1 - cosine, where an identity net is given",
+            "description": "weight of 1 - cosine, if an identity network is named",
             "applies": lambda m: bool(m.identity),
         },
     )
     edit_step: float = field(
-        default=3.0, metadata={"description": "size of an edit, in deviations of its distance"}
+        default=3.0,
+        metadata={"description": "size of an edit, in standard deviations of the distance"},
     )
     editor: Editor = field(
-        default="affine", metadata={"description": "each: edit by edit, as printed; slower, equal"}
+        default="affine",
+        metadata={"description": "each: one edit at a time, as printed; slower, same result"},
     )
     classifier: str = field(
-        default="auto", metadata={"description": "address of the attribute net F"}
+        default="auto", metadata={"description": "address of the attribute network F"}
     )
     linknet: str = field(default="auto", metadata={"description": "address of the LinkNet"})
     identity: str = field(
-        default="", metadata={"description": "address of an identity net; empty: no such term"}
+        default="",
+        metadata={"description": "address of an identity network; empty: no identity term"},
     )
 
     def __post_init__(self) -> None:
@@ -138,12 +144,12 @@ class Magec(Budget):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Kinds of networks."""
+        """Kinds of the networks that the method receives."""
         return ("classifier", "linknet", *(("identity",) if self.identity else ()))
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Of the loss, in its order."""
+        """Names of the loss terms, in order."""
         return tuple(self._weights(self.mse_weight))
 
     def invert(
@@ -158,7 +164,8 @@ class Magec(Budget):
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`.
 
-        `networks` has `classifier`, `linknet` and, where it is named, `identity` (x => [N, D]).
+        `networks` holds `classifier`, `linknet` and, if named, `identity` (x => [N, D]). Raises
+        `ValueError` if one is missing or they do not fit each other.
         """
         if missing := [kind for kind in self.needs if kind not in networks]:
             raise ValueError(
@@ -169,7 +176,7 @@ class Magec(Budget):
         classifier = cast("AttributeClassifier", networks["classifier"])
         _check(linknet, classifier, generator)
         view, half = self.view(generator, perceptual, targets), self.steps // 2
-        first = _Consistent(
+        first = _MagecObjective(
             replace(self, steps=half),
             view,
             linknet,
@@ -179,7 +186,9 @@ class Magec(Budget):
             "last",
             0,
         )
-        begun = first.method.engine().run(first, targets, seeds=seeds, batch_size=batch_size)
+        first_outcome = first.method.engine().run(
+            first, targets, seeds=seeds, batch_size=batch_size
+        )
         second = replace(
             first,
             method=replace(self, steps=self.steps - half),
@@ -188,14 +197,14 @@ class Magec(Budget):
             first_step=half,
         )
         outcome = second.method.engine().run(
-            second, targets, seeds=seeds, batch_size=batch_size, starts=begun.results
+            second, targets, seeds=seeds, batch_size=batch_size, starts=first_outcome.results
         )
         inversion = outcome.inversion(self.space, outcome.results["w_plus"])
         return replace(
             inversion,
-            steps=begun.steps + inversion.steps,
-            best_step=begun.steps + inversion.best_step,
-            is_finite=begun.is_finite & inversion.is_finite,
+            steps=first_outcome.steps + inversion.steps,
+            best_step=first_outcome.steps + inversion.best_step,
+            is_finite=first_outcome.is_finite & inversion.is_finite,
         )
 
     def _weights(self, mse_weight: float) -> dict[str, float]:
@@ -209,7 +218,7 @@ class Magec(Budget):
 
 
 def _check(linknet: LinkNet, classifier: AttributeClassifier, generator: Generator) -> None:
-    """Raises ValueError where the three networks were not made for one another."""
+    """Raise ValueError if the three networks do not fit each other."""
     expected = (generator.num_ws, generator.w_dim)
     if (linknet.num_ws, linknet.w_dim) != expected:
         raise ValueError(
@@ -218,6 +227,6 @@ def _check(linknet: LinkNet, classifier: AttributeClassifier, generator: Generat
         )
     if missing := sorted(set(linknet.attributes) - set(classifier.attributes)):
         raise ValueError(
-            f"expected a classifier that tells {', '.join(linknet.attributes)}, got none for "
-            f"{', '.join(missing)}; name the one the LinkNet was trained with"
+            f"expected a classifier of {', '.join(linknet.attributes)}, got one without "
+            f"{', '.join(missing)}; name the classifier that the LinkNet was trained with"
         )

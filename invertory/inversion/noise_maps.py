@@ -1,4 +1,4 @@
-"""StyleGAN2's noise maps as variables: one an optimised layer, [n, 1, H, W] for n rows."""
+"""StyleGAN2's noise maps as variables: one per optimised layer, [n, 1, H, W] for n rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def noise_buffers(generator: Generator) -> dict[str, Tensor]:
-    """The generator's own maps [H, W] that can be replaced: StyleGAN2's buffers `noise_const`."""
+    """The generator's replaceable maps [H, W]: StyleGAN2's buffers `noise_const`."""
     synthesis = generator.synthesis
     if not isinstance(synthesis, nn.Module):
         return {}
@@ -23,17 +23,21 @@ def noise_buffers(generator: Generator) -> dict[str, Tensor]:
 
 
 def noise_shapes(generator: Generator) -> Shapes:
-    """Noise maps that can be replaced => (1, H, W): StyleGAN2's buffers `noise_const`."""
+    """Replaceable noise maps => (1, H, W): StyleGAN2's buffers `noise_const`."""
     return {k: (1, *v.shape) for k, v in noise_buffers(generator).items()}
 
 
 def autocorrelation(noise: Tensor) -> Tensor:
-    """noise [n, 1, H, H] => [n]; appendix D: squared mean product with the neighbour pixel, both
-    ways, from the full resolution by halves down to 8 px.
+    """noise [n, 1, H, H] => regularisation term [n] of appendix D.
+
+    Analyzing and Improving the Image Quality of StyleGAN, Karras et al. 2020: the squared mean
+    product with the neighbour pixel along both axes, summed over resolutions halved from full size
+    to 8 px.
     """
     total = torch.zeros(len(noise), dtype=noise.dtype, device=noise.device)
     while True:
         for axis in (2, 3):
+            # L_ij = (mean n(x, y) n(x - 1, y))^2 + (mean n(x, y) n(x, y - 1))^2
             product = (noise * noise.roll(1, axis)).mean((1, 2, 3))
             total = total + product.square()
         if noise.shape[-1] <= 8:
@@ -41,7 +45,7 @@ def autocorrelation(noise: Tensor) -> Tensor:
         noise = avg_pool2d(noise, 2)
 
 
-def standardised(noise: Tensor) -> Tensor:
-    """Each row's map with mean 0 and mean square 1."""
+def standardise(noise: Tensor) -> Tensor:
+    """Normalise each row's map to mean 0 and mean square 1."""
     centred = noise - noise.mean((1, 2, 3), keepdim=True)
     return centred * centred.square().mean((1, 2, 3), keepdim=True).rsqrt()

@@ -1,8 +1,7 @@
-"""What every method by optimisation lets a recipe choose: how long, how fast, and on what picture.
+"""Settings that every optimisation method shares: its steps, its rate, and the compared image.
 
-A method is a frozen dataclass on top of `Budget`, or of `Weighing` where its loss has the usual two
-weights; its own file holds only what is its own, and gives a field here another default by naming
-it again.
+A method is a frozen dataclass that extends `Budget`, or `LossWeights` if its loss has the usual two
+weights. Its own file holds only its own settings; it redeclares a field to change its default.
 """
 
 from __future__ import annotations
@@ -28,39 +27,40 @@ Schedule = Literal["constant", "ramp"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Steps, rate, the picture that is compared, and how it is computed."""
+    """Steps, learning rate, the image that is compared, and how it is computed."""
 
-    steps: int = field(default=1000, metadata={"description": "Adam steps per picture"})
+    steps: int = field(default=1000, metadata={"description": "Adam steps per image"})
     learning_rate: float = field(
         default=0.01, metadata={"description": "Adam's rate (at its peak)"}
     )
     schedule: Schedule = field(
         default="constant",
-        metadata={"description": "ramp: up and down as the projector; short budgets"},
+        metadata={"description": "ramp: up and down as in the projector, for short runs"},
     )
     rampup: float = field(
         default=0.05,
         metadata={
-            "description": "ramp: share of steps going up",
+            "description": "ramp: share of steps in which the rate rises",
             "applies": lambda m: m.schedule == "ramp",
         },
     )
     rampdown: float = field(
         default=0.25,
         metadata={
-            "description": "ramp: share of steps going down",
+            "description": "ramp: share of steps in which the rate falls",
             "applies": lambda m: m.schedule == "ramp",
         },
     )
     preview: bool = field(
         default=False,
-        metadata={"description": "compare the generator's preview, not its full picture"},
+        metadata={"description": "compare the generator's preview instead of its full image"},
     )
     loss_px: int = field(
-        default=256, metadata={"description": "most pixels a side that the loss sees"}
+        default=256,
+        metadata={"description": "largest side in pixels at which the loss is computed"},
     )
     target_loss: float | None = field(
-        default=None, metadata={"description": "stop a picture at this weighted loss; none: never"}
+        default=None, metadata={"description": "stop an image at this weighted loss; none: never"}
     )
     precision: Precision = field(
         default="float32",
@@ -69,13 +69,13 @@ class Budget:
     execution: Execution = field(
         default="eager",
         metadata={
-            "description": "compiled: torch.compile, for long runs; graphed: CUDA graphs, for "
-            "small pictures"
+            "description": "compiled: torch.compile, for long runs; graphed: CUDA "
+            "graphs, for small images"
         },
     )
 
     def view(self, generator: Generator, perceptual: Perceptual, targets: Tensor) -> View:
-        """What the loss looks at; targets [N, 3, H, H]."""
+        """What the loss compares; targets [N, 3, H, H]."""
         if self.precision == "bfloat16":
             channels_last(generator, perceptual)
         return View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
@@ -97,22 +97,22 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weighing(Budget):
-    """A budget, and the weights of the two distances by which pictures are compared."""
+class LossWeights(Budget):
+    """A budget, and the weights of the two distances between images."""
 
     mse_weight: float = field(
-        default=1.0, metadata={"description": "of the mean square on [-1, 1]"}
+        default=1.0, metadata={"description": "weight of the mean square on [-1, 1]"}
     )
     perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance"}
+        default=1.0, metadata={"description": "weight of the perceptual distance"}
     )
 
 
 def ramp(step: Tensor, steps: int, *, up: float, down: float) -> Tensor:
-    """The projector's schedule: linear up over the share `up` of the steps, cosine down at the end.
+    """The projector's schedule: a linear rise over the share `up`, then a cosine fall over `down`.
 
-    Analyzing and Improving the Image Quality of StyleGAN, Karras et al. 2020, appendix D. Step 0
-    has rate 0. step [n] => factor [n], float64.
+    Analyzing and Improving the Image Quality of StyleGAN, Karras et al. 2020, appendix D. step [n]
+    => factor [n], float64; step 0 has factor 0.
     """
     t = step.double() / max(steps, 1)
     falling = ((1 - t) / down).clamp(max=1) if down > 0 else torch.ones_like(t)

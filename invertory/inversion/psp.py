@@ -1,7 +1,7 @@
-"""pSp: latents in one pass, every style by a head of its own.
+"""pSp: latents in one pass, with a separate head for every style.
 
 Encoding in Style: a StyleGAN Encoder for Image-to-Image Translation, Richardson et al. 2021,
-https://arxiv.org/abs/2008.00951. `invertory/training/pyramid/psp.py` trains its encoder.
+https://arxiv.org/abs/2008.00951. `invertory/training/pyramid/psp.py` trains the encoder.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from invertory.inversion.feed_forward import OnePass
+from invertory.inversion.feed_forward import SinglePassMethod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PSP(OnePass):
-    """W+ in one pass of an encoder with a pyramid of maps."""
+class PSP(SinglePassMethod):
+    """Compute W+ in one pass of a feature-pyramid encoder."""
 
     needs: ClassVar[tuple[str, ...]] = ("psp",)
 
     psp: str = field(
         default="auto",
-        metadata={"description": "address of pSp's encoder; auto: the one for this generator"},
+        metadata={"description": "address of the pSp encoder; auto: the one for this generator"},
     )

@@ -1,15 +1,15 @@
-"""ReStyle: a few passes of an encoder, each adding to the latent what the picture still lacks.
+"""ReStyle: several passes of an encoder, each adding a residual to the latent.
 
 ReStyle: A Residual-Based StyleGAN Encoder via Iterative Refinement, Alaluf et al. 2021,
-https://arxiv.org/abs/2104.02699. As published the network sees picture and reconstruction side by
-side (`invertory/training/pyramid/restyle.py` trains it), starts from the mean latent and its
-picture, and the last iteration is the result. It goes no further down than the passes it was
-trained with (its card's `iterations`).
+https://arxiv.org/abs/2104.02699. As published, the network sees the image and the reconstruction
+side by side (`invertory/training/pyramid/restyle.py` trains it), starts from the mean latent and
+its image, and the last iteration is the result. More passes than it was trained with (its card's
+`iterations`) improve little.
 
-Over any other encoder E, which is ours: from w = E(x), w <- w + step (E(x) - E(G(w))), which is
-what E tells apart. E knows one picture, not a pair, so that rows get worse in time: each row's
-best iterate by the weighted loss is the result, E(x) among them. A pass costs a code and a picture,
-and a perceptual distance to judge it: about as much as E(x) with its loss.
+Our addition refines any other encoder E: from w = E(x), w <- w + step (E(x) - E(G(w))). E sees one
+image, not a pair, so rows eventually get worse: the result is each row's best iterate by the
+weighted loss, E(x) included. A pass costs one encoding, one synthesis and one perceptual distance,
+about as much as E(x) with its loss.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ from invertory.inversion.engine.adam import per_row
 from invertory.inversion.engine.engine import Engine
 from invertory.inversion.engine.objective import Rows, Start, Tensors, weighted_total
 from invertory.inversion.engine.view import View, squared_error
-from invertory.inversion.feed_forward import Judging, OnePass, encoder_of, settled
+from invertory.inversion.feed_forward import (
+    FeedForwardObjective,
+    SinglePassMethod,
+    encoder_of,
+    expand_finite,
+)
 from invertory.inversion.method import NO_NETWORKS
 
 if TYPE_CHECKING:
@@ -39,33 +44,37 @@ if TYPE_CHECKING:
 
 Over = Literal["restyle", "encoder", "e4e", "psp"]
 Keep = Literal["auto", "last", "best"]
-Added = Callable[["Tensor"], "Tensor"]  # pictures so far [N, 3, H, H] => added, [N, num_ws, w_dim]
-Render = Callable[["Tensor"], "Tensor"]  # w_plus => pictures
-HALF: Final = 0.5  # step over another encoder
+ComputeResidual = Callable[
+    ["Tensor"], "Tensor"
+]  # images so far [N, 3, H, H] => residual [N, num_ws, w_dim]
+Render = Callable[["Tensor"], "Tensor"]  # w_plus => images
+HALF: Final = 0.5  # step over an encoder other than ReStyle's
 
 
-def refined(added: Added, render: Render, w_plus: Tensor, iterations: int) -> Iterator[Tensor]:
-    """w_plus [N, num_ws, w_dim], equal rows of a batch => the latents after each iteration.
+def refine(
+    compute_residual: ComputeResidual, render: Render, w_plus: Tensor, iterations: int
+) -> Iterator[Tensor]:
+    """w_plus [N, num_ws, w_dim], equal for all rows => the latents after each iteration.
 
-    Where what is added is no number the latent stays.
+    A row whose residual is not finite keeps its latent.
     """
     synth = render(w_plus[:1]).expand(len(w_plus), -1, -1, -1)
     for i in range(iterations):
-        w_plus = _moved(w_plus, added(synth))
+        w_plus = _add_finite(w_plus, compute_residual(synth))
         yield w_plus
         if i < iterations - 1:
             synth = render(w_plus)
 
 
-def _moved(w_plus: Tensor, by: Tensor) -> Tensor:
+def _add_finite(w_plus: Tensor, by: Tensor) -> Tensor:
     moved = w_plus + by
     is_finite = torch.isfinite(moved).all(2).all(1)
     return torch.where(per_row(is_finite, moved), moved, w_plus)
 
 
 @dataclass(frozen=True, slots=True)
-class _Refinement(Judging):
-    """The objective of no steps: all iterations are its start."""
+class _RefinementObjective(FeedForwardObjective):
+    """The objective without steps: its start runs all iterations."""
 
     method: ReStyle
     view: View
@@ -77,33 +86,34 @@ class _Refinement(Judging):
         kept: Tensors = {}
         for i, (w_plus, synth) in self._iterates(rows.targets):
             if i == method.iterations or method.keeps_best:
-                kept = self._better(kept, self._measured(w_plus, synth, constants, i))
+                kept = self._better(kept, self._measure(w_plus, synth, constants, i))
         return Start({}, kept | {"w_plus": kept["w_plus"].float()})
 
     def _iterates(self, targets: Tensor) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-        """Iteration => latents and their pictures; 0 is the code of another encoder."""
-        w_plus, added = self._begun(targets)
+        """Iteration => latents and their images; 0 is the code of an encoder not ReStyle's."""
+        w_plus, compute_residual = self._begin(targets)
         if self.method.is_trained:
             synth = self.view.render(w_plus[:1]).expand(len(w_plus), -1, -1, -1)
         else:
             synth = self.view.render(w_plus)
             yield 0, (w_plus, synth)
         for i in range(1, self.method.iterations + 1):
-            w_plus = _moved(w_plus, self.method.share * added(synth))
+            # w <- w + step * residual: E(x, G(w)) of ReStyle, E(x) - E(G(w)) of another encoder
+            w_plus = _add_finite(w_plus, self.method.share * compute_residual(synth))
             synth = self.view.render(w_plus)
             yield i, (w_plus, synth)
 
-    def _begun(self, targets: Tensor) -> tuple[Tensor, Added]:
-        """The latents before the first iteration, and what each adds."""
+    def _begin(self, targets: Tensor) -> tuple[Tensor, ComputeResidual]:
+        """Return the latents before the first iteration, and the residual function."""
         G = self.view.generator
         if self.method.is_trained:
             network = cast("PyramidEncoder", self.encoder)
             mean = G.w_avg.float().expand(len(targets), G.num_ws, -1)
             return mean, lambda synth: network.residual(targets, synth)
-        told = self.encoder(targets).float()
-        return settled(told, G), lambda synth: told - self.encoder(synth)
+        code = self.encoder(targets).float()
+        return expand_finite(code, G), lambda synth: code - self.encoder(synth)
 
-    def _measured(
+    def _measure(
         self, w_plus: Tensor, synth: Tensor, constants: Tensors, iteration: int
     ) -> Tensors:
         """The iterate with its losses, each [n, ...]."""
@@ -114,15 +124,15 @@ class _Refinement(Judging):
             "perceptual": self.view.distance(synth, constants).float(),
         }
 
-    def _better(self, kept: Tensors, found: Tensors) -> Tensors:
-        """Row by row the one of the lesser loss."""
+    def _better(self, kept: Tensors, candidate: Tensors) -> Tensors:
+        """Take per row the iterate with the lower loss."""
         if not kept:
-            return found
-        is_better = self._total(found) < self._total(kept)
-        return {k: torch.where(per_row(is_better, v), v, kept[k]) for k, v in found.items()}
+            return candidate
+        is_better = self._total(candidate) < self._total(kept)
+        return {k: torch.where(per_row(is_better, v), v, kept[k]) for k, v in candidate.items()}
 
     def _total(self, terms: Tensors) -> Tensor:
-        """[n]; what is no number is worse than any."""
+        """Weighted total [n]; infinity where it is not finite."""
         total = weighted_total(self.weights, terms)
         return total.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
@@ -131,63 +141,68 @@ class _Refinement(Judging):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReStyle(OnePass):
-    """Iterative refinement. Without draws: the seeds change nothing."""
+class ReStyle(SinglePassMethod):
+    """Iterative refinement. The method is deterministic: seeds have no effect."""
 
     over: Over = field(
         default="restyle",
-        metadata={"description": "kind of the network: restyle, or encoder, e4e, psp refined"},
+        metadata={"description": "kind of the network: restyle, or encoder, e4e or psp, refined"},
     )
     iterations: int = field(
         default=5,
         metadata={
-            "description": "passes, from 1; more than a network was trained with help little"
+            "description": "passes, 1 or more; more than the network was trained with help little"
         },
     )
     step: float = field(
         default=0.0,
-        metadata={"description": "share of what is added; 0: all of ReStyle's, half over others"},
+        metadata={
+            "description": "share of the residual to add; 0: all of ReStyle's, half of others'"
+        },
     )
     keep: Keep = field(
         default="auto",
         metadata={
-            "description": "last, as published; best: each row's best; auto: best over others"
+            "description": "last: as published; best: each row's best; auto: best if "
+            "`over` is not restyle"
         },
     )
     restyle: str = field(
         default="auto",
         metadata={
-            "description": "address of ReStyle's encoder; auto: the one for this generator",
+            "description": "address of the ReStyle encoder; auto: the one for this generator",
             "applies": lambda m: m.over == "restyle",
         },
     )
     encoder: str = field(
         default="auto",
         metadata={
-            "description": "address of the encoder, where `over` says so",
+            "description": "address of the encoder, if `over` is encoder",
             "applies": lambda m: m.over == "encoder",
         },
     )
     e4e: str = field(
         default="auto",
         metadata={
-            "description": "address of e4e's, where `over` says so",
+            "description": "address of the e4e encoder, if `over` is e4e",
             "applies": lambda m: m.over == "e4e",
         },
     )
     psp: str = field(
         default="auto",
         metadata={
-            "description": "address of pSp's, where `over` says so",
+            "description": "address of the pSp encoder, if `over` is psp",
             "applies": lambda m: m.over == "psp",
         },
     )
 
     def __post_init__(self) -> None:
         if self.iterations < 1:
-            raise ValueError(f"expected iterations from 1, got {self.iterations}")
+            raise ValueError(f"expected iterations of 1 or more, got {self.iterations}")
         if not 0 <= self.step < math.inf:
-            raise ValueError(f"expected a step from 0, got {self.step}: 0 takes the usual one")
+            raise ValueError(
+                f"expected a step of 0 or more, got {self.step}: 0 takes the usual step"
+            )
 
     @property
     def is_trained(self) -> bool:
@@ -200,7 +215,7 @@ class ReStyle(OnePass):
 
     @property
     def share(self) -> float:
-        """Of what is added that is taken."""
+        """Share of the residual that is added."""
         return self.step or (1.0 if self.is_trained else HALF)
 
     @property
@@ -220,22 +235,22 @@ class ReStyle(OnePass):
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`.
 
-        `steps` are the iterations, `best_step` the one that was kept (0: the encoder's own code),
-        `loss` its loss.
+        `steps` is the number of iterations, `best_step` the kept iteration (0: the encoder's own
+        code) and `loss` its loss.
         """
         view = View.of(generator, perceptual, targets, preview=self.preview, max_px=self.loss_px)
         encoder = encoder_of(networks, generator, self.over)
         if self.is_trained and getattr(encoder, "input_channels", 3) != 6:
             raise ValueError(
-                "expected a network of six input channels as 'restyle', got one of three: name "
-                "ReStyle's own, or say `over: encoder` to refine this one"
+                "expected a 'restyle' network with six input channels, got one with three: name a "
+                "ReStyle encoder, or set `over: encoder` to refine this one"
             )
         outcome = Engine(steps=0, precision=self.precision).run(
-            _Refinement(self, view, encoder), targets, seeds=seeds, batch_size=batch_size
+            _RefinementObjective(self, view, encoder), targets, seeds=seeds, batch_size=batch_size
         )
-        found = outcome.inversion(self.space, outcome.results["w_plus"])
+        inversion = outcome.inversion(self.space, outcome.results["w_plus"])
         return replace(
-            found,
-            steps=torch.full_like(found.steps, self.iterations),
+            inversion,
+            steps=torch.full_like(inversion.steps, self.iterations),
             best_step=outcome.results["iteration"].long(),
         )

@@ -27,13 +27,13 @@ from torch.nn.functional import interpolate, one_hot
 from invertory.checkpoints.network import CheckpointedNetwork
 from invertory.checkpoints.strict import load_strictly
 from invertory.encoders import ENCODERS
-from invertory.encoders.layers import sized
+from invertory.encoders.layers import resize_to
 from invertory.generators.f_space import (
     W_PLUS,
     Features,
-    checked_spaces,
     f_spaces,
     masks_of,
+    resolve_spaces,
 )
 from invertory.generators.stylegan2_layers import Hooks
 from invertory.networks.residual import ResidualBlock
@@ -146,7 +146,7 @@ class SamEncoder(CheckpointedNetwork):
             )
         known = f_spaces(generator)
         told = {"name": names[0], "config": cast("Any", base).config}
-        wanted = checked_spaces(generator, (W_PLUS, *(name for name in spaces if name != W_PLUS)))
+        wanted = resolve_spaces(generator, (W_PLUS, *(name for name in spaces if name != W_PLUS)))
         shapes = {name: known[name][1][:2] for name in wanted if name != W_PLUS}
         made = cls(base=told, shapes=shapes, hidden=hidden, depth=depth)
         load_strictly(cast("nn.Module", made.base), base.state_dict())
@@ -183,7 +183,7 @@ class SamEncoder(CheckpointedNetwork):
         """x [N, 3, H, H] in [-1, 1] => w_plus [N, num_ws, w_dim], float32; no map: all in W+."""
         if choice is None:
             choice = torch.zeros((len(x), *x.shape[2:]), dtype=torch.uint8, device=x.device)
-        return self._code(sized(x, self.resolution), self._maps(choice))
+        return self._code(resize_to(x, self.resolution), self._maps(choice))
 
     def form(self, generator: Generator, x: Tensor, choice: Tensor) -> Formed:
         """x [N, 3, H, H] in [-1, 1] and its map => `Formed`, by a generator that it fits."""
@@ -212,12 +212,12 @@ class SamEncoder(CheckpointedNetwork):
                 f"{list(choice.shape)}: bring it to the pictures' size"
             )
         masks = masks_of(generator, choice, self.spaces)
-        x, maps = sized(x, self.resolution), self._maps(choice)
+        x, maps = resize_to(x, self.resolution), self._maps(choice)
         w_plus, deltas = self._code(x, maps), dict[str, Tensor]()
         if not masks:
             return w_plus, masks, {}, deltas
         with torch.no_grad():
-            drawn = sized(generator.preview(w_plus, self.resolution).float(), self.resolution)
+            drawn = resize_to(generator.preview(w_plus, self.resolution).float(), self.resolution)
         seen = torch.cat([x, x - drawn, maps], 1)
         blocks = {name: f_spaces(generator)[name][0] for name in self.shapes}
         hooks = {

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from invertory.images import Pixels
-from invertory.precision import Precision, checked
+from invertory.precision import Precision, check_precision
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -26,7 +26,7 @@ class Compute:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        checked(self.precision)
+        check_precision(self.precision)
 
     @classmethod
     def best(cls, device: str | None = None) -> Compute:

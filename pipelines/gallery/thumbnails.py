@@ -24,11 +24,11 @@ class Thumbnail(NamedTuple):
 
 def thumbnail(data: bytes, max_px: int, quality: int = 82) -> Thumbnail | None:
     """The picture in `data`, upright and at most `max_px` a side; None where it is no picture."""
-    from invertory.images import BadPicture, decode  # here, as it imports torch
+    from invertory.images import BadImage, decode  # here, as it imports torch
 
     try:
         picture = Image.fromarray(decode(data).pixels)
-    except BadPicture:
+    except BadImage:
         return None
     width, height = picture.size
     picture.thumbnail((max_px, max_px), Image.Resampling.LANCZOS)

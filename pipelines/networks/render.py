@@ -31,13 +31,13 @@ def load_renderer(
 
     Latents are drawn as `method` draws them.
     """
-    from invertory.inversion.drawing import Drawing
+    from invertory.inversion.drawing import SupportsDraw
     from invertory.ops.render import Renderer
 
     assert lease is not None
     drawing = load_method(recipe, method) if method else None
     networks: dict[str, nn.Module] = {}
-    if method and isinstance(drawing, Drawing):
+    if method and isinstance(drawing, SupportsDraw):
         networks = load_method_networks(recipe, method, models)
     return Renderer(
         generator=on(generator, lease.device),

@@ -145,7 +145,7 @@ def _judging(given: Arguments) -> Arguments:
 
 
 def _inverted(work: Work, folder: Path, shown: Shown) -> Work:
-    from invertory.generators.f_space import checked_spaces
+    from invertory.generators.f_space import resolve_spaces
     from invertory.training.compute import Pictures
     from invertory.training.sam.errors import Inverter, prepare_errors
     from invertory.training.sam.invertibility import Inverted, picked
@@ -156,7 +156,7 @@ def _inverted(work: Work, folder: Path, shown: Shown) -> Work:
     inverter = Inverter(networks["generator"], networks["encoder"], networks["perceptual"])
     found = Pictures(pictures, work.compute)
     errors = prepare_errors(inverter, found, folder, how, shown=shown)
-    spaces = checked_spaces(inverter.generator, how.spaces)
+    spaces = resolve_spaces(inverter.generator, how.spaces)
     return dataclasses.replace(work, inverted=Inverted(pictures, errors, spaces, is_plain))
 
 

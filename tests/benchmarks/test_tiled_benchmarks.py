@@ -44,7 +44,7 @@ def test_every_arm_fills_in_all_frames() -> None:
     assert {PIXELS, LINEAR, LIMIT} < set(made)
     assert all(pictures.shape == frames.shape for pictures in made.values())
     # a linear pair interpolates codes as pixels: the same frames, but for what it cannot draw
-    same = PAIR.pictures(PAIR.codes(made[PIXELS])).clamp(-1, 1)
+    same = PAIR.images(PAIR.codes(made[PIXELS])).clamp(-1, 1)
     torch.testing.assert_close(made[LINEAR], same, rtol=0, atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""FFHQ crops equal the official ones, and find their way back into the photograph."""
+"""FFHQ crops equal the official ones, and can be pasted back into the photograph."""
 
 import hashlib
 import json
@@ -32,20 +32,20 @@ def golden(photo):
     if not GOLDEN.is_dir():
         pytest.skip(f"../shared/data/golden/ffhq_align is absent: {photo} was not compared")
     case = json.loads((GOLDEN / "cases.json").read_text())["photos"][photo]
-    picture = np.asarray(Image.open(GOLDEN / case["file"]).convert("RGB"))
-    if hashlib.sha256(picture.tobytes()).hexdigest() != case["sha256_rgb"]:
+    image = np.asarray(Image.open(GOLDEN / case["file"]).convert("RGB"))
+    if hashlib.sha256(image.tobytes()).hexdigest() != case["sha256_rgb"]:
         pytest.skip(f"{case['file']} decodes to other pixels here: {photo} was not compared")
     with np.load(GOLDEN / "landmarks_quads.npz", allow_pickle=False) as arrays:
-        return picture, case["cases"], dict(arrays)
+        return image, case["cases"], dict(arrays)
 
 
 @pytest.mark.parametrize("photo", PHOTOS)
 def test_crops_equal_the_official_ones(photo):
-    picture, cases, arrays = golden(photo)
+    image, cases, arrays = golden(photo)
     anchors = anchors_from_landmarks(arrays[f"{photo}/landmarks"])
     for case in cases:
         options = dict(case["kwargs"])
-        crop = align_face(picture, anchors, size_px=options.pop("output_size"), **options)
+        crop = align_face(image, anchors, size_px=options.pop("output_size"), **options)
         quad = arrays[f"{photo}/{case['name']}/quad"].reshape(4, 2)
         np.testing.assert_allclose(crop.quad, quad, rtol=0, atol=1e-9)
         official = np.asarray(Image.open(GOLDEN / case["output"]).convert("RGB")).astype(int)
@@ -56,10 +56,10 @@ def test_crops_equal_the_official_ones(photo):
 
 @pytest.mark.parametrize("photo", PHOTOS)
 def test_the_default_transform_size_is_close_to_the_official_one(photo):
-    picture, _, arrays = golden(photo)
+    image, _, arrays = golden(photo)
     anchors = anchors_from_landmarks(arrays[f"{photo}/landmarks"])
     official = np.asarray(Image.open(GOLDEN / f"{photo}_t4096.png").convert("RGB")).astype(int)
-    difference = np.abs(align_face(picture, anchors, size_px=256).pixels - official)
+    difference = np.abs(align_face(image, anchors, size_px=256).pixels - official)
     assert difference.max() <= 3 and difference.mean() <= 0.2
 
 
@@ -115,7 +115,7 @@ def test_alignment_of_an_aligned_face_is_the_identity():
     anchors = np.c_[ANCHORS, np.ones(4)] @ inverse.T
     again = align_face(first.pixels, anchors, size_px=240)
     np.testing.assert_allclose(again.crop_to_source, [[1, 0, 0], [0, 1, 0]], atol=1e-9)
-    inner = slice(30, -30)  # the recipe blurs what lies at the photograph's rim
+    inner = slice(30, -30)  # the recipe blurs pixels at the photograph's rim
     difference = np.abs(again.pixels[inner, inner].astype(int) - first.pixels[inner, inner])
     assert difference.mean() < 0.5
 

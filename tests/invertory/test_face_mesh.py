@@ -25,8 +25,8 @@ from invertory.face_mesh import (
     filled,
 )
 from invertory.images import to_tensor
-from invertory.inversion.sam.choice import Choosing
-from invertory.inversion.sam.spaces import segmented
+from invertory.inversion.sam.choice import SpaceChoiceConfig
+from invertory.inversion.sam.spaces import segment_images
 from invertory.landmarks import YuNetMediaPipe
 from invertory.resources.models import ModelStore
 from invertory.resources.pinned import PINNED
@@ -143,11 +143,11 @@ def test_a_smaller_picture_has_nearly_the_same_segments_alone_or_in_a_batch(weig
     parser = MeshParser(weights)
     small = parser.segment(interpolate(crops, size=(128, 128), mode="area"))
     assert float((small != parser.segment(crops)[:, ::2, ::2]).float().mean()) < 0.03
-    alone = segmented(parser, interpolate(crops, size=(128, 128), mode="area"), ())
+    alone = segment_images(parser, interpolate(crops, size=(128, 128), mode="area"), ())
     assert torch.equal(alone, small.long())
 
 
 @pytest.mark.download
 def test_a_face_counts_as_one_by_default(weights, crops):
-    fused = segmented(MeshParser(weights), crops[:1], Choosing().fused)
+    fused = segment_images(MeshParser(weights), crops[:1], SpaceChoiceConfig().fused)
     assert fused.unique().tolist() == [0, 1]

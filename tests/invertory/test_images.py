@@ -1,4 +1,4 @@
-"""Pictures of every kind come out upright, in sRGB, 8 bits; broken files say what is wrong."""
+"""Images of every kind are decoded upright, in sRGB, 8 bits; broken files give a reason."""
 
 import struct
 import warnings
@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms, ImageFile
 
-from invertory.images import BadPicture, decode, encode, resize, to_tensor, to_uint8
+from invertory.images import BadImage, decode, encode, resize, to_tensor, to_uint8
 
 RAMP = np.tile(np.linspace(0, 255, 64, dtype=np.uint8), (48, 1))  # [48, 64]
 COLOUR = np.stack([RAMP, RAMP[:, ::-1], np.full_like(RAMP, 40)], axis=2)
@@ -24,17 +24,17 @@ def file_of(image: Image.Image, format: str, **options: object) -> bytes:
 
 
 def status_of(data: bytes, **limits: int) -> str:
-    with pytest.raises(BadPicture) as caught:
+    with pytest.raises(BadImage) as caught:
         decode(data, **limits)
     return caught.value.status
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "PPM"])
 def test_lossless_formats_give_the_pixels_back(format):
-    picture = decode(file_of(Image.fromarray(COLOUR), format))
-    np.testing.assert_array_equal(picture.pixels, COLOUR)
-    assert (picture.format, picture.mode) == (format, "RGB")
-    assert (picture.width, picture.height, picture.orientation, picture.num_frames) == (
+    decoded = decode(file_of(Image.fromarray(COLOUR), format))
+    np.testing.assert_array_equal(decoded.pixels, COLOUR)
+    assert (decoded.format, decoded.mode) == (format, "RGB")
+    assert (decoded.width, decoded.height, decoded.orientation, decoded.num_frames) == (
         64,
         48,
         1,
@@ -44,14 +44,14 @@ def test_lossless_formats_give_the_pixels_back(format):
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF", "JPEG2000"])
 def test_lossy_formats_give_about_the_pixels_back(format):
-    picture = decode(file_of(Image.fromarray(COLOUR), format))
-    assert np.abs(picture.pixels.astype(int) - COLOUR).mean() < 4
+    decoded = decode(file_of(Image.fromarray(COLOUR), format))
+    assert np.abs(decoded.pixels.astype(int) - COLOUR).mean() < 4
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
 def test_16_bit_grey_is_scaled_not_clipped(format):
-    picture = decode(file_of(Image.fromarray(RAMP.astype(np.uint16) * 257), format))
-    np.testing.assert_array_equal(picture.pixels, np.stack([RAMP] * 3, axis=2))
+    decoded = decode(file_of(Image.fromarray(RAMP.astype(np.uint16) * 257), format))
+    np.testing.assert_array_equal(decoded.pixels, np.stack([RAMP] * 3, axis=2))
 
 
 def test_32_bit_integers_within_16_bits_are_scaled():
@@ -60,17 +60,17 @@ def test_32_bit_integers_within_16_bits_are_scaled():
 
 
 @pytest.mark.parametrize("factor", [1 / 255, 1.0])
-def test_float_pictures_are_scaled_by_the_range_they_use(factor):
+def test_float_images_are_scaled_by_the_range_they_use(factor):
     data = file_of(Image.fromarray(RAMP.astype(np.float32) * np.float32(factor)), "TIFF")
     np.testing.assert_array_equal(decode(data).pixels[..., 1], RAMP)
 
 
-def test_float_pictures_of_another_range_are_stretched():
+def test_float_images_of_another_range_are_stretched():
     data = file_of(Image.fromarray(RAMP.astype(np.float32) * 4 - 100), "TIFF")
     np.testing.assert_array_equal(decode(data).pixels[..., 1], RAMP)
 
 
-def test_float_pictures_that_are_not_finite_are_refused():
+def test_float_images_that_are_not_finite_are_refused():
     levels = RAMP.astype(np.float32)
     levels[0, 0] = np.nan
     assert status_of(file_of(Image.fromarray(levels), "TIFF")) == "decode_failed"
@@ -83,10 +83,10 @@ def test_every_mode_becomes_rgb(mode):
         image = ImageCms.profileToProfile(Image.fromarray(COLOUR), srgb, lab, outputMode="LAB")
     else:
         image = Image.fromarray(COLOUR).convert(mode)
-    picture = decode(file_of(image, "TIFF"))
+    decoded = decode(file_of(image, "TIFF"))
     expected = np.asarray(Image.fromarray(COLOUR).convert("L" if mode in "L1" else "RGB"))
-    assert picture.mode == mode
-    difference = picture.pixels.mean((0, 1)) - expected.mean((0, 1))
+    assert decoded.mode == mode
+    difference = decoded.pixels.mean((0, 1)) - expected.mean((0, 1))
     assert np.abs(difference).max() < (12 if mode in "1P" else 3)
 
 
@@ -94,16 +94,16 @@ def test_every_mode_becomes_rgb(mode):
 def test_transparent_pixels_lie_on_white(mode):
     alpha = np.where(np.arange(64) < 32, 0, 255).astype(np.uint8)
     image = Image.fromarray(np.dstack([COLOUR, np.tile(alpha, (48, 1))])).convert(mode)
-    picture = decode(file_of(image, "PNG"))
-    assert (picture.pixels[:, :32] == 255).all()
-    assert (picture.pixels[:, 32:, 2] < 255).all()
+    decoded = decode(file_of(image, "PNG"))
+    assert (decoded.pixels[:, :32] == 255).all()
+    assert (decoded.pixels[:, 32:, 2] < 255).all()
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_once(format, orientation):
     upright = Image.fromarray(COLOUR)
-    stored = {  # how a camera that states this orientation has stored the upright picture
+    stored = {  # the pixels that a camera stores for each orientation of the upright image
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
         4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -115,25 +115,26 @@ def test_exif_orientation_is_applied_once(format, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = upright if stored is None else upright.transpose(stored)
-    picture = decode(file_of(image, format, exif=exif))
-    assert picture.orientation == orientation
-    assert (picture.width, picture.height) == (64, 48)
-    assert np.abs(picture.pixels.astype(int) - COLOUR).mean() < 6
+    decoded = decode(file_of(image, format, exif=exif))
+    assert decoded.orientation == orientation
+    assert (decoded.width, decoded.height) == (64, 48)
+    assert np.abs(decoded.pixels.astype(int) - COLOUR).mean() < 6
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_of_an_animation_the_first_frame_is_read_and_all_are_counted(format):
     frames = [Image.fromarray(COLOUR), *(Image.new("RGB", (64, 48), c) for c in ("red", "blue"))]
-    picture = decode(file_of(frames[0], format, save_all=True, append_images=frames[1:]))
-    assert picture.num_frames == 3
-    assert np.abs(picture.pixels.astype(int) - COLOUR).mean() < 10
+    decoded = decode(file_of(frames[0], format, save_all=True, append_images=frames[1:]))
+    assert decoded.num_frames == 3
+    assert np.abs(decoded.pixels.astype(int) - COLOUR).mean() < 10
 
 
 def test_an_embedded_profile_is_converted_to_srgb():
     lab_white = ImageCms.createProfile("XYZ")
     wrong_space = ImageCms.ImageCmsProfile(lab_white).tobytes()
     data = file_of(Image.fromarray(COLOUR), "PNG", icc_profile=wrong_space)
-    np.testing.assert_array_equal(decode(data).pixels, COLOUR)  # does not fit: left alone
+    # the profile does not fit and is ignored
+    np.testing.assert_array_equal(decode(data).pixels, COLOUR)
     data = file_of(Image.fromarray(COLOUR), "PNG", icc_profile=_linear_profile())
     converted = decode(data).pixels.astype(int)
     expected = np.where(COLOUR / 255 <= 0.0031308, 12.92 * COLOUR / 255,
@@ -157,7 +158,7 @@ def test_an_empty_file_is_empty():
 
 
 @pytest.mark.parametrize("data", [b"hello", b"RIFF\x10\0\0\0WAVEfmt ", b"\0" * 100, b"\xff" * 9])
-def test_what_is_no_picture_is_told(data):
+def test_what_is_no_image_is_told(data):
     assert status_of(data) == "not_an_image"
 
 
@@ -190,7 +191,7 @@ def _png_header(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(10_000, 10_000), (2**31 - 1, 2**31 - 1), (60_000, 60_000)])
-def test_a_gigantic_picture_is_refused_by_its_header(size):
+def test_a_gigantic_image_is_refused_by_its_header(size):
     end = struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
     assert status_of(_png_header(*size) + end) == "too_large"
 
@@ -223,9 +224,9 @@ def test_threads_that_decode_side_by_side_leave_the_filters_of_warnings_alone():
         warnings.simplefilter("error")
         before = list(warnings.filters)
         with ThreadPoolExecutor(8) as pool:
-            pictures = list(pool.map(lambda _: decode(data).pixels, range(200)))
+            decoded = list(pool.map(lambda _: decode(data).pixels, range(200)))
         assert list(warnings.filters) == before
-    assert all((pixels == COLOUR).all() for pixels in pictures)
+    assert all((pixels == COLOUR).all() for pixels in decoded)
 
 
 def test_random_bytes_behind_a_magic_never_raise_anything_else():
@@ -238,11 +239,11 @@ def test_random_bytes_behind_a_magic_never_raise_anything_else():
         b"II*\0",
     ):
         for length in (0, 10, 300):
-            with pytest.raises(BadPicture):
+            with pytest.raises(BadImage):
                 decode(magic + generator.bytes(length), max_pixels=10**6)
 
 
-def test_tensors_and_pictures_are_inverse():
+def test_tensors_and_images_are_inverse():
     tensor = to_tensor([COLOUR, COLOUR[::-1]])
     assert tensor.shape == (2, 3, 48, 64) and tensor.dtype == torch.float32
     assert (float(tensor.min()), float(tensor.max())) == (-1.0, 1.0)
@@ -262,9 +263,9 @@ def test_wrong_shapes_are_told():
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
-def test_encoded_pictures_decode(format):
-    picture = decode(encode(COLOUR, format))
-    assert np.abs(picture.pixels.astype(int) - COLOUR).mean() < (0.1 if format == "png" else 4)
+def test_encoded_images_decode(format):
+    decoded = decode(encode(COLOUR, format))
+    assert np.abs(decoded.pixels.astype(int) - COLOUR).mean() < (0.1 if format == "png" else 4)
 
 
 def test_resizing_keeps_the_mean():

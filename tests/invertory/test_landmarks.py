@@ -1,4 +1,4 @@
-"""Faces are found, largest first, in picture coordinates, whatever was looked at before."""
+"""Faces are found, largest first, in image coordinates, independent of previous images."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from invertory.alignment import anchors_from_landmarks
-from invertory.landmarks import Dlib, YuNetMediaPipe, quiet
+from invertory.landmarks import Dlib, YuNetMediaPipe, hide_startup_notices
 from invertory.resources.models import ModelStore
 from invertory.resources.pinned import PINNED
 
@@ -48,7 +48,7 @@ def test_anchors_are_near_the_hand_made_ones(detector, person):
     (face,) = detector.detect(photograph(f"frll/{person}_03.jpg"))
     expected = template(person)
     error = np.hypot(*(face.anchors - expected).T) / np.hypot(*(expected[1] - expected[0]))
-    assert error.mean() < 0.045  # of the distance between the pupils
+    assert error.mean() < 0.045  # relative to the distance between the pupils
     assert face.confidence > 0.8
     left, top, right, bottom = face.box
     assert ((face.anchors > [left, top]) & (face.anchors < [right, bottom])).all()
@@ -66,10 +66,10 @@ def test_anchors_do_not_depend_on_what_was_seen_before(detector):
 
 
 @pytest.mark.download
-def test_mirroring_a_picture_mirrors_its_anchors(detector):
-    picture = photograph("frll/121_03.jpg")
-    (face,), (mirrored,) = detector.detect(picture), detector.detect(picture[:, ::-1])
-    back = mirrored.anchors[[1, 0, 3, 2]] * [-1, 1] + np.array([picture.shape[1] - 1, 0])
+def test_mirroring_a_image_mirrors_its_anchors(detector):
+    image = photograph("frll/121_03.jpg")
+    (face,), (mirrored,) = detector.detect(image), detector.detect(image[:, ::-1])
+    back = mirrored.anchors[[1, 0, 3, 2]] * [-1, 1] + np.array([image.shape[1] - 1, 0])
     error = np.abs(back - face.anchors) / np.hypot(*(face.anchors[1] - face.anchors[0]))
     assert error[:2].max() < 0.01 and error[2:].max() < 0.03
 
@@ -86,20 +86,20 @@ def test_faces_of_a_group_come_by_falling_area(detector):
 
 @pytest.mark.download
 def test_a_close_up_and_a_small_face_give_the_same_anchors(detector):
-    picture = photograph("frll/020_03.jpg")
-    close = picture[330:1080, 330:1020]
-    (near,), (whole,) = detector.detect(close), detector.detect(picture)
+    image = photograph("frll/020_03.jpg")
+    close = image[330:1080, 330:1020]
+    (near,), (whole,) = detector.detect(close), detector.detect(image)
     assert (
         np.abs(near.anchors + np.array([330, 330]) - whole.anchors).max() < 8
-    )  # px, pupils are 211 apart
-    small = np.asarray(Image.fromarray(picture).resize((270, 270), Image.Resampling.LANCZOS))
+    )  # px; the pupils are 211 px apart
+    small = np.asarray(Image.fromarray(image).resize((270, 270), Image.Resampling.LANCZOS))
     (little,) = detector.detect(small)
     assert np.abs((little.anchors + 0.5) * 5 - 0.5 - whole.anchors).max() < 10
 
 
 @pytest.mark.download
 @pytest.mark.parametrize("shape", [(64, 64), (64, 3000), (3000, 64), (16, 16), (1, 5000)])
-def test_pictures_without_a_face_give_none(detector, shape):
+def test_images_without_a_face_give_none(detector, shape):
     ramp = np.linspace(0, 255, shape[0] * shape[1], dtype=np.uint8).reshape(*shape, 1)
     assert detector.detect(np.repeat(ramp, 3, axis=2)) == []
 
@@ -121,7 +121,7 @@ def test_dlib_gives_its_68_points():
 
 
 def test_quiet_holds_back_notices_and_lets_errors_through(capfd):
-    with quiet():
+    with hide_startup_notices():
         os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
         os.write(2, b"E0000 something is wrong\n")
     assert capfd.readouterr().err == "E0000 something is wrong\n"

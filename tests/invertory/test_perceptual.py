@@ -44,7 +44,7 @@ def noise(n: int, px: int = 64) -> Tensor:
     return torch.rand(n, 3, px, px, generator=torch.Generator().manual_seed(2)) * 2 - 1
 
 
-def picture(path: Path) -> Tensor:
+def image(path: Path) -> Tensor:
     rgb = np.asarray(Image.open(path).convert("RGB"), dtype=np.float32)
     return torch.from_numpy(rgb).permute(2, 0, 1)[None] / 127.5 - 1
 
@@ -82,9 +82,9 @@ def test_lpips_equals_the_published_example(
 ) -> None:
     folder = shared("data/lpips_ref")
     lpips = Lpips(net, lpips_weights(net))
-    reference = lpips.features(picture(folder / "ex_ref.png"))
+    reference = lpips.features(image(folder / "ex_ref.png"))
     for name, expected in published_distances(folder, net).items():
-        distance = lpips.distance(lpips.features(picture(folder / f"{name}.png")), reference)
+        distance = lpips.distance(lpips.features(image(folder / f"{name}.png")), reference)
         rounding = 0.5e-4  # published with four decimals
         assert float(distance) == pytest.approx(expected, abs=rounding + 1e-5 * expected)
 
@@ -106,7 +106,7 @@ def test_lpips_downloads_warns_and_prints_nothing(
 
 
 @pytest.mark.parametrize("net", ["alex", "vgg"])
-def test_equal_pictures_are_at_distance_zero_in_any_batch(net: Net) -> None:
+def test_equal_images_are_at_distance_zero_in_any_batch(net: Net) -> None:
     lpips, x = Lpips(net, random_trunk(net)), noise(3)
     features = lpips.features(x)
     assert lpips.distance(features, features).tolist() == [0, 0, 0]
@@ -151,7 +151,7 @@ def test_pixels_see_an_offset_at_every_scale() -> None:
 
 
 class Taps(torch.nn.Module):
-    """Two maps of a picture: itself, and a convolution of it."""
+    """A network with two maps: the image itself, and a convolution of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ def test_a_feature_distance_sums_layers_and_averages_over_space() -> None:
     torch.testing.assert_close(distance.distance(*both), torch.tensor([2.0]))
 
 
-def test_a_feature_distance_is_zero_for_equal_pictures_and_independent_of_the_batch() -> None:
+def test_a_feature_distance_is_zero_for_equal_images_and_independent_of_the_batch() -> None:
     distance, x = feature_distance(), noise(3, 16)
     features = distance.features(x)
     assert distance.distance(features, features).eq(0).all()
@@ -204,7 +204,7 @@ def test_a_feature_distance_has_gradients_even_for_black_features() -> None:
 
 
 @pytest.mark.parametrize("px", [8, 16, 32])
-def test_a_feature_distance_brings_pictures_to_the_size_of_its_network(px: int) -> None:
+def test_a_feature_distance_brings_images_to_the_size_of_its_network(px: int) -> None:
     assert feature_distance(size_px=16).features(noise(1, px))[0].shape == (1, 3, 16, 16)
 
 

@@ -1,1 +1,1 @@
-"""The engine that runs every method: objectives, slots, Adam, and how a step is executed."""
+"""The engine that runs every method: objectives, slots, Adam, and the execution of a step."""

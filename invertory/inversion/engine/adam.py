@@ -1,8 +1,9 @@
-"""Adam for rows that began at different times.
+"""Adam with a separate state for each row.
 
 Adam: A Method for Stochastic Optimization, Kingma and Ba 2015, https://arxiv.org/abs/1412.6980.
-`torch.optim.Adam` has one step count for a whole tensor; here every row has its own count, rate and
-moments, so that a row which enters a batch late moves as it would alone. One row is torch's Adam.
+`torch.optim.Adam` has one step count for a whole tensor. Here every row has its own step count,
+learning rate and moments, so a row that enters a batch late moves exactly as it would alone. For a
+single row the update equals torch's Adam.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowAdam:
-    """Adam's constants; the moments belong to the rows and are passed in."""
+    """Adam's constants. The caller holds the moments and passes them in."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -30,14 +31,15 @@ class RowAdam:
         step: Tensor,
         rate: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One step of every row => new variable [N, ...] and new moments m, v, each [N, ...].
+        """Take one step for every row => new variable [N, ...] and new moments m, v, each [N, ...].
 
         `step` [N] counts a row's steps from 0; `rate` [N] is its learning rate.
         """
         m = torch.lerp(moments[0], gradient, 1 - self.beta1)
         v = torch.addcmul(moments[1] * self.beta2, gradient, gradient, value=1 - self.beta2)
         t = step.double() + 1
-        # Algorithm 1: m_hat = m / (1 - beta1^t), v_hat = v / (1 - beta2^t)
+        # Algorithm 1: m_hat = m / (1 - beta1^t), v_hat = v / (1 - beta2^t), theta -= rate * m_hat /
+        # (sqrt(v_hat) + epsilon)
         size = per_row((rate.double() / (1 - self.beta1**t)).to(variable.dtype), variable)
         spread = per_row((1 - self.beta2**t).sqrt().to(variable.dtype), variable)
         moved = variable - size * (m / (v.sqrt() / spread + self.epsilon))
@@ -45,5 +47,5 @@ class RowAdam:
 
 
 def per_row(values: Tensor, like: Tensor) -> Tensor:
-    """values [N] => [N, 1, ...], to broadcast over the rows of `like`."""
+    """Reshape values [N] => [N, 1, ...] so that they broadcast over the rows of `like`."""
     return values.view(-1, *[1] * (like.dim() - 1))

@@ -1,13 +1,13 @@
-"""The inversion engine: every optimisation method, many pictures at a time, in slots.
+"""The inversion engine: runs every optimisation method on many images at a time, in slots.
 
-An *objective* says how a row starts and what its losses are; the engine moves all rows with Adam.
-The sum of the rows' losses is differentiated, so a row in a batch follows the path it has alone.
-What a row does depends on its own step, never on the batch's: when a row has used its steps, or
-met the target loss, its slot takes the next row, and no other row notices.
+An *objective* defines how a row starts and what its losses are; the engine moves all rows with
+Adam. It differentiates the sum of the rows' losses, so a row in a batch follows the same path as it
+would alone. A row depends on its own step and never on the batch's: when a row has used up its
+steps or met the target loss, the next row takes its slot, and the other rows do not change.
 
-The loop does not wait for the device: only every `check_every` steps does it read back which rows
-stopped early. A row with a non-finite loss stops and is marked; the others go on. Where memory
-runs out, the batch is halved.
+The loop does not wait for the device: it reads back which rows stopped early only every
+`check_every` steps. A row with a non-finite loss stops and is marked; the other rows continue. When
+memory runs out, the engine halves the batch.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from invertory.inversion.engine.adam import RowAdam
 from invertory.inversion.engine.execution import (
     Advance,
     Execution,
-    compiled,
+    compile_losses,
     is_out_of_memory,
-    recorded,
+    record_graph,
 )
 from invertory.inversion.engine.objective import Objective, Rows, Tensors
 from invertory.inversion.engine.slots import (
@@ -35,11 +35,11 @@ from invertory.inversion.engine.slots import (
     Outcome,
     Slots,
     collect,
-    opened,
-    unfinished,
+    open_slots,
+    unfinished_rows,
     where,
 )
-from invertory.precision import Precision, checked
+from invertory.precision import Precision, check_precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,8 +48,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """The rows to invert, and what the caller decides about them."""
+class _RunInputs:
+    """The rows to invert, which of them are valid, and the starts that the caller sets."""
 
     rows: Rows
     is_valid: Tensor  # [N] bool
@@ -58,18 +58,19 @@ class _Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """Adam over slots: a budget of steps, a loss to stop at, a precision."""
+    """Adam over slots, with a number of steps, a loss to stop at and a precision."""
 
     steps: int
-    target_loss: float | None = None  # a row whose weighted total is at or below it has finished
-    target_term: tuple[str, float] | None = None  # the same of one term, unweighted
+    target_loss: float | None = None  # a row stops when its weighted total is at or below this
+    target_term: tuple[str, float] | None = None  # the same for one unweighted term
     adam: RowAdam = field(default_factory=RowAdam)
-    precision: Precision = "float32"  # bfloat16: networks under autocast, variables stay float32
-    execution: Execution = "eager"  # the other two keep a batch's size to its end
-    check_every: int | None = None  # steps between two looks for rows that stopped early
+    # bfloat16: networks run under autocast, variables stay float32
+    precision: Precision = "float32"
+    execution: Execution = "eager"  # "compiled" and "graphed" keep the batch size constant
+    check_every: int | None = None  # steps between two checks for rows that stopped early
 
     def __post_init__(self) -> None:
-        checked(self.precision)
+        check_precision(self.precision)
 
     def run(
         self,
@@ -82,24 +83,28 @@ class Engine:
         is_valid: Tensor | None = None,
         starts: Tensors | None = None,
     ) -> Outcome:
-        """targets [N, 3, H, W] float32 in [-1, 1] => outcome; at most `batch_size` rows at once.
+        """Run targets [N, 3, H, W] float32 in [-1, 1] => outcome, `batch_size` rows at a time.
 
-        `inputs`, name => [N, ...], are what the objective needs of a row beside its target.
-        A row that is not `is_valid` [N] takes no step: its result is where it would start, and its
-        outcome is not finite. `starts`, name => [N, ...], replaces variables that the objective
-        would start.
-        Iterates 0 to `steps` are evaluated (0 is the start), so `steps` + 1 evaluations a row.
-        When memory runs out the batch is halved and rows under way start again.
+        `inputs`, name => [N, ...], holds what the objective needs for each row besides its target.
+        A row that is not `is_valid` [N] takes no step: its result is its start, and its outcome is
+        not finite. `starts`, name => [N, ...], replaces the start of the named variables.
+
+        The engine evaluates iterates 0 to `steps` (0 is the start), which makes `steps` + 1
+        evaluations a row. When memory runs out, it halves the batch and restarts the rows that were
+        under way.
+
+        Raises `ValueError` if a shape, the number of seeds, `batch_size` or a name in `starts` is
+        wrong.
         """
         _check(targets, seeds, batch_size, self.steps)
         if is_valid is None:
             is_valid = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
         _check_rows(len(targets), {**(inputs or {}), **(starts or {}), "is_valid": is_valid})
         rows = Rows(targets=targets, seeds=seeds, inputs=inputs or {})
-        work = _Work(rows, is_valid.to(targets.device), starts or {})
-        runs = compiled(objective) if self.execution == "compiled" else objective
+        work = _RunInputs(rows, is_valid.to(targets.device), starts or {})
+        runs = compile_losses(objective) if self.execution == "compiled" else objective
         done: list[Slots] = []
-        while left := unfinished(len(targets), done):
+        while left := unfinished_rows(len(targets), done):
             batch_size = min(batch_size, len(left))
             try:
                 self._drain(runs, work, left, batch_size, done)
@@ -109,8 +114,8 @@ class Engine:
                 batch_size //= 2
             else:
                 break
-            # only here, outside the handler, are the failed batch's tensors let go
-            _log.warning("out of memory: going on with batches of %d", batch_size)
+            # the failed batch's tensors are released only here, outside the handler
+            _log.warning("out of memory: continuing with batches of %d", batch_size)
             if targets.device.type == "cuda":
                 torch.cuda.empty_cache()
         return collect(objective, done)
@@ -118,16 +123,16 @@ class Engine:
     def _drain(
         self,
         objective: Objective,
-        work: _Work,
+        work: _RunInputs,
         left: list[int],
         batch_size: int,
         done: list[Slots],
     ) -> None:
-        """Run the rows `left`, putting finished ones into `done`."""
+        """Run the rows in `left` and append the finished ones to `done`."""
         first, waiting = left[:batch_size], left[batch_size:]
         slots = self._open(objective, work, first)
         advance = self._advance(objective, slots)
-        # a look waits for the device; the CPU is always done
+        # reading back waits for the device; on the CPU there is nothing to wait for
         every = self.check_every or (1 if slots.device.type == "cpu" else 10)
         looks = 0
         while slots.live:
@@ -142,40 +147,40 @@ class Engine:
             if fresh:
                 slots.write(finished[: len(fresh)], self._open(objective, work, fresh))
             if empty := finished[len(fresh) :]:
-                slots = self._without(slots, empty)
+                slots = self._drop_empty(slots, empty)
 
     def _advance(self, objective: Objective, slots: Slots) -> Advance:
-        """What moves the slots by one step."""
+        """Return the function that moves the slots by one step."""
         step = partial(self._step, objective)
-        return recorded(step, slots) if self.execution == "graphed" else step
+        return record_graph(step, slots) if self.execution == "graphed" else step
 
-    def _without(self, slots: Slots, empty: list[int]) -> Slots:
-        """A smaller batch; or the same, where its size has been compiled or recorded."""
+    def _drop_empty(self, slots: Slots, empty: list[int]) -> Slots:
+        """Drop the empty slots, or keep them where the batch size has been compiled or recorded."""
         for slot in empty:
             slots.row[slot] = EMPTY
         return slots.select(slots.live) if self.execution == "eager" else slots
 
-    def _open(self, objective: Objective, work: _Work, chosen: list[int]) -> Slots:
-        """Fresh slots for the rows `chosen`."""
+    def _open(self, objective: Objective, work: _RunInputs, chosen: list[int]) -> Slots:
+        """Open fresh slots for the rows `chosen`."""
         rows = work.rows.select(chosen)
         device = rows.targets.device
         with torch.no_grad(), self._autocast(device):
             start = objective.start(rows)
         if unknown := sorted(set(work.starts) - set(start.variables)):
             raise ValueError(
-                f"expected starts of the variables {', '.join(start.variables) or '(none)'}, got "
+                f"expected starts for the variables {', '.join(start.variables) or '(none)'}, got "
                 f"{', '.join(unknown)}: pass what is not optimised as inputs"
             )
         index = torch.tensor(chosen, device=device)
-        given = {name: values.to(device)[index] for name, values in work.starts.items()}
-        begun = replace(start, variables={**start.variables, **given})
-        return opened(objective, begun, chosen, work.is_valid[index])
+        starts = {name: values.to(device)[index] for name, values in work.starts.items()}
+        merged = replace(start, variables={**start.variables, **starts})
+        return open_slots(objective, merged, chosen, work.is_valid[index])
 
     def _step(self, objective: Objective, slots: Slots) -> None:
-        """Evaluate every slot, keep what is worth keeping, and move the rows that go on."""
+        """Evaluate every slot, record the kept iterates, and move the rows that continue."""
         row = slots.tensors["row"]
         age = min(slots.age[slot] for slot in slots.live)
-        is_over = age >= self.steps  # each row is at its last iterate: no gradient
+        is_over = age >= self.steps  # every row is at its last iterate, so no gradient is needed
         terms, totals, gradients = self._evaluate(objective, slots, with_gradient=not is_over)
         is_known = torch.isfinite(totals)
         slots.keep(terms, totals, row["is_active"] & is_known)
@@ -196,7 +201,7 @@ class Engine:
     def _evaluate(
         self, objective: Objective, slots: Slots, *, with_gradient: bool
     ) -> tuple[Tensor, Tensor, Tensors]:
-        """=> terms [B, T], weighted totals [B], gradient of each variable [B, ...]."""
+        """Return terms [B, T], weighted totals [B] and each variable's gradient [B, ...]."""
         constants, step = slots.tensors["constants"], slots.tensors["row"]["step"]
         variables = slots.tensors["variables"]
         leaves = {k: v.detach().requires_grad_(with_gradient) for k, v in variables.items()}
@@ -206,7 +211,7 @@ class Engine:
             terms = torch.stack([named[name].float() for name in objective.weights], dim=1)
             scales = list(objective.weights.values())
             totals = torch.stack([terms[:, i] * s for i, s in enumerate(scales)]).sum(0)
-            batch_total = totals.sum()  # a sum: the gradient of a row has no other row in it
+            batch_total = totals.sum()  # a sum, so a row's gradient does not depend on other rows
         if not with_gradient:
             return terms, totals, {}
         gradients = torch.autograd.grad(
@@ -217,7 +222,7 @@ class Engine:
     def _move(
         self, objective: Objective, slots: Slots, gradients: Tensors, is_moving: Tensor
     ) -> None:
-        """One Adam step of the moving rows; the others keep variable and moments, NaN or not."""
+        """Take one Adam step for the moving rows; the others keep their variables and moments."""
         variables, m, v = (slots.tensors[group] for group in ("variables", "m", "v"))
         step = slots.tensors["row"]["step"]
         rate = objective.learning_rate(step)
@@ -234,14 +239,14 @@ class Engine:
                 variables[name] = where(is_moving, moved[name], old)
 
     def _finished(self, slots: Slots, *, is_look: bool) -> list[int]:
-        """Slots whose row has finished: by the host's own count, or after a look at the device."""
+        """List the slots whose row has finished, from the host's step count or from the device."""
         if is_look or any(slots.age[slot] > self.steps for slot in slots.live):
             is_active = slots.tensors["row"]["is_active"].tolist()  # waits for the device
             return [slot for slot in slots.live if not is_active[slot]]
         return []
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        # a recording must not use what autocast cached before it
+        # a recording must not use values that autocast cached before it
         return torch.autocast(
             device.type,
             torch.bfloat16,
@@ -251,7 +256,7 @@ class Engine:
 
 
 def _rows_finite(gradients: Mapping[str, Tensor], like: Tensor) -> Tensor:
-    """=> [B] bool: every gradient of the row is finite."""
+    """Return [B] bool: whether every gradient of the row is finite."""
     is_finite = torch.ones_like(like)
     for gradient in gradients.values():
         is_finite = is_finite & torch.isfinite(gradient).reshape(len(like), -1).all(1)
@@ -265,17 +270,18 @@ def _check(targets: Tensor, seeds: Iterable[int], batch_size: int, steps: int) -
         )
     if (num_seeds := len(list(seeds))) != len(targets):
         raise ValueError(
-            f"expected one seed per target ({len(targets)}), got {num_seeds}: "
-            "pass the seeds of the rows, in their order"
+            f"expected one seed per target ({len(targets)}), got {num_seeds}: pass one seed for "
+            "each row, in the rows' order"
         )
     if batch_size < 1 or steps < 0:
-        raise ValueError(f"expected batch_size from 1 and steps from 0, got {batch_size}, {steps}")
+        raise ValueError(
+            f"expected batch_size of 1 or more and steps of 0 or more, got {batch_size} and {steps}"
+        )
 
 
 def _check_rows(num_rows: int, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.dim() == 0 or len(tensor) != num_rows:
             raise ValueError(
-                f"expected {name} [{num_rows}, ...], one entry for each target, got "
-                f"{list(tensor.shape)}"
+                f"expected {name} [{num_rows}, ...], one entry per target, got {list(tensor.shape)}"
             )

@@ -1,8 +1,8 @@
-"""How the engine's step is run: as it is, compiled, or recorded once as a CUDA graph and replayed.
+"""How a step of the engine is executed: eagerly, compiled, or replayed from a CUDA graph.
 
-All three come to the same rows, within rounding. Compiling costs a minute or so and pays on long
-runs; a graph takes the launching of some hundred small kernels a step off the host, which is what
-small pictures wait for on a fast device. Both need a batch that keeps its size.
+All three give the same rows, within rounding. Compilation takes about a minute and pays off in long
+runs. A graph saves the host from launching some hundred small kernels a step, which is what limits
+small images on a fast device. Both need a constant batch size.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Compiled:
-    """An objective whose losses go through torch.compile; where that fails, as they are."""
+    """An objective whose losses run through torch.compile, or eagerly if compilation fails."""
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
@@ -44,24 +44,26 @@ class _Compiled:
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = str(error).strip().partition("\n")[0]
             _log.warning(
-                "torch.compile failed (%s): going on uncompiled; it needs a C++ compiler on the "
-                "CPU and Triton on a GPU, or ask for `execution: eager`",
+                "torch.compile failed (%s): continuing uncompiled; install a C++ compiler (CPU) "
+                "or Triton (GPU), or set `execution: eager`",
                 reason,
             )
             self._losses = self._objective.losses
             return self._losses(variables, constants, step)
 
 
-def compiled(objective: Objective) -> Objective:
-    """The same objective with its losses compiled."""
+def compile_losses(objective: Objective) -> Objective:
+    """Wrap an objective so that its losses are compiled."""
     return cast("Objective", _Compiled(objective))
 
 
-def recorded(advance: Advance, slots: Slots) -> Advance:
-    """`advance` for these very slots: recorded on their CUDA device, and replayed from then on."""
+def record_graph(advance: Advance, slots: Slots) -> Advance:
+    """Record `advance` for these slots on their CUDA device; each later call replays it."""
     device = slots.device
     if device.type != "cuda":
-        _log.warning("CUDA graphs need a CUDA device, got %s: going on without", device.type)
+        _log.warning(
+            "CUDA graphs need a CUDA device, got %s: continuing without a graph", device.type
+        )
         return advance
     side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream(device))
@@ -75,24 +77,29 @@ def recorded(advance: Advance, slots: Slots) -> Advance:
 
     def replay(same: Slots) -> None:
         if same is not slots:
-            raise ValueError("expected the slots that were recorded, got others: record these too")
+            raise ValueError(
+                "expected the slots that were recorded, got others: record these slots too"
+            )
         graph.replay()
 
     return replay
 
 
 def in_place(advance: Advance, slots: Slots) -> None:
-    """`advance`, with its results in the tensors that the slots had before: their place stays."""
+    """Call `advance` and copy its results into the tensors that the slots already hold."""
     after = slots.shallow()
     advance(after)
     for group, named in after.tensors.items():
         for name, tensor in named.items():
-            kept = slots.tensors[group][name]
-            if tensor is not kept:
-                kept.copy_(tensor)
+            original = slots.tensors[group][name]
+            if tensor is not original:
+                original.copy_(tensor)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """The device's allocator, Python's, or the CPU's, which torch tells by a plain RuntimeError."""
+    """Whether the device, Python or the CPU allocator is out of memory.
+
+    torch reports the last one as a plain RuntimeError.
+    """
     is_named = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return is_named or "can't allocate memory" in str(error)

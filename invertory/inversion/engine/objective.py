@@ -1,4 +1,4 @@
-"""What a method tells the engine: how rows start, and what their losses are."""
+"""The interface between a method and the engine: how rows start, and what their losses are."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """What the caller knows of n rows: their targets, their seeds, and their named inputs."""
+    """The inputs for n rows: their targets, their seeds, and their named inputs."""
 
     targets: Tensor  # [n, 3, H, W] in [-1, 1]
     seeds: Sequence[int]
-    inputs: Tensors = field(default_factory=dict)  # name => [n, ...]: a mask, segments, a latent
+    # name => [n, ...], such as a mask, segments or a latent
+    inputs: Tensors = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def select(self, rows: Sequence[int]) -> Rows:
-        """Copies of those rows, on the device of the targets."""
+        """Copy the given rows to the device of the targets."""
         index = torch.tensor(rows, device=self.targets.device)
         inputs = {name: x.to(self.targets.device)[index] for name, x in self.inputs.items()}
         return Rows(
@@ -36,14 +37,14 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where rows begin; every tensor has one entry per row in front."""
+    """Where rows begin. The first axis of every tensor is the row."""
 
-    variables: Tensors  # name => [n, ...], what Adam moves
+    variables: Tensors  # name => [n, ...], which Adam moves
     constants: Tensors  # name => [n, ...], computed once per row: targets, features, draws
 
 
 class Objective(Protocol):
-    """A method's loss. Nothing in it may depend on the other rows of the batch."""
+    """A method's loss. No part of it may depend on other rows of the batch."""
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -52,7 +53,7 @@ class Objective(Protocol):
 
     @property
     def results(self) -> tuple[str, ...]:
-        """Names of the variables, at the kept iterate, and of the constants to hand back."""
+        """Names of the variables and constants to return; variables at the kept iterate."""
         ...
 
     @property
@@ -61,23 +62,23 @@ class Objective(Protocol):
         ...
 
     def start(self, rows: Rows) -> Start:
-        """The variables and the constants of n rows."""
+        """Compute the variables and the constants of n rows."""
         ...
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
-        """Every term of `weights` => [n], unweighted, at the rows' own `step` [n]."""
+        """Compute every term of `weights` => [n], unweighted, at each row's own `step` [n]."""
         ...
 
     def learning_rate(self, step: Tensor) -> Tensor:
-        """step [n] => rate [n]."""
+        """step [n] => learning rate [n]."""
         ...
 
     def settle(self, variables: Tensors) -> Tensors:
-        """The variables which a constraint changes after a step (none: an empty dict)."""
+        """Return the variables that a constraint changes after a step; an empty dict if none."""
         ...
 
 
-class Free:
+class Unconstrained:
     """An objective without constraints."""
 
     __slots__ = ()
@@ -86,7 +87,7 @@ class Free:
         return {}
 
 
-class Still(Free):
+class ZeroStepObjective(Unconstrained):
     """An objective without steps: it has no variables, and its results are constants."""
 
     __slots__ = ()
@@ -97,5 +98,5 @@ class Still(Free):
 
 
 def weighted_total(weights: Mapping[str, float], terms: Mapping[str, Tensor]) -> Tensor:
-    """The terms [n] that have a weight, summed with it, [n]."""
+    """Sum the weighted terms, each [n] => [n]."""
     return torch.stack([weight * terms[name] for name, weight in weights.items()]).sum(0)

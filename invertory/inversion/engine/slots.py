@@ -1,4 +1,4 @@
-"""Rows under way, and what they came to."""
+"""Slots, which hold the rows under way, and the outcome of finished rows."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ if TYPE_CHECKING:
     from invertory.inversion.method import Space
 
 EMPTY = -1
-RESULTS = ("best", "last", "row")  # groups that outlive a row; of its constants only results do
+# groups kept after a row finishes; of "constants", only the results are kept
+RESULTS = ("best", "last", "row")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the rows came to; in the order of the targets, on the CPU."""
+    """The outcome of all rows, in the order of the targets, on the CPU."""
 
     results: Tensors  # name => [N, ...]: variables at the kept iterate, and constants
     steps: Tensor  # [N] int64, steps taken
     best_step: Tensor  # [N] int64, step of the kept iterate
-    loss: Tensor  # [N] weighted total there
-    terms: Tensors  # term => [N] unweighted, there
+    loss: Tensor  # [N] weighted total at the kept iterate
+    terms: Tensors  # term => [N], unweighted, at the kept iterate
     is_finite: Tensor  # [N] bool
 
     def inversion(self, space: Space, latents: Tensor) -> Inversion:
-        """With the latents [N, rows, w_dim] that the method made of its results."""
+        """Build an inversion from the method's latents [N, rows, w_dim]."""
         return Inversion(
             space=space,
             latents=latents,
@@ -47,9 +48,9 @@ class Outcome:
 
 @dataclass(slots=True)
 class Slots:
-    """Rows under way. `tensors` is group => name => [B, ...]; `row` and `age` are the host's."""
+    """Rows under way. `tensors` is group => name => [B, ...]; `row` and `age` live on the host."""
 
-    row: list[int]  # EMPTY where a slot has none left to take
+    row: list[int]  # EMPTY where no row is left for the slot
     age: list[int]  # evaluations since the slot was filled
     tensors: dict[str, Tensors]
 
@@ -63,12 +64,12 @@ class Slots:
         return self.tensors["row"]["step"].device
 
     def shallow(self) -> Slots:
-        """The same tensors in dictionaries of their own."""
+        """Return the same tensors in new dictionaries."""
         tensors = {group: dict(named) for group, named in self.tensors.items()}
         return Slots(list(self.row), list(self.age), tensors)
 
     def write(self, slots: list[int], fresh: Slots) -> None:
-        """Put the fresh rows into those slots, in place."""
+        """Write the fresh rows into the given slots, in place."""
         index = self._index(slots)
         for group, named in self.tensors.items():
             for name, tensor in named.items():
@@ -77,14 +78,14 @@ class Slots:
             self.row[slot], self.age[slot] = row, 0
 
     def select(self, slots: list[int], groups: Iterable[str] | None = None) -> Slots:
-        """Copies of those slots, of all groups of tensors or of the named ones."""
+        """Copy the given slots, with all groups of tensors or only the named ones."""
         index, picked = self._index(slots), {}
         for group in groups or self.tensors:
             picked[group] = {name: tensor[index] for name, tensor in self.tensors[group].items()}
         return Slots([self.row[s] for s in slots], [self.age[s] for s in slots], picked)
 
     def finished(self, slots: list[int], objective: Objective) -> Slots:
-        """Copies of what outlives the rows in those slots."""
+        """Copy what is kept of the finished rows in the given slots."""
         piece, index = self.select(slots, RESULTS), self._index(slots)
         constants = self.tensors["constants"]
         piece.tensors["constants"] = {
@@ -93,22 +94,22 @@ class Slots:
         return piece
 
     def keep(self, terms: Tensor, totals: Tensor, is_known: Tensor) -> None:
-        """Note the iterate of the rows whose loss is known: as the last, and as the best if so."""
-        seen = {"step": self.tensors["row"]["step"], "terms": terms, "loss": totals}
+        """Record the iterate of rows with a finite loss as the last, and as the best if better."""
+        current = {"step": self.tensors["row"]["step"], "terms": terms, "loss": totals}
         for name in self.tensors["last"]:
             if name.startswith("variable."):
-                seen[name] = self.tensors["variables"][name.removeprefix("variable.")]
+                current[name] = self.tensors["variables"][name.removeprefix("variable.")]
         best, last = self.tensors["best"], self.tensors["last"]
         is_better = is_known & (totals < best["loss"])
-        self.tensors["best"] = {k: where(is_better, seen[k], v) for k, v in best.items()}
-        self.tensors["last"] = {k: where(is_known, seen[k], v) for k, v in last.items()}
+        self.tensors["best"] = {k: where(is_better, current[k], v) for k, v in best.items()}
+        self.tensors["last"] = {k: where(is_known, current[k], v) for k, v in last.items()}
 
     def _index(self, slots: list[int]) -> Tensor:
         return torch.tensor(slots, dtype=torch.int64, device=self.device)
 
 
-def opened(objective: Objective, start: Start, rows: list[int], is_valid: Tensor) -> Slots:
-    """Fresh slots for the rows, which begin at `start`; those not valid [n] take no step."""
+def open_slots(objective: Objective, start: Start, rows: list[int], is_valid: Tensor) -> Slots:
+    """Open fresh slots for the rows, which begin at `start`; rows not valid [n] take no step."""
     variables = {k: v.detach().float().clone() for k, v in start.variables.items()}
     n, device = len(rows), is_valid.device
     kept = {f"variable.{k}": variables[k] for k in objective.results if k in variables}
@@ -116,7 +117,7 @@ def opened(objective: Objective, start: Start, rows: list[int], is_valid: Tensor
     kept["terms"] = torch.full((n, len(objective.weights)), torch.nan, device=device)
     tensors = {
         "variables": variables,
-        # clones: an expanded tensor gets memory of its own, channels stay last where they were
+        # clones: an expanded tensor gets its own memory; channels-last layouts are preserved
         "constants": {k: v.detach().clone() for k, v in start.constants.items()},
         "m": {k: torch.zeros_like(v) for k, v in variables.items()},
         "v": {k: torch.zeros_like(v) for k, v in variables.items()},
@@ -131,14 +132,17 @@ def opened(objective: Objective, start: Start, rows: list[int], is_valid: Tensor
     return Slots(list(rows), [0] * n, tensors)
 
 
-def unfinished(num_rows: int, done: list[Slots]) -> list[int]:
-    """The rows that no finished slot had."""
+def unfinished_rows(num_rows: int, done: list[Slots]) -> list[int]:
+    """List the rows that are in none of the finished slots."""
     finished = {row for piece in done for row in piece.row}
     return [row for row in range(num_rows) if row not in finished]
 
 
 def collect(objective: Objective, done: list[Slots]) -> Outcome:
-    """Finished slots => outcome in the rows' order; a row that failed gives its last iterate."""
+    """Collect finished slots => outcome in the rows' order.
+
+    A failed row returns its last iterate.
+    """
     order = torch.tensor([row for piece in done for row in piece.row]).argsort()
     groups = {
         group: {
@@ -150,9 +154,9 @@ def collect(objective: Objective, done: list[Slots]) -> Outcome:
     is_finite = groups["row"]["is_finite"]
     is_best = is_finite & (objective.iterate == "best")
     kept = {k: where(is_best, v, groups["last"][k]) for k, v in groups["best"].items()}
-    found = {k.removeprefix("variable."): v for k, v in kept.items()} | groups["constants"]
+    tensors = {k.removeprefix("variable."): v for k, v in kept.items()} | groups["constants"]
     return Outcome(
-        results={k: found[k] for k in objective.results},
+        results={k: tensors[k] for k in objective.results},
         steps=groups["row"]["step"],
         best_step=kept["step"],
         loss=kept["loss"],
@@ -162,7 +166,7 @@ def collect(objective: Objective, done: list[Slots]) -> Outcome:
 
 
 def where(is_new: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """Per row: the entries of `new` where is_new [N], else those of `old`."""
+    """Take per row the entries of `new` where is_new [N] is true, else those of `old`."""
     return torch.where(per_row(is_new, old), new, old)
 
 

@@ -1,6 +1,6 @@
-"""What a loss looks at: the generator's picture and the target, at one resolution.
+"""What a loss compares: the generator's image and the target, at one resolution.
 
-Targets are brought to it once, by area means, and their perceptual features are computed once.
+Targets are resized once, by area means, and their perceptual features are computed once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A picture of `generator` at `size_px`, from its preview or its full synthesis."""
+    """The generator's image at `size_px`, from its preview or its full synthesis."""
 
     generator: Generator
     perceptual: Perceptual
@@ -37,34 +37,40 @@ class View:
         preview: bool,
         max_px: int,
     ) -> View:
-        """The finest that generator, targets [N, 3, H, H] and `max_px` all allow."""
+        """Use the highest resolution that the generator, targets [N, 3, H, H] and `max_px` allow.
+
+        Raises `ValueError` if the targets are not square.
+        """
         if targets.dim() != 4 or targets.shape[-1] != targets.shape[-2]:
             raise ValueError(
                 f"expected square targets [N, 3, H, H], got {list(targets.shape)}: align them first"
             )
-        made = generator.preview_resolution if preview else generator.resolution
-        return cls(generator, perceptual, preview, min(made, targets.shape[-1], max_px))
+        resolution = generator.preview_resolution if preview else generator.resolution
+        return cls(generator, perceptual, preview, min(resolution, targets.shape[-1], max_px))
 
     def render(self, w_plus: Tensor, **hooks: Hooks) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px]; hooks where they are taken."""
+        """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px].
+
+        `hooks` needs a generator whose synthesis takes hooks.
+        """
         if not self.is_preview:
             return self.resize(self.generator.synthesis(w_plus, **hooks))
         return self.resize(self.generator.preview(w_plus, self.size_px, **hooks))
 
-    def resize(self, pictures: Tensor) -> Tensor:
-        """Area means; pictures of `size_px` stay as they are."""
-        if pictures.shape[-1] == self.size_px:
-            return pictures
-        return interpolate(pictures, size=(self.size_px, self.size_px), mode="area")
+    def resize(self, images: Tensor) -> Tensor:
+        """Resize by area means; images of `size_px` are returned unchanged."""
+        if images.shape[-1] == self.size_px:
+            return images
+        return interpolate(images, size=(self.size_px, self.size_px), mode="area")
 
     def constants(self, targets: Tensor) -> dict[str, Tensor]:
-        """targets [n, 3, H, H] => what `compare` needs of them."""
+        """targets [n, 3, H, H] => the resized target and its features, which `compare` needs."""
         target = self.resize(targets)
         features = self.perceptual.features(target)
         return {"target": target} | {f"features.{i}": f for i, f in enumerate(features)}
 
     def compare(self, synth: Tensor, constants: dict[str, Tensor]) -> dict[str, Tensor]:
-        """How far synth [n, 3, size_px, size_px] is from the targets: `mse`, `perceptual`, [n]."""
+        """Compare synth [n, 3, size_px, size_px] with the targets: `mse` and `perceptual`, [n]."""
         return {
             "mse": squared_error(synth, constants),
             "perceptual": self.distance(synth, constants),
@@ -83,7 +89,10 @@ def squared_error(synth: Tensor, constants: dict[str, Tensor]) -> Tensor:
 
 
 def channels_last(*networks: object) -> None:
-    """Lay kernels out with channels last, which bfloat16 convolutions read fastest; values stay."""
+    """Convert kernels to channels-last, the fastest layout for bfloat16 convolutions.
+
+    Values do not change.
+    """
     for network in networks:
         if isinstance(network, nn.Module):
             network.to(memory_format=torch.channels_last)

@@ -1,1 +1,1 @@
-"""In-Domain GAN Inversion (Zhu et al. 2020): its two encoders, and optimisation in the domain."""
+"""In-Domain GAN Inversion (Zhu et al. 2020): its two encoders and its optimisation."""

@@ -1,4 +1,4 @@
-"""In-Domain's conventional encoder: one trained on pairs that the generator made.
+"""In-Domain's conventional encoder, trained on images that the generator made.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
 eq. 1. `invertory/training/idinvert/conventional_encoder.py` trains it.
@@ -13,4 +13,4 @@ from invertory.inversion.feed_forward import FeedForward
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConventionalEncoder(FeedForward):
-    """W+ in one pass of an encoder that has seen generated pictures."""
+    """Compute W+ in one pass of an encoder trained on generated images."""

@@ -1,4 +1,4 @@
-"""In-Domain's domain-guided encoder: one trained on real pictures through the generator.
+"""In-Domain's domain-guided encoder, trained on real images through the generator.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
 eq. 2 and 3. `invertory/training/idinvert/domain_guided_encoder.py` trains it.
@@ -13,4 +13,4 @@ from invertory.inversion.feed_forward import FeedForward
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainGuidedEncoder(FeedForward):
-    """W+ in one pass of an encoder that has seen real pictures."""
+    """Compute W+ in one pass of an encoder trained on real images."""

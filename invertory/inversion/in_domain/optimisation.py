@@ -1,18 +1,19 @@
 """In-Domain GAN Inversion for Real Image Editing, Zhu, Shen, Zhao and Zhou 2020.
 
-https://arxiv.org/abs/2004.00049. An encoder gives the start; then W+ is optimised under a pixel, a
-perceptual and a domain loss, the last being how far the encoder, shown the picture, is from the
-code (eq. 4). Print and code differ, and `preset` chooses:
+https://arxiv.org/abs/2004.00049. An encoder gives the start. W+ is then optimised under a pixel, a
+perceptual and a domain loss; the domain loss is the distance between the latent and the encoder's
+code of its image (eq. 4). The paper and the published code differ, and `preset` chooses:
 
     code    means of squares; the last iterate is the result
-    paper   sums of squares as printed, so the domain weighs less the finer the picture (here over
-            the number of pixel values, which Adam does not see); the best iterate, eq. 4's argmin
+    paper   sums of squares as printed, so the domain loss weighs less at higher resolutions (here
+            divided by the number of pixel values, to which Adam is invariant); the best iterate
+            is the result, eq. 4's argmin
 
-The perceptual distance is whichever is passed in (LPIPS as a rule); its weight is not the paper's
-5e-5, which belongs to features of a Caffe VGG16. Where `preview` is set, generator, losses and
-encoder see the generator's cheap head in place of its full picture.
+The perceptual distance is the one passed in (usually LPIPS); its weight is not the paper's 5e-5,
+which belongs to features of a Caffe VGG16. With `preview`, the losses and the encoder see the
+generator's preview head in place of its full image.
 
-With a mask only what lies inside is compared: the engine of semantic diffusion (`diffuse`).
+With a mask, only the pixels inside it are compared, which is how `diffuse` does semantic diffusion.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invertory.inversion.engine.objective import Free, Rows, Start, Tensors
+from invertory.inversion.engine.objective import Rows, Start, Tensors, Unconstrained
 from invertory.inversion.engine.view import View
-from invertory.inversion.feed_forward import encoded, encoder_of
+from invertory.inversion.feed_forward import encode_w_plus, encoder_of
 from invertory.inversion.method import NO_NETWORKS
 from invertory.inversion.optimisation import Budget
 
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Regularised(Free):
-    """Eq. 4. The row's input `mask`, where there is one, is 1 where the target counts."""
+class _InDomainObjective(Unconstrained):
+    """Eq. 4. The row's optional input `mask` is 1 where the target counts."""
 
     method: InDomain
     view: View
@@ -62,7 +63,7 @@ class _Regularised(Free):
         return dict(zip(method.terms, weights, strict=False))
 
     def start(self, rows: Rows) -> Start:
-        variables = {"w_plus": encoded(self.encoder, rows.targets, self.view.generator)}
+        variables = {"w_plus": encode_w_plus(self.encoder, rows.targets, self.view.generator)}
         if "mask" not in rows.inputs:
             return Start(variables, self.view.constants(rows.targets))
         px = self.view.size_px
@@ -73,11 +74,12 @@ class _Regularised(Free):
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         w_plus = variables["w_plus"]
         synth = self.view.render(w_plus)
-        seen = synth * constants["mask"] if "mask" in constants else synth
-        terms = self.view.compare(seen, constants)
+        visible = synth * constants["mask"] if "mask" in constants else synth
+        terms = self.view.compare(visible, constants)
         if self.method.domain_weight:
-            told = self.encoder(synth)
-            terms["domain"] = (w_plus - told).square().mean((1, 2))
+            code = self.encoder(synth)
+            # eq. 4: lambda_dom * |w - E(G(w))|^2, as a mean
+            terms["domain"] = (w_plus - code).square().mean((1, 2))
         return terms
 
     def learning_rate(self, step: Tensor) -> Tensor:
@@ -86,7 +88,7 @@ class _Regularised(Free):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InDomain(Budget):
-    """Encoder, then domain-regularised optimisation. Without draws: the seeds change nothing."""
+    """Encode, then optimise with domain regularisation; deterministic, so seeds have no effect."""
 
     space: ClassVar[Space] = "w_plus"
     kind: ClassVar[Literal["optimisation", "feed_forward"]] = "optimisation"
@@ -101,20 +103,25 @@ class InDomain(Budget):
         metadata={"description": "address of the encoder; auto: the one for this generator"},
     )
     steps: int = field(
-        default=100, metadata={"description": "Adam steps per picture; 1000 for the paper's table"}
+        default=100, metadata={"description": "Adam steps per image; 1000 for the paper's table"}
     )
-    mse_weight: float = field(default=1.0, metadata={"description": "of the squares on [-1, 1]"})
+    mse_weight: float = field(
+        default=1.0, metadata={"description": "weight of the squares on [-1, 1]"}
+    )
     perceptual_weight: float = field(
-        default=1.0, metadata={"description": "of the perceptual distance (lambda_vgg)"}
+        default=1.0, metadata={"description": "weight of the perceptual distance (lambda_vgg)"}
     )
     domain_weight: float = field(
         default=2.0,
-        metadata={"description": "of |w - E(G(w))|^2 (lambda_dom); 0: start alone; ablation: 40"},
+        metadata={
+            "description": "weight of |w - E(G(w))|^2 (lambda_dom); 0: encoder start "
+            "only; the ablation: 40"
+        },
     )
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Of the loss; the domain's is computed only where it has a weight."""
+        """Names of the loss terms; the domain loss is computed only if its weight is not 0."""
         return ("mse", "perceptual", *(("domain",) if self.domain_weight else ()))
 
     def invert(
@@ -130,13 +137,14 @@ class InDomain(Budget):
     ) -> Inversion:
         """targets [N, 3, H, H] float32 in [-1, 1] => latents [N, num_ws, w_dim]; see `Method`.
 
-        `mask` [N or 1, 1, H, H] is 1 where the picture counts, 0 where it does not; without one
-        all of it counts. The encoder's start sees the whole picture.
+        `mask` [N or 1, 1, H, H] is 1 where the image counts and 0 where it does not; without a mask
+        every pixel counts. The encoder's start sees the whole image. Raises `ValueError` if the
+        mask does not fit.
         """
-        objective = _Regularised(
+        objective = _InDomainObjective(
             self, self.view(generator, perceptual, targets), encoder_of(networks, generator)
         )
-        inputs = {} if mask is None else {"mask": _fitting(mask, targets)}
+        inputs = {} if mask is None else {"mask": _expand_mask(mask, targets)}
         outcome = self.engine().run(
             objective, targets, seeds=seeds, batch_size=batch_size, inputs=inputs
         )
@@ -155,18 +163,18 @@ def diffuse(
     batch_size: int,
     networks: Mapping[str, nn.Module],
 ) -> Inversion:
-    """Semantic diffusion (section 3.4): `targets` inside the mask, carried into `contexts`.
+    """Semantic diffusion (section 3.4): carry `targets` inside the mask into `contexts`.
 
-    Targets are pasted onto contexts, both [N, 3, H, H]; the pasted picture's code is the start, and
-    only what lies inside `mask` [N or 1, 1, H, H] is optimised for. As in the published code the
-    domain loss takes no part.
+    Targets are pasted onto contexts, both [N, 3, H, H]. The code of the pasted image is the start,
+    and only the pixels inside `mask` [N or 1, 1, H, H] are optimised. As in the published code, the
+    domain loss is off. Raises `ValueError` if the shapes differ.
     """
     if targets.shape != contexts.shape:
         raise ValueError(
             f"expected targets and contexts of one shape, got {list(targets.shape)} and "
             f"{list(contexts.shape)}: resize one to the other"
         )
-    pasted = torch.lerp(contexts, targets, _fitting(mask, targets))
+    pasted = torch.lerp(contexts, targets, _expand_mask(mask, targets))
     return replace(method, domain_weight=0.0).invert(
         generator,
         pasted,
@@ -178,8 +186,8 @@ def diffuse(
     )
 
 
-def _fitting(mask: Tensor, targets: Tensor) -> Tensor:
-    """The mask for every target, [N, 1, H, H]."""
+def _expand_mask(mask: Tensor, targets: Tensor) -> Tensor:
+    """Expand the mask to every target, [N, 1, H, H]."""
     n, _, height, width = targets.shape
     is_range = bool(((mask >= 0) & (mask <= 1)).all())
     if mask.dim() != 4 or mask.shape[1:] != (1, height, width) or len(mask) not in (1, n):
@@ -187,5 +195,5 @@ def _fitting(mask: Tensor, targets: Tensor) -> Tensor:
             f"expected a mask [{n} or 1, 1, {height}, {width}], got {list(mask.shape)}"
         )
     if not is_range:
-        raise ValueError("expected a mask from 0 (left alone) to 1, got other values: scale it")
+        raise ValueError("expected a mask from 0 (ignored) to 1, got values outside: scale it")
     return mask.to(targets).expand(n, -1, -1, -1)

@@ -1,9 +1,9 @@
-"""InvGAN: the latent head of the discriminator that a generator was trained against, in one pass.
+"""InvGAN: one pass of the latent head of the discriminator that the generator trained against.
 
 InvGAN: Invertable GANs, Ghosh, Zietlow, Black, Davis and Hu 2021, https://arxiv.org/abs/2112.04598,
-section 3.1. Generator and encoder come of one training (`invertory/training/invgan/trainer.py`);
-the latent is one w, the space that the mapping network draws from. Optimisation may start from it
-(`gaussian_prior`, `projector`), but the paper has none.
+section 3.1. Generator and encoder come from one training (`invertory/training/invgan/trainer.py`);
+the latent is one w, in the space that the mapping network draws from. Optimisation can start from
+it (`gaussian_prior`, `projector`), which the paper does not do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from invertory.inversion.feed_forward import OnePass, encoder_of
+from invertory.inversion.feed_forward import SinglePassMethod, encoder_of
 from invertory.inversion.method import NO_NETWORKS
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InvGAN(OnePass):
-    """W in one pass of the discriminator."""
+class InvGAN(SinglePassMethod):
+    """Compute W in one pass of the discriminator."""
 
     space: ClassVar[Space] = "w"
     needs: ClassVar[tuple[str, ...]] = ("invgan",)
@@ -49,10 +49,10 @@ class InvGAN(OnePass):
         encoder = encoder_of(networks, generator, "invgan")
         if encoder.num_ws != 1:
             raise ValueError(
-                f"expected an encoder into W, one row, got one of {encoder.num_ws} rows: name the "
-                "encoder that InvGAN trained with this generator"
+                f"expected an encoder into W with one row, got one with {encoder.num_ws} rows: "
+                "name the encoder that InvGAN trained with this generator"
             )
-        found = OnePass.invert(
+        inversion = SinglePassMethod.invert(
             self,
             generator,
             targets,
@@ -61,4 +61,4 @@ class InvGAN(OnePass):
             batch_size=batch_size,
             networks=networks,
         )
-        return replace(found, latents=found.latents[:, :1])
+        return replace(inversion, latents=inversion.latents[:, :1])

@@ -1,6 +1,6 @@
-"""What moves a generator's weights for one picture, and what judges the change that was stored.
+"""The objectives of pivotal tuning: tuning the weights, and measuring the stored change.
 
-The objectives of pivotal tuning; see pti.py for the paper.
+See method.py for the paper.
 """
 
 from __future__ import annotations
@@ -12,30 +12,36 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from invertory.generators.deltas import DELTA, DOWN, UP
-from invertory.generators.state import synthesised
-from invertory.inversion.engine.objective import Free, Rows, Start, Still, Tensors
+from invertory.generators.state import synthesise
+from invertory.inversion.engine.objective import (
+    Rows,
+    Start,
+    Tensors,
+    Unconstrained,
+    ZeroStepObjective,
+)
 from invertory.inversion.engine.view import View
 from invertory.inversion.pti.locality import latent_draws, locality
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from invertory.inversion.optimisation import Weighing
+    from invertory.inversion.optimisation import LossWeights
 
-_DRAWS = "locality.w"  # constant: a drawn w for each step
+_DRAWS = "locality.w"  # constant: one drawn w for each step
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning(Free):
-    """eq. 3, and eq. 7 with the regulariser: changes of weights are the variables.
+class TuningObjective(Unconstrained):
+    """eq. 3, or eq. 7 with the regulariser, over the changes of the weights.
 
     The pivot is the row's input `w_plus`.
     """
 
-    method: Weighing
-    weights: Mapping[str, float]  # term => weight; locality is computed only where it is named
+    method: LossWeights
+    weights: Mapping[str, float]  # term => weight; locality is computed only if it is present
     view: View
-    weights_by_name: Mapping[str, Tensor]  # that are tuned
+    weights_by_name: Mapping[str, Tensor]  # name => weight to tune
     rank: int
     iterate: ClassVar[Literal["best", "last"]] = "best"
 
@@ -45,7 +51,7 @@ class Tuning(Free):
         return tuple(name + form for name in self.weights_by_name for form in forms)
 
     def start(self, rows: Rows) -> Start:
-        """No change yet: `up` and whole changes are 0; `down` is drawn from the row's seed."""
+        """Start from no change: `up` and whole changes are 0; `down` comes from the row's seed."""
         G, targets = self.view.generator, rows.targets
         none = [self._unchanged(seed) for seed in rows.seeds]
         variables = {k: torch.stack([row[k] for row in none]).to(targets) for k in none[0]}
@@ -58,19 +64,19 @@ class Tuning(Free):
 
     def _unchanged(self, seed: int) -> Tensors:
         rng = torch.Generator().manual_seed(seed)
-        found: Tensors = {}
+        variables: Tensors = {}
         for name, weight in self.weights_by_name.items():
             if not self.rank:
-                found[name + DELTA] = torch.zeros(weight.shape)
+                variables[name + DELTA] = torch.zeros(weight.shape)
                 continue
             first, rest = len(weight), weight[0].numel()
             rank = min(self.rank, first, rest)
-            found[name + UP] = torch.zeros(first, rank)
-            found[name + DOWN] = torch.randn(rank, rest, generator=rng) / rank**0.5
-        return found
+            variables[name + UP] = torch.zeros(first, rank)
+            variables[name + DOWN] = torch.randn(rank, rest, generator=rng) / rank**0.5
+        return variables
 
     def state(self, variables: Tensors) -> Tensors:
-        """The changes themselves: `down` is in units of the kernel's deviation from 0."""
+        """Convert variables to changes: `down` is in units of the kernel's root mean square."""
         state = {}
         for name in self.results:
             state[name] = variables[name]
@@ -82,12 +88,12 @@ class Tuning(Free):
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         w_plus = constants["w_plus"]
         state = self.state(variables)
-        synth = self.view.resize(synthesised(self.view.generator, w_plus, state))
+        synth = self.view.resize(synthesise(self.view.generator, w_plus, state))
         terms = self.view.compare(synth, constants)
         if _DRAWS in constants:
             row = torch.arange(len(step), device=step.device)
-            drawn = constants[_DRAWS][row, step.clamp(max=self.method.steps - 1)]
-            terms["locality"] = locality(self.view, w_plus, drawn, state)
+            w = constants[_DRAWS][row, step.clamp(max=self.method.steps - 1)]
+            terms["locality"] = locality(self.view, w_plus, w, state)
         return terms
 
     def learning_rate(self, step: Tensor) -> Tensor:
@@ -95,10 +101,10 @@ class Tuning(Free):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored(Still):
-    """Without steps: how alike the image is that the store gives.
+class StoredObjective(ZeroStepObjective):
+    """The objective without steps that measures the image drawn from the store.
 
-    The row's inputs are the latent, `w_plus`, and its state, decoded.
+    The row's inputs are the latent, `w_plus`, and its decoded state.
     """
 
     view: View
@@ -107,13 +113,13 @@ class Stored(Still):
 
     def start(self, rows: Rows) -> Start:
         state = dict(rows.inputs)
-        synth = self.drawn(state.pop("w_plus"), state)
+        synth = self.render(state.pop("w_plus"), state)
         return Start({}, self.view.constants(rows.targets) | {"synth": synth})
 
-    def drawn(self, w_plus: Tensor, state: Tensors) -> Tensor:
-        """w_plus [n, 1 or num_ws, w_dim] and its state => what the loss looks at."""
+    def render(self, w_plus: Tensor, state: Tensors) -> Tensor:
+        """w_plus [n, 1 or num_ws, w_dim] and its state => the image that the loss compares."""
         w_plus = w_plus.expand(-1, self.view.generator.num_ws, -1)
-        return self.view.resize(synthesised(self.view.generator, w_plus, state))
+        return self.view.resize(synthesise(self.view.generator, w_plus, state))
 
     def losses(self, variables: Tensors, constants: Tensors, step: Tensor) -> Tensors:
         return self.view.compare(constants["synth"], constants)

@@ -1,8 +1,8 @@
-"""Which latent space each pixel of a picture is inverted in, from how hard it is in each.
+"""Selecting the latent space of each pixel from its predicted error in each space.
 
 Spatially-Adaptive Multilayer Selection, Parmar et al. 2022, https://arxiv.org/abs/2206.08357,
-sections 3.1 and 3.2. Spaces are in order, the most editable (W+) first and the finest last; a
-choice is an index into them for every pixel.
+sections 3.1 and 3.2. Spaces are ordered from the most editable (W+) to the finest; a choice is an
+index into them for every pixel.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from torch.nn.functional import interpolate
 if TYPE_CHECKING:
     from torch import nn
 
-FINEST: Final = "finest"  # the last space, by a name that fits every generator
+FINEST: Final = "finest"  # the last space, a name that every generator accepts
 
 
 class Predictor(Protocol):
-    """What tells how hard a picture is to invert."""
+    """A network that predicts how hard an image is to invert."""
 
     spaces: tuple[str, ...]
-    unit: Tensor  # [], an error that plain pictures rarely exceed in the first space
+    unit: Tensor  # [], the error that plain images rarely exceed in the first space
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """pictures [N, 3, H, W] in [-1, 1] => errors [N, num_spaces, h, w], 0 or more."""
+    def __call__(self, images: Tensor) -> Tensor:
+        """images [N, 3, H, W] in [-1, 1] => errors [N, num_spaces, h, w], 0 or more."""
         ...
 
 
 class Segmenter(Protocol):
-    """What tells which segment a pixel belongs to."""
+    """A network that predicts the segment of each pixel."""
 
     segments: tuple[str, ...]
 
-    def segment(self, pictures: Tensor) -> Tensor:
-        """pictures [N, 3, H, W] in [-1, 1] => index into `segments`, [N, H, W]."""
+    def segment(self, images: Tensor) -> Tensor:
+        """images [N, 3, H, W] in [-1, 1] => index into `segments`, [N, H, W]."""
         ...
 
 
 def network_of(networks: Mapping[str, nn.Module], kind: str, remedy: str) -> nn.Module:
-    """The network of that kind, or an error that says what does without one."""
+    """Return the network of that kind, or raise ValueError with the remedy."""
     if kind not in networks:
         raise ValueError(
             f"expected a network {kind!r}, got {sorted(networks) or 'none'}: pass "
@@ -52,52 +52,52 @@ def network_of(networks: Mapping[str, nn.Module], kind: str, remedy: str) -> nn.
 
 
 def check_predicts(known: Sequence[str], spaces: Sequence[str]) -> None:
-    """The predictor's spaces, `known`, are to have those asked for among them."""
+    """Check that the predictor's spaces, `known`, include the requested ones."""
     if missing := [name for name in spaces if name not in known]:
         raise ValueError(
             f"expected a predictor of {', '.join(spaces)}, got one of {', '.join(known)}: train "
-            f"one for {', '.join(missing)}, or set spaces"
+            f"one for {', '.join(missing)}, or change spaces"
         )
 
 
 @torch.no_grad()
-def predicted(network: nn.Module, pictures: Tensor, spaces: Sequence[str], px: int) -> Tensor:
-    """Errors [N, S, px, px] of the spaces, in the predictor's unit.
+def predict_errors(network: nn.Module, images: Tensor, spaces: Sequence[str], px: int) -> Tensor:
+    """Predict errors [N, S, px, px] of the spaces, in the predictor's unit.
 
-    A picture at a time, so that none depends on others.
+    Images run one at a time, so that no row depends on others.
     """
     predictor = cast("Predictor", network)
     check_predicts(predictor.spaces, spaces)
     columns = [predictor.spaces.index(name) for name in spaces]
-    rows = [predictor(picture)[:, columns] / predictor.unit for picture in torch.split(pictures, 1)]
+    rows = [predictor(image)[:, columns] / predictor.unit for image in torch.split(images, 1)]
     return interpolate(torch.cat(rows).float(), size=(px, px), mode="bilinear", antialias=True)
 
 
 @torch.no_grad()
-def segmented(network: nn.Module, pictures: Tensor, fused: Sequence[str]) -> Tensor:
-    """Segment [N, H, W] of every pixel; those named in `fused` count as one."""
+def segment_images(network: nn.Module, images: Tensor, fused: Sequence[str]) -> Tensor:
+    """Segment [N, H, W] of every pixel; the segments in `fused` count as one."""
     parser = cast("Segmenter", network)
-    found = torch.cat([parser.segment(picture) for picture in torch.split(pictures, 1)]).long()
-    _check_size(found, pictures[:, 0])
-    _check_indices(found, parser.segments)
+    indices = torch.cat([parser.segment(image) for image in torch.split(images, 1)]).long()
+    _check_size(indices, images[:, 0])
+    _check_indices(indices, parser.segments)
     known = [parser.segments.index(name) for name in fused if name in parser.segments]
-    table = torch.arange(len(parser.segments), device=found.device)
+    table = torch.arange(len(parser.segments), device=indices.device)
     if known:
         table[known] = known[0]
-    return table[found]
+    return table[indices]
 
 
 def first_within(errors: Tensor, tau: float) -> Tensor:
-    """errors [N, S, ...] => the first space with at most tau, else the last; [N, ...]."""
+    """errors [N, S, ...] => the first space with an error of at most tau, else the last."""
     is_within = (errors <= tau).int()
     is_within[:, -1] = 1
     return (is_within.cumsum(1) == 0).sum(1)
 
 
-def refined(errors: Tensor, segments: Tensor, tau: float) -> Tensor:
-    """errors [N, S, H, W], segments [N, H, W] => choice [N, H, W], one space to a segment.
+def choose_by_segment(errors: Tensor, segments: Tensor, tau: float) -> Tensor:
+    """errors [N, S, H, W], segments [N, H, W] => choice [N, H, W], one space per segment.
 
-    Section 3.2: for each segment the most editable space whose mean error is at most tau.
+    Section 3.2: each segment takes the most editable space whose mean error is at most tau.
     """
     _check_size(segments, errors[:, 0])
     groups = _groups(segments).flatten()
@@ -109,39 +109,41 @@ def refined(errors: Tensor, segments: Tensor, tau: float) -> Tensor:
     return chosen[groups].view_as(segments)
 
 
-def by_class(
-    segments: Tensor, names: Sequence[str], spaces: Sequence[str], wanted: Mapping[str, str]
+def choose_by_class(
+    segments: Tensor, names: Sequence[str], spaces: Sequence[str], class_spaces: Mapping[str, str]
 ) -> Tensor:
     """The ablation of Fig. 4.7: segments [N, H, W] => choice, a fixed space for each name.
 
-    `wanted`: name => space, or "finest"; names that it lacks are inverted in the first space.
+    `class_spaces` maps name => space or "finest"; names not in it take the first space.
     """
-    check_classes(names, spaces, wanted)
+    check_classes(names, spaces, class_spaces)
     _check_indices(segments, names)
     ranks = dict(zip(spaces, range(len(spaces)), strict=True)) | {FINEST: len(spaces) - 1}
-    table = torch.tensor([ranks[wanted.get(name, spaces[0])] for name in names])
+    table = torch.tensor([ranks[class_spaces.get(name, spaces[0])] for name in names])
     return table.to(segments.device)[segments.long()]
 
 
-def check_classes(names: Sequence[str], spaces: Sequence[str], wanted: Mapping[str, str]) -> None:
-    """`wanted`, segment => space or "finest", is to name segments and spaces that there are."""
+def check_classes(
+    names: Sequence[str], spaces: Sequence[str], class_spaces: Mapping[str, str]
+) -> None:
+    """Check that `class_spaces`, segment => space or "finest", names only known ones."""
     known = (*spaces, FINEST)
-    if unknown := {space for space in wanted.values() if space not in known}:
+    if unknown := {space for space in class_spaces.values() if space not in known}:
         raise ValueError(
             f"expected spaces among {', '.join(known)} for the segments, got "
-            f"{', '.join(sorted(unknown))}: choose one, or set spaces"
+            f"{', '.join(sorted(unknown))}: choose one, or change spaces"
         )
-    if foreign := [name for name in wanted if name not in names]:
+    if foreign := [name for name in class_spaces if name not in names]:
         raise ValueError(
-            f"expected segments among {', '.join(names)}, got {', '.join(foreign)}: name what the "
-            "parser tells"
+            f"expected segments among {', '.join(names)}, got {', '.join(foreign)}: name segments "
+            "of the parser"
         )
 
 
 def _groups(segments: Tensor) -> Tensor:
-    """segments [N, H, W] => numbers from 0, one for each segment of each row, none left out.
+    """segments [N, H, W] => consecutive numbers from 0, one for each segment of each row.
 
-    Numbers of segments may be of any size: tables go by how many there are.
+    Segment indices may be of any size: the tables depend only on how many there are.
     """
     unique, ids = torch.unique(segments, return_inverse=True)
     rows = torch.arange(len(segments), device=segments.device)[:, None, None]
@@ -152,8 +154,8 @@ def _groups(segments: Tensor) -> Tensor:
 def _check_size(segments: Tensor, like: Tensor) -> None:
     if segments.shape != like.shape:
         raise ValueError(
-            f"expected segments {list(like.shape)}, got {list(segments.shape)}: "
-            "segment the same pictures, at their size"
+            f"expected segments {list(like.shape)}, got {list(segments.shape)}: segment the same "
+            "images, at their size"
         )
 
 
@@ -162,5 +164,5 @@ def _check_indices(segments: Tensor, names: Sequence[str]) -> None:
     if low < 0 or high >= len(names):
         raise ValueError(
             f"expected indices of the {len(names)} segments {', '.join(names)}, got {low} to "
-            f"{high}: give what the parser tells"
+            f"{high}: pass the parser's indices"
         )

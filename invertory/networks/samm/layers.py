@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate, leaky_relu, pad
 
-from invertory.generators.stylegan2_layers import Pass, SynthesisLayer
+from invertory.generators.stylegan2_layers import SynthesisLayer, SynthesisPass
 
 MAX_FLOW: Final = 0.08  # of an entry, and of the sum over cycles
 SLOPE: Final = 0.2
@@ -178,7 +178,7 @@ class Level(nn.Module):
 
     def wanted(self, tap: Tensor, w: Tensor) -> Tensor:
         """The encoder's map as the generator's features are to be, [N, C, r, r], standardised."""
-        return standardised(self.styled(self.refined(self.mapped(tap)), w, Pass("none")))
+        return standardised(self.styled(self.refined(self.mapped(tap)), w, SynthesisPass("none")))
 
     def forward(
         self,

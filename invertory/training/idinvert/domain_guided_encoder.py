@@ -94,7 +94,7 @@ class DomainGuidedEncoderTraining:
                 f"{self.generator.resolution} px, the generator's, got {self.pictures.shape[:2]}"
             )
         if self.encoder.num_ws == 1:
-            self.encoder = self.encoder.widened(self.generator.num_ws)
+            self.encoder = self.encoder.widen(self.generator.num_ws)
         self._real = Pictures(self.pictures, self.compute)
         self.encoder = self.compute.place(self.encoder.requires_grad_(True).train())
         self.discriminator = self.compute.place(self.discriminator.requires_grad_(True).train())

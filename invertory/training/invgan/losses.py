@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from invertory.encoders.invgan import Look
+from invertory.encoders.invgan import DiscriminatorOutput
 from invertory.training.adversarial import discriminator_loss, generator_loss
 from invertory.training.invgan.config import InvGANConfig
 from invertory.training.invgan.mmd import mmd
@@ -37,9 +37,9 @@ class Pass:
     prior: Tensor  # M(z) [B, w_dim], those in w_total among them
     compared: tuple[Tensor, Tensor] | None  # draws and codes [N, w_dim] for MMD, where it counts
     synth: Tensor  # G(w_total) [B, 3, R, R]
-    on_real: Look  # of `real`
-    still: Look  # of `synth`, D held
-    judged: Look  # of `synth`, which is held
+    on_real: DiscriminatorOutput  # of `real`
+    still: DiscriminatorOutput  # of `synth`, D held
+    judged: DiscriminatorOutput  # of `synth`, which is held
 
 
 def squared(latents: Tensor, wanted: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from invertory.encoders.invgan import InvGANEncoder, Look
+from invertory.encoders.invgan import DiscriminatorOutput, InvGANEncoder
 from invertory.generators.biggan import BigGAN
-from invertory.generators.dcgan import DCGAN, OneW
+from invertory.generators.dcgan import DCGAN, SingleWGenerator
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
 from invertory.training.compute import Compute, average_of, decay_of, update_average
@@ -84,10 +84,10 @@ class Networks:
         w_plus = w[:, None].expand(-1, self.generator.num_ws, -1)
         return self.generator.synthesis(w_plus).float()
 
-    def look_still(self, x: Tensor) -> Look:
+    def look_still(self, x: Tensor) -> DiscriminatorOutput:
         """D on pictures, its weights constants: gradients go to the pictures alone."""
         held = {f"encoder.{name}": p.detach() for name, p in self.encoder.named_parameters()}
-        return cast("Look", functional_call(self._glance, held, (x,)))
+        return cast("DiscriminatorOutput", functional_call(self._glance, held, (x,)))
 
     def compared(self, prior: Tensor, codes: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws and codes for MMD: the batch's, or more of both where codes of before are kept."""
@@ -139,19 +139,19 @@ def _group(parameters: Iterable[nn.Parameter], scale: float, is_trunk: bool = Fa
 
 
 class _Glance(nn.Module):
-    """`look` as the forward pass, which is what `functional_call` calls."""
+    """`discriminate` as the forward pass, which is what `functional_call` calls."""
 
     def __init__(self, encoder: InvGANEncoder) -> None:
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, x: Tensor) -> Look:
-        return self.encoder.look(x)
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        return self.encoder.discriminate(x)
 
 
 def _networks(
     config: InvGANConfig, size_px: int, warm_start: WarmStart | None
-) -> tuple[StyleGAN2 | OneW, InvGANEncoder]:
+) -> tuple[StyleGAN2 | SingleWGenerator, InvGANEncoder]:
     """G with M, and D with its heads: fresh, or of the warm start."""
     if warm_start is not None:
         warm_start.check(config, size_px)
@@ -165,7 +165,9 @@ def _networks(
     return _generator(config, size_px, rng), _encoder(config, size_px, rng)
 
 
-def _generator(config: InvGANConfig, size_px: int, rng: torch.Generator) -> StyleGAN2 | OneW:
+def _generator(
+    config: InvGANConfig, size_px: int, rng: torch.Generator
+) -> StyleGAN2 | SingleWGenerator:
     sizes: dict[str, Any] = {"z_dim": config.w_dim, "w_dim": config.w_dim}
     if config.backbone == "stylegan2":
         made = StyleGAN2(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from invertory.encoders.invgan import InvGANEncoder
-from invertory.generators.dcgan import OneW
+from invertory.generators.dcgan import SingleWGenerator
 from invertory.generators.stylegan2 import MappingNetwork, StyleGAN2
 from invertory.generators.stylegan2_layers import FullyConnected
 from invertory.training.stylegan2.latent_prior import LatentPrior
@@ -49,7 +49,9 @@ class CodeMemory(nn.Module):
 
 
 @torch.no_grad()
-def learn_mapping(prior: LatentPrior, generator: StyleGAN2 | OneW, rng: torch.Generator) -> None:
+def learn_mapping(
+    prior: LatentPrior, generator: StyleGAN2 | SingleWGenerator, rng: torch.Generator
+) -> None:
     """Make `prior` the Gaussian of what M draws now."""
     z = torch.randn(NUM_DRAWS, generator.z_dim, generator=rng, device=rng.device)
     w = generator.mapping(z).float()
@@ -57,7 +59,9 @@ def learn_mapping(prior: LatentPrior, generator: StyleGAN2 | OneW, rng: torch.Ge
     prior.covariance.copy_(torch.cov(w.T))
 
 
-def follow_prior(generator: StyleGAN2 | OneW, encoder: InvGANEncoder, prior: LatentPrior) -> Tensor:
+def follow_prior(
+    generator: StyleGAN2 | SingleWGenerator, encoder: InvGANEncoder, prior: LatentPrior
+) -> Tensor:
     """Make the mapping draw from `prior`, exactly; its `root` is up to date.
 
     StyleGAN2's mapping ends in a leaky ReLU, which is linear where its input is positive. So its w
@@ -65,7 +69,7 @@ def follow_prior(generator: StyleGAN2 | OneW, encoder: InvGANEncoder, prior: Lat
     that constant [w_dim], by which the prior is to be moved, too.
     """
     deviation = prior.covariance.diagonal().sqrt()
-    if isinstance(generator, OneW):
+    if isinstance(generator, SingleWGenerator):
         lead(generator, prior)
         return torch.zeros_like(deviation)
     shift = CENTRE * deviation - prior.mean
@@ -75,9 +79,9 @@ def follow_prior(generator: StyleGAN2 | OneW, encoder: InvGANEncoder, prior: Lat
     return shift
 
 
-def lead(generator: StyleGAN2 | OneW, prior: LatentPrior) -> None:
+def lead(generator: StyleGAN2 | SingleWGenerator, prior: LatentPrior) -> None:
     """The same for a mapping that drew from a Gaussian near by: w stays where it is."""
-    if isinstance(generator, OneW):
+    if isinstance(generator, SingleWGenerator):
         generator.mapping.follow(prior.mean, prior.root)
     else:
         _lead(generator.mapping, prior.mean, prior.root)

@@ -148,7 +148,7 @@ class InvGANTraining:
             with torch.no_grad():
                 w = nets.draw(len(real), rng)
                 synth = nets.synthesise(w)
-            realness, judged = encoder.realness(real), encoder.look(synth)
+            realness, judged = encoder.realness(real), encoder.discriminate(synth)
             losses = {
                 "discriminator": discriminator_loss(realness, judged.logits),
                 "latent": squared(judged.w, w),
@@ -186,7 +186,7 @@ class InvGANTraining:
     def _pass(self, real: Tensor, rng: torch.Generator) -> Pass:
         """Codes of real pictures, draws, their pictures, and D on both."""
         nets, config = self.nets, self.config
-        on_real = nets.encoder.look(real)
+        on_real = nets.encoder.discriminate(real)
         if config.is_led:
             nets.lead(on_real.w)
         prior = nets.draw(len(real), rng)
@@ -203,7 +203,7 @@ class InvGANTraining:
             synth=synth,
             on_real=on_real,
             still=nets.look_still(synth),
-            judged=nets.encoder.look(synth.detach()),
+            judged=nets.encoder.discriminate(synth.detach()),
         )
 
     def evaluate(self) -> dict[str, float]:

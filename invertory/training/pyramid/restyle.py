@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from invertory.encoders.pyramid import Heads, Taps
-from invertory.inversion.restyle import refined
+from invertory.inversion.restyle import refine
 from invertory.training.pyramid.e4e import E4EConfig, E4ETraining
 from invertory.training.pyramid.likeness import PART
 from invertory.training.pyramid.psp import Goal
@@ -82,7 +82,7 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
         network, px = self._encoder.average, self._real.size_px
         with self.compute.autocast():
             return list(
-                refined(
+                refine(
                     lambda synth: network.residual(pictures, synth),
                     lambda w_plus: render(self.generator, w_plus, px),
                     self._mean(len(pictures)),

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from invertory.encoders.residual import ResidualEncoder
-from invertory.generators.f_space import W_PLUS, checked_spaces, f_spaces
+from invertory.generators.f_space import W_PLUS, f_spaces, resolve_spaces
 from invertory.inversion.gaussian_prior import prior
 from invertory.inversion.w_space import Whitening, mapped_draws
 from invertory.metrics.pixel import psnr_db
@@ -236,8 +236,8 @@ class SamEncoderTraining(Composed):
         """Starts as `base`, for the spaces wanted, and knows the features' deviations."""
         base, generator = self.base, self.generator
         if isinstance(base, ResidualEncoder) and base.num_ws == 1:
-            base = base.widened(generator.num_ws)
-        spaces = checked_spaces(generator, self.config.spaces)
+            base = base.widen(generator.num_ws)
+        spaces = resolve_spaces(generator, self.config.spaces)
         sizes = {"hidden": self.config.hidden, "depth": self.config.depth}
         encoder = SamEncoder.on(generator, base, spaces, **sizes)
         blocks = {name: f_spaces(generator)[name][0] for name in spaces if name != W_PLUS}

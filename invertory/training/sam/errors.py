@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invertory.generators.f_space import checked_spaces, features_of, synthesised_with
+from invertory.generators.f_space import features_of, resolve_spaces, synthesise_with
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.precision import Precision
 from invertory.training.loop.blocks import BlockFolder, Shown, silent
@@ -71,7 +71,7 @@ def prepare_errors(
     h is the picture's size or the generator's, whichever is less. The folder is for one set of
     pictures and networks alone: its name has to say which.
     """
-    spaces = checked_spaces(inverter.generator, how.spaces)
+    spaces = resolve_spaces(inverter.generator, how.spaces)
     num, px = len(pictures), min(pictures.size_px, inverter.generator.resolution)
     asked = {"num": num, "px": px, **asdict(how), "spaces": list(spaces)}
     store = BlockFolder(folder, "errors")
@@ -117,7 +117,7 @@ def error_maps(inverter: Inverter, targets: Tensor, space: str, how: Inverting, 
         part = slice(start, start + how.batch_size)
         state = {name: tensor[part].to(targets.device) for name, tensor in found.state.items()}
         w_plus = found.latents[part].to(targets.device)
-        synth = synthesised_with(G, w_plus, features_of(G, state, len(w_plus))).clamp(-1, 1)
+        synth = synthesise_with(G, w_plus, features_of(G, state, len(w_plus))).clamp(-1, 1)
         pair = [_reduced(x.float(), px) for x in (synth, targets[part])]
         maps.append(distance_map(perceptual, *pair))
     return torch.cat(maps)

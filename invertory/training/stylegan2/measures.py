@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from invertory.encoders import Encoder
-from invertory.generators.dcgan import OneW
+from invertory.generators.dcgan import SingleWGenerator
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.metrics.frechet import Moments, frechet_distance
 from invertory.metrics.pixel import psnr_db
@@ -30,7 +30,9 @@ class Measures:
         self._real: Moments | None = None
 
     @torch.no_grad()
-    def metrics(self, generator: StyleGAN2 | OneW, encoder: Encoder | None) -> dict[str, float]:
+    def metrics(
+        self, generator: StyleGAN2 | SingleWGenerator, encoder: Encoder | None
+    ) -> dict[str, float]:
         """`psnr_db` and `mae` (on [-1, 1]) of reconstructions; `frechet` to as many draws as
         pictures are held out.
         """
@@ -49,7 +51,7 @@ class Measures:
         return found
 
     @torch.no_grad()
-    def sheet(self, generator: StyleGAN2 | OneW, encoder: Encoder | None) -> Tensor:
+    def sheet(self, generator: StyleGAN2 | SingleWGenerator, encoder: Encoder | None) -> Tensor:
         """[3, H, W]: rows of real pictures, reconstructions, and three of draws."""
         real = next(self._reals(COLUMNS))
         rows = [real]
@@ -66,19 +68,21 @@ class Measures:
         for first in range(0, min(num, len(self._held_out)), BATCH):
             yield self._held_out[slice(first, min(first + BATCH, num))]
 
-    def _draws(self, generator: StyleGAN2 | OneW, num: int) -> Iterator[Tensor]:
+    def _draws(self, generator: StyleGAN2 | SingleWGenerator, num: int) -> Iterator[Tensor]:
         for first in range(0, num, BATCH):
             rng = self._compute.rng(0, first, 7)
             shape = (min(BATCH, num - first), generator.z_dim)
             z = torch.randn(shape, generator=rng, device=self._compute.device)
             yield self._picture(generator, generator.mapping(z))
 
-    def _reconstruct(self, generator: StyleGAN2 | OneW, encoder: Encoder, x: Tensor) -> Tensor:
+    def _reconstruct(
+        self, generator: StyleGAN2 | SingleWGenerator, encoder: Encoder, x: Tensor
+    ) -> Tensor:
         with self._compute.autocast():
             w = encoder(x)[:, 0]
         return self._picture(generator, w)
 
-    def _picture(self, generator: StyleGAN2 | OneW, w: Tensor) -> Tensor:
+    def _picture(self, generator: StyleGAN2 | SingleWGenerator, w: Tensor) -> Tensor:
         with self._compute.autocast():
             w_plus = w[:, None].expand(-1, generator.num_ws, -1)
             return generator.synthesis(w_plus).float().clamp(-1, 1)

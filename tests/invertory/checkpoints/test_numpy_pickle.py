@@ -1,4 +1,4 @@
-"""Arrays come out of a pickle; nothing in it runs."""
+"""Arrays are read from a pickle; nothing in it runs."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_arrays_are_copies() -> None:
     [
         ('size="24"', 'size="23"', "got 23 bytes"),
         ('offset="24"', 'offset="25"', "inside the 32 bytes"),
-        ('offset="24"', 'offset="-1"', "expected a whole number"),
+        ('offset="24"', 'offset="-1"', "expected an integer"),
         ('shape="2, 3"', 'shape="2, 4"', "expected f32"),
         ('shape="2, 3"', 'shape="-2, -3"', "inside the 32 bytes"),
         ('element_type="i64"', 'element_type="i4"', "expected one of"),

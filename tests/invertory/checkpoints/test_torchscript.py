@@ -29,7 +29,7 @@ class Net(nn.Module):
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Net, Path]:
     net, path = Net(), tmp_path_factory.mktemp("script") / "net.pt"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated; files of it stay
+        warnings.simplefilter("ignore")  # TorchScript is deprecated; files in this format remain
         torch.jit.script(net).save(str(path))
     return net, path
 

@@ -1,4 +1,4 @@
-"""Direction files in the wild, what is refused, and rows fitted to another generator."""
+"""Direction files of other projects, refusals, and rows adapted to another generator."""
 
 import io
 import os
@@ -54,7 +54,7 @@ def test_published_e4e(name: str, num_rows: int) -> None:
     found = read_direction(shared(f"e4e/interfacegan_directions/{name}.pt"), f"{name}.pt")
     assert found.rows.shape == (num_rows, 512)
     assert found.scale == pytest.approx(1.0, abs=1e-4)
-    assert adapt_rows(found.rows, 23).shape == (1, 512)  # pose has one direction, 18 times
+    assert adapt_rows(found.rows, 23).shape == (1, 512)  # the file repeats one direction 18 times
 
 
 def test_published_components() -> None:
@@ -96,7 +96,7 @@ def test_in_domain_boundary() -> None:
 
 
 class Malice:
-    """What a hostile file would run; the marker shows whether it did."""
+    """Code that a hostile file would run; the marker shows whether it ran."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, ("touch /tmp/invertory-was-here",)
@@ -154,7 +154,7 @@ def test_layout_of_a_1024_px_generator() -> None:
 
 def test_rows_by_resolution() -> None:
     rows = randn(18, 16).double()
-    rows[9:] = 0  # a direction that acts below 128 px
+    rows[9:] = 0  # a direction that acts only below 128 px
     found = adapt_rows(rows, 23, MOBILE_ROWS)
     assert found.shape == (23, 16)
     torch.testing.assert_close(found[1], found[3])

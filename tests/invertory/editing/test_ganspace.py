@@ -13,7 +13,7 @@ SPREADS = torch.tensor([3.0, 2.0, 0.5])
 
 
 def draws(num: int = 20_000) -> Tensor:
-    """w of known axes, deviations and mean."""
+    """Draws of w with known axes, deviations and mean."""
     z = torch.randn(num, 3, generator=torch.Generator().manual_seed(0))
     return torch.tensor([1.0, -1.0, 2.0]) + (z * SPREADS) @ AXES
 
@@ -26,7 +26,7 @@ def test_known_axes_are_found_the_widest_first() -> None:
     components = found()
     torch.testing.assert_close(components.deviations.float(), SPREADS, rtol=0.02, atol=0)
     cosines = (components.directions.float() * AXES).sum(1)
-    assert cosines.min() > 0.999  # the signs, too: each axis has its largest entry positive
+    assert cosines.min() > 0.999  # the signs too: the largest entry of each axis is positive
     torch.testing.assert_close(components.explained.sum(), torch.tensor(1.0).double())
 
 

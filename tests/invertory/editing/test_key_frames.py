@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from invertory.editing.key_frames import (
     SIGMA,
-    averaged,
+    average_codes,
     gaussian_weights,
-    key_framed,
+    interpolate_frames,
     linear_weights,
-    slowed,
-    streamed,
+    slow_down,
+    stream_frames,
 )
 from invertory.editing.tiling import TiledPair
 from invertory.generators.toy import ToyGenerator
@@ -35,7 +35,7 @@ class Exact(nn.Module):
 
 
 class Counting:
-    """The toy, which notes how many pictures it draws at a time."""
+    """The toy, which records how many images it draws at a time."""
 
     resolution, num_ws = GENERATOR.resolution, GENERATOR.num_ws
 
@@ -48,7 +48,7 @@ class Counting:
 
 
 def sequence(num: int) -> tuple[Tensor, Tensor]:
-    """Frames whose codes go on a straight line, and those codes."""
+    """Frames whose codes lie on a straight line, and those codes."""
     rng = torch.Generator().manual_seed(2)
     first, last = torch.randn(2, GENERATOR.num_ws, GENERATOR.w_dim, generator=rng)
     w_plus = torch.stack([first.lerp(last, t) for t in torch.linspace(0, 1, num)])
@@ -99,7 +99,7 @@ def test_key_frames_out_of_order_are_refused(keys: list[float]) -> None:
     with pytest.raises(ValueError, match=r"ascending times of key frames, got \d\.0 after \d\.0"):
         linear_weights(TIMES, torch.tensor(keys))
     with pytest.raises(ValueError, match="sort the frames"):
-        key_framed(frames, TIMES, torch.tensor(keys), pair)
+        interpolate_frames(frames, TIMES, torch.tensor(keys), pair)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -114,39 +114,39 @@ def test_times_that_are_no_number_are_refused(bad: float) -> None:
         with pytest.raises(ValueError, match=r"finite times \[N\] of frames"):
             weights(keys, KEYS)
     with pytest.raises(ValueError, match=r"finite times \[N\] of frames"):
-        key_framed(frames, keys, KEYS, pair)
+        interpolate_frames(frames, keys, KEYS, pair)
     with pytest.raises(ValueError, match="wider than 0"):
         gaussian_weights(TIMES, KEYS, float("nan"))
 
 
 def test_codes_are_averaged_by_the_weights() -> None:
     codes = torch.tensor([[[1.0, 2.0]], [[3.0, 6.0]]])
-    found = averaged(codes, torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
+    found = average_codes(codes, torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
     assert found.tolist() == [[[2.0, 4.0]], [[1.0, 2.0]]]
     with pytest.raises(ValueError, match="expected weights"):
-        averaged(codes, torch.ones(2, 3))
+        average_codes(codes, torch.ones(2, 3))
 
 
 def test_frames_on_a_straight_line_are_found_again() -> None:
     frames, w_plus = sequence(9)
     pair = TiledPair.of(Exact(), GENERATOR)
-    between = averaged(pair.codes(frames[::4]), linear_weights(TIMES, KEYS))
+    between = average_codes(pair.codes(frames[::4]), linear_weights(TIMES, KEYS))
     torch.testing.assert_close(between[:, 0], w_plus, rtol=0, atol=1e-5)
 
 
 def test_frames_in_and_more_frames_out() -> None:
     frames, _ = sequence(3)
     pair = TiledPair.of(Exact(), GENERATOR)
-    made = slowed(frames, 4, pair, sigma=0.1)
+    made = slow_down(frames, 4, pair, sigma=0.1)
     assert made.shape == (9, 3, 16, 16)
-    # a window this narrow leaves key frames as they are; a linear toy inverts them exactly
+    # a window this narrow keeps key frames as they are; a linear toy inverts them exactly
     torch.testing.assert_close(made[::4], frames, rtol=0, atol=1e-4)
 
 
 def test_frames_that_are_not_square_come_out_as_they_went_in() -> None:
     frames = torch.linspace(-0.5, 0.5, 3)[:, None, None, None].expand(3, 3, 20, 40)
     pair = TiledPair.over((20, 40), Exact(), GENERATOR)
-    made = slowed(frames, 4, pair, sigma=0.1)
+    made = slow_down(frames, 4, pair, sigma=0.1)
     assert made.shape == (9, 3, 20, 40)
     torch.testing.assert_close(made[::4], frames, rtol=0, atol=1e-4)
 
@@ -155,12 +155,13 @@ def test_a_stream_gives_the_same_frames_in_batches() -> None:
     frames, _ = sequence(60)
     pair = TiledPair.of(Exact(), GENERATOR)
     keys, times = torch.arange(60.0), torch.arange(0, 59, 0.5)
-    whole = key_framed(frames, times, keys, pair)
-    batches = list(streamed(frames.split(7), times, keys, pair, most=10))
+    whole = interpolate_frames(frames, times, keys, pair)
+    batches = list(stream_frames(frames.split(7), times, keys, pair, most=10))
     assert [len(some) for some in batches] == [10] * 11 + [8]
     torch.testing.assert_close(torch.cat(batches), whole, rtol=0, atol=1e-5)
-    codes = pair.codes(frames)  # frames far away count for nothing: as with all of them
-    plain = pair.pictures(averaged(codes, gaussian_weights(times, keys, SIGMA)))
+    # distant frames have no weight: the result equals that of all frames
+    codes = pair.codes(frames)
+    plain = pair.images(average_codes(codes, gaussian_weights(times, keys, SIGMA)))
     torch.testing.assert_close(whole, plain, rtol=0, atol=1e-5)
 
 
@@ -168,10 +169,10 @@ def test_a_stream_draws_as_it_is_asked_and_is_refused_at_once() -> None:
     frames, _ = sequence(3)
     pair = TiledPair.of(Exact(), GENERATOR)
     with pytest.raises(ValueError, match="a time for each"):
-        streamed([frames[:1], frames[1:]], TIMES, KEYS[:2], pair)
+        stream_frames([frames[:1], frames[1:]], TIMES, KEYS[:2], pair)
     drawn: list[int] = []
     counted = replace(pair, generator=Counting(drawn))
-    stream = streamed([frames], TIMES, KEYS, counted, most=2)
+    stream = stream_frames([frames], TIMES, KEYS, counted, most=2)
     assert drawn == []
     assert next(stream).shape[0] == 2
     assert drawn == [2]
@@ -182,7 +183,7 @@ def test_tiles_are_interpolated_each_by_itself() -> None:
     frames = torch.rand(2, 3, 32, 32, generator=rng) * 2 - 1
     frames[1, :, :16, :16] = frames[0, :, :16, :16]  # one tile does not move
     pair = TiledPair.of(Exact(), GENERATOR, tiles=2)
-    made = key_framed(frames, torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.0, 1.0]), pair)
+    made = interpolate_frames(frames, torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.0, 1.0]), pair)
     still, moving = made[..., :16, :16], made[..., 16:, 16:]
     torch.testing.assert_close(still[1], still[0])
     assert (moving[1] - moving[0]).abs().max() > 0.1
@@ -192,6 +193,6 @@ def test_frames_without_a_time_are_refused() -> None:
     frames, _ = sequence(3)
     pair = TiledPair.of(Exact(), GENERATOR)
     with pytest.raises(ValueError, match="a time for each"):
-        key_framed(frames, TIMES, KEYS[:2], pair)
+        interpolate_frames(frames, TIMES, KEYS[:2], pair)
     with pytest.raises(ValueError, match="factor"):
-        slowed(frames, 0, pair)
+        slow_down(frames, 0, pair)

@@ -1,4 +1,4 @@
-"""Edits move the rows they name by the step they name."""
+"""Edits move the named rows by the given step."""
 
 import pytest
 import torch

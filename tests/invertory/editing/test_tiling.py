@@ -1,4 +1,4 @@
-"""Grids of tiles, and pictures inverted tile by tile."""
+"""Grids of tiles, and images inverted tile by tile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from invertory.editing.tiling import Grid, TiledPair, tiled_pictures
+from invertory.editing.tiling import Grid, TiledPair, draw_tiles
 from invertory.generators.toy import ToyGenerator
 
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)
@@ -21,22 +21,22 @@ class Exact(nn.Module):
         return GENERATOR.invert_exactly(x)
 
 
-def pictures(n: int, px: int) -> Tensor:
+def images(n: int, px: int) -> Tensor:
     return torch.rand(n, 3, px, px, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 @pytest.mark.parametrize(("tiles", "px"), [(1, 8), (2, 8), (4, 5), (3, 1)])
-def test_tiles_put_together_give_the_picture(tiles: int, px: int) -> None:
+def test_tiles_put_together_give_the_image(tiles: int, px: int) -> None:
     grid = Grid(tiles=tiles, tile_px=px)
     assert grid.size_px == tiles * px
-    whole = pictures(3, grid.size_px)
+    whole = images(3, grid.size_px)
     assert torch.equal(grid.join(grid.cut(whole)), whole)
 
 
 @pytest.mark.parametrize(("tiles", "px", "overlap"), [(2, 8, 3), (4, 8, 2), (3, 6, 5), (2, 4, 1)])
-def test_blended_tiles_of_a_picture_give_the_picture(tiles: int, px: int, overlap: int) -> None:
+def test_blended_tiles_of_a_image_give_the_image(tiles: int, px: int, overlap: int) -> None:
     grid = Grid(tiles=tiles, tile_px=px, overlap_px=overlap)
-    whole = pictures(2, grid.size_px)
+    whole = images(2, grid.size_px)
     torch.testing.assert_close(grid.join(grid.cut(whole)), whole, rtol=0, atol=1e-5)
 
 
@@ -64,18 +64,18 @@ def test_borders_are_where_tiles_begin_and_end() -> None:
 
 @pytest.mark.parametrize("overlap", [0, 3])
 @pytest.mark.parametrize("shape", [(16, 24), (17, 40), (5, 30), (8, 8), (23, 7)])
-def test_tiles_cover_any_picture_and_give_it_back(shape: tuple[int, int], overlap: int) -> None:
+def test_tiles_cover_any_image_and_give_it_back(shape: tuple[int, int], overlap: int) -> None:
     grid = Grid.over(shape, tile_px=8, overlap_px=overlap)
     whole = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(2))
     tiles = grid.cut(whole)
     assert tiles.shape == (2 * grid.num_tiles, 3, 8, 8)
-    assert grid.fitted(whole) is whole
+    assert grid.fit(whole) is whole
     torch.testing.assert_close(grid.join(tiles), whole, rtol=0, atol=1e-5)
     if not overlap:
         assert grid.num_tiles == -(-shape[0] // 8) * -(-shape[1] // 8)
 
 
-def test_beyond_the_picture_its_edge_is_repeated() -> None:
+def test_beyond_the_image_its_edge_is_repeated() -> None:
     grid = Grid.over((2, 3), tile_px=2)
     right = grid.cut(torch.arange(6.0).view(1, 1, 2, 3))[1, 0]
     assert right.tolist() == [[2, 2], [5, 5]]
@@ -85,52 +85,52 @@ def test_rows_of_tiles_may_be_longer_than_columns() -> None:
     grid = Grid(tiles=2, columns=3, tile_px=4)
     assert (grid.shape_px, grid.num_tiles) == ((8, 12), 6)
     whole = torch.rand(1, 3, 16, 24)
-    assert grid.fitted(whole).shape == (1, 3, 8, 12)
+    assert grid.fit(whole).shape == (1, 3, 8, 12)
     with pytest.raises(ValueError, match="of the proportions 8 x 12"):
-        grid.fitted(pictures(1, 16))
+        grid.fit(images(1, 16))
     with pytest.raises(ValueError, match="of at most 8 x 12 px"):
         Grid(tiles=2, columns=3, tile_px=4, crop_px=(8, 13))
 
 
-def test_a_pair_keeps_the_size_of_wide_pictures() -> None:
+def test_a_pair_keeps_the_size_of_wide_images() -> None:
     pair = TiledPair.over((20, 40), Exact(), GENERATOR, batch_size=4)
     constant = torch.full((2, 3, 20, 40), 0.5)
     codes = pair.codes(constant)
     assert codes.shape[:2] == (2, 6)
-    torch.testing.assert_close(pair.pictures(codes), constant, rtol=0, atol=1e-5)
+    torch.testing.assert_close(pair.images(codes), constant, rtol=0, atol=1e-5)
 
 
-def test_pictures_of_other_sizes_are_brought_to_the_grid() -> None:
+def test_images_of_other_sizes_are_brought_to_the_grid() -> None:
     grid = Grid(tiles=2, tile_px=8)
-    assert grid.fitted(pictures(1, 48)).shape[-1] == grid.fitted(pictures(1, 5)).shape[-1] == 16
-    coarse = pictures(1, 16)
+    assert grid.fit(images(1, 48)).shape[-1] == grid.fit(images(1, 5)).shape[-1] == 16
+    coarse = images(1, 16)
     fine = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    torch.testing.assert_close(grid.fitted(fine), coarse)
+    torch.testing.assert_close(grid.fit(fine), coarse)
 
 
 @pytest.mark.parametrize(
     "broken", [{"tiles": 0}, {"columns": -1}, {"overlap_px": 8}, {"overlap_px": -1}]
 )
 def test_a_grid_that_cannot_be_is_refused(broken: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="expected tiles from 1"):
+    with pytest.raises(ValueError, match="expected 1 tile or more"):
         Grid(**{"tiles": 2, "tile_px": 8} | broken)
 
 
 def test_tiles_of_another_size_are_refused() -> None:
     grid = Grid(tiles=2, tile_px=8)
-    with pytest.raises(ValueError, match="bring them to this size"):
-        grid.cut(pictures(1, 8))
+    with pytest.raises(ValueError, match="resize them with"):
+        grid.cut(images(1, 8))
     with pytest.raises(ValueError, match="expected tiles"):
-        grid.join(pictures(4, 4))
+        grid.join(images(4, 4))
     with pytest.raises(ValueError, match="square"):
-        grid.fitted(pictures(1, 16)[..., :8])
+        grid.fit(images(1, 16)[..., :8])
 
 
 def test_one_tile_is_the_pair_itself() -> None:
-    pair, whole = TiledPair.of(Exact(), GENERATOR), pictures(2, 16)
+    pair, whole = TiledPair.of(Exact(), GENERATOR), images(2, 16)
     codes = pair.codes(whole)
     torch.testing.assert_close(codes[:, 0], GENERATOR.invert_exactly(whole))
-    torch.testing.assert_close(pair.pictures(codes), GENERATOR.synthesis(codes[:, 0]))
+    torch.testing.assert_close(pair.images(codes), GENERATOR.synthesis(codes[:, 0]))
 
 
 @pytest.mark.parametrize("overlap", [0, 4])
@@ -139,18 +139,18 @@ def test_what_the_generator_draws_is_found_again_tile_by_tile(overlap: int) -> N
     constant = torch.full((2, 3, pair.grid.size_px, pair.grid.size_px), 0.5)
     codes = pair.codes(constant)
     assert codes.shape == (2, 9, GENERATOR.num_ws, GENERATOR.w_dim)
-    torch.testing.assert_close(pair.pictures(codes), constant, rtol=0, atol=1e-5)
+    torch.testing.assert_close(pair.images(codes), constant, rtol=0, atol=1e-5)
 
 
 def test_the_size_of_a_batch_changes_nothing() -> None:
     few, many = (TiledPair.of(Exact(), GENERATOR, tiles=2, batch_size=n) for n in (3, 64))
-    whole = pictures(2, 32)
+    whole = images(2, 32)
     assert torch.equal(few.codes(whole), many.codes(whole))
-    assert torch.equal(few.pictures(few.codes(whole)), many.pictures(many.codes(whole)))
+    assert torch.equal(few.images(few.codes(whole)), many.images(many.codes(whole)))
 
 
 def test_a_bad_tile_takes_the_mean_and_leaves_the_others() -> None:
-    pair, whole = TiledPair.of(Exact(), GENERATOR, tiles=2), pictures(1, 32)
+    pair, whole = TiledPair.of(Exact(), GENERATOR, tiles=2), images(1, 32)
     clean = pair.codes(whole)
     whole[0, 0, 20, 20] = torch.nan  # in the fourth tile
     codes = pair.codes(whole)
@@ -160,4 +160,4 @@ def test_a_bad_tile_takes_the_mean_and_leaves_the_others() -> None:
 
 def test_codes_of_another_grid_are_refused() -> None:
     with pytest.raises(ValueError, match="the grid that the codes"):
-        tiled_pictures(GENERATOR, Grid(tiles=2, tile_px=16), torch.zeros(1, 9, 1, GENERATOR.w_dim))
+        draw_tiles(GENERATOR, Grid(tiles=2, tile_px=16), torch.zeros(1, 9, 1, GENERATOR.w_dim))

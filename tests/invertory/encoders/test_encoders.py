@@ -1,4 +1,4 @@
-"""Encoders: shapes, gradients, what they do not depend on, and checkpoints that do not fit."""
+"""Encoders: shapes, gradients, independence of the batch, and checkpoints that do not fit."""
 
 from __future__ import annotations
 
@@ -49,40 +49,40 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def made(name: str) -> Any:
-    """With random weights, frozen, in eval."""
+    """An encoder with random weights, frozen, in eval."""
     return seeded(lambda: ENCODERS[name](**CONFIGS[name]), 0).eval().requires_grad_(False)
 
 
-def pictures(n: int, px: int = 16) -> Tensor:
+def images(n: int, px: int = 16) -> Tensor:
     return torch.rand(n, 3, px, px, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_pictures_of_any_size_give_codes(name: str) -> None:
+def test_images_of_any_size_give_codes(name: str) -> None:
     encoder = made(name)
     assert isinstance(encoder, Encoder)
     for px in (8, 16, 40):
-        code = encoder(pictures(2, px))
+        code = encoder(images(2, px))
         assert code.shape == (2, 1 if name == "invgan_encoder" else 5, 6)
         assert code.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_finer_pictures_are_seen_by_their_area_means(name: str) -> None:
-    coarse = pictures(2)
+def test_finer_images_are_seen_by_their_area_means(name: str) -> None:
+    coarse = images(2)
     fine = coarse.repeat_interleave(4, 2).repeat_interleave(4, 3)
     torch.testing.assert_close(made(name)(fine), made(name)(coarse), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_a_code_does_not_depend_on_the_batch(name: str) -> None:
-    encoder, x = made(name), pictures(3)
+    encoder, x = made(name), images(3)
     torch.testing.assert_close(encoder(x)[1:2], encoder(x[1:2]), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_gradients_reach_the_pictures(name: str) -> None:
-    x = pictures(1).requires_grad_(True)
+def test_gradients_reach_the_images(name: str) -> None:
+    x = images(1).requires_grad_(True)
     (gradient,) = torch.autograd.grad(made(name)(x).square().sum(), x)
     assert torch.isfinite(gradient).all()
     assert (gradient != 0).float().mean() > 0.5
@@ -92,7 +92,7 @@ def test_gradients_reach_the_pictures(name: str) -> None:
 def test_an_encoder_is_had_again_from_its_tensors_and_its_config(name: str) -> None:
     encoder = made(name)
     again = build(name, encoder.config, encoder.state_dict())
-    assert torch.equal(again(pictures(2)), encoder(pictures(2)))
+    assert torch.equal(again(images(2)), encoder(images(2)))
     assert not again.training
     assert not any(p.requires_grad for p in again.parameters())
 
@@ -105,7 +105,7 @@ def test_a_checkpoint_of_another_width_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_pictures_that_are_not_square_are_refused(name: str) -> None:
+def test_images_that_are_not_square_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="align them first"):
         made(name)(torch.zeros(1, 3, 8, 16))
 
@@ -124,23 +124,23 @@ def test_an_encoder_without_truncation_says_the_mean_latent() -> None:
     w_plus = torch.randn(50, 5, 6, generator=torch.Generator().manual_seed(2))
     encoder = ResidualEncoder(**CONFIGS["residual_encoder"], truncation=0.0)
     encoder.set_statistics(w_plus)
-    torch.testing.assert_close(encoder.eval()(pictures(2)), w_plus.mean(0).expand(2, -1, -1))
+    torch.testing.assert_close(encoder.eval()(images(2)), w_plus.mean(0).expand(2, -1, -1))
 
 
 def test_truncation_halves_the_offsets_from_the_mean() -> None:
     whole = made("residual_encoder")
     half = ResidualEncoder.load(whole.state_dict(), whole.config | {"truncation": 0.5})
-    torch.testing.assert_close(half(pictures(2)), whole(pictures(2)) / 2)
+    torch.testing.assert_close(half(images(2)), whole(images(2)) / 2)
 
 
 def test_a_widened_encoder_says_its_one_w_in_every_row() -> None:
     one = seeded(lambda: ResidualEncoder(**CONFIGS["residual_encoder"] | {"num_ws": 1}), 3).eval()
     one.set_statistics(torch.randn(9, 1, 6, generator=torch.Generator().manual_seed(4)))
-    wide = one.widened(5)
-    expected = one(pictures(2)).expand(-1, 5, -1)
-    torch.testing.assert_close(wide(pictures(2)), expected, rtol=0, atol=1e-6)
+    wide = one.widen(5)
+    expected = one(images(2)).expand(-1, 5, -1)
+    torch.testing.assert_close(wide(images(2)), expected, rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match="got one of 5"):
-        wide.widened(2)
+        wide.widen(2)
 
 
 def test_the_faces_encoder_fits_into_12_megabytes_of_halves() -> None:

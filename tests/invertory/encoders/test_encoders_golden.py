@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from invertory.encoders import IdinvertEncoder
 
-RELATIVE = 2e-5  # of the largest value
+RELATIVE = 2e-5  # relative to the largest value
 
 
 @pytest.mark.parametrize("name", ["e64_bn", "e64_plain", "e64_wscale"])

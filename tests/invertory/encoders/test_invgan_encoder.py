@@ -31,7 +31,7 @@ def build(backbone: str) -> InvGANEncoder:
     return encoder.eval().requires_grad_(False)
 
 
-def pictures(n: int, px: int = 16) -> torch.Tensor:
+def images(n: int, px: int = 16) -> torch.Tensor:
     return torch.rand(n, 3, px, px, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
@@ -41,10 +41,10 @@ def test_every_backbone_is_tested_here() -> None:
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_it_says_one_w_and_realness(backbone: str) -> None:
-    encoder, x = build(backbone), pictures(3)
+    encoder, x = build(backbone), images(3)
     assert isinstance(encoder, Encoder)
     assert encoder(x).shape == (3, 1, 5)
-    look = encoder.look(x)
+    look = encoder.discriminate(x)
     torch.testing.assert_close(look.w, encoder(x)[:, 0])
     torch.testing.assert_close(look.logits, encoder.realness(x))
     assert look.logits.shape == (3,)
@@ -53,7 +53,7 @@ def test_it_says_one_w_and_realness(backbone: str) -> None:
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_code_does_not_depend_on_its_batch(backbone: str) -> None:
-    encoder, x = build(backbone), pictures(4)
+    encoder, x = build(backbone), images(4)
     singly = torch.cat([encoder(one) for one in x[:, None]])
     torch.testing.assert_close(encoder(x), singly, rtol=1e-5, atol=1e-5)
     assert torch.equal(encoder(x), encoder(x))  # spectral norm stores nothing in eval
@@ -61,16 +61,16 @@ def test_a_code_does_not_depend_on_its_batch(backbone: str) -> None:
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_state_and_config_rebuild_it(backbone: str) -> None:
-    encoder, x = build(backbone), pictures(2)
+    encoder, x = build(backbone), images(2)
     config = json.loads(json.dumps(encoder.config))
     twin = InvGANEncoder.load(encoder.state_dict(), config)
     assert torch.equal(twin(x), encoder(x))
     assert not any(p.requires_grad for p in twin.parameters())
 
 
-def test_larger_pictures_are_brought_to_its_size_and_gradients_reach_them() -> None:
+def test_larger_images_are_brought_to_its_size_and_gradients_reach_them() -> None:
     encoder = build("stylegan2")
-    x = pictures(2, px=32).requires_grad_()
+    x = images(2, px=32).requires_grad_()
     encoder(x).square().sum().backward()
     assert x.grad is not None and x.grad.abs().sum() > 0
 
@@ -79,7 +79,7 @@ def test_a_plain_discriminators_weights_load_as_before() -> None:
     plain = build("stylegan2").discriminator
     assert isinstance(plain, StyleGAN2Discriminator)
     again = StyleGAN2Discriminator.load(plain.state_dict(), plain.config)
-    assert torch.equal(again(pictures(2)), plain(pictures(2)))
+    assert torch.equal(again(images(2)), plain(images(2)))
 
 
 def test_an_unknown_backbone_is_refused() -> None:
@@ -87,5 +87,5 @@ def test_an_unknown_backbone_is_refused() -> None:
         InvGANEncoder(backbone="vgg", discriminator={}, w_dim=4)
     with pytest.raises(ValueError, match="expected 2 channel numbers for 4 to 8 px"):
         InvGANEncoder(backbone="dcgan", discriminator={"resolution": 16}, w_dim=4)
-    with pytest.raises(ValueError, match=r"expected pictures \[N, 3, 16, 16\]"):
-        build("biggan").look(pictures(1, px=8))
+    with pytest.raises(ValueError, match=r"expected images \[N, 3, 16, 16\]"):
+        build("biggan").discriminate(images(1, px=8))

@@ -1,4 +1,4 @@
-"""The encoders of pSp, e4e and ReStyle: heads, names, starts, and what does not fit."""
+"""The encoders of pSp, e4e and ReStyle: heads, names, starts, and checkpoints that do not fit."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def made(config: dict[str, Any], **changes: Any) -> PyramidEncoder:
     return encoder
 
 
-def pictures(n: int, px: int = 16) -> Tensor:
+def images(n: int, px: int = 16) -> Tensor:
     return torch.rand(n, 3, px, px, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 @pytest.mark.parametrize("config", [SMALL, IR_SE], ids=["small", "ir_se50"])
 def test_offsets_are_let_in_one_by_one(config: dict[str, Any]) -> None:
-    encoder, x = made(config), pictures(2)
+    encoder, x = made(config), images(2)
     whole, none = encoder(x), encoder(x, num_deltas=0)
     torch.testing.assert_close(none, whole[:, :1].expand_as(whole))
     for num in (1, 4, 8):
@@ -55,7 +55,7 @@ def test_offsets_are_let_in_one_by_one(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize("config", [SMALL, IR_SE], ids=["small", "ir_se50"])
 def test_psp_has_the_same_heads_without_the_sum(config: dict[str, Any]) -> None:
     e4e, psp = made(config), made(config, heads="psp")
-    x = pictures(2)
+    x = images(2)
     apart = (psp(x) - psp.w_mean) / psp.w_scale
     summed = (e4e(x) - e4e.w_mean) / e4e.w_scale
     torch.testing.assert_close(summed[:, 0], apart[:, 0], rtol=0, atol=1e-5)
@@ -63,26 +63,26 @@ def test_psp_has_the_same_heads_without_the_sum(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("config", [SMALL, IR_SE], ids=["small", "ir_se50"])
-def test_six_channels_see_the_average_picture_first(config: dict[str, Any]) -> None:
+def test_six_channels_see_the_average_image_first(config: dict[str, Any]) -> None:
     encoder = made(config, taps="coarsest", input_channels=6)
-    average = pictures(1, 32)[0]
+    average = images(1, 32)[0]
     encoder.set_average(average)
-    expected = encoder.w_mean + encoder.residual(pictures(2), average.expand(2, -1, -1, -1))
-    torch.testing.assert_close(encoder(pictures(2)), expected, rtol=0, atol=1e-5)
-    other = encoder.residual(pictures(2), pictures(2))
+    expected = encoder.w_mean + encoder.residual(images(2), average.expand(2, -1, -1, -1))
+    torch.testing.assert_close(encoder(images(2)), expected, rtol=0, atol=1e-5)
+    other = encoder.residual(images(2), images(2))
     assert not torch.allclose(encoder.w_mean + other, expected)
     assert not any(name.startswith("latlayer") for name in encoder.state_dict())
 
 
 def test_three_channels_have_no_residual() -> None:
-    with pytest.raises(ValueError, match="expected an encoder of six input channels"):
-        made(SMALL).residual(pictures(1), pictures(1))
+    with pytest.raises(ValueError, match="expected an encoder with six input channels"):
+        made(SMALL).residual(images(1), images(1))
 
 
 @pytest.mark.parametrize("config", [SMALL, IR_SE], ids=["small", "ir_se50"])
 @pytest.mark.parametrize("channels", [3, 6])
 def test_a_code_does_not_depend_on_the_batch(config: dict[str, Any], channels: int) -> None:
-    encoder, x = made(config, input_channels=channels), pictures(3)
+    encoder, x = made(config, input_channels=channels), images(3)
     torch.testing.assert_close(encoder(x)[1:2], encoder(x[1:2]), rtol=0, atol=1e-5)
     again = build("pyramid_encoder", encoder.config, encoder.state_dict())
     assert torch.equal(again(x), encoder(x))
@@ -93,11 +93,11 @@ def test_published_tensors_fit_and_take_their_mean_latent() -> None:
     own = ("w_mean", "w_scale")
     tensors = {k: v for k, v in encoder.state_dict().items() if k not in own}
     mean = torch.randn(1, 6, generator=torch.Generator().manual_seed(2))
-    found = PyramidEncoder.published(tensors, IR_SE, w_mean=mean)
-    offsets = (encoder(pictures(2)) - encoder.w_mean) / 2
-    torch.testing.assert_close(found(pictures(2)), mean + offsets, rtol=0, atol=1e-5)
+    found = PyramidEncoder.from_published(tensors, IR_SE, w_mean=mean)
+    offsets = (encoder(images(2)) - encoder.w_mean) / 2
+    torch.testing.assert_close(found(images(2)), mean + offsets, rtol=0, atol=1e-5)
     with pytest.raises(ArchitectureError, match="lacks average_picture"):
-        PyramidEncoder.published(
+        PyramidEncoder.from_published(
             tensors, IR_SE | {"input_channels": 6, "taps": "coarsest"}, w_mean=mean
         )
 
@@ -123,7 +123,7 @@ def test_maps_can_start_from_another_encoder(channels: int) -> None:
     encoder = made(SMALL, resolution=64, input_channels=channels)
     before = encoder.w_mean.clone()
     encoder.adopt(residual.state_dict())
-    x = pictures(1, 64)
+    x = images(1, 64)
     seen = x if channels == 3 else torch.cat([x, 1 - x], 1)
     expected = residual.eval().blocks[:4](residual.stem(x))
     limit = 2e-5 * float(expected.detach().abs().max())  # what float32 is held to
@@ -162,7 +162,7 @@ def test_the_portraits_encoders_fit_into_their_share() -> None:
 
 @pytest.mark.parametrize("taps", ["pyramid", "coarsest"])
 def test_rows_beyond_the_heads_go_by_the_last(taps: str) -> None:
-    encoder, x = made(SMALL, num_styles=4, pyramid_width=6, taps=taps), pictures(2)
+    encoder, x = made(SMALL, num_styles=4, pyramid_width=6, taps=taps), images(2)
     whole = encoder(x)
     assert whole.shape == (2, 9, 6)
     assert len(encoder.styles) == 4
@@ -180,5 +180,5 @@ def test_narrow_maps_cost_less_and_are_told() -> None:
     sizes = [sum(t.numel() for t in encoder.state_dict().values()) for encoder in (wide, narrow)]
     assert sizes[1] < sizes[0]
     again = build("pyramid_encoder", narrow.config, narrow.state_dict())
-    x = pictures(1)
+    x = images(1)
     assert torch.equal(again(x), narrow(x))

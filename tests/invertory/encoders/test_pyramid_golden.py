@@ -1,4 +1,4 @@
-"""e4e's published encoder: ../shared/data/golden/e4e, numbers of the official code."""
+"""e4e's published encoder: ../shared/data/golden/e4e, from the official code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from invertory.encoders.pyramid import PyramidEncoder
 from invertory.encoders.pyramid_layers import upsampled_sum
 
-RELATIVE = 2e-5  # of the largest value
+RELATIVE = 2e-5  # relative to the largest value
 STAGES = {"WTraining": 0, "Delta1Training": 1, "Delta4Training": 4, "Delta8Training": 8}
 WIDTHS: dict[str, Any] = {"w_dim": 16, "widths": (2, 4, 8, 16), "reduction": 2}  # theirs / 32
 
@@ -29,14 +29,14 @@ def golden(shared: Callable[[str], Path]) -> Any:
 @pytest.fixture(scope="module")
 def encoder(shared: Callable[[str], Path]) -> PyramidEncoder:
     folder = shared("data/golden/e4e")
-    told = json.loads((folder / "encoder.json").read_text())
-    config = WIDTHS | {"num_ws": told["style_count"]}
+    config_json = json.loads((folder / "encoder.json").read_text())
+    config = WIDTHS | {"num_ws": config_json["style_count"]}
     tensors = load_file(folder / "encoder.safetensors")
-    return PyramidEncoder.published(tensors, config, w_mean=torch.zeros(1, WIDTHS["w_dim"]))
+    return PyramidEncoder.from_published(tensors, config, w_mean=torch.zeros(1, WIDTHS["w_dim"]))
 
 
 @pytest.fixture(scope="module")
-def pictures(golden: Any) -> Tensor:
+def images(golden: Any) -> Tensor:
     x = torch.from_numpy(golden["x_uint8_64"]).float() / 127.5 - 1
     return x.repeat_interleave(4, 2).repeat_interleave(4, 3)
 
@@ -48,16 +48,16 @@ def assert_near(found: Tensor, expected: np.ndarray) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_codes_of_a_stage_are_those_of_the_official_encoder(
-    stage: str, encoder: PyramidEncoder, golden: Any, pictures: Tensor
+    stage: str, encoder: PyramidEncoder, golden: Any, images: Tensor
 ) -> None:
-    assert_near(encoder(pictures, num_deltas=STAGES[stage]), golden[f"codes/{stage}"])
+    assert_near(encoder(images, num_deltas=STAGES[stage]), golden[f"codes/{stage}"])
 
 
 def test_codes_and_maps_are_those_of_the_official_encoder(
-    encoder: PyramidEncoder, golden: Any, pictures: Tensor
+    encoder: PyramidEncoder, golden: Any, images: Tensor
 ) -> None:
-    assert_near(encoder(pictures), golden["codes/Inference"])
-    for found, unit in zip(encoder.maps(pictures[:1]), (6, 20, 23), strict=True):
+    assert_near(encoder(images), golden["codes/Inference"])
+    for found, unit in zip(encoder.maps(images[:1]), (6, 20, 23), strict=True):
         assert_near(found, golden[f"body_{unit}"])
 
 

@@ -14,7 +14,7 @@ from invertory.training.preview_head import FILES
 
 @pytest.fixture(scope="session")
 def random_face() -> Path:
-    """Folder of the four files: $INVERTORY_RANDOM_FACE, else fetched once."""
+    """Folder of the four files: $INVERTORY_RANDOM_FACE, or downloaded once."""
     named = os.environ.get("INVERTORY_RANDOM_FACE")
     if named:
         return Path(named)
@@ -29,5 +29,5 @@ def random_face() -> Path:
 
 @pytest.fixture(scope="session")
 def mobile(random_face: Path) -> MobileStyleGAN:
-    """MobileStyleGAN as converted from those files, without a preview head."""
+    """MobileStyleGAN converted from those files, without a preview head."""
     return MobileStyleGAN.from_openvino(*[(random_face / name).read_bytes() for name in FILES])

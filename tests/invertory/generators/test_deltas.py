@@ -1,4 +1,4 @@
-"""Changes of a generator's weights: their forms, and the picture each gives."""
+"""Changes of a generator's weights: their forms, and the images that they give."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from invertory.generators import Generator
-from invertory.generators.deltas import CODES, DELTA, DOWN, PEAK, UP, coded, cut, decoded, truncated
+from invertory.generators.deltas import (
+    CODES,
+    DELTA,
+    DOWN,
+    PEAK,
+    UP,
+    dequantise,
+    quantise,
+    truncate,
+    truncate_all,
+)
 from invertory.generators.mobile_stylegan import MobileStyleGAN
-from invertory.generators.state import kernels, pack, synthesised, tunable, unpack
+from invertory.generators.state import kernels, pack, synthesise, tunable_weights, unpack
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.toy import ToyGenerator
 
@@ -60,16 +70,16 @@ def whole(G: Generator, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def assert_near(found: Tensor, expected: Tensor) -> None:
-    """Within 2e-5 of the largest value, as pictures of float32 are of the references."""
+    """Compare within 2e-5 of the largest value, as float32 images meet the references."""
     limit = 2e-5 * float(expected.abs().max())
     torch.testing.assert_close(found, expected, rtol=0, atol=limit)
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_products_give_the_picture_of_the_kernels_they_stand_for(name: str) -> None:
+def test_products_give_the_image_of_the_kernels_they_stand_for(name: str) -> None:
     G = MAKERS[name]()
     state, w_plus = products(G), latents(G)
-    made = synthesised(G, w_plus, state)
+    made = synthesise(G, w_plus, state)
     for i, delta in enumerate(zip(*whole(G, state).values(), strict=True)):
         tuned, own = MAKERS[name](), dict(zip(kernels(G), delta, strict=True))
         for weight, change in own.items():
@@ -79,19 +89,19 @@ def test_products_give_the_picture_of_the_kernels_they_stand_for(name: str) -> N
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_whole_changes_give_the_same_picture_as_their_products(name: str) -> None:
+def test_whole_changes_give_the_same_image_as_their_products(name: str) -> None:
     G = MAKERS[name]()
     state, w_plus = products(G), latents(G)
-    assert_near(synthesised(G, w_plus, whole(G, state)), synthesised(G, w_plus, state))
+    assert_near(synthesise(G, w_plus, whole(G, state)), synthesise(G, w_plus, state))
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_no_change_is_the_plain_picture(name: str) -> None:
+def test_no_change_is_the_plain_image(name: str) -> None:
     G = MAKERS[name]()
     w_plus = latents(G)
-    none = {k + DELTA: torch.zeros(3, *v.shape) for k, v in tunable(G).items()}
+    none = {k + DELTA: torch.zeros(3, *v.shape) for k, v in tunable_weights(G).items()}
     for state in (none, {k: 0 * v for k, v in products(G).items()}):
-        assert_near(synthesised(G, w_plus, state), G.synthesis(w_plus))
+        assert_near(synthesise(G, w_plus, state), G.synthesis(w_plus))
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -99,16 +109,16 @@ def test_every_weight_counts(name: str) -> None:
     G = MAKERS[name]()
     w_plus = latents(G, 1)
     before = G.synthesis(w_plus)
-    for weight, tensor in tunable(G).items():
+    for weight, tensor in tunable_weights(G).items():
         change = {weight + DELTA: 0.5 * torch.ones(1, *tensor.shape)}
-        assert not torch.equal(synthesised(G, w_plus, change), before), weight
+        assert not torch.equal(synthesise(G, w_plus, change), before), weight
 
 
 def test_gradients_of_products_are_those_of_kernels() -> None:
     G = stylegan2()
     state, w_plus = products(G), latents(G)
     leaves = {name: tensor.requires_grad_() for name, tensor in state.items()}
-    sums = [synthesised(G, w_plus, s).square().sum() for s in (leaves, whole(G, leaves))]
+    sums = [synthesise(G, w_plus, s).square().sum() for s in (leaves, whole(G, leaves))]
     for batched, alone in zip(
         *(torch.autograd.grad(s, list(leaves.values()), retain_graph=True) for s in sums),
         strict=True,
@@ -121,23 +131,23 @@ def test_noise_and_weights_change_together() -> None:
     w_plus, maps = latents(G), torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(4))
     state = products(G) | {"b8.conv1.noise_const": maps}
     apart = whole(G, products(G)) | {"b8.conv1.noise_const": maps}
-    made = synthesised(G, w_plus, state)
-    assert_near(made, synthesised(G, w_plus, apart))
-    assert not torch.allclose(made, synthesised(G, w_plus, products(G)), atol=0.01)
+    made = synthesise(G, w_plus, state)
+    assert_near(made, synthesise(G, w_plus, apart))
+    assert not torch.allclose(made, synthesise(G, w_plus, products(G)), atol=0.01)
 
 
 def test_a_change_of_another_generators_weight_is_refused() -> None:
     G = stylegan2()
     with pytest.raises(ValueError, match=r"got b99\.conv1\.weight.*draw it with the generator"):
-        synthesised(G, latents(G), {"b99.conv1.weight" + DELTA: torch.zeros(3, 1)})
+        synthesise(G, latents(G), {"b99.conv1.weight" + DELTA: torch.zeros(3, 1)})
 
 
 def test_a_cut_at_its_own_rank_loses_nothing_and_below_it_the_least() -> None:
     rng = torch.Generator().manual_seed(5)
     delta = torch.randn(2, 6, 3, generator=rng) @ torch.randn(2, 3, 20, generator=rng)
-    up, down = truncated(delta.reshape(2, 6, 5, 2, 2), 3)
+    up, down = truncate(delta.reshape(2, 6, 5, 2, 2), 3)
     torch.testing.assert_close(up @ down, delta, rtol=0, atol=1e-4)
-    up, down = truncated(delta.reshape(2, 6, 5, 2, 2), 2)
+    up, down = truncate(delta.reshape(2, 6, 5, 2, 2), 2)
     lost = (up @ down - delta).flatten(1).norm(dim=1)
     torch.testing.assert_close(lost, torch.linalg.svdvals(delta)[:, 2], rtol=1e-3, atol=1e-4)
 
@@ -148,7 +158,7 @@ def test_a_cut_leaves_vectors_and_what_would_grow() -> None:
         "b" + DELTA: torch.randn(2, 8),
         "c" + DELTA: torch.randn(2, 2, 3),
     }
-    assert set(cut(state, 2)) == {"a" + UP, "a" + DOWN, "b" + DELTA, "c" + DELTA}
+    assert set(truncate_all(state, 2)) == {"a" + UP, "a" + DOWN, "b" + DELTA, "c" + DELTA}
 
 
 def test_codes_are_within_half_a_level_and_small_things_stay() -> None:
@@ -159,22 +169,22 @@ def test_codes_are_within_half_a_level_and_small_things_stay() -> None:
         "c" + DELTA: torch.randn(2, 4, generator=rng),
         "d" + DELTA: torch.zeros(2, 1, 20),
     }
-    kept = coded(state)
+    kept = quantise(state)
     assert kept["a" + DELTA + CODES].dtype == torch.int8
     assert kept["a" + DELTA + PEAK].shape == (2, 4, 1, 1, 1)
     assert kept["b" + UP + PEAK].shape == (2, 1, 2)
     assert torch.equal(kept["c" + DELTA], state["c" + DELTA].half())
-    again = decoded(kept)
+    again = dequantise(kept)
     for name, axes in (("a" + DELTA, (2, 3, 4)), ("b" + UP, (1,)), ("d" + DELTA, (2,))):
         level = state[name].abs().amax(axes, keepdim=True) / 127
         assert ((again[name] - state[name]).abs() <= 0.51 * level + 1e-8).all()
 
 
 @pytest.mark.parametrize("is_coded", [False, True])
-def test_a_row_of_changes_comes_back_from_its_bytes_and_gives_its_picture(is_coded: bool) -> None:
+def test_a_row_of_changes_comes_back_from_its_bytes_and_gives_its_image(is_coded: bool) -> None:
     G = stylegan2()
     state, w_plus = products(G), latents(G)
-    kept = coded(state) if is_coded else {name: t.half() for name, t in state.items()}
+    kept = quantise(state) if is_coded else {name: t.half() for name, t in state.items()}
     again = unpack([pack(kept, row) for row in range(3)])
     assert all(torch.equal(again[name], tensor) for name, tensor in kept.items())
-    assert torch.equal(synthesised(G, w_plus, again), synthesised(G, w_plus, kept))
+    assert torch.equal(synthesise(G, w_plus, again), synthesise(G, w_plus, kept))

@@ -1,4 +1,4 @@
-"""Features changed inside masks: which there are, how they draw, and what an edit leaves alone."""
+"""Masked changes of features: the available spaces, how they draw, and what an edit keeps."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from invertory.generators.deltas import CODES
 from invertory.generators.f_space import (
     SPACES,
     Features,
-    checked_spaces,
     default_spaces,
     f_spaces,
     features_of,
-    layer_aware,
     masks_of,
-    recorded,
+    record_features,
+    resolve_spaces,
     space_name,
-    synthesised_with,
+    synthesise_layer_aware,
+    synthesise_with,
 )
 from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.preview import untrained_head
@@ -53,7 +53,7 @@ def latents(generator: Generator, seed: int, n: int = 2) -> Tensor:
 
 
 def features(generator: Generator, mask: float, delta: float, n: int = 2) -> Features:
-    """The same mask everywhere, noise of that size for deltas."""
+    """The same mask everywhere, and noise of that size as deltas."""
     rng = torch.Generator().manual_seed(5)
     shapes = dict(f_spaces(generator).values())
     return Features(
@@ -76,21 +76,21 @@ def test_the_spaces_go_by_resolution() -> None:
 
 def test_spaces_come_in_order_and_unknown_ones_are_refused() -> None:
     G = GENERATORS["stylegan2"]
-    assert checked_spaces(G, ["F4", "W+"]) == ("W+", "F4")
-    assert checked_spaces(G, []) == default_spaces(G)
+    assert resolve_spaces(G, ["F4", "W+"]) == ("W+", "F4")
+    assert resolve_spaces(G, []) == default_spaces(G)
     with pytest.raises(ValueError, match=r"W\+, F2, F4.*got F10.*32 px"):
-        checked_spaces(G, ["W+", "F10"])
+        resolve_spaces(G, ["W+", "F10"])
     with pytest.raises(ValueError, match="each once"):
-        checked_spaces(G, ["F2", "F2"])
+        resolve_spaces(G, ["F2", "F2"])
 
 
 @both
 def test_zero_deltas_are_plain_synthesis(name: str) -> None:
     G = GENERATORS[name]
     w_plus = latents(G, 1)
-    drawn = synthesised_with(G, w_plus, features(G, 1.0, 0.0))
+    drawn = synthesise_with(G, w_plus, features(G, 1.0, 0.0))
     torch.testing.assert_close(drawn, G.synthesis(w_plus), rtol=0, atol=0)
-    assert torch.equal(synthesised_with(G, w_plus, Features({}, {})), G.synthesis(w_plus))
+    assert torch.equal(synthesise_with(G, w_plus, Features({}, {})), G.synthesis(w_plus))
 
 
 @both
@@ -99,7 +99,7 @@ def test_a_delta_changes_its_own_row(name: str) -> None:
     w_plus, changed = latents(G, 1), features(G, 1.0, 1.0)
     for delta in changed.deltas.values():
         delta[1] = 0
-    moved = (synthesised_with(G, w_plus, changed) - G.synthesis(w_plus)).abs().amax((1, 2, 3))
+    moved = (synthesise_with(G, w_plus, changed) - G.synthesis(w_plus)).abs().amax((1, 2, 3))
     assert moved[0] > 1e-3
     assert moved[1] == 0
 
@@ -109,7 +109,7 @@ def test_a_delta_changes_its_own_row(name: str) -> None:
 def test_an_edit_with_empty_masks_is_the_plain_edit(name: str, keep_rgb: bool) -> None:
     G = GENERATORS[name]
     w_plus, origin = latents(G, 1), latents(G, 2)
-    drawn = layer_aware(G, w_plus, features(G, 0.0, 1.0), origin, keep_rgb=keep_rgb)
+    drawn = synthesise_layer_aware(G, w_plus, features(G, 0.0, 1.0), origin, keep_rgb=keep_rgb)
     torch.testing.assert_close(drawn, G.synthesis(w_plus))
 
 
@@ -119,11 +119,11 @@ def test_an_edit_with_empty_masks_is_the_plain_edit(name: str, keep_rgb: bool) -
 def test_an_edit_to_where_it_was_is_no_edit(name: str, keep_rgb: bool, mask: float) -> None:
     G = GENERATORS[name]
     origin, changed = latents(G, 2), features(G, mask, 1.0)
-    before = recorded(G, origin, changed)
+    before = record_features(G, origin, changed)
     nearly = origin.clone()
-    nearly[0, 0, 0] += 1e-7  # the way of an edit, not that of a plain picture
-    drawn = layer_aware(G, nearly, changed, origin, keep_rgb=keep_rgb, before=before)
-    plain = synthesised_with(G, origin, changed)
+    nearly[0, 0, 0] += 1e-7  # drawn like an edit, not like a plain image
+    drawn = synthesise_layer_aware(G, nearly, changed, origin, keep_rgb=keep_rgb, before=before)
+    plain = synthesise_with(G, origin, changed)
     torch.testing.assert_close(drawn, plain, rtol=0, atol=2e-3 * float(plain.abs().max()))
 
 
@@ -132,21 +132,23 @@ def test_a_full_mask_keeps_the_recorded_features_and_with_them_every_row_below()
     origin, whole = latents(G, 2), features(G, 1.0, 1.0)
     w_plus = origin.clone()
     w_plus[:, :5] += 1  # rows of b4, b8 and of b16 before its RGB
-    drawn = layer_aware(G, w_plus, whole, origin, keep_rgb=True)
-    torch.testing.assert_close(drawn, synthesised_with(G, origin, whole))
-    without = layer_aware(G, w_plus, whole, origin, keep_rgb=False)
-    assert (without - drawn).abs().max() > 1e-2  # the skip connections saw the edit
+    drawn = synthesise_layer_aware(G, w_plus, whole, origin, keep_rgb=True)
+    torch.testing.assert_close(drawn, synthesise_with(G, origin, whole))
+    without = synthesise_layer_aware(G, w_plus, whole, origin, keep_rgb=False)
+    assert (without - drawn).abs().max() > 1e-2  # the skip connections show the edit
     w_plus[:, -1] += 1  # a row above every F layer
-    assert (layer_aware(G, w_plus, whole, origin, keep_rgb=True) - drawn).abs().max() > 1e-2
+    assert (
+        synthesise_layer_aware(G, w_plus, whole, origin, keep_rgb=True) - drawn
+    ).abs().max() > 1e-2
 
 
 def test_a_full_mask_of_a_mobile_stylegan_keeps_all_rows_below() -> None:
     G = mobile_stylegan()
     origin, whole = latents(G, 2), features(G, 1.0, 1.0)
     w_plus = origin.clone()
-    w_plus[:, :-1] += 1  # only the picture's own row lies above b16
-    drawn = layer_aware(G, w_plus, whole, origin, keep_rgb=True)
-    torch.testing.assert_close(drawn, synthesised_with(G, origin, whole))
+    w_plus[:, :-1] += 1  # only the output's own row is above b16
+    drawn = synthesise_layer_aware(G, w_plus, whole, origin, keep_rgb=True)
+    torch.testing.assert_close(drawn, synthesise_with(G, origin, whole))
 
 
 def test_a_preview_takes_hooks_too() -> None:
@@ -159,7 +161,7 @@ def test_a_preview_takes_hooks_too() -> None:
     assert (G.preview(w_plus, hooks=hooks_of(changed)) - G.preview(w_plus)).abs().max() > 1e-3
 
 
-def test_masks_partition_the_picture() -> None:
+def test_masks_partition_the_image() -> None:
     G = GENERATORS["stylegan2"]
     choice = torch.zeros(1, 32, 32, dtype=torch.int64)
     choice[:, :16], choice[:, 16:, 16:] = 1, 2
@@ -207,9 +209,9 @@ def drawings(features: Features) -> list[Callable[[], Tensor]]:
     G = GENERATORS["stylegan2"]
     w_plus, origin = latents(G, 1), latents(G, 2)
     return [
-        lambda: synthesised_with(G, w_plus, features),
-        lambda: layer_aware(G, w_plus, features, origin, keep_rgb=False),
-        lambda: layer_aware(G, origin, features, origin, keep_rgb=False),
+        lambda: synthesise_with(G, w_plus, features),
+        lambda: synthesise_layer_aware(G, w_plus, features, origin, keep_rgb=False),
+        lambda: synthesise_layer_aware(G, origin, features, origin, keep_rgb=False),
     ]
 
 
@@ -237,9 +239,9 @@ def test_masks_may_be_left_out_where_nothing_is_edited() -> None:
     G = GENERATORS["stylegan2"]
     w_plus, whole = latents(G, 1), features(G, 1.0, 1.0)
     bare = replace(whole, masks={})
-    assert torch.equal(synthesised_with(G, w_plus, bare), synthesised_with(G, w_plus, whole))
+    assert torch.equal(synthesise_with(G, w_plus, bare), synthesise_with(G, w_plus, whole))
     with pytest.raises(ValueError, match="masks of none"):
-        layer_aware(G, w_plus, bare, latents(G, 2), keep_rgb=False)
+        synthesise_layer_aware(G, w_plus, bare, latents(G, 2), keep_rgb=False)
 
 
 def test_the_names_of_all_spaces_are_those_of_their_sizes() -> None:

@@ -1,4 +1,4 @@
-"""Derived tensors are kept only while their parameter cannot have changed."""
+"""Derived tensors are cached only while their parameter cannot have changed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import pickle
 import torch
 from torch import Tensor, nn
 
-from invertory.generators.frozen import Frozen
+from invertory.generators.frozen import FrozenCache
 from invertory.generators.stylegan2 import StyleGAN2
 
 
 class Counted:
-    """Twice the parameter, and how often that was computed."""
+    """Twice the parameter, and the number of times it was computed."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
-        self.frozen, self.parameter, self.times = Frozen(), parameter, 0
+        self.frozen, self.parameter, self.times = FrozenCache(), parameter, 0
 
     def get(self) -> Tensor:
         return self.frozen.get("twice", self.parameter, self._twice)
@@ -45,7 +45,7 @@ def test_a_change_in_place_is_seen() -> None:
 
 def test_other_data_is_seen() -> None:
     counted = still()
-    for value in range(5):  # freed memory is soon given out again
+    for value in range(5):  # freed memory is soon reused
         counted.parameter.data = torch.full((2,), float(value))
         assert counted.get().tolist() == [2 * value] * 2
     counted.parameter.data = counted.parameter.data.double()
@@ -75,7 +75,7 @@ def test_copies_begin_empty() -> None:
     counted = still()
     counted.get()
     for made in (copy.deepcopy(counted.frozen), pickle.loads(pickle.dumps(counted.frozen))):
-        assert isinstance(made, Frozen)
+        assert isinstance(made, FrozenCache)
         assert made.get("twice", counted.parameter, lambda: torch.zeros(2)).tolist() == [0, 0]
 
 
@@ -96,7 +96,7 @@ def test_a_generator_follows_its_weights() -> None:
 
 
 def test_a_fused_step_is_seen_though_it_raises_no_version() -> None:
-    """As a discriminator: trained in its own step, held still in its generator's."""
+    """Like a discriminator: trained in its own step, frozen in its generator's."""
     counted = still()
     parameter = counted.parameter
     optimiser = torch.optim.Adam([parameter], lr=0.1, fused=True)

@@ -1,11 +1,11 @@
-"""State: what stands in for a generator's buffers, row by row, and its bytes."""
+"""State: tensors that replace a generator's buffers, row by row, and their bytes."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from invertory.generators.state import pack, synthesised, unpack
+from invertory.generators.state import pack, synthesise, unpack
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.toy import ToyGenerator
 
@@ -29,7 +29,7 @@ def test_the_generators_own_buffers_change_nothing() -> None:
     w_plus = torch.randn(2, G.num_ws, G.w_dim, generator=torch.Generator().manual_seed(1))
     own = G.synthesis.b8.conv1.noise_const  # type: ignore[union-attr]
     state = {"b8.conv1.noise_const": own.expand(2, 1, -1, -1)}
-    assert_near(synthesised(G, w_plus, state), G.synthesis(w_plus))
+    assert_near(synthesise(G, w_plus, state), G.synthesis(w_plus))
 
 
 def test_every_row_has_its_own_state_and_the_buffers_stay() -> None:
@@ -37,8 +37,8 @@ def test_every_row_has_its_own_state_and_the_buffers_stay() -> None:
     w_plus = torch.randn(2, G.num_ws, G.w_dim, generator=torch.Generator().manual_seed(1))
     maps = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(2))
     before = G.synthesis(w_plus)
-    together = synthesised(G, w_plus, {"b8.conv1.noise_const": maps})
-    alone = synthesised(G, w_plus[1:], {"b8.conv1.noise_const": maps[1:]})
+    together = synthesise(G, w_plus, {"b8.conv1.noise_const": maps})
+    alone = synthesise(G, w_plus[1:], {"b8.conv1.noise_const": maps[1:]})
     assert_near(together[1:], alone)
     assert not torch.allclose(together, before)
     assert torch.equal(G.synthesis(w_plus), before)
@@ -47,7 +47,7 @@ def test_every_row_has_its_own_state_and_the_buffers_stay() -> None:
 def test_a_state_of_another_generator_is_refused() -> None:
     G = ToyGenerator(resolution=8, frequencies=2)
     with pytest.raises(ValueError, match="draw it with the generator"):
-        synthesised(G, G.w_avg.expand(1, 4, -1), {"b8.conv1.noise_const": torch.zeros(1, 1, 8, 8)})
+        synthesise(G, G.w_avg.expand(1, 4, -1), {"b8.conv1.noise_const": torch.zeros(1, 1, 8, 8)})
 
 
 def test_a_row_comes_back_from_its_bytes() -> None:

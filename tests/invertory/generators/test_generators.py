@@ -84,7 +84,7 @@ def test_a_batch_of_four_is_four_of_one(generator: Any) -> None:
         torch.testing.assert_close(verb(w_plus), singly, rtol=0, atol=limit)
 
 
-def test_a_latent_names_one_picture(generator: Any) -> None:
+def test_a_latent_names_one_image(generator: Any) -> None:
     w_plus = draw(generator, 2)
     assert torch.equal(generator.synthesis(w_plus), generator.synthesis(w_plus))
 

@@ -1,4 +1,4 @@
-"""MobileStyleGAN: against OpenVINO where the weights can be had, by its properties everywhere."""
+"""MobileStyleGAN: compared with OpenVINO if the weights are available, otherwise by properties."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEAD = Path(__file__).resolve().parents[3] / "resources/bundled/mobile_stylegan_
 
 
 def run_openvino(folder: Path, name: str, rows: Tensor) -> Tensor:
-    """The original graph on each row [1, 512] in turn, in float32."""
+    """Run the original graph on each row [1, 512] in turn, in float32."""
     openvino = pytest.importorskip("openvino")
     hints = {"INFERENCE_PRECISION_HINT": "f32"}
     model = openvino.Core().compile_model(str(folder / f"{name}.xml"), "CPU", hints)
@@ -59,33 +59,33 @@ def test_mapping_equals_openvino(mobile: MobileStyleGAN, random_face: Path) -> N
 
 
 @pytest.mark.download
-def test_picture_equals_openvino(mobile: MobileStyleGAN, random_face: Path) -> None:
+def test_image_equals_openvino(mobile: MobileStyleGAN, random_face: Path) -> None:
     w = torch.cat([mobile.w_avg[None], draw_w(mobile, 1)])
     expected = run_openvino(random_face, "SynthesisNetwork", w)
     with torch.no_grad():
         error = (mobile.synthesis(w[:, None].expand(-1, 23, -1)) - expected).abs()
-    # OpenVINO itself lies up to 1e-4 from a float64 run at single pixels, torch up to 3e-5
+    # at single pixels OpenVINO differs by up to 1e-4 from a float64 run, torch by up to 3e-5
     assert error.max() < 2e-4
     assert error.mean() < 2e-6
 
 
 @pytest.mark.download
 def test_w_avg_is_the_centre_of_w(mobile: MobileStyleGAN) -> None:
-    rng = torch.Generator().manual_seed(99)  # not the seed of the conversion
+    rng = torch.Generator().manual_seed(99)  # a seed other than the conversion's
     mean = mobile.mapping(torch.randn(10_000, 512, generator=rng)).mean(0)
     assert torch.cosine_similarity(mobile.w_avg, mean, dim=0) > 0.99
 
 
 @pytest.mark.download
-def test_bundled_heads_look_like_the_picture(mobile: MobileStyleGAN) -> None:
+def test_bundled_heads_look_like_the_image(mobile: MobileStyleGAN) -> None:
     w_plus = draw_w(mobile, 1)[:, None].expand(-1, 23, -1)
     generator = MobileStyleGAN.load(mobile.state_dict(), mobile.config)
     generator.attach_preview(*heads_from(load_file(HEAD)))
     assert generator.preview_resolution == 128
     with torch.no_grad():
-        picture = generator.synthesis(w_plus)
+        image = generator.synthesis(w_plus)
         for px, least_db in ((64, 26), (128, 28)):
-            error = generator.preview_at(w_plus, px) - avg_pool2d(picture, 1024 // px)
+            error = generator.preview_at(w_plus, px) - avg_pool2d(image, 1024 // px)
             assert 10 * torch.log10(4 / error.square().mean()) > least_db
 
 
@@ -130,18 +130,18 @@ def test_features_stop_at_the_last_one_named(small: MobileStyleGAN) -> None:
     assert tuple(small.features(latents(small), ("b8",))) == ("b8",)
 
 
-def test_without_a_head_the_preview_is_the_picture(small: MobileStyleGAN) -> None:
+def test_without_a_head_the_preview_is_the_image(small: MobileStyleGAN) -> None:
     assert small.preview_resolution == small.resolution == 32
     assert torch.equal(small.preview(latents(small)), small.synthesis(latents(small)))
 
 
 def test_preview_is_exact_where_its_assumptions_hold(small: MobileStyleGAN) -> None:
-    """Detail bands zero, kernels of one tap, positive activations: nothing is lost."""
+    """With zero detail bands, one-tap kernels and positive activations, a head loses nothing."""
     generator = MobileStyleGAN.load(small.state_dict(), small.config)
     for _, block in generator.blocks_above(8):
         block.up.weight.zero_()
         block.up.bias.fill_(1)
-        block.up.bias[4:] = 0  # of 16 channels, the first four are the low band
+        block.up.bias[4:] = 0  # the first four of 16 channels are the low band
         for conv in (block.conv1, block.conv2):
             conv.depthwise.zero_()
             conv.depthwise[:, :, 1, 1] = 1
@@ -200,7 +200,7 @@ def test_a_hook_after_a_convolution_sees_every_level_with_its_w(small: MobileSty
         channels, px = small.feature_shapes[name.split(".")[0]]
         assert shape == [2, channels, px, px]
         assert torch.equal(w, w_plus[:, rows[name]])
-    # what a hook leaves as it is differs by when the bias is added alone
+    # a hook that changes nothing differs only in when the bias is added
     torch.testing.assert_close(made, small.synthesis(w_plus), rtol=1e-4, atol=1e-4)
 
 
@@ -222,7 +222,7 @@ def test_hooks_reach_a_preview_and_leave_what_they_gave_back(small: MobileStyleG
     w_plus = latents(generator)
     moved = generator.preview(w_plus, 8, hooks=hooks)
     assert not torch.allclose(moved, generator.preview(w_plus, 8))
-    assert torch.equal(kept, torch.ones(1, 16, 8, 8))  # nothing is written into it
+    assert torch.equal(kept, torch.ones(1, 16, 8, 8))  # the hook's tensor is not overwritten
 
 
 def test_layouts_agree_and_gradients_keep_theirs() -> None:

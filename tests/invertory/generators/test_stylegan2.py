@@ -17,7 +17,7 @@ from invertory.generators.stylegan2_layers import Hooks
 
 GOLDEN = Path(__file__).resolve().parents[3] / "../shared/data/golden/stylegan2_ada"
 VARIANTS = ("m2", "m8", "clamp", "cond", "odd", "resnet", "orig", "fp16cfg")
-MAPPING, PICTURES, GRADIENTS = 1e-6, 2e-5, 1e-4  # of the largest reference value
+MAPPING, IMAGES, GRADIENTS = 1e-6, 2e-5, 1e-4  # of the largest reference value
 
 
 @pytest.fixture(scope="module")
@@ -52,22 +52,22 @@ def test_mapping_and_truncation(golden: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_pictures(golden: Path, name: str) -> None:
+def test_images(golden: Path, name: str) -> None:
     generator, ref = load(golden, name)
     with torch.no_grad():
         for key in (k for k in ref if k.startswith(("img_const", "img_none"))):
             _, noise, latent = key.split("_", 2)
             w_plus = ref["wplus" if latent == "wplus" else f"w_{latent}"]
             got = generator.synthesis(w_plus, noise_mode=noise)
-            assert_near(got, ref[key], PICTURES)
+            assert_near(got, ref[key], IMAGES)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_from_z_to_picture(golden: Path, name: str) -> None:
+def test_from_z_to_image(golden: Path, name: str) -> None:
     generator, ref = load(golden, name)
     with torch.no_grad():
         w_plus = generator.broadcast(generator.mapping(ref["z"], ref["c"]), truncation_psi=0.7)
-        assert_near(generator.synthesis(w_plus), ref["img_forward_psi07_const"], PICTURES)
+        assert_near(generator.synthesis(w_plus), ref["img_forward_psi07_const"], IMAGES)
 
 
 @pytest.mark.parametrize("name", ["m2", "m8", "clamp", "odd"])
@@ -94,7 +94,7 @@ def test_features_of_each_block(golden: Path) -> None:
     generator, ref = load(golden, "m2")
     maps = generator.features(ref["wplus"][:1], generator.feature_names)
     for name, feature in maps.items():
-        assert_near(feature, ref[f"x_{name}"], PICTURES)
+        assert_near(feature, ref[f"x_{name}"], IMAGES)
 
 
 @pytest.fixture

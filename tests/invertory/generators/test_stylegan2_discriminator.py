@@ -1,4 +1,4 @@
-"""The discriminator: names, shapes, the deviation of a batch, resampling as the official code."""
+"""The discriminator: names, shapes, batch deviation, and resampling as in the official code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make(**config: object) -> StyleGAN2Discriminator:
     return StyleGAN2Discriminator(**sizes).initialise(torch.Generator().manual_seed(0))
 
 
-def pictures(n: int = 4, size_px: int = 16) -> Tensor:
+def images(n: int = 4, size_px: int = 16) -> Tensor:
     return torch.randn(n, 3, size_px, size_px, generator=torch.Generator().manual_seed(1))
 
 
@@ -44,16 +44,16 @@ def test_parameters_have_nvidias_names() -> None:
     assert set(tensors) == expected
     assert tensors["b16.fromrgb.weight"].shape == (8, 3, 1, 1)
     assert tensors["b16.conv1.weight"].shape == (12, 8, 3, 3)
-    assert tensors["b4.conv.weight"].shape == (12, 13, 3, 3)  # the deviation is one channel more
+    assert tensors["b4.conv.weight"].shape == (12, 13, 3, 3)  # the deviation is one more channel
     assert tensors["b4.fc.weight"].shape == (12, 12 * 16)
 
 
 @pytest.mark.parametrize("light", [False, True])
 def test_features_halve_down_to_4_px(light: bool) -> None:
     discriminator = make(light=light)
-    maps = discriminator.features(pictures())
+    maps = discriminator.features(images())
     assert [tuple(m.shape) for m in maps] == [(4, 12, 8, 8), (4, 12, 4, 4)]
-    assert torch.equal(discriminator.judge(maps[-1]), discriminator(pictures()))
+    assert torch.equal(discriminator.judge(maps[-1]), discriminator(images()))
 
 
 def test_loading_drops_filters_and_refuses_other_sizes() -> None:
@@ -61,14 +61,14 @@ def test_loading_drops_filters_and_refuses_other_sizes() -> None:
     tensors = discriminator.state_dict()
     official = tensors | {"b16.conv1.resample_filter": fir_filter()}
     loaded = StyleGAN2Discriminator.load(official, json.loads(json.dumps(discriminator.config)))
-    assert torch.equal(loaded(pictures()), discriminator(pictures()))
+    assert torch.equal(loaded(images()), discriminator(images()))
     with pytest.raises(ArchitectureError, match="differs in"):
         StyleGAN2Discriminator.load(tensors, discriminator.config | {"channel_max": 8})
     with pytest.raises(ArchitectureError, match="lacks"):
         StyleGAN2Discriminator.load(tensors, discriminator.config | {"img_resolution": 32})
 
 
-def test_equal_pictures_have_no_deviation() -> None:
+def test_equal_images_have_no_deviation() -> None:
     epilogue = make().b4
     same = torch.ones(4, 12, 4, 4)
     floor = torch.full((4, 1, 4, 4), 1e-8**0.5)  # what keeps the root's slope finite
@@ -78,7 +78,7 @@ def test_equal_pictures_have_no_deviation() -> None:
 
 
 def test_a_logit_depends_on_its_group_only() -> None:
-    discriminator, x = make(mbstd_group_size=2), pictures(4)
+    discriminator, x = make(mbstd_group_size=2), images(4)
     changed = x.clone()
     changed[3] = 0  # groups are (0, 2) and (1, 3)
     before, after = discriminator(x), discriminator(changed)
@@ -88,24 +88,24 @@ def test_a_logit_depends_on_its_group_only() -> None:
 
 @pytest.mark.parametrize("num", [1, 3, 6])
 def test_any_batch_is_judged(num: int) -> None:
-    assert make()(pictures(num)).shape == (num,)
+    assert make()(images(num)).shape == (num,)
 
 
 def test_without_deviation_a_batch_does_not_matter() -> None:
-    discriminator, x = make(mbstd_num_channels=0), pictures(4)
+    discriminator, x = make(mbstd_num_channels=0), images(4)
     one_by_one = torch.cat([discriminator(one[None]) for one in x])
     torch.testing.assert_close(discriminator(x), one_by_one, rtol=1e-4, atol=1e-5)
 
 
 def test_clamping_bounds_features() -> None:
-    maps = make(conv_clamp=0.01).features(pictures())
+    maps = make(conv_clamp=0.01).features(images())
     assert all(m[0].abs().max() < 1 for m in maps[:1])
-    assert not torch.equal(maps[0], make().features(pictures())[0])
+    assert not torch.equal(maps[0], make().features(images())[0])
 
 
-def test_pictures_of_another_size_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected pictures \[N, 3, 16, 16\], got \[4, 3, 8, 8\]"):
-        make()(pictures(size_px=8))
+def test_images_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected images \[N, 3, 16, 16\], got \[4, 3, 8, 8\]"):
+        make()(images(size_px=8))
     with pytest.raises(ValueError, match="expected 3 channel numbers for 4 to 16 px"):
         make(channel_table=(8, 8))
 
@@ -130,7 +130,7 @@ def test_convolutions_that_halve_meet_the_official_ones() -> None:
     assert_near(skip, ref["y6"])
     layer = ScaledConv(4, 5, 3).double()
     layer.weight.data = ref["w3"] / (layer.weight_gain * math.sqrt(2))
-    layer.bias.data.fill_(100.0)  # far on the side where the leaky ReLU is the identity
+    layer.bias.data.fill_(100.0)  # far into the range where the leaky ReLU is the identity
     got = layer(ref["x"], taps=ref["filter"], stride=2) - 100 * math.sqrt(2)
     assert_near(got, ref["y5"])
 
@@ -138,7 +138,7 @@ def test_convolutions_that_halve_meet_the_official_ones() -> None:
 @pytest.mark.parametrize("light", [False, True])
 def test_second_derivatives_are_right(light: bool) -> None:
     discriminator = make(img_resolution=8, channel_max=4, light=light).double()
-    x = pictures(2, 8).double().requires_grad_()
+    x = images(2, 8).double().requires_grad_()
     assert torch.autograd.gradcheck(discriminator, x)
     assert torch.autograd.gradgradcheck(discriminator, x)
 

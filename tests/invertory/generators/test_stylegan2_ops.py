@@ -76,6 +76,6 @@ def test_leaky_relu_with_gain_and_clamp() -> None:
         assert_near(bias_lrelu(ref["x"], ref["b"], **kwargs), ref[f"y{case['index']}"])
 
 
-def test_filter_keeps_a_constant_picture() -> None:
+def test_filter_keeps_a_constant_image() -> None:
     inside = upsample2x(torch.full((1, 2, 6, 6), 0.7), fir_filter())[:, :, 2:-2, 2:-2]
     torch.testing.assert_close(inside, torch.full((1, 2, 8, 8), 0.7))

@@ -1,4 +1,4 @@
-"""The toy is what it says: linear, orthogonal, exactly invertible, the same in any batch."""
+"""The toy generator is linear, orthogonal, exactly invertible, and independent of the batch."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def test_inversion_returns_the_very_latent(toy: ToyGenerator) -> None:
     torch.testing.assert_close(toy.invert_exactly(toy.synthesis(w_plus)), w_plus)
 
 
-def test_inversion_of_a_foreign_picture_is_its_projection(toy: ToyGenerator) -> None:
-    picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    residue = picture - toy.synthesis(toy.invert_exactly(picture))
+def test_inversion_of_a_foreign_image_is_its_projection(toy: ToyGenerator) -> None:
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    residue = image - toy.synthesis(toy.invert_exactly(image))
     torch.testing.assert_close(toy.invert_exactly(residue), torch.zeros(2, 4, 48))
 
 
@@ -45,19 +45,19 @@ def test_each_row_makes_its_own_tile(toy: ToyGenerator) -> None:
     assert changed.max() == 0
 
 
-def test_pictures_are_about_in_range(toy: ToyGenerator) -> None:
+def test_images_are_about_in_range(toy: ToyGenerator) -> None:
     z = torch.randn(200, toy.z_dim, generator=torch.Generator().manual_seed(0))
-    pictures = toy.synthesis(toy.mapping(z)[:, None].expand(-1, 4, -1))
-    assert 0.3 < pictures.std() < 0.5
-    assert (pictures.abs() > 1).float().mean() < 0.05
+    images = toy.synthesis(toy.mapping(z)[:, None].expand(-1, 4, -1))
+    assert 0.3 < images.std() < 0.5
+    assert (images.abs() > 1).float().mean() < 0.05
 
 
 def test_rows_are_bitwise_independent_of_their_batch(toy: ToyGenerator) -> None:
     w_plus = latents(toy, 7)
     z = torch.randn(7, toy.z_dim, generator=torch.Generator().manual_seed(0))
-    pictures, codes = toy.synthesis(w_plus), toy.mapping(z)
+    images, codes = toy.synthesis(w_plus), toy.mapping(z)
     for i in range(7):
-        assert torch.equal(toy.synthesis(w_plus[i : i + 1]), pictures[i : i + 1])
+        assert torch.equal(toy.synthesis(w_plus[i : i + 1]), images[i : i + 1])
         assert torch.equal(toy.mapping(z[i : i + 1]), codes[i : i + 1])
 
 

@@ -1,4 +1,4 @@
-"""The Gaussian prior on W+: what it holds latents to, and that it does."""
+"""The Gaussian prior on W+ keeps latents near the generator's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion.gaussian_prior import GaussianPrior, prior
-from invertory.inversion.w_space import Whitening, gaussianised, mapped_draws
+from invertory.inversion.w_space import Whitening, gaussianise, mapped_draws
 from invertory.perceptual import PixelPyramid
 
 G = ToyGenerator(resolution=16, frequencies=3)
@@ -17,7 +17,7 @@ G = ToyGenerator(resolution=16, frequencies=3)
 
 def test_the_leaky_relu_of_the_mapping_is_undone() -> None:
     p = torch.linspace(-2, 2, 9)
-    torch.testing.assert_close(gaussianised(torch.nn.functional.leaky_relu(p, 0.2)), p)
+    torch.testing.assert_close(gaussianise(torch.nn.functional.leaky_relu(p, 0.2)), p)
 
 
 def test_draws_are_white_after_whitening() -> None:
@@ -38,8 +38,8 @@ def test_a_draw_has_a_prior_of_one_and_the_mean_of_none() -> None:
 
 def test_the_prior_is_the_distance_of_mahalanobis() -> None:
     w = torch.randn(2, 4, G.w_dim, generator=torch.Generator().manual_seed(1))
-    p = gaussianised(mapped_draws(G, 500))
-    from_mean = gaussianised(w.double()) - p.mean(0)
+    p = gaussianise(mapped_draws(G, 500))
+    from_mean = gaussianise(w.double()) - p.mean(0)
     inverse = torch.linalg.inv(torch.cov(p.T))
     expected = torch.einsum("nri,ij,nrj->n", from_mean, inverse, from_mean) / (4 * G.w_dim)
     found = prior(w, Whitening.of(G, 500))

@@ -1,4 +1,4 @@
-"""Hybrid inversion: an encoder's start, and what optimisation makes of it."""
+"""Hybrid inversion: an encoder's start, and its optimisation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Nearly(nn.Module):
         super().__init__()
         self.error = error
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return G.invert_exactly(pictures) + self.error
+    def forward(self, images: Tensor) -> Tensor:
+        return G.invert_exactly(images) + self.error
 
 
 def targets() -> tuple[Tensor, Tensor]:

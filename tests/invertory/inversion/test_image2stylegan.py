@@ -64,10 +64,10 @@ def test_the_loss_looks_at_the_finest_size_that_all_allow(
     made: int, target: int, most: int, px: int
 ) -> None:
     G = ToyGenerator(resolution=made, frequencies=3)
-    pictures = torch.zeros(1, 3, target, target)
-    view = View.of(G, PixelPyramid(), pictures, preview=False, max_px=most)
+    images = torch.zeros(1, 3, target, target)
+    view = View.of(G, PixelPyramid(), images, preview=False, max_px=most)
     assert view.size_px == px
-    assert view.constants(pictures)["target"].shape[-1] == px
+    assert view.constants(images)["target"].shape[-1] == px
     assert view.render(G.w_avg.expand(1, G.num_ws, -1)).shape[-1] == px
 
 

@@ -1,4 +1,4 @@
-"""Image2StyleGAN++: the latent first, then noise, and what is kept of it."""
+"""Image2StyleGAN++: the latent first, then noise, and the stored state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from invertory.generators.state import synthesised
+from invertory.generators.state import synthesise
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.inversion import Inversion
 from invertory.inversion.image2stylegan_plus import Image2StyleGANPlus
@@ -35,17 +35,17 @@ def targets() -> Tensor:
     return made + 0.2 * torch.randn(made.shape, generator=torch.Generator().manual_seed(2))
 
 
-def invert(method: Image2StyleGANPlus, pictures: Tensor, batch_size: int = 3) -> Inversion:
+def invert(method: Image2StyleGANPlus, images: Tensor, batch_size: int = 3) -> Inversion:
     return method.invert(
         G,  # type: ignore[arg-type]
-        pictures,
-        seeds=range(len(pictures)),
+        images,
+        seeds=range(len(images)),
         perceptual=PixelPyramid(),
         batch_size=batch_size,
     )
 
 
-def test_noise_leaves_the_latent_and_makes_the_picture_nearer() -> None:
+def test_noise_leaves_the_latent_and_makes_the_image_nearer() -> None:
     both = invert(METHOD, targets())
     alone = invert(replace(METHOD, noise_steps=0), targets())
     assert torch.equal(both.latents, alone.latents)
@@ -54,13 +54,13 @@ def test_noise_leaves_the_latent_and_makes_the_picture_nearer() -> None:
     assert not alone.state
 
 
-def test_the_state_is_one_map_a_layer_and_gives_the_picture_that_was_measured() -> None:
+def test_the_state_is_one_map_a_layer_and_gives_the_image_that_was_measured() -> None:
     found = invert(METHOD, targets())
     assert {tuple(t.shape) for t in found.state.values()} == {(3, 1, s, s) for s in (4, 8, 16)}
     assert all(name.endswith("noise_const") for name in found.state)
     assert all(tensor.dtype == torch.float16 for tensor in found.state.values())
-    picture = synthesised(G, found.latents, found.state)  # type: ignore[arg-type]
-    mse = (picture - targets()).square().mean((1, 2, 3))
+    image = synthesise(G, found.latents, found.state)  # type: ignore[arg-type]
+    mse = (image - targets()).square().mean((1, 2, 3))
     torch.testing.assert_close(mse, found.terms["mse"], rtol=1e-2, atol=0)
 
 
@@ -74,9 +74,9 @@ def test_a_preview_has_no_noise() -> None:
     assert not invert(replace(METHOD, preview=True), targets()).state
 
 
-def test_a_broken_picture_is_marked_and_the_others_go_on() -> None:
-    pictures = targets()
-    pictures[1] = torch.nan
-    found = invert(METHOD, pictures)
+def test_a_broken_image_is_marked_and_the_others_go_on() -> None:
+    images = targets()
+    images[1] = torch.nan
+    found = invert(METHOD, images)
     assert found.is_finite.tolist() == [True, False, True]
     assert all(torch.isfinite(tensor).all() for tensor in found.state.values())

@@ -17,7 +17,7 @@ PLAIN = Magec(steps=40, learning_rate=0.1, magec_weight=0.0)
 
 
 class Bright:
-    """An attribute net: is the picture bright."""
+    """An attribute network that measures brightness."""
 
     attributes = ("other", "bright")
 
@@ -26,7 +26,7 @@ class Bright:
 
 
 def linknet(steepness: float = 1.0) -> LinkNet:
-    """One that says what `Bright` says, for the toy's mean is linear in its latent."""
+    """A LinkNet that equals `Bright`, because the toy's mean is linear in its latent."""
     made = LinkNet(num_ws=GENERATOR.num_ws, w_dim=GENERATOR.w_dim, attributes=("bright",))
     w_plus = GENERATOR.w_avg.expand(1, 4, -1).clone().requires_grad_()
     mean = GENERATOR.synthesis(w_plus).mean()
@@ -66,7 +66,7 @@ def test_the_result_is_weighed_by_the_second_stage() -> None:
     torch.testing.assert_close(found.loss, expected)
 
 
-def test_a_heavy_magec_term_makes_the_latent_say_what_the_picture_says() -> None:
+def test_a_heavy_magec_term_makes_the_latent_say_what_the_image_says() -> None:
     light, heavy = invert(PLAIN), invert(replace(PLAIN, magec_weight=10.0))
     total = [f.terms["consistency"] + f.terms["edit_consistency"] for f in (light, heavy)]
     assert (total[1] < total[0] - 1e-3).all()

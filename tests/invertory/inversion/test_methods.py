@@ -31,7 +31,7 @@ from invertory.pipelines.recipe.choices import field_types
 
 TOLERANCE = 1e-4  # latents, absolute, between batch sizes
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)
-# SAMM reaches into convolutions, which the toy has none of; latents are as many and as long.
+# SAMM hooks into convolutions, which the toy lacks; this generator's latents have the same shape.
 CONVOLVED = StyleGAN2(
     z_dim=GENERATOR.z_dim,
     w_dim=GENERATOR.w_dim,
@@ -73,7 +73,7 @@ def random_pyramid(**config: Any) -> nn.Module:
 
 
 def random_classifier() -> nn.Module:
-    """An untrained attribute net."""
+    """An untrained attribute network."""
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(0)
         classifier = AttributeClassifier(binary=("smile", "old"), size_px=16, widths=(4, 4))
@@ -108,7 +108,7 @@ def random_predictor() -> nn.Module:
 
 
 def random_sam_encoder() -> nn.Module:
-    """Untrained encoders of SAM: the toy has no features, so there is W+ alone."""
+    """Untrained encoders of SAM: the toy has no features, so W+ is the only space."""
     encoder = SamEncoder.on(GENERATOR, random_encoder(), default_spaces(GENERATOR))
     return encoder.eval().requires_grad_(False)
 
@@ -135,13 +135,13 @@ MAKERS = {
     "samm": random_samm,
 }
 NETWORKS = {kind: make() for kind, make in MAKERS.items()}
-# settings about noise maps and kernels take a generator that has these
+# settings of noise maps and kernels need a generator that has them
 CONVOLVED_FOR = dict.fromkeys(("image2stylegan_plus", "projector", "pti"), CONVOLVED)
 OPTIMISING = [name for name, method in METHODS.items() if method.kind == "optimisation"]
 
 
 def small(name: str) -> Method:
-    """The method with a budget for tests."""
+    """The method with a small budget."""
     method = METHODS[name]()
     budgets = {"steps": 12, "w_samples": 50, "pivot_steps": 4, "tiles": 2}
     own = {field.name for field in fields(method)}  # type: ignore[arg-type]
@@ -155,14 +155,14 @@ def targets(n: int, px: int = 16) -> Tensor:
 
 def invert(
     method: Method,
-    pictures: Tensor,
+    images: Tensor,
     seeds: list[int],
     batch_size: int = 4,
     generator: Generator | None = None,
 ) -> Inversion:
     return method.invert(
         generator or (CONVOLVED if "samm" in method.needs else GENERATOR),
-        pictures,
+        images,
         seeds=seeds,
         perceptual=PixelPyramid(),
         batch_size=batch_size,
@@ -232,11 +232,11 @@ def test_the_same_seeds_give_the_same_latents(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_row_depends_on_its_picture_and_its_seed_alone(name: str) -> None:
-    method, pictures = small(name), targets(3)
-    together = invert(method, pictures, [1, 2, 3])
-    turned = invert(method, pictures.flip(0), [3, 2, 1], batch_size=2)
-    alone = invert(method, pictures[1:2], [2])
+def test_a_row_depends_on_its_image_and_its_seed_alone(name: str) -> None:
+    method, images = small(name), targets(3)
+    together = invert(method, images, [1, 2, 3])
+    turned = invert(method, images.flip(0), [3, 2, 1], batch_size=2)
+    alone = invert(method, images[1:2], [2])
     for other in (turned.latents.flip(0)[1], alone.latents[0]):
         torch.testing.assert_close(together.latents[1], other, rtol=0, atol=TOLERANCE)
 
@@ -257,21 +257,22 @@ def test_targets_finer_than_the_generator_are_reduced(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_broken_picture_is_marked_and_the_others_go_on(name: str) -> None:
-    pictures = targets(3)
-    pictures[0] = torch.nan
-    found = invert(small(name), pictures, [1, 2, 3])
+def test_a_broken_image_is_marked_and_the_others_go_on(name: str) -> None:
+    images = targets(3)
+    images[0] = torch.nan
+    found = invert(small(name), images, [1, 2, 3])
     assert found.is_finite.tolist() == [False, True, True]
     assert torch.isfinite(found.latents).all()
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_pictures_that_are_not_square_are_refused(name: str) -> None:
+def test_images_that_are_not_square_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="align them first"):
         invert(small(name), targets(2)[..., :8], [1, 2])
 
 
-OTHERWISE: dict[str, Any] = {  # where twice the value, the next number or another word will not do
+# settings for which twice the value, the next number or another word is not legal
+OTHERWISE: dict[str, Any] = {
     "alignment": "skipped",
     "class_spaces": {"skin": "finest"},
     "decay": 0.5,
@@ -285,14 +286,15 @@ OTHERWISE: dict[str, Any] = {  # where twice the value, the next number or anoth
     "target_loss": 1e9,
     "tiles": 3,
 }
-BESIDE: dict[str, dict[str, Any]] = {  # what a setting takes to have an effect
+BESIDE: dict[str, dict[str, Any]] = {  # other settings that give a setting an effect
     "decay": {"decay_every": 1},
     "keep": {"over": "encoder"},
     "stored_rank": {"rank": 0},
     "rampup": {"schedule": "ramp"},
     "rampdown": {"schedule": "ramp"},
 }
-ELSEWHERE = {  # settings whose effect the toy and one image size cannot show, by the test that does
+# settings whose effect the toy at one image size cannot show => the test that shows it
+ELSEWHERE = {
     "align_edits": "test_samm_method",
     "execution": "test_execution",
     "identity_weight": "test_magec",
@@ -306,8 +308,8 @@ ELSEWHERE = {  # settings whose effect the toy and one image size cannot show, b
     "delta_weight": "test_sam",
 }
 NOT_ALONE = {
-    ("sam_encoder", "preset"),  # of edits: see test_sam_encoder
-    *(("magec", name) for name in ("schedule", "rampup", "rampdown")),  # a ramp is refused
+    ("sam_encoder", "preset"),  # an effect on edits: see test_sam_encoder
+    *(("magec", name) for name in ("schedule", "rampup", "rampdown")),  # magec refuses a ramp
 }
 SETTINGS = [
     (name, setting.name)
@@ -319,7 +321,7 @@ SETTINGS = [
 
 
 def another(setting: str, value: Any, hint: Any) -> Any:
-    """A legal value that is not `value`."""
+    """A legal value other than `value`."""
     if setting in OTHERWISE:
         return OTHERWISE[setting]
     if isinstance(value, bool):
@@ -330,7 +332,7 @@ def another(setting: str, value: Any, hint: Any) -> Any:
 
 
 def differ(a: Inversion, b: Inversion) -> bool:
-    """Whether any figure does, or the shape or the name of one."""
+    """Whether any value, shape or name of a result differs."""
     one, other = (
         {"latents": x.latents, "loss": x.loss, "steps": x.steps, **x.terms, **x.state, **x.maps}
         for x in (a, b)

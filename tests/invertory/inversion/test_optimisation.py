@@ -1,4 +1,4 @@
-"""What every optimising method lets a recipe choose, and what it comes to."""
+"""The settings that every optimisation method shares, and their effect."""
 
 from __future__ import annotations
 

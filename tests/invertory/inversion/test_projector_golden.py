@@ -1,4 +1,4 @@
-"""The projector follows NVIDIA's own, step by step, with the same random draws."""
+"""The projector matches NVIDIA's step by step, with the same random draws."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Shared = Callable[[str], Path]
 
 
 class BlockMeans:
-    """The reference run's features: means of 4 x 4 px, times 0.1."""
+    """The features of the reference run: means of 4 x 4 px, times 0.1."""
 
     name = "block_means"
 
@@ -40,7 +40,7 @@ class BlockMeans:
 
 @dataclass(frozen=True)
 class Traced(ProjectorObjective):
-    """Notes the variables and the terms of every evaluation."""
+    """Records the variables and the terms of every evaluation."""
 
     path: list[Tensors] = field(default_factory=list)
 

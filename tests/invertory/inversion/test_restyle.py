@@ -1,4 +1,4 @@
-"""ReStyle: its own network from the average picture, any other from its code and never worse."""
+"""ReStyle: its own network from the average image; other encoders never worse than their code."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from invertory.generators.toy import ToyGenerator
 from invertory.inversion import Inversion
 from invertory.inversion.e4e import E4E
 from invertory.inversion.hybrid import Hybrid
-from invertory.inversion.restyle import ReStyle, refined
+from invertory.inversion.restyle import ReStyle, refine
 from invertory.perceptual import PixelPyramid
 from invertory.training.optimiser import seeded
 
 G = ToyGenerator(resolution=16, frequencies=3)
 W_PLUS = 0.4 * torch.randn(3, G.num_ws, G.w_dim, generator=torch.Generator().manual_seed(4))
-PICTURES = G.synthesis(W_PLUS)
+IMAGES = G.synthesis(W_PLUS)
 BIAS = 0.3 * torch.randn(G.num_ws, G.w_dim, generator=torch.Generator().manual_seed(5))
 
 
 class Shy(nn.Module):
-    """An encoder that says `share` of the exact latent: linear, so refinement is a known series."""
+    """An encoder that returns `share` of the exact latent, so refinement is a known series."""
 
     resolution, num_ws, w_dim, input_channels = 16, G.num_ws, G.w_dim, 3
 
@@ -38,7 +38,7 @@ class Shy(nn.Module):
 
 
 class Biased(Shy):
-    """An encoder that says the exact latent and the same offset of every picture."""
+    """An encoder that returns the exact latent plus a constant offset."""
 
     def __init__(self) -> None:
         super().__init__(1.0)
@@ -48,7 +48,7 @@ class Biased(Shy):
 
 
 class ShyPair(Shy):
-    """The same of what the picture lacks, as ReStyle's own network says it."""
+    """The same as a residual, as ReStyle's own network returns it."""
 
     input_channels = 6
 
@@ -57,22 +57,22 @@ class ShyPair(Shy):
 
 
 class Growing(ShyPair):
-    """One that oversteps threefold: each iteration is worse than the one before."""
+    """An encoder that oversteps threefold: each iteration is worse than the previous one."""
 
     def __init__(self) -> None:
         super().__init__(3.0)
 
 
 def mse(latents: Tensor) -> Tensor:
-    return (G.synthesis(latents) - PICTURES).square().mean((1, 2, 3))
+    return (G.synthesis(latents) - IMAGES).square().mean((1, 2, 3))
 
 
-def invert(method: Any, network: nn.Module, pictures: Tensor = PICTURES) -> Inversion:
+def invert(method: Any, network: nn.Module, images: Tensor = IMAGES) -> Inversion:
     (kind,) = method.needs
     found: Inversion = method.invert(
         G,
-        pictures,
-        seeds=list(range(len(pictures))),
+        images,
+        seeds=list(range(len(images))),
         perceptual=PixelPyramid(),
         batch_size=2,
         networks={kind: network},
@@ -109,7 +109,7 @@ def test_refining_never_ends_worse_than_the_code_itself(share: float) -> None:
     found = invert(ReStyle(over="e4e"), Shy(share))
     began = mse(plain.latents)
     assert (mse(found.latents) <= began + 1e-6).all()
-    if share >= 5:  # each pass oversteps more than the one before
+    if share >= 5:  # each pass oversteps more than the previous one
         assert found.best_step.tolist() == [0, 0, 0]
         torch.testing.assert_close(found.latents, plain.latents)
         last = invert(ReStyle(over="e4e", keep="last"), Shy(share))
@@ -118,7 +118,7 @@ def test_refining_never_ends_worse_than_the_code_itself(share: float) -> None:
 
 def test_each_row_keeps_its_own_best() -> None:
     class Uneven(Shy):
-        """Off by a bias where latents are short; oversteps where they are long."""
+        """An encoder with a bias for short latents, which oversteps for long ones."""
 
         def forward(self, x: Tensor) -> Tensor:
             w_plus = G.invert_exactly(x)
@@ -131,7 +131,7 @@ def test_each_row_keeps_its_own_best() -> None:
     assert found.steps.tolist() == [5, 5, 5]
 
 
-def test_it_starts_from_the_average_picture() -> None:
+def test_it_starts_from_the_average_image() -> None:
     seen: list[Tensor] = []
 
     def added(synth: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def test_it_starts_from_the_average_picture() -> None:
         return torch.ones(3, G.num_ws, G.w_dim)
 
     mean = G.w_avg.expand(3, G.num_ws, -1)
-    latents = list(refined(added, G.synthesis, mean, 2))
+    latents = list(refine(added, G.synthesis, mean, 2))
     torch.testing.assert_close(seen[0], G.synthesis(mean))
     torch.testing.assert_close(seen[1], G.synthesis(mean + 1))
     torch.testing.assert_close(latents[1], mean + 2)
@@ -160,17 +160,17 @@ def test_the_last_iteration_is_kept_unless_the_best_is_wanted() -> None:
 def test_the_loss_is_that_of_the_kept_latent() -> None:
     found = invert(ReStyle(iterations=2, perceptual_weight=0.5), ShyPair(0.5))
     synth = G.synthesis(found.latents)
-    squares = (synth - PICTURES).square().mean((1, 2, 3))
+    squares = (synth - IMAGES).square().mean((1, 2, 3))
     torch.testing.assert_close(found.terms["mse"], squares, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(found.loss, squares + 0.5 * found.terms["perceptual"])
 
 
-def test_a_broken_picture_keeps_the_mean_latent_and_is_marked() -> None:
-    pictures = PICTURES.clone()
-    pictures[1] = torch.nan
+def test_a_broken_image_keeps_the_mean_latent_and_is_marked() -> None:
+    images = IMAGES.clone()
+    images[1] = torch.nan
     for keep in ("last", "best"):
-        found = invert(ReStyle(iterations=2, keep=cast("Any", keep)), ShyPair(0.5), pictures)
-        over = invert(ReStyle(over="e4e", keep=cast("Any", keep)), Biased(), pictures)
+        found = invert(ReStyle(iterations=2, keep=cast("Any", keep)), ShyPair(0.5), images)
+        over = invert(ReStyle(over="e4e", keep=cast("Any", keep)), Biased(), images)
         for one in (found, over):
             assert one.is_finite.tolist() == [True, False, True]
             torch.testing.assert_close(one.latents[1], G.w_avg.expand(G.num_ws, -1))
@@ -182,13 +182,13 @@ def test_a_network_of_three_channels_is_no_restyle() -> None:
 
 
 def test_no_iterations_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected iterations from 1, got 0"):
+    with pytest.raises(ValueError, match="expected iterations of 1 or more, got 0"):
         ReStyle(iterations=0)
 
 
 @pytest.mark.parametrize("step", [-0.5, float("nan"), float("inf")])
 def test_a_step_that_is_none_is_refused(step: float) -> None:
-    with pytest.raises(ValueError, match="expected a step from 0"):
+    with pytest.raises(ValueError, match="expected a step of 0 or more"):
         ReStyle(step=step)
 
 
@@ -210,4 +210,4 @@ def test_an_encoder_for_other_latents_is_refused(method: Any) -> None:
 def test_other_methods_may_start_from_them() -> None:
     encoder = pyramid(taps="coarsest", input_channels=6)
     found = invert(Hybrid(steps=0), encoder)
-    torch.testing.assert_close(found.latents, encoder(PICTURES), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.latents, encoder(IMAGES), rtol=0, atol=1e-4)

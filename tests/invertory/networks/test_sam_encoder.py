@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from invertory.encoders.residual import ResidualEncoder
 from invertory.generators import Generator
-from invertory.generators.f_space import default_spaces, synthesised_with
+from invertory.generators.f_space import default_spaces, synthesise_with
 from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.toy import ToyGenerator
@@ -108,7 +108,7 @@ def test_encoding_gives_what_forming_draws() -> None:
     formed = encoder.form(G, pictures(), choice)
     w_plus, features = encoder.encode(G, pictures(), choice)
     assert torch.equal(w_plus, formed.w_plus)
-    torch.testing.assert_close(synthesised_with(G, w_plus, features), formed.pictures)
+    torch.testing.assert_close(synthesise_with(G, w_plus, features), formed.pictures)
 
 
 def test_a_row_does_not_depend_on_the_others() -> None:

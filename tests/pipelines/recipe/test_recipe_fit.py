@@ -32,11 +32,11 @@ needs_portraits = pytest.mark.skipif(
     ("settings", "expected"),
     [
         ("{spaces: [W+, F10]}", "got F10: a generator of 64 px has no finer"),
-        ("{tau: -1}", "expected tau from 0"),
+        ("{tau: -1}", "expected tau to be finite and 0 or more"),
         ("{choice: classes, class_spaces: {nose: F44}}", "got F44"),
-        ("{choice: classes, class_spaces: {nose: F6}}", "got nose: name what the parser tells"),
+        ("{choice: classes, class_spaces: {nose: F6}}", "got nose: name segments of the parser"),
         ("{choice: classes, class_spaces: {ood: F10}}", "got F10: choose one"),
-        ("{fused: [nonsense]}", "got nonsense: name what the parser tells"),
+        ("{fused: [nonsense]}", "got nonsense: name segments of the parser"),
     ],
 )
 def test_a_method_that_does_not_fit_is_told_with_its_line(settings, expected, complaints):

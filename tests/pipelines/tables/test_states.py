@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from invertory.generators.state import synthesised, unpack
+from invertory.generators.state import synthesise, unpack
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.images import to_uint8
 from invertory.ops.schemas import perceptual_column
@@ -51,7 +51,7 @@ def drawn(G: StyleGAN2, row: dict[str, Any], state: bytes | None) -> np.ndarray:
     """What a row's latent gives with a state, uint8."""
     w_plus = torch.tensor(row["latent"])[None].expand(1, G.num_ws, -1)
     beside = {} if state is None else unpack([state])
-    picture = synthesised(G, w_plus, beside)  # type: ignore[arg-type]
+    picture = synthesise(G, w_plus, beside)  # type: ignore[arg-type]
     return to_uint8(picture.clamp(-1, 1))[0].astype(int)
 
 

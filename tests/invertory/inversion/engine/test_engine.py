@@ -1,4 +1,4 @@
-"""The engine: rows in a batch follow the paths they have alone, whatever happens around them."""
+"""The engine: rows in a batch follow the same paths as they do alone."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 
 from invertory.generators.toy import ToyGenerator
 from invertory.inversion.engine.adam import RowAdam
-from invertory.inversion.engine.engine import Engine, _Work
+from invertory.inversion.engine.engine import Engine, _RunInputs
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.slots import Outcome, Slots
 
-ONE_THREAD_TOLERANCE = 1e-5  # latents, absolute; batches of another size round differently
+ONE_THREAD_TOLERANCE = 1e-5  # latents, absolute; batches of other sizes round differently
 
 
 @dataclass
 class PixelLoss:
-    """Squared error of the toy's picture; starts at draws of the row's seed."""
+    """Squared error of the toy's image; rows start at draws of their seeds."""
 
     generator: ToyGenerator = field(default_factory=lambda: ToyGenerator(resolution=16))
     rate: float = 0.1
@@ -51,7 +51,7 @@ class PixelLoss:
         return {}
 
 
-def pictures(num_rows: int, seed: int = 5) -> tuple[Tensor, Tensor]:
+def images(num_rows: int, seed: int = 5) -> tuple[Tensor, Tensor]:
     generator = ToyGenerator(resolution=16)
     rng = torch.Generator().manual_seed(seed)
     w_plus = torch.randn(num_rows, generator.num_ws, generator.w_dim, generator=rng)
@@ -64,9 +64,9 @@ def run(targets: Tensor, batch_size: int, *, steps: int = 30, **options: object)
     return engine.run(PixelLoss(), targets, seeds=seeds, batch_size=batch_size)
 
 
-def work_of(targets: Tensor, seeds: Sequence[int]) -> _Work:
+def work_of(targets: Tensor, seeds: Sequence[int]) -> _RunInputs:
     is_valid = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
-    return _Work(Rows(targets=targets, seeds=seeds), is_valid, {})
+    return _RunInputs(Rows(targets=targets, seeds=seeds), is_valid, {})
 
 
 def assert_same(a: Outcome, b: Outcome) -> None:
@@ -116,13 +116,13 @@ def test_a_row_that_began_later_moves_by_its_own_step_count() -> None:
 
 
 def test_inverting_a_linear_generator_returns_the_very_latent() -> None:
-    targets, w_plus = pictures(3)
+    targets, w_plus = images(3)
     outcome = Engine(steps=300).run(PixelLoss(rate=0.5), targets, seeds=[1, 2, 3], batch_size=3)
     torch.testing.assert_close(outcome.results["w_plus"], w_plus, rtol=0, atol=1e-3)
 
 
 def test_a_batch_of_five_is_five_batches_of_one() -> None:
-    targets, _ = pictures(5)
+    targets, _ = images(5)
     together = run(targets, 5)
     alone = [
         Engine(steps=30).run(PixelLoss(), targets[i : i + 1], seeds=[100 + i], batch_size=1)
@@ -138,12 +138,12 @@ def test_a_batch_of_five_is_five_batches_of_one() -> None:
 
 
 def test_refilling_slots_changes_no_row_and_keeps_the_order() -> None:
-    targets, _ = pictures(7)
+    targets, _ = images(7)
     assert_same(run(targets, 2), run(targets, 7))
 
 
 def test_rows_that_stop_early_make_room_and_change_no_row() -> None:
-    targets, _ = pictures(6)
+    targets, _ = images(6)
     options = {"target_loss": 0.15, "check_every": 3, "steps": 60}
     slots = run(targets, 2, **options)  # type: ignore[arg-type]
     assert len(set(slots.steps.tolist())) > 1, "the case needs rows of different lengths"
@@ -151,7 +151,7 @@ def test_rows_that_stop_early_make_room_and_change_no_row() -> None:
 
 
 def test_the_interval_of_looking_changes_no_row() -> None:
-    targets, _ = pictures(4)
+    targets, _ = images(4)
     often = run(targets, 4, target_loss=0.15, check_every=1, steps=60)
     seldom = run(targets, 4, target_loss=0.15, check_every=50, steps=60)
     assert often.steps.tolist() == seldom.steps.tolist()
@@ -159,7 +159,7 @@ def test_the_interval_of_looking_changes_no_row() -> None:
 
 
 def test_a_row_stops_at_its_target_loss_and_the_slot_takes_the_next_row() -> None:
-    targets, _ = pictures(4)
+    targets, _ = images(4)
     objective = PixelLoss()
     outcome = Engine(steps=200, target_loss=0.15, check_every=1).run(
         objective, targets, seeds=[1, 2, 3, 4], batch_size=2
@@ -167,11 +167,11 @@ def test_a_row_stops_at_its_target_loss_and_the_slot_takes_the_next_row() -> Non
     assert (outcome.loss <= 0.15).all()
     assert (outcome.steps < 200).all()
     assert outcome.best_step.tolist() == outcome.steps.tolist()
-    assert sum(objective.calls) <= int(outcome.steps.sum()) + 4 + 2  # no evaluation is idle
+    assert sum(objective.calls) <= int(outcome.steps.sum()) + 4 + 2  # no evaluation is wasted
 
 
 def test_seeds_belong_to_rows() -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     straight = Engine(steps=5).run(PixelLoss(), targets, seeds=[7, 8, 9], batch_size=3)
     turned = Engine(steps=5).run(PixelLoss(), targets.flip(0), seeds=[9, 8, 7], batch_size=2)
     torch.testing.assert_close(
@@ -183,7 +183,7 @@ def test_seeds_belong_to_rows() -> None:
 
 
 def test_a_target_that_is_not_a_number_stops_its_row_alone() -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     healthy = run(targets, 3)
     targets[1, 0, 0, 0] = torch.nan
     broken = run(targets, 3)
@@ -196,7 +196,7 @@ def test_a_target_that_is_not_a_number_stops_its_row_alone() -> None:
 
 @dataclass
 class Overflowing(PixelLoss):
-    """The loss of the row of seed 1 overflows from its step 4 on."""
+    """From step 4, the loss of the row with seed 1 overflows."""
 
     def start(self, rows: Rows) -> Start:
         start = super().start(rows)
@@ -209,7 +209,7 @@ class Overflowing(PixelLoss):
 
 
 def test_a_row_that_overflows_keeps_its_last_finite_latent() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     failed = Engine(steps=9).run(Overflowing(), targets, seeds=[0, 1], batch_size=2)
     last = Engine(steps=3).run(PixelLoss(iterate="last"), targets, seeds=[0, 1], batch_size=2)
     assert failed.is_finite.tolist() == [True, False]
@@ -219,14 +219,14 @@ def test_a_row_that_overflows_keeps_its_last_finite_latent() -> None:
 
 
 class ThereAndBack(PixelLoss):
-    """Goes down for ten steps, then up."""
+    """The loss falls for ten steps, then rises."""
 
     def learning_rate(self, step: Tensor) -> Tensor:
         return torch.where(step < 10, 0.05, -0.05)
 
 
 def test_the_best_iterate_is_kept_and_the_last_on_request() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     best = Engine(steps=25).run(ThereAndBack(), targets, seeds=[1, 2], batch_size=2)
     last = Engine(steps=25).run(ThereAndBack(iterate="last"), targets, seeds=[1, 2], batch_size=2)
     assert last.best_step.tolist() == [25, 25]
@@ -237,14 +237,14 @@ def test_the_best_iterate_is_kept_and_the_last_on_request() -> None:
 
 
 def test_no_steps_evaluates_the_start() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     outcome = run(targets, 2, steps=0)
     assert outcome.steps.tolist() == [0, 0]
     assert torch.isfinite(outcome.loss).all()
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    targets, _ = pictures(5)
+    targets, _ = images(5)
     objective = PixelLoss(most_rows=2)
     outcome = Engine(steps=30).run(objective, targets, seeds=range(100, 105), batch_size=5)
     assert_same(outcome, run(targets, 5))
@@ -253,7 +253,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFix
 
 
 def test_the_cpus_own_words_for_no_memory_count_too(caplog: pytest.LogCaptureFixture) -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     words = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"
     objective = PixelLoss(most_rows=1, error=RuntimeError(words))
     outcome = Engine(steps=5).run(objective, targets, seeds=range(100, 103), batch_size=64)
@@ -263,14 +263,14 @@ def test_the_cpus_own_words_for_no_memory_count_too(caplog: pytest.LogCaptureFix
 
 
 def test_another_error_is_no_lack_of_memory() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     objective = PixelLoss(most_rows=1, error=RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="do not match"):
         Engine(steps=3).run(objective, targets, seeds=[1, 2], batch_size=2)
 
 
 def test_a_finished_row_lets_its_cached_constants_go() -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     done: list[Slots] = []
     Engine(steps=2)._drain(PixelLoss(), work_of(targets, [1, 2, 3]), [0, 1, 2], 1, done)
     assert [sorted(slots.tensors) for slots in done] == [["best", "constants", "last", "row"]] * 3
@@ -278,7 +278,7 @@ def test_a_finished_row_lets_its_cached_constants_go() -> None:
 
 
 def test_rows_begin_where_they_are_told_to() -> None:
-    targets, w_plus = pictures(3)
+    targets, w_plus = images(3)
     engine = Engine(steps=0)
     found = engine.run(
         PixelLoss(), targets, seeds=[1, 2, 3], batch_size=2, starts={"w_plus": w_plus}
@@ -288,7 +288,7 @@ def test_rows_begin_where_they_are_told_to() -> None:
 
 
 class Weighed(PixelLoss):
-    """The error of the part of the target that the row's input `mask` leaves."""
+    """The error of the part of the target that the row's input `mask` keeps."""
 
     results: ClassVar[tuple[str, ...]] = ("w_plus", "mask")
 
@@ -302,7 +302,7 @@ class Weighed(PixelLoss):
 
 
 def test_a_rows_inputs_stay_with_it_whatever_slot_it_takes() -> None:
-    targets, _ = pictures(5)
+    targets, _ = images(5)
     mask = torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(1))
     found = Engine(steps=9).run(
         Weighed(), targets, seeds=range(5), batch_size=2, inputs={"mask": mask}
@@ -314,7 +314,7 @@ def test_a_rows_inputs_stay_with_it_whatever_slot_it_takes() -> None:
 
 
 def test_a_row_that_is_not_valid_takes_no_step_and_the_others_go_on() -> None:
-    targets, _ = pictures(5)
+    targets, _ = images(5)
     is_valid = torch.tensor([True, False, True, True, False])
     found = Engine(steps=9).run(
         PixelLoss(), targets, seeds=range(100, 105), batch_size=2, is_valid=is_valid
@@ -328,7 +328,7 @@ def test_a_row_that_is_not_valid_takes_no_step_and_the_others_go_on() -> None:
 
 
 def test_rows_none_of_which_is_valid_come_back_all_the_same() -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     none = torch.zeros(3, dtype=torch.bool)
     found = Engine(steps=9).run(PixelLoss(), targets, seeds=[1, 2, 3], batch_size=2, is_valid=none)
     assert not found.is_finite.any() and found.results["w_plus"].isfinite().all()
@@ -346,32 +346,32 @@ def test_rows_none_of_which_is_valid_come_back_all_the_same() -> None:
     ],
 )
 def test_what_does_not_fit_the_rows_is_refused(extra: dict[str, Any], expected: str) -> None:
-    targets, _ = pictures(3)
+    targets, _ = images(3)
     with pytest.raises(ValueError, match=expected):
         Engine(steps=1).run(PixelLoss(), targets, seeds=[1, 2, 3], batch_size=2, **extra)
 
 
 def test_out_of_memory_with_one_row_is_an_error() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     with pytest.raises(torch.OutOfMemoryError):
         Engine(steps=3).run(PixelLoss(most_rows=0), targets, seeds=[1, 2], batch_size=2)
 
 
 def test_bf16_keeps_variables_in_float32() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     outcome = run(targets, 2, precision="bfloat16")
     assert outcome.results["w_plus"].dtype == torch.float32
     assert outcome.is_finite.all()
 
 
 def test_a_missing_seed_is_refused() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     with pytest.raises(ValueError, match="one seed per target"):
         Engine(steps=1).run(PixelLoss(), targets, seeds=[1], batch_size=2)
 
 
 def test_the_callers_no_grad_does_not_matter() -> None:
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     with torch.no_grad():
         inside = run(targets, 2)
     assert_same(inside, run(targets, 2))
@@ -380,7 +380,7 @@ def test_the_callers_no_grad_does_not_matter() -> None:
 def test_the_loop_does_not_wait_for_the_device() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device: waiting cannot be seen on the CPU")
-    targets, _ = pictures(2)
+    targets, _ = images(2)
     generator = ToyGenerator(resolution=16).cuda()
     engine = Engine(steps=50, check_every=1000)
     objective = PixelLoss(generator=generator)

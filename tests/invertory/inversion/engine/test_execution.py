@@ -1,4 +1,4 @@
-"""Compiled and recorded steps come to the rows of the plain ones."""
+"""Compiled and recorded steps give the same rows as eager ones."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from invertory.inversion.engine.engine import Engine, _Work
+from invertory.inversion.engine.engine import Engine, _RunInputs
 from invertory.inversion.engine.execution import Execution, in_place, is_out_of_memory
 from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.slots import Outcome
 
 
 class Mixed:
-    """A fixed mixture of the variable is to give the target."""
+    """An objective whose target is a fixed mixture of the variable."""
 
     weights: ClassVar[Mapping[str, float]] = {"mse": 1.0}
     results: ClassVar[tuple[str, ...]] = ("x",)
@@ -44,7 +44,7 @@ def targets(num_rows: int) -> Tensor:
 
 
 def run(execution: Execution, *, device: str = "cpu", objective: Any = None) -> Outcome:
-    """Seven rows of different lengths through three slots."""
+    """Run seven rows of different lengths through three slots."""
     engine = Engine(steps=90, target_loss=0.05, check_every=4, execution=execution)
     return engine.run(objective or Mixed(), targets(7).to(device), seeds=range(7), batch_size=3)
 
@@ -99,7 +99,7 @@ def test_a_graph_without_a_cuda_device_is_left_out(caplog: pytest.LogCaptureFixt
 def test_a_step_in_place_is_the_step_and_moves_no_tensor() -> None:
     engine, objective = Engine(steps=9), Mixed()
     rows = Rows(targets=targets(3), seeds=[1, 2, 3])
-    work = _Work(rows, torch.ones(3, dtype=torch.bool), {})
+    work = _RunInputs(rows, torch.ones(3, dtype=torch.bool), {})
     plain, kept = (engine._open(objective, work, [0, 1, 2]) for _ in range(2))
     places = {(g, k): v.data_ptr() for g, named in kept.tensors.items() for k, v in named.items()}
     for _ in range(3):

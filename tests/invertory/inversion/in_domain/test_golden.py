@@ -1,6 +1,6 @@
 """The published code's numbers: ../shared/data/golden/idinvert, five steps of `StyleGANInverter`.
 
-StyleGAN's generator and the narrow VGG16 are written here, as the test needs them alone.
+StyleGAN's generator and the narrow VGG16 are defined here, because only this test needs them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RUNS = ["default", "pix_only", "lr03_strong_feat"]
 
 
 class StyleGAN:
-    """StyleGAN's synthesis (Karras et al. 2019) at 64 px, by the names of idinvert's files."""
+    """StyleGAN's synthesis (Karras et al. 2019) at 64 px, with the names of idinvert's files."""
 
     resolution = preview_resolution = 64
     num_ws, w_dim = 10, 32
@@ -65,7 +65,7 @@ class StyleGAN:
 
 
 class CaffeVgg:
-    """Mean square of VGG16's relu4_3, on BGR from 0 to 255 less the means."""
+    """Mean square of VGG16's relu4_3, on BGR from 0 to 255 minus the means."""
 
     name = "caffe_vgg"
 

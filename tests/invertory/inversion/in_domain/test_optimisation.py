@@ -33,7 +33,7 @@ class ExactEncoder(nn.Module):
 
 
 def noise(n: int, seed: int = 0) -> Tensor:
-    """Pictures that the generator cannot make."""
+    """Images that the generator cannot draw."""
     return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
@@ -49,9 +49,9 @@ def invert(method: InDomain, targets: Tensor, encoder: nn.Module, **more: Tensor
     )
 
 
-def test_the_codes_of_an_exact_encoder_are_those_of_the_pictures() -> None:
+def test_the_codes_of_an_exact_encoder_are_those_of_the_images() -> None:
     draws = torch.randn(3, 4, G.w_dim, generator=torch.Generator().manual_seed(1))
-    w_plus = G.w_avg + 0.1 * draws  # near the mean: within the range of pictures
+    w_plus = G.w_avg + 0.1 * draws  # near the mean, so within the range of images
     for name in ("conventional_encoder", "domain_guided_encoder"):
         found = METHODS[name]().invert(
             G,
@@ -74,7 +74,7 @@ def test_the_domain_loss_is_the_distance_that_an_encoder_is_off() -> None:
 
 
 def test_a_pull_towards_what_the_encoder_sees_moves_the_code_against_its_error() -> None:
-    # a constant offset has no gradient, so a scaled encoder: E(G(w)) = w / 2, whose pull is to 0
+    # a constant offset has no gradient, so this encoder is scaled: E(G(w)) = w / 2 pulls towards 0
     class Half(ExactEncoder):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) / 2
@@ -88,7 +88,7 @@ def test_a_pull_towards_what_the_encoder_sees_moves_the_code_against_its_error()
 
 
 def test_an_exact_encoder_keeps_a_heavily_regularised_code_consistent_with_itself() -> None:
-    """On what it made itself nothing pulls: w = E(G(w)) for every w, whatever the weight."""
+    """For the generator's own images w = E(G(w)), so no weight moves the latent."""
     targets = noise(2)
     free = invert(InDomain(steps=20, domain_weight=0.0), targets, ExactEncoder())
     held = invert(InDomain(steps=20, domain_weight=1e6), targets, ExactEncoder())
@@ -97,7 +97,7 @@ def test_an_exact_encoder_keeps_a_heavily_regularised_code_consistent_with_itsel
 
 
 def test_a_pull_to_one_code_holds_it_there() -> None:
-    """An encoder that says the same of every picture is start and anchor."""
+    """An encoder with a constant output is both start and anchor."""
     anchor = torch.full((1, 4, G.w_dim), 0.2)
 
     class Constant(ExactEncoder):
@@ -113,7 +113,7 @@ def test_a_pull_to_one_code_holds_it_there() -> None:
 def test_without_a_domain_weight_it_is_plain_optimisation_from_the_code() -> None:
     targets, encoder = noise(2), ExactEncoder(offset=0.5)
     found = invert(InDomain(steps=15, domain_weight=0.0, preset="paper"), targets, encoder)
-    assert encoder.seen == [2]  # the start alone
+    assert encoder.seen == [2]  # only the start
     assert tuple(found.terms) == ("mse", "perceptual")
     moved = ToyGenerator(resolution=16, frequencies=3)
     rows = [_plain(moved, targets[i : i + 1], encoder) for i in range(2)]
@@ -121,7 +121,7 @@ def test_without_a_domain_weight_it_is_plain_optimisation_from_the_code() -> Non
 
 
 def _plain(generator: ToyGenerator, target: Tensor, encoder: nn.Module) -> Tensor:
-    """torch's Adam on the same loss, kept at its best."""
+    """torch's Adam on the same loss, at its best iterate."""
     w = encoder(target).clone().requires_grad_(True)
     adam, pyramid = torch.optim.Adam([w], lr=0.01), PixelPyramid()
     best, kept = float("inf"), w.detach()
@@ -141,7 +141,7 @@ def test_presets_differ_in_the_weight_of_the_domain_and_in_the_iterate() -> None
     targets, encoder = noise(1), ExactEncoder(offset=0.3)
     code = invert(InDomain(steps=0, preset="code"), targets, encoder)
     paper = invert(InDomain(steps=0, preset="paper"), targets, encoder)
-    share = 4 * G.w_dim / (3 * 16 * 16)  # of the values of a code in those of a picture
+    share = 4 * G.w_dim / (3 * 16 * 16)  # number of code values over number of pixel values
     extra = [found.loss - found.terms["mse"] - found.terms["perceptual"] for found in (code, paper)]
     torch.testing.assert_close(extra[1], extra[0] * share)
     wild = InDomain(steps=10, learning_rate=5.0, schedule="constant")
@@ -161,7 +161,7 @@ def test_pixels_outside_the_mask_do_not_count() -> None:
     mask[..., :8, :8] = 1
     targets = noise(2)
     elsewhere = torch.where(mask > 0, targets, noise(2, seed=9))
-    # one start for both: what lies outside would move the encoder's
+    # one start for both: pixels outside the mask would move the encoder's
     method, encoder = InDomain(steps=10, domain_weight=0.0), _Fixed()
     first = invert(method, targets, encoder, mask=mask)
     second = invert(method, elsewhere, encoder, mask=mask)
@@ -171,7 +171,7 @@ def test_pixels_outside_the_mask_do_not_count() -> None:
 
 def test_a_mask_leaves_rows_that_only_draw_outside_it_alone() -> None:
     mask = torch.zeros(1, 1, 16, 16)
-    mask[..., :8, :8] = 1  # the tile of row 0; the pyramid looks one pixel further
+    mask[..., :8, :8] = 1  # the tile of row 0; the pyramid reads one pixel further
     found = invert(InDomain(steps=10, domain_weight=0.0), noise(1), _Fixed(), mask=mask)
     assert torch.equal(found.latents[:, 1:], _Fixed()(noise(1))[:, 1:])
     assert not torch.equal(found.latents[:, 0], _Fixed()(noise(1))[:, 0])
@@ -189,7 +189,7 @@ def test_a_mask_of_ones_is_no_mask() -> None:
     torch.testing.assert_close(masked.latents, whole.latents, rtol=0, atol=1e-5)
 
 
-def test_diffusion_starts_at_the_pasted_picture_and_keeps_the_target_inside() -> None:
+def test_diffusion_starts_at_the_pasted_image_and_keeps_the_target_inside() -> None:
     rng = torch.Generator().manual_seed(4)
     target, context = (
         G.synthesis(G.w_avg + 0.5 * torch.randn(1, 4, G.w_dim, generator=rng)) for _ in range(2)

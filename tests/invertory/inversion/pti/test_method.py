@@ -1,4 +1,4 @@
-"""Pivotal tuning: weights that move around a pivot, and what is kept of them."""
+"""Pivotal tuning: weights tuned around a pivot, and how their changes are stored."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from invertory.generators.deltas import CODES, DELTA, PEAK, UP, coded, cut
+from invertory.generators.deltas import CODES, DELTA, PEAK, UP, quantise, truncate_all
 from invertory.generators.mobile_stylegan import MobileStyleGAN
-from invertory.generators.state import kernels, pack, synthesised, tunable
+from invertory.generators.state import kernels, pack, synthesise, tunable_weights
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.inversion import Inversion
 from invertory.inversion.in_domain.optimisation import InDomain
@@ -54,12 +54,12 @@ class NamedPixels(PixelPyramid):
 
 
 def invert(
-    method: PivotalTuning, pictures: Tensor, *, batch_size: int = 3, **given: Any
+    method: PivotalTuning, images: Tensor, *, batch_size: int = 3, **given: Any
 ) -> Inversion:
     return method.invert(
         G,
-        pictures,
-        seeds=given.pop("seeds", range(len(pictures))),
+        images,
+        seeds=given.pop("seeds", range(len(images))),
         perceptual=given.pop("perceptual", PixelPyramid()),
         batch_size=batch_size,
         **given,
@@ -68,7 +68,7 @@ def invert(
 
 def drawn(found: Inversion, *, away: float = 0.0, is_plain: bool = False) -> Tensor:
     w_plus = found.latents.expand(-1, G.num_ws, -1) + away
-    return synthesised(G, w_plus, {} if is_plain else found.state)
+    return synthesise(G, w_plus, {} if is_plain else found.state)
 
 
 FORMS = {
@@ -82,14 +82,14 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_stored_state_draws_the_very_picture_that_was_measured(form: str) -> None:
+def test_the_stored_state_draws_the_very_image_that_was_measured(form: str) -> None:
     found = invert(FORMS[form], targets())
     mse = (drawn(found) - targets()).square().mean((1, 2, 3))
     torch.testing.assert_close(mse, found.terms["mse"], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_tuning_leaves_the_pivot_and_makes_the_picture_nearer(form: str) -> None:
+def test_tuning_leaves_the_pivot_and_makes_the_image_nearer(form: str) -> None:
     found = invert(FORMS[form], targets())
     begun = invert(replace(FORMS[form], steps=0), targets())
     assert torch.equal(found.latents, begun.latents)
@@ -97,7 +97,7 @@ def test_tuning_leaves_the_pivot_and_makes_the_picture_nearer(form: str) -> None
     assert found.steps.tolist() == [13, 13, 13] and begun.steps.tolist() == [5, 5, 5]
 
 
-def test_without_steps_the_picture_is_the_pivots() -> None:
+def test_without_steps_the_image_is_the_pivots() -> None:
     found = invert(replace(METHOD, steps=0), targets())
     torch.testing.assert_close(drawn(found), drawn(found, is_plain=True), rtol=1e-5, atol=1e-5)
 
@@ -120,7 +120,7 @@ def test_a_row_has_the_change_it_has_alone(method: PivotalTuning) -> None:
 def test_what_is_tuned_is_every_kernel_or_every_weight() -> None:
     few, all_of_them = invert(METHOD, targets(1)).state, invert(FULL, targets(1)).state
     assert {n.removesuffix(UP) for n in few if n.endswith(UP)} == set(kernels(G))
-    assert set(all_of_them) == {name + DELTA for name in tunable(G)}
+    assert set(all_of_them) == {name + DELTA for name in tunable_weights(G)}
     moved = {name for name, change in all_of_them.items() if change.abs().max() > 0}
     assert moved == set(all_of_them)
 
@@ -136,7 +136,7 @@ def test_the_bytes_are_those_of_the_form(form: str) -> None:
         rest = sum(2 * t.numel() for n, t in state.items() if not n.endswith(CODES))
     else:
         values, rest = sum(t.numel() for t in state.values()), 0
-    whole = sum(weight.numel() for weight in tunable(G).values())
+    whole = sum(weight.numel() for weight in tunable_weights(G).values())
     assert (values < 0.6 * whole) == bool(method.rank or method.stored_rank)
     payload = sizes[method.storage] * values + rest
     assert payload <= len(pack(state, 0)) <= payload + 150 * len(state)
@@ -144,7 +144,7 @@ def test_the_bytes_are_those_of_the_form(form: str) -> None:
 
 def test_int8_of_the_same_change_is_half_of_float16_and_hardly_worse() -> None:
     found = invert(FULL, targets(1))
-    short = replace(found, state=coded(found.state))
+    short = replace(found, state=quantise(found.state))
     codes = sum(t.numel() for n, t in short.state.items() if n.endswith(CODES))
     assert codes > 0.8 * sum(t.numel() for t in found.state.values())
     errors = [(drawn(one) - targets(1)).square().mean() for one in (found, short)]
@@ -154,13 +154,17 @@ def test_int8_of_the_same_change_is_half_of_float16_and_hardly_worse() -> None:
 def test_a_cut_keeps_more_the_higher_its_rank() -> None:
     found = invert(FULL, targets(1))
     loss = [
-        float((drawn(replace(found, state=cut(found.state, rank))) - drawn(found)).square().mean())
+        float(
+            (drawn(replace(found, state=truncate_all(found.state, rank))) - drawn(found))
+            .square()
+            .mean()
+        )
         for rank in (1, 2, 4)
     ]
     assert loss[0] > loss[1] > loss[2]
 
 
-def test_a_picture_stops_at_its_lpips_and_at_no_other_distance() -> None:
+def test_a_image_stops_at_its_lpips_and_at_no_other_distance() -> None:
     method = replace(METHOD, target_lpips=1e3)
     assert invert(method, targets(), perceptual=NamedPixels()).steps.tolist() == [5, 5, 5]
     assert invert(method, targets()).steps.tolist() == [13, 13, 13]
@@ -173,7 +177,7 @@ def test_the_regulariser_keeps_other_latents_nearer() -> None:
     def moved(method: PivotalTuning) -> float:
         found = invert(method, targets(1))
         state = {name: change.expand(8, *change.shape[1:]) for name, change in found.state.items()}
-        return float((synthesised(G, others, state) - G.synthesis(others)).square().mean())
+        return float((synthesise(G, others, state) - G.synthesis(others)).square().mean())
 
     held = replace(METHOD, locality_weight=10.0)
     assert held.terms == ("mse", "perceptual", "locality")
@@ -203,11 +207,11 @@ def test_a_pivot_may_come_from_an_encoder() -> None:
     assert METHOD.needs == () and METHOD.space == "w"
 
 
-def test_a_broken_picture_is_marked_and_the_others_go_on() -> None:
-    pictures = targets()
-    pictures[1] = torch.nan
+def test_a_broken_image_is_marked_and_the_others_go_on() -> None:
+    images = targets()
+    images[1] = torch.nan
     for method in (METHOD, replace(FULL, storage="int8")):
-        found = invert(method, pictures)
+        found = invert(method, images)
         assert found.is_finite.tolist() == [True, False, True]
         assert all(torch.isfinite(tensor).all() for tensor in found.state.values())
 
@@ -216,7 +220,7 @@ def test_a_generator_that_does_not_tell_its_weights_is_refused_before_work() -> 
     class Other:
         num_ws, w_dim, resolution = 4, 8, 16
 
-    with pytest.raises(ValueError, match="tells its weights, got Other"):
+    with pytest.raises(ValueError, match="with tunable weights, got Other"):
         METHOD.invert(
             Other(),  # type: ignore[arg-type]
             targets(),
@@ -228,7 +232,7 @@ def test_a_generator_that_does_not_tell_its_weights_is_refused_before_work() -> 
 
 @pytest.mark.parametrize(("rank", "stored_rank"), [(-1, 0), (0, -1), (4, 2)])
 def test_ranks_that_do_not_go_together_are_refused(rank: int, stored_rank: int) -> None:
-    with pytest.raises(ValueError, match="stored_rank with rank 0 alone"):
+    with pytest.raises(ValueError, match="stored_rank only with rank 0"):
         PivotalTuning(rank=rank, stored_rank=stored_rank)
 
 

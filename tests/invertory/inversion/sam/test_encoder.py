@@ -1,4 +1,4 @@
-"""SAM by encoders: what is chosen, what a fresh network gives, and what an edit keeps."""
+"""SAM by encoders: the chosen spaces, an untrained network's output, and what an edit keeps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from invertory.encoders.residual import ResidualEncoder
 from invertory.generators.state import pack, unpack
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.inversion import Inversion
-from invertory.inversion.drawing import drawn
+from invertory.inversion.drawing import draw_latents
 from invertory.inversion.sam.encoder import SamByEncoder
 from invertory.networks.sam_encoder import SamEncoder
 from invertory.perceptual import PixelPyramid
@@ -25,7 +25,7 @@ LEFT = slice(None, 16)
 
 
 class Hard(nn.Module):
-    """Says that the left half is beyond all but the last space, and the right one easy."""
+    """Predicts that the left half needs the last space, and that the right half is easy."""
 
     spaces = ("W+", "F2", "F4")
     unit = torch.tensor(0.5)
@@ -37,7 +37,7 @@ class Hard(nn.Module):
 
 
 class Halves(nn.Module):
-    """Segments: left and right; the left one begins a column early."""
+    """Segments the left and right halves; the left one starts one column early."""
 
     segments = ("left", "right")
 
@@ -68,12 +68,12 @@ def networks(*, is_fresh: bool = False) -> dict[str, nn.Module]:
     }
 
 
-def pictures(n: int = 2, px: int = 32) -> Tensor:
+def images(n: int = 2, px: int = 32) -> Tensor:
     return torch.rand(n, 3, px, px, generator=torch.Generator().manual_seed(7)) * 2 - 1
 
 
 def invert(method: SamByEncoder, given: Mapping[str, nn.Module], **more: Any) -> Inversion:
-    shown = more.get("targets", pictures())
+    shown = more.get("targets", images())
     return method.invert(
         more.get("generator", G),
         shown,
@@ -84,11 +84,11 @@ def invert(method: SamByEncoder, given: Mapping[str, nn.Module], **more: Any) ->
     )
 
 
-def test_a_fresh_network_gives_the_picture_of_its_base() -> None:
+def test_a_fresh_network_gives_the_image_of_its_base() -> None:
     found = invert(SamByEncoder(), networks(is_fresh=True))
-    expected = base()(pictures())
+    expected = base()(images())
     assert torch.equal(found.latents, expected)
-    made = drawn(SamByEncoder(), G, found.latents, found.state)
+    made = draw_latents(SamByEncoder(), G, found.latents, found.state)
     assert torch.equal(made, G.synthesis(expected))
 
 
@@ -103,20 +103,20 @@ def test_the_hard_segment_goes_to_the_finest_space() -> None:
     assert all(found.maps[name].shape == (2, 1, 32, 32) for name in method.maps)
 
 
-def test_the_losses_told_are_those_of_the_picture_that_is_drawn_from_the_store() -> None:
+def test_the_losses_told_are_those_of_the_image_that_is_drawn_from_the_store() -> None:
     found = invert(SamByEncoder(), networks())
     state = unpack([pack(found.state, row) for row in range(2)])
-    made = drawn(SamByEncoder(), G, found.latents, state)
-    mse = (made - pictures()).square().mean((1, 2, 3))
+    made = draw_latents(SamByEncoder(), G, found.latents, state)
+    mse = (made - images()).square().mean((1, 2, 3))
     torch.testing.assert_close(found.terms["mse"], mse, rtol=1e-4, atol=1e-5)
     assert found.terms["mse"].isfinite().all()
 
 
-def test_an_edit_moves_all_of_a_picture_that_has_no_feature() -> None:
+def test_an_edit_moves_all_of_a_image_that_has_no_feature() -> None:
     method = SamByEncoder(spaces=("W+",))
     found = invert(method, networks())
     edited = found.latents + 0.5
-    made = drawn(method, G, edited, found.state, origin=found.latents)
+    made = draw_latents(method, G, edited, found.state, origin=found.latents)
     assert torch.equal(made, G.synthesis(edited))
 
 
@@ -124,9 +124,9 @@ def test_an_edit_of_early_layers_leaves_a_later_feature_alone() -> None:
     method = SamByEncoder(spaces=("F4",), preset="paper")
     found = invert(method, networks())
     edited = found.latents.clone()
-    edited[:, :4] += 0.5  # all that b4, b8 and b16's convolutions read before their RGB
-    plain = drawn(method, G, found.latents, found.state)
-    made = drawn(method, G, edited, found.state, origin=found.latents)
+    edited[:, :4] += 0.5  # all rows that b4, b8 and b16's convolutions read before their RGB
+    plain = draw_latents(method, G, found.latents, found.state)
+    made = draw_latents(method, G, edited, found.state, origin=found.latents)
     torch.testing.assert_close(made, plain, rtol=0, atol=1e-3)
     assert (G.synthesis(edited) - G.synthesis(found.latents)).abs().max() > 0.05
 
@@ -166,8 +166,8 @@ def test_fewer_spaces_are_chosen_among() -> None:
     assert "mask.b16" not in masks
 
 
-def test_finer_pictures_get_their_map_at_their_size() -> None:
-    fine = pictures().repeat_interleave(2, 2).repeat_interleave(2, 3)
+def test_finer_images_get_their_map_at_their_size() -> None:
+    fine = images().repeat_interleave(2, 2).repeat_interleave(2, 3)
     one, other = (
         invert(SamByEncoder(), networks()),
         invert(SamByEncoder(), networks(), targets=fine),
@@ -176,13 +176,13 @@ def test_finer_pictures_get_their_map_at_their_size() -> None:
     assert torch.equal(one.maps["spaces"], other.maps["spaces"])
 
 
-def test_a_broken_picture_leaves_a_state_that_can_be_drawn() -> None:
-    broken = pictures()
+def test_a_broken_image_leaves_a_state_that_can_be_drawn() -> None:
+    broken = images()
     broken[0] = torch.nan
     found = invert(SamByEncoder(), networks(), targets=broken)
     assert found.is_finite.tolist() == [False, True]
-    assert drawn(SamByEncoder(), G, found.latents, found.state).isfinite().all()
-    alone = invert(SamByEncoder(), networks(), targets=pictures()[1:])
+    assert draw_latents(SamByEncoder(), G, found.latents, found.state).isfinite().all()
+    alone = invert(SamByEncoder(), networks(), targets=images()[1:])
     torch.testing.assert_close(found.latents[1:], alone.latents, rtol=0, atol=1e-4)
 
 
@@ -208,18 +208,18 @@ def test_a_segmentation_may_be_given() -> None:
     given = {name: network for name, network in networks().items() if name != "parser"}
     found = SamByEncoder(tau=0.5).invert(
         G,
-        pictures(),
+        images(),
         seeds=range(2),
         perceptual=PixelPyramid(),
         batch_size=2,
         networks=given,
         segmentation=top,
     )
-    assert (found.maps["spaces"] == 1).all()  # each half of the picture is hard at its left
+    assert (found.maps["spaces"] == 1).all()  # the left of each half of the image is hard
     with pytest.raises(ValueError, match=r"expected a segmentation \[2, 32, 32\]"):
         SamByEncoder().invert(
             G,
-            pictures(),
+            images(),
             seeds=range(2),
             perceptual=PixelPyramid(),
             batch_size=2,
@@ -229,18 +229,18 @@ def test_a_segmentation_may_be_given() -> None:
 
 
 class Unsure(Hard):
-    """Has no number for the first of the pictures."""
+    """Predicts NaN for the first image."""
 
     def forward(self, x: Tensor) -> Tensor:
-        is_first = (x == pictures()[:1]).flatten(1).all(1)[:, None, None, None]
+        is_first = (x == images()[:1]).flatten(1).all(1)[:, None, None, None]
         return super().forward(x).where(~is_first, torch.nan)
 
 
-def test_a_picture_of_no_known_errors_is_rejected_alone() -> None:
+def test_a_image_of_no_known_errors_is_rejected_alone() -> None:
     found = invert(SamByEncoder(), networks() | {"invertibility": Unsure()})
     assert found.is_finite.tolist() == [False, True]
     assert list(found.refused) == [0]
-    assert drawn(SamByEncoder(), G, found.latents, found.state).isfinite().all()
+    assert draw_latents(SamByEncoder(), G, found.latents, found.state).isfinite().all()
 
 
 def test_spaces_are_checked_against_the_encoders_card() -> None:

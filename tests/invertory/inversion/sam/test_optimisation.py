@@ -1,4 +1,4 @@
-"""Spatially-adaptive inversion on a tiny StyleGAN2: spaces, state, edits, and what it refuses."""
+"""Spatially-adaptive inversion on a tiny StyleGAN2: spaces, state, edits, and refusals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invertory.generators.preview import untrained_head
 from invertory.generators.state import pack, unpack
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.inversion import Inversion
-from invertory.inversion.drawing import drawn
+from invertory.inversion.drawing import draw_latents
 from invertory.inversion.sam.objective import variation
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.perceptual import PixelPyramid
@@ -26,30 +26,30 @@ RIGHT = slice(8, None)  # columns that are hard to invert
 
 
 class Head(nn.Module):
-    """A parser: a face on the left, and what lies beside it."""
+    """A parser: a face on the left, and the background beside it."""
 
     segments = ("background", "skin")
 
-    def segment(self, pictures: Tensor) -> Tensor:
-        found = torch.zeros(len(pictures), *pictures.shape[2:], dtype=torch.uint8)
+    def segment(self, images: Tensor) -> Tensor:
+        found = torch.zeros(len(images), *images.shape[2:], dtype=torch.uint8)
         found[:, :, :8] = 1
         return found
 
 
 class Sides(nn.Module):
-    """Predicts that the right half is impossible in W+ and hard in F2; tells it as a segment."""
+    """Predicts that the right half is impossible in W+ and hard in F2; also segments it."""
 
     spaces = ("W+", "F2")
     segments = ("easy", "hard")
     unit = torch.ones(())
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        told = torch.full((len(pictures), 2, *pictures.shape[2:]), 0.1)
+    def forward(self, images: Tensor) -> Tensor:
+        told = torch.full((len(images), 2, *images.shape[2:]), 0.1)
         told[:, 0, :, RIGHT] = 0.9
         return told
 
-    def segment(self, pictures: Tensor) -> Tensor:
-        found = torch.zeros(len(pictures), *pictures.shape[2:], dtype=torch.uint8)
+    def segment(self, images: Tensor) -> Tensor:
+        found = torch.zeros(len(images), *images.shape[2:], dtype=torch.uint8)
         found[:, :, RIGHT] = 1
         return found
 
@@ -79,13 +79,11 @@ def targets(n: int = 2) -> Tensor:
 
 
 def invert(
-    method: SpatiallyAdaptive, pictures: Tensor, batch_size: int = 4, **extra: Any
+    method: SpatiallyAdaptive, images: Tensor, batch_size: int = 4, **extra: Any
 ) -> Inversion:
     given: dict[str, Any] = {"networks": NETWORKS} | extra
-    seeds, pixels = range(len(pictures)), PixelPyramid()
-    return method.invert(
-        G, pictures, seeds=seeds, perceptual=pixels, batch_size=batch_size, **given
-    )
+    seeds, pixels = range(len(images)), PixelPyramid()
+    return method.invert(G, images, seeds=seeds, perceptual=pixels, batch_size=batch_size, **given)
 
 
 def test_the_hard_half_is_inverted_in_features_and_the_easy_one_is_not() -> None:
@@ -99,10 +97,10 @@ def test_the_hard_half_is_inverted_in_features_and_the_easy_one_is_not() -> None
 
 
 def test_what_the_store_gives_back_has_the_loss_that_was_told() -> None:
-    found, pictures = invert(METHOD, targets()), targets()
+    found, images = invert(METHOD, targets()), targets()
     state = unpack([pack(found.state, row) for row in range(2)])
-    synth = drawn(METHOD, G, found.latents, state)
-    told = (synth - pictures).square().mean((1, 2, 3))
+    synth = draw_latents(METHOD, G, found.latents, state)
+    told = (synth - images).square().mean((1, 2, 3))
     torch.testing.assert_close(told, found.terms["mse"], rtol=1e-4, atol=1e-6)
 
 
@@ -115,7 +113,7 @@ def test_finer_spaces_reconstruct_better() -> None:
 def test_by_class_what_lies_beside_the_face_takes_the_finest_space() -> None:
     method = replace(METHOD, choice="classes")
     found = invert(method, targets(), networks={"encoder": encoder(), "parser": Head()})
-    assert (found.maps["spaces"][:, :, :, RIGHT] == 1).all()  # a parser without `ood` will do
+    assert (found.maps["spaces"][:, :, :, RIGHT] == 1).all()  # a parser without `ood` is enough
     assert (found.maps["spaces"][:, :, :, :8] == 0).all()
 
 
@@ -154,7 +152,7 @@ def test_rows_do_not_depend_on_their_batch() -> None:
         features_of(G, together.state, 3).deltas["b8"][1],
         features_of(G, alone.state, 1).deltas["b8"][0],
         rtol=0,
-        atol=1e-2,  # a level of 8 bits
+        atol=1e-2,  # one level of 8 bits
     )
 
 
@@ -175,10 +173,12 @@ def test_an_edit_leaves_the_masked_features_alone() -> None:
     found = invert(METHOD, targets())
     edited = found.latents.clone()
     edited[:, :3] += 1  # rows of b4 and b8
-    plain = drawn(METHOD, G, found.latents, found.state)
+    plain = draw_latents(METHOD, G, found.latents, found.state)
     moved = {
         preset: (
-            drawn(replace(METHOD, preset=preset), G, edited, found.state, origin=found.latents)
+            draw_latents(
+                replace(METHOD, preset=preset), G, edited, found.state, origin=found.latents
+            )
             - plain
         )
         .abs()
@@ -235,22 +235,22 @@ def test_spaces_that_there_are_not_and_missing_networks_are_named() -> None:
 
 
 class Unsure(Sides):
-    """Has no number for pictures that are dark on the whole."""
+    """Predicts NaN for dark images."""
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        told = super().forward(pictures)
-        told[pictures.mean((1, 2, 3)) < 0] = torch.nan
+    def forward(self, images: Tensor) -> Tensor:
+        told = super().forward(images)
+        told[images.mean((1, 2, 3)) < 0] = torch.nan
         return told
 
 
-def test_a_picture_of_no_known_errors_is_rejected_alone() -> None:
-    pictures = targets()
-    pictures[0], pictures[1] = -pictures[0].abs(), pictures[1].abs()
-    found = invert(METHOD, pictures, networks=NETWORKS | {"invertibility": Unsure()})
+def test_a_image_of_no_known_errors_is_rejected_alone() -> None:
+    images = targets()
+    images[0], images[1] = -images[0].abs(), images[1].abs()
+    found = invert(METHOD, images, networks=NETWORKS | {"invertibility": Unsure()})
     assert found.is_finite.tolist() == [False, True]
     assert found.steps.tolist() == [0, 12]
     assert found.latents.isfinite().all()
-    alone = invert(METHOD, pictures[1:])
+    alone = invert(METHOD, images[1:])
     torch.testing.assert_close(found.latents[1:], alone.latents, rtol=0, atol=1e-4)
     assert found.refused == {0: "the invertibility predictor gave a non-finite error"}
 

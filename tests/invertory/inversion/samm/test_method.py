@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from invertory.encoders import ResidualEncoder
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.inversion import Inversion
-from invertory.inversion.drawing import drawn
-from invertory.inversion.samm.method import SAMM, _tell_of_pose
+from invertory.inversion.drawing import draw_latents
+from invertory.inversion.samm.method import SAMM, _warn_about_pose
 from invertory.networks.samm.network import Samm
 from invertory.perceptual import PixelPyramid
 from invertory.training.optimiser import seeded
@@ -67,10 +67,10 @@ def test_an_inversion_has_the_input_as_its_state_and_a_mask_to_look_at():
     torch.testing.assert_close(found.latents, encoder()(x), rtol=0, atol=1e-5)
 
 
-def test_the_loss_told_is_that_of_the_picture_as_it_is_drawn():
+def test_the_loss_told_is_that_of_the_image_as_it_is_drawn():
     x, nets, method = targets(), networks(), SAMM()
     found = invert(method, x, nets)
-    made = drawn(method, G, found.latents, found.state, networks=nets)
+    made = draw_latents(method, G, found.latents, found.state, networks=nets)
     errors = (made.clamp(-1, 1) - x).square().mean((1, 2, 3))
     torch.testing.assert_close(found.terms["mse"], errors, rtol=1e-4, atol=1e-5)
 
@@ -80,7 +80,7 @@ def test_with_a_mask_of_1_the_input_is_drawn_whatever_the_edit():
     found = invert(SAMM(), x, nets)
     edited = found.latents + 1
     for w_plus in (found.latents, edited):
-        made = drawn(SAMM(), G, w_plus, found.state, origin=found.latents, networks=nets)
+        made = draw_latents(SAMM(), G, w_plus, found.state, origin=found.latents, networks=nets)
         assert torch.equal(made, x)
 
 
@@ -88,7 +88,7 @@ def test_with_a_mask_of_0_an_edit_is_the_generators():
     x, nets = targets(), networks(modules(0.0))
     found = invert(SAMM(), x, nets)
     edited = found.latents + 1
-    made = drawn(SAMM(), G, edited, found.state, origin=found.latents, networks=nets)
+    made = draw_latents(SAMM(), G, edited, found.state, origin=found.latents, networks=nets)
     torch.testing.assert_close(made, G.synthesis(edited), rtol=1e-5, atol=1e-5)
 
 
@@ -97,12 +97,12 @@ def test_flows_and_masks_of_an_edit_are_estimated_anew():
     found = invert(method, x, nets)
     edited = found.latents.clone()
     edited[0] += 1
-    made = drawn(method, G, edited, found.state, origin=found.latents, networks=nets)
-    parts = method._parts(nets, G)
-    expected = method.aligned(parts, edited[:1], x[:1])
+    made = draw_latents(method, G, edited, found.state, origin=found.latents, networks=nets)
+    parts = method._networks(nets, G)
+    expected = method.align(parts, edited[:1], x[:1])
     blended = torch.lerp(expected.synth, x[:1], expected.mask())
     torch.testing.assert_close(made[:1], blended, rtol=0, atol=1e-5)
-    plain = drawn(method, G, found.latents, found.state, networks=nets)
+    plain = draw_latents(method, G, found.latents, found.state, networks=nets)
     torch.testing.assert_close(made[1:], plain[1:], rtol=0, atol=1e-5)
 
 
@@ -112,10 +112,10 @@ def test_edited_rows_alone_go_unwarped_where_asked():
     found = invert(method, x, nets)
     edited = found.latents.clone()
     edited[0] += 1
-    made = drawn(method, G, edited, found.state, origin=found.latents, networks=nets)
+    made = draw_latents(method, G, edited, found.state, origin=found.latents, networks=nets)
     skipped = SAMM(alignment="skipped")
-    unwarped = drawn(skipped, G, edited, found.state, origin=found.latents, networks=nets)
-    plain = drawn(method, G, found.latents, found.state, networks=nets)
+    unwarped = draw_latents(skipped, G, edited, found.state, origin=found.latents, networks=nets)
+    plain = draw_latents(method, G, found.latents, found.state, networks=nets)
     torch.testing.assert_close(made[:1], unwarped[:1], rtol=0, atol=1e-5)
     torch.testing.assert_close(made[1:], plain[1:], rtol=0, atol=1e-5)
 
@@ -129,7 +129,7 @@ def test_further_iterations_add_what_the_encoder_tells_apart():
 
 
 class Residual(nn.Module):
-    """Stands where ReStyle's encoder does: half of what lacks to a latent of ones."""
+    """Replaces ReStyle's encoder: its residual is half the difference to a latent of ones."""
 
     num_ws, w_dim = 6, 8
 
@@ -148,7 +148,7 @@ def test_a_base_that_iterates_begins_at_the_mean():
 def test_targets_coarser_than_the_generator_are_kept_as_they_came():
     found = invert(SAMM(), targets(2, px=8), networks())
     assert found.state["target"].shape == (2, 3, 8, 8)
-    made = drawn(SAMM(), G, found.latents, found.state, networks=networks())
+    made = draw_latents(SAMM(), G, found.latents, found.state, networks=networks())
     assert made.shape == (2, 3, PX, PX)
 
 
@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_refused_before_any_work():
         invert(SAMM(), x, {"encoder": encoder(), "samm": nn.Identity()})
     with pytest.raises(ValueError, match="expected an encoder with maps"):
         invert(SAMM(), x, networks() | {"encoder": encoder((4, 5, 8))})
-    with pytest.raises(ValueError, match="iterations from 1"):
+    with pytest.raises(ValueError, match="iterations of 1 or more"):
         SAMM(iterations=0)
 
 
@@ -178,17 +178,17 @@ def test_a_state_of_another_method_or_size_is_refused():
     found = invert(SAMM(), x, nets)
     draw = replace(SAMM()).draw
     for state in ({"noise": x}, {"target": x[:1]}, {"target": x[..., :8]}):
-        with pytest.raises(ValueError, match="the state that their inversion gave"):
+        with pytest.raises(ValueError, match="the state of their inversion"):
             draw(G, found.latents, state, origin=found.latents, networks=nets)
 
 
 def test_that_warps_undo_pose_is_told_once_and_of_edits_alone(caplog):
-    _tell_of_pose.cache_clear()
+    _warn_about_pose.cache_clear()
     x, nets = targets(2), networks()
     found = invert(SAMM(), x, nets)
     for moved in (0.0, 1.0, 2.0):
         edited = found.latents + moved
-        drawn(SAMM(), G, edited, found.state, origin=found.latents, networks=nets)
+        draw_latents(SAMM(), G, edited, found.state, origin=found.latents, networks=nets)
         assert len(caplog.records) == min(moved, 1)
     assert caplog.records[0].levelno == logging.WARNING
     assert "align_edits: false" in caplog.text
@@ -197,5 +197,5 @@ def test_that_warps_undo_pose_is_told_once_and_of_edits_alone(caplog):
 def test_unwarped_edits_are_not_warned_of(caplog):
     x, nets, method = targets(2), networks(), SAMM(align_edits=False)
     found = invert(method, x, nets)
-    drawn(method, G, found.latents + 1, found.state, origin=found.latents, networks=nets)
+    draw_latents(method, G, found.latents + 1, found.state, origin=found.latents, networks=nets)
     assert not caplog.records

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from invertory.encoders import ResidualEncoder
 from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.preview import untrained_head
-from invertory.inversion.drawing import drawn
+from invertory.inversion.drawing import draw_latents
 from invertory.inversion.samm.method import SAMM
 from invertory.networks.samm.network import Samm, drawn_at, level_channels
 from invertory.perceptual import PixelPyramid
@@ -85,15 +85,19 @@ def test_the_method_inverts_draws_and_edits_with_it():
     found = method.invert(
         G, x, seeds=range(2), perceptual=PixelPyramid(), batch_size=1, networks=nets
     )
-    made = drawn(method, G, found.latents, found.state, networks=nets)
+    made = draw_latents(method, G, found.latents, found.state, networks=nets)
     told = (made.clamp(-1, 1) - x).square().mean((1, 2, 3))
     torch.testing.assert_close(found.terms["mse"], told, rtol=1e-4, atol=1e-5)
-    edited = drawn(method, G, found.latents + 1, found.state, origin=found.latents, networks=nets)
+    edited = draw_latents(
+        method, G, found.latents + 1, found.state, origin=found.latents, networks=nets
+    )
     assert not torch.allclose(edited, made)
     small = method.invert(
         G, pictures(16), seeds=range(2), perceptual=PixelPyramid(), batch_size=2, networks=nets
     )
     assert small.maps["mask"].shape == (2, 1, 16, 16)  # no larger than what it is a map of
     kept = {"encoder": E, "samm": modules(1)}
-    same = drawn(method, G, found.latents + 1, found.state, origin=found.latents, networks=kept)
+    same = draw_latents(
+        method, G, found.latents + 1, found.state, origin=found.latents, networks=kept
+    )
     assert torch.equal(same, x)

@@ -159,7 +159,7 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pictures_that_are_not_square_are_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match=r"expected square pictures .*align them first"):
+    with pytest.raises(ValueError, match=r"expected square images .*align them first"):
         made(kind, np.zeros((40, 8, 4, 3), np.uint8))
 
 
