@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Final, TypeVar
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 MAX_THREADS: Final = 8
 
 
-def ahead(items: Iterable[Given], depth: int = 1) -> Generator[Given, None, None]:
+def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:
     """The items, made in a thread of their own while the caller is at work on the one before.
 
     No more than `depth` are made or in the making beside the one handed out. An error comes out in
@@ -39,13 +39,13 @@ def ahead(items: Iterable[Given], depth: int = 1) -> Generator[Given, None, None
         thread.stop()
 
 
-def on_all_cores(make: Callable[[Given], Made], items: Sequence[Given]) -> list[Made]:
+def on_all_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """[make(item), ...] by as many threads as there are cores, at most `MAX_THREADS`."""
     num_threads = min(num_cores(), MAX_THREADS, len(items))
     if num_threads < 2:
-        return [make(item) for item in items]
+        return [function(item) for item in items]
     with ThreadPoolExecutor(num_threads, "pictures") as pool:
-        return list(pool.map(make, items))
+        return list(pool.map(function, items))
 
 
 def num_cores() -> int:
@@ -65,7 +65,7 @@ class _Ahead(threading.Thread):
         super().__init__(name="ahead", daemon=True)
         self._items = items
         self._permits = threading.Semaphore(depth)
-        self._made: SimpleQueue[tuple[object, BaseException | None]] = SimpleQueue()
+        self._results: SimpleQueue[tuple[object, BaseException | None]] = SimpleQueue()
         self._is_stopped = False
 
     def run(self) -> None:
@@ -75,18 +75,18 @@ class _Ahead(threading.Thread):
                 self._permits.acquire()
                 if self._is_stopped:
                     break
-                self._made.put((next(iterator), None))
+                self._results.put((next(iterator), None))
         except StopIteration:
-            self._made.put((_END, None))
+            self._results.put((_END, None))
         except BaseException as error:  # it is the caller's, whatever it is
-            self._made.put((_END, error))
+            self._results.put((_END, error))
         finally:
             if hasattr(iterator, "close"):  # a generator's files, in the thread that opened them
                 iterator.close()
 
     def take(self) -> object:
         """The next item, `_END` after the last; its maker may go on with the one after it."""
-        item, error = self._made.get()
+        item, error = self._results.get()
         if error is not None:
             raise error
         self._permits.release()

@@ -45,41 +45,41 @@ class Align:
     max_pixels: int = MAX_PIXELS
 
     def __call__(self, images: pa.RecordBatch) -> Chunk:
-        pictures = _pictures(images, self.read, self.max_pixels)
-        return _each_image(images.num_rows, pictures, self._align, self.crop_format)
+        decoded = _decode_images(images, self.read, self.max_pixels)
+        return _crop_images(images.num_rows, decoded, self._align, self.crop_format)
 
-    def _align(self, image: Row, picture: Pixels) -> tuple[list[Row], list[Row]]:
-        found = self.detector.detect(picture)
-        if not found:
+    def _align(self, image: Row, pixels: Pixels) -> tuple[list[Row], list[Row]]:
+        faces = self.detector.detect(pixels)
+        if not faces:
             return [], [reject(image["image_id"], "no_face", "no face was found", image["uri"])]
-        wanted = found[: 1 if self.faces == "largest" else self.max_faces]
+        chosen = faces[: 1 if self.faces == "largest" else self.max_faces]
         rows: list[Row] = []
         rejects: list[Row] = []
-        for index, face in enumerate(wanted):
-            crop = self._crop(picture, face)
+        for index, face in enumerate(chosen):
+            crop = self._crop(pixels, face)
             if isinstance(crop, tuple):
                 rejects.append(reject(f"{image['image_id']}:{index}", *crop, image["uri"]))
                 continue
-            row = _aligned_row(image, crop, index, len(found))
+            row = _aligned_row(image, crop, index, len(faces))
             row |= {"anchors": face.anchors.ravel().tolist(), "confidence": face.confidence}
             rows.append(row)
         if not rows:  # the largest face speaks for the picture
             rejects = [rejects[0] | {"row_id": image["image_id"]}]
         return rows, rejects
 
-    def _crop(self, picture: Pixels, face: Face) -> Crop | tuple[str, str]:
+    def _crop(self, pixels: Pixels, face: Face) -> Crop | tuple[str, str]:
         """The crop, or the status and reason of a face that is not fit."""
         quad = face_quad(face.anchors)
         side = float(np.hypot(*(quad[3] - quad[0])))
         if side < self.min_face_px:
             reason = f"the crop would cover {side:.0f} px; {self.min_face_px} are asked for"
             return "face_too_small", reason
-        outside = outside_share(quad, picture.shape[1], picture.shape[0])
+        outside = outside_share(quad, pixels.shape[1], pixels.shape[0])
         if outside > self.max_outside_share:
             reason = f"{outside:.0%} of the crop lies outside the photograph"
             return "outside_picture", f"{reason}; {self.max_outside_share:.0%} are allowed"
         return align_face(
-            picture,
+            pixels,
             face.anchors,
             size_px=self.size_px,
             transform_size=self.transform_size,
@@ -96,31 +96,31 @@ class CentreCrop:
     max_pixels: int = MAX_PIXELS
 
     def __call__(self, images: pa.RecordBatch) -> Chunk:
-        pictures = _pictures(images, self.read, self.max_pixels)
-        return _each_image(images.num_rows, pictures, self._crop, self.crop_format)
+        decoded = _decode_images(images, self.read, self.max_pixels)
+        return _crop_images(images.num_rows, decoded, self._crop, self.crop_format)
 
-    def _crop(self, image: Row, picture: Pixels) -> tuple[list[Row], list[Row]]:
-        crop = centre_crop(picture, size_px=self.size_px)
+    def _crop(self, image: Row, pixels: Pixels) -> tuple[list[Row], list[Row]]:
+        crop = centre_crop(pixels, size_px=self.size_px)
         return [_aligned_row(image, crop, 0, 0)], []
 
 
-def _each_image(
+def _crop_images(
     num_inputs: int,
-    pictures: Iterator[tuple[Row, Pixels | None, tuple[str, str]]],
-    make: Callable[[Row, Pixels], tuple[list[Row], list[Row]]],
+    decoded: Iterator[tuple[Row, Pixels | None, tuple[str, str]]],
+    crop_image: Callable[[Row, Pixels], tuple[list[Row], list[Row]]],
     crop_format: CropFormat,
 ) -> Chunk:
     """Every picture cropped by `make` while the next is decoded; then the crops as files."""
     rows: list[Row] = []
     rejects: list[Row] = []
-    with closing(ahead(pictures)) as ready:
-        for image, picture, fault in ready:
-            if picture is None:
+    with closing(ahead(decoded)) as ready:
+        for image, pixels, fault in ready:
+            if pixels is None:
                 rejects.append(reject(image["image_id"], *fault, image["uri"]))
                 continue
-            made, refused = make(image, picture)
-            rows += made
-            rejects += refused
+            new_rows, new_rejects = crop_image(image, pixels)
+            rows += new_rows
+            rejects += new_rejects
     files = on_all_cores(
         lambda row: encode(row["crop"], crop_format, compress_level=COMPRESS_LEVEL), rows
     )
@@ -130,16 +130,16 @@ def _each_image(
     return chunk(num_inputs, rows, rejects, ALIGNED)
 
 
-def _pictures(
+def _decode_images(
     images: pa.RecordBatch, read: Read, max_pixels: int
 ) -> Iterator[tuple[Row, Pixels | None, tuple[str, str]]]:
     """Every sound picture read again and checked to be the one ingested; see `_picture`."""
     for image in images.to_pylist():
         if image["status"] == "ok":
-            yield image, *_picture(image, read, max_pixels)
+            yield image, *_decode_image(image, read, max_pixels)
 
 
-def _picture(image: Row, read: Read, max_pixels: int) -> tuple[Pixels | None, tuple[str, str]]:
+def _decode_image(image: Row, read: Read, max_pixels: int) -> tuple[Pixels | None, tuple[str, str]]:
     """The picture, or None with status and reason."""
     try:
         data = read(image["uri"])

@@ -70,15 +70,15 @@ class Edit:
         latents = torch.cat([self._move(w[None], spec) for w in w_plus for spec in self.specs])
         num_edits = len(names) // max(batch.num_rows, 1)
         states = [state for state in read_states(batch) for _ in range(num_edits)]
-        pictures = self.renderer.render(latents, states, w_plus.repeat_interleave(num_edits, 0))
+        results = self.renderer.render(latents, states, w_plus.repeat_interleave(num_edits, 0))
         rows, rejects = [], []
-        for name, latent, found in zip(names, latents, pictures, strict=True):
-            if isinstance(found, Failure):
-                rejects.append(reject(name["edit_id"], found.status, found.reason))
+        for name, latent, result in zip(names, latents, results, strict=True):
+            if isinstance(result, Failure):
+                rejects.append(reject(name["edit_id"], result.status, result.reason))
                 continue
-            picture = self.renderer.stored(found.pixels)
-            cells = {"latent": latent.tolist(), "picture": picture}
-            rows.append(name | cells | score_columns(found.scores))
+            image = self.renderer.stored(result.pixels)
+            cells = {"latent": latent.tolist(), "picture": image}
+            rows.append(name | cells | score_columns(result.scores))
         return chunk(batch.num_rows, rows, rejects, self.schema)
 
     def _names(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from invertory.images import decode, encode, resize
 from invertory.ops import schemas
 from invertory.ops.augment import Group
-from invertory.ops.render import PictureFormat
+from invertory.ops.render import ImageFormat
 
 Counts = Literal["all", "balanced"] | Mapping[Group, int]
 GROUPS: tuple[Group, ...] = ((False, False), (False, True), (True, False), (True, True))
@@ -50,20 +50,20 @@ class Recode:
     """Pictures of the set at one size and in one format; None keeps each as it is."""
 
     size_px: int | None = None
-    format: PictureFormat | None = None
+    format: ImageFormat | None = None
 
     def __call__(self, data: bytes) -> bytes:
         if self.size_px is None and self.format is None:
             return data
-        found = decode(data)
-        size_px = self.size_px or found.width
-        name = self.format or cast("PictureFormat", found.format.lower())
-        if (size_px, size_px) == (found.width, found.height) and name == found.format.lower():
+        image = decode(data)
+        size_px = self.size_px or image.width
+        name = self.format or cast("ImageFormat", image.format.lower())
+        if (size_px, size_px) == (image.width, image.height) and name == image.format.lower():
             return data
-        return encode(resize(found.pixels, size_px, size_px), name)
+        return encode(resize(image.pixels, size_px, size_px), name)
 
 
-AS_IT_IS = Recode()
+UNCHANGED = Recode()
 
 
 def originals(
@@ -104,21 +104,21 @@ def plan_export(
     `counts`: "all"; "balanced", the most for which all groups are equal; or a number for each
     (target, protected) group, which must be at hand.
     """
-    known = {found.sample_id: found for found in candidates}
-    offered = _complete_pairs(known) if unit == "pairs" else known
+    by_id = {candidate.sample_id: candidate for candidate in candidates}
+    offered = _complete_pairs(by_id) if unit == "pairs" else by_id
     by_group: dict[Group, list[Candidate]] = {group: [] for group in GROUPS}
-    for found in offered.values():
-        by_group[found.group].append(found)
+    for candidate in offered.values():
+        by_group[candidate.group].append(candidate)
     numbers = _numbers(counts, {group: len(rows) for group, rows in by_group.items()}, unit)
     chosen = [
-        found
+        candidate
         for group, rows in by_group.items()
-        for found in sorted(rows, key=lambda row: _rank(row, unit))[: numbers[group]]
+        for candidate in sorted(rows, key=lambda row: _rank(row, unit))[: numbers[group]]
     ]
     return Plan(
-        chosen={found.sample_id: found for found in chosen},
-        before=_count(row for row in known.values() if not row.is_partner),
-        partners=_count(row for row in known.values() if row.is_partner),
+        chosen={candidate.sample_id: candidate for candidate in chosen},
+        before=_count(row for row in by_id.values() if not row.is_partner),
+        partners=_count(row for row in by_id.values() if row.is_partner),
         after=_count(chosen),
     )
 
@@ -127,7 +127,7 @@ def exported_rows(
     plan: Plan,
     crops: Iterable[pa.RecordBatch],
     augmentation: Iterable[pa.RecordBatch],
-    recode: Recode = AS_IT_IS,
+    recode: Recode = UNCHANGED,
 ) -> Iterator[pa.RecordBatch]:
     """A shard's ALIGNED and AUGMENTATION rows => its chosen rows, as EXPORTED."""
     uris: dict[str, str] = {}  # of crops whose partner is to come
@@ -145,69 +145,72 @@ def _rows(
     plan: Plan,
     batch: pa.RecordBatch,
     key: str,
-    picture: str,
+    image_column: str,
     role: str,
     uris: Mapping[str, str],
     recode: Recode,
 ) -> Iterator[pa.RecordBatch]:
     ids = batch.column(key).to_pylist()
-    places = [i for i, row_id in enumerate(ids) if row_id in plan.chosen]
-    if not places:
+    positions = [i for i, row_id in enumerate(ids) if row_id in plan.chosen]
+    if not positions:
         return
-    taken = batch.take(pa.array(places))
+    taken = batch.take(pa.array(positions))
     rows: list[dict[str, Any]] = []
     for i, crop_id in enumerate(taken.column("crop_id").to_pylist()):
-        found = plan.chosen[ids[places[i]]]
+        candidate = plan.chosen[ids[positions[i]]]
         if crop_id not in uris:
             raise ValueError(
-                f"expected the crop {crop_id} of the partner {found.sample_id} in the same shard, "
-                "got none; give the aligned and augmentation rows of one shard together"
+                f"expected crop {crop_id} of partner {candidate.sample_id} in the same shard, got "
+                "none; pass the aligned and augmentation rows of one shard together"
             )
         rows.append(
             {
-                "sample_id": found.sample_id,
-                "pair_id": found.pair_id,
+                "sample_id": candidate.sample_id,
+                "pair_id": candidate.pair_id,
                 "role": role,
                 "crop_id": crop_id,
                 "image_id": taken.column("image_id")[i].as_py(),
                 "uri": uris[crop_id],
-                "target_label": found.group[0],
-                "protected_label": found.group[1],
-                "image": {"bytes": recode(taken.column(picture)[i]["bytes"].as_py()), "path": None},
+                "target_label": candidate.group[0],
+                "protected_label": candidate.group[1],
+                "image": {
+                    "bytes": recode(taken.column(image_column)[i]["bytes"].as_py()),
+                    "path": None,
+                },
             }
         )
     yield pa.RecordBatch.from_pylist(rows, schema=schemas.EXPORTED)
 
 
-def _complete_pairs(known: Mapping[str, Candidate]) -> dict[str, Candidate]:
+def _complete_pairs(by_id: Mapping[str, Candidate]) -> dict[str, Candidate]:
     """Crops with a partner that has the same target label and the other protected one."""
     kept: dict[str, Candidate] = {}
-    for found in known.values():
-        crop = known.get(found.pair_id)
-        if found.is_partner and crop and found.group == (crop.group[0], not crop.group[1]):
-            kept |= {crop.sample_id: crop, found.sample_id: found}
+    for candidate in by_id.values():
+        crop = by_id.get(candidate.pair_id)
+        if candidate.is_partner and crop and candidate.group == (crop.group[0], not crop.group[1]):
+            kept |= {crop.sample_id: crop, candidate.sample_id: candidate}
     return kept
 
 
-def _numbers(counts: Counts, at_hand: Mapping[Group, int], unit: str) -> dict[Group, int]:
+def _numbers(counts: Counts, available: Mapping[Group, int], unit: str) -> dict[Group, int]:
     if counts == "all":
-        return dict(at_hand)
+        return dict(available)
     if counts == "balanced":
-        return dict.fromkeys(GROUPS, min(at_hand.values()))
+        return dict.fromkeys(GROUPS, min(available.values()))
     assert not isinstance(counts, str), counts
-    wanted = {group: counts.get(group, 0) for group in GROUPS}
-    short = {group: at_hand[group] for group in GROUPS if at_hand[group] < wanted[group]}
+    requested = {group: counts.get(group, 0) for group in GROUPS}
+    short = {group: available[group] for group in GROUPS if available[group] < requested[group]}
     if short:
         raise ValueError(
-            f"expected {wanted} rows by (target, protected), got only {short} at hand; "
+            f"expected {requested} rows by (target, protected), got only {short} at hand; "
             "ask for fewer, or augment more of the collection"
         )
-    if unit == "pairs" and any(wanted[a, False] != wanted[a, True] for a in (False, True)):
+    if unit == "pairs" and any(requested[a, False] != requested[a, True] for a in (False, True)):
         raise ValueError(
-            f"expected equal numbers with and without the protected attribute, got {wanted}; "
+            f"expected equal numbers with and without the protected attribute, got {requested}; "
             "a pair gives one row to each: use unit 'rows' for other numbers"
         )
-    return wanted
+    return requested
 
 
 def _rank(row: Candidate, unit: str) -> tuple[bool, str, str]:
@@ -220,5 +223,5 @@ def _rank(row: Candidate, unit: str) -> tuple[bool, str, str]:
 
 
 def _count(rows: Iterable[Candidate]) -> dict[Group, int]:
-    found = Counter(row.group for row in rows)
-    return {group: found[group] for group in GROUPS}
+    candidate = Counter(row.group for row in rows)
+    return {group: candidate[group] for group in GROUPS}

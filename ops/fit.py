@@ -82,19 +82,21 @@ class Fit:
     def __call__(self, specs: Sequence[Spec]) -> Chunk:
         _check_names(specs)
         held: dict[tuple[str, bool], Scored] = {}
-        plain: dict[str, Boundary] = {}
+        unconditioned: dict[str, Boundary] = {}
         rows, rejects = [], []
         for spec in specs:
             try:
-                plain[spec.attribute] = self._plain(spec, self._scored(spec, specs, held))
+                unconditioned[spec.attribute] = self._fit_unconditioned(
+                    spec, self._scored(spec, specs, held)
+                )
             except ValueError as error:
                 rejects.append(reject(spec.attribute, "failed", error))
         for spec in specs:
-            if spec.attribute not in plain:
+            if spec.attribute not in unconditioned:
                 continue
             try:
-                found = self._conditioned(spec, plain, self._scored(spec, specs, held))
-                rows.append(_row(spec, found, self.table_rows(specs)))
+                boundary = self._condition(spec, unconditioned, self._scored(spec, specs, held))
+                rows.append(_row(spec, boundary, self.table_rows(specs)))
             except ValueError as error:
                 rejects.append(reject(spec.attribute, "failed", error))
         return chunk(len(specs), rows, rejects, self.schema(specs))
@@ -134,16 +136,16 @@ class Fit:
         is_wide = any(self._is_wide(member) for member in family)
         if (source, is_wide) not in held:
             limit = max(1, self.max_rows // self.num_ws) if is_wide else self.max_rows
-            found = gather(self.sources[source](), is_mean=not is_wide, max_rows=limit)
+            gathered = gather(self.sources[source](), is_mean=not is_wide, max_rows=limit)
             rows = self.num_ws if is_wide else 1
-            held[source, is_wide] = Scored(found.latents.expand(-1, rows, -1), found.scores)
+            held[source, is_wide] = Scored(gathered.latents.expand(-1, rows, -1), gathered.scores)
         return held[source, is_wide]
 
-    def _plain(self, spec: Spec, scored: Scored | None) -> Boundary:
+    def _fit_unconditioned(self, spec: Spec, scored: Scored | None) -> Boundary:
         """The boundary before its conditions."""
         if isinstance(spec, FitSpec):
             assert scored is not None
-            latents, scores = _of(spec, scored)
+            latents, scores = _select_scored(spec, scored)
             return fit_boundary(
                 latents,
                 scores,
@@ -158,34 +160,38 @@ class Fit:
         if scored is None:
             return Boundary(normal=normal, spread=spec.direction.spread, threshold=spec.threshold)
         limits = {"threshold": spec.threshold, "seed": spec.seed}
-        return calibrate_offset(normal, *_of(spec, scored), **limits)  # type: ignore[arg-type]
+        return calibrate_offset(normal, *_select_scored(spec, scored), **limits)  # type: ignore[arg-type]
 
-    def _conditioned(
-        self, spec: Spec, plain: Mapping[str, Boundary], scored: Scored | None
+    def _condition(
+        self, spec: Spec, unconditioned: Mapping[str, Boundary], scored: Scored | None
     ) -> Boundary:
-        found = plain[spec.attribute]
-        missing = [name for name in spec.conditions if name not in plain]
+        boundary = unconditioned[spec.attribute]
+        missing = [name for name in spec.conditions if name not in unconditioned]
         if missing:
             raise ValueError(f"expected its conditions {missing} to be fitted, got none of them")
-        conditions = [plain[name] for name in spec.conditions]
+        conditions = [unconditioned[name] for name in spec.conditions]
         if not conditions:
-            return found
-        if scored is None or found.offset is None:
-            return replace(found, normal=condition_normal(found.normal, _wide(conditions)))
-        return condition_boundary(found, conditions, *_of(spec, scored), seed=spec.seed)
+            return boundary
+        if scored is None or boundary.offset is None:
+            return replace(
+                boundary, normal=condition_normal(boundary.normal, _stack_normals(conditions))
+            )
+        return condition_boundary(
+            boundary, conditions, *_select_scored(spec, scored), seed=spec.seed
+        )
 
 
 def read_boundaries(batches: Iterable[pa.RecordBatch]) -> dict[str, Boundary]:
     """Rows of BOUNDARIES => boundaries by attribute; equal rows are one row again."""
-    found = {}
+    boundaries = {}
     for batch in batches:
         normals = read_latents(batch.column("normal")).double()
         for row, normal in zip(batch.drop_columns(["normal"]).to_pylist(), normals, strict=True):
             fields = {name: row[name] for name in ROW_FIELDS}
             is_one_row = bool((normal == normal[:1]).all())
             rows = unit(normal[:1] if is_one_row else normal)
-            found[row["attribute"]] = Boundary(normal=rows, **fields)
-    return found
+            boundaries[row["attribute"]] = Boundary(normal=rows, **fields)
+    return boundaries
 
 
 ROW_FIELDS = (
@@ -194,14 +200,14 @@ ROW_FIELDS = (
 )  # fmt: skip
 
 
-def _row(spec: Spec, found: Boundary, num_rows: int) -> dict[str, Any]:
+def _row(spec: Spec, boundary: Boundary, num_rows: int) -> dict[str, Any]:
     return {
         "attribute": spec.attribute,
-        "kind": "direction" if found.offset is None else "boundary",
-        "normal": found.normal.expand(num_rows, -1).tolist(),
+        "kind": "direction" if boundary.offset is None else "boundary",
+        "normal": boundary.normal.expand(num_rows, -1).tolist(),
         "conditions": list(spec.conditions),
         "source": spec.source if isinstance(spec, FitSpec) else spec.uri,
-        **{name: getattr(found, name) for name in ROW_FIELDS},
+        **{name: getattr(boundary, name) for name in ROW_FIELDS},
     }
 
 
@@ -216,7 +222,7 @@ def _check_names(specs: Sequence[Spec]) -> None:
         )
 
 
-def _of(spec: Spec, scored: Scored) -> tuple[Tensor, Tensor]:
+def _select_scored(spec: Spec, scored: Scored) -> tuple[Tensor, Tensor]:
     """The latents that have the spec's score, and the scores."""
     name = spec.score or spec.attribute
     if name not in scored.scores:
@@ -229,6 +235,6 @@ def _of(spec: Spec, scored: Scored) -> tuple[Tensor, Tensor]:
     return scored.latents[is_scored], scores[is_scored]
 
 
-def _wide(conditions: Sequence[Boundary]) -> Tensor:
+def _stack_normals(conditions: Sequence[Boundary]) -> Tensor:
     rows = max(len(condition.normal) for condition in conditions)
     return torch.stack([condition.normal.expand(rows, -1) for condition in conditions])

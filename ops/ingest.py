@@ -51,7 +51,7 @@ class Ingest:
         rows: list[dict[str, Any]] = []
         with closing(ahead(self._contents(listed))) as groups:
             for group in groups:
-                rows += on_all_cores(lambda given: self._row(*given), group)
+                rows += on_all_cores(lambda pair: self._row(*pair), group)
         return chunk(len(listed), rows, [], IMAGES)
 
     def _contents(
@@ -78,17 +78,17 @@ class Ingest:
             return row | {"status": unread_status(data), "error": describe(data)}
         image_id = hashlib.sha256(data).hexdigest()
         row |= {"image_id": image_id, "size_bytes": len(data)}
-        before = self.earlier(image_id)
-        first = before or self.first_of.get(image_id, entry["uri"])
-        if before or first != entry["uri"]:
+        earlier_uri = self.earlier(image_id)
+        first = earlier_uri or self.first_of.get(image_id, entry["uri"])
+        if earlier_uri or first != entry["uri"]:
             return row | {"status": "duplicate", "error": first}
         try:
-            picture = decode(data, max_pixels=self.max_pixels, min_px=self.min_px)
+            image = decode(data, max_pixels=self.max_pixels, min_px=self.min_px)
         except BadPicture as error:
             return row | {"status": error.status, "error": describe(error)}
         except Exception as error:
             return row | {"status": "decode_failed", "error": describe(error)}
-        return row | _described(picture)
+        return row | _image_fields(image)
 
 
 def first_uris(
@@ -144,13 +144,13 @@ def _digest(read: Read, uri: str) -> str | None:
         return None
 
 
-def _described(picture: Picture) -> dict[str, Any]:
+def _image_fields(image: Picture) -> dict[str, Any]:
     return {
-        "format": picture.format,
-        "mode": picture.mode,
-        "width_px": picture.width,
-        "height_px": picture.height,
-        "orientation": picture.orientation,
-        "num_frames": picture.num_frames,
+        "format": image.format,
+        "mode": image.mode,
+        "width_px": image.width,
+        "height_px": image.height,
+        "orientation": image.orientation,
+        "num_frames": image.num_frames,
         "status": "ok",
     }

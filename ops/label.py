@@ -16,7 +16,7 @@ from invertory.ops.schemas import attributes
 from invertory.ops.streams import Chunk, chunk, reject
 from invertory.scoring import BadScore, Scorer, Scores
 
-NUM_TOGETHER: Final = 32
+BATCH_CROPS: Final = 32
 
 
 class Labels(Protocol):
@@ -55,55 +55,57 @@ class Label:
     def __call__(self, aligned: pa.RecordBatch) -> Chunk:
         rows: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
-        for crop, scores in self._seen(aligned):
-            found = _finite(self._with_labels(scores, crop["uri"]), self._names)
-            if isinstance(found, BadScore):
-                rejects.append(reject(crop["crop_id"], "not_scored", found.reason))
+        for crop, scores in self._score_crops(aligned):
+            result = _require_finite(self._with_labels(scores, crop["uri"]), self._names)
+            if isinstance(result, BadScore):
+                rejects.append(reject(crop["crop_id"], "not_scored", result.reason))
             else:
-                named = {f"score_{name}": found[name] for name in self._names}
+                named = {f"score_{name}": result[name] for name in self._names}
                 ids = {"crop_id": crop["crop_id"], "image_id": crop["image_id"]}
                 rows.append(ids | named)
         return chunk(aligned.num_rows, rows, rejects, self._schema)
 
-    def _seen(self, aligned: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], Scores | BadScore]]:
+    def _score_crops(
+        self, aligned: pa.RecordBatch
+    ) -> Iterator[tuple[dict[str, Any], Scores | BadScore]]:
         """Each crop with what the scorers say of it; `NUM_TOGETHER` are decoded at a time."""
         columns = aligned.select(["crop_id", "image_id", "uri", "crop"])
-        for start in range(0, aligned.num_rows, NUM_TOGETHER):
-            crops = columns.slice(start, NUM_TOGETHER).to_pylist()
-            pictures = [_picture(crop["crop"]["bytes"]) for crop in crops]
-            sound = [picture for picture in pictures if not isinstance(picture, BadScore)]
-            scores = iter(_joined(self._scorers, sound))
-            for crop, picture in zip(crops, pictures, strict=True):
-                yield crop, picture if isinstance(picture, BadScore) else next(scores)
+        for start in range(0, aligned.num_rows, BATCH_CROPS):
+            crops = columns.slice(start, BATCH_CROPS).to_pylist()
+            images = [_decode_crop(crop["crop"]["bytes"]) for crop in crops]
+            decoded = [image for image in images if not isinstance(image, BadScore)]
+            scores = iter(_merge_scores(self._scorers, decoded))
+            for crop, image in zip(crops, images, strict=True):
+                yield crop, image if isinstance(image, BadScore) else next(scores)
 
     def _with_labels(self, scores: Scores | BadScore, uri: str) -> Scores | BadScore:
         for labels in self._labels:
             if isinstance(scores, BadScore):
                 return scores
-            found = labels.find(uri)
-            scores = found if isinstance(found, BadScore) else scores | found
+            result = labels.find(uri)
+            scores = result if isinstance(result, BadScore) else scores | result
         return scores
 
 
-def score_pictures(
-    scorers: Sequence[Scorer], names: Sequence[str], pictures: Sequence[Pixels]
+def score_images(
+    scorers: Sequence[Scorer], names: Sequence[str], images: Sequence[Pixels]
 ) -> list[Scores | BadScore]:
     """All of `names` for each picture uint8 [H, W, 3], or the first reason against."""
-    return [_finite(scores, names) for scores in _joined(scorers, pictures)]
+    return [_require_finite(scores, names) for scores in _merge_scores(scorers, images)]
 
 
-def _joined(scorers: Sequence[Scorer], pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
+def _merge_scores(scorers: Sequence[Scorer], images: Sequence[Pixels]) -> list[Scores | BadScore]:
     """What all scorers say of each picture; the first reason against counts."""
-    joined: list[Scores | BadScore] = [{} for _ in pictures]
-    for scorer in scorers if pictures else ():
-        for i, result in enumerate(scorer.score(pictures)):
-            before = joined[i]
-            if not isinstance(before, BadScore):
-                joined[i] = result if isinstance(result, BadScore) else before | result
+    joined: list[Scores | BadScore] = [{} for _ in images]
+    for scorer in scorers if images else ():
+        for i, result in enumerate(scorer.score(images)):
+            previous = joined[i]
+            if not isinstance(previous, BadScore):
+                joined[i] = result if isinstance(result, BadScore) else previous | result
     return joined
 
 
-def _finite(scores: Scores | BadScore, names: Sequence[str]) -> Scores | BadScore:
+def _require_finite(scores: Scores | BadScore, names: Sequence[str]) -> Scores | BadScore:
     """The scores of `names` alone, all of them finite."""
     if isinstance(scores, BadScore):
         return scores
@@ -113,7 +115,7 @@ def _finite(scores: Scores | BadScore, names: Sequence[str]) -> Scores | BadScor
     return {name: scores[name] for name in names}
 
 
-def _picture(crop: bytes) -> Pixels | BadScore:
+def _decode_crop(crop: bytes) -> Pixels | BadScore:
     try:
         return decode(crop).pixels
     except BadPicture as error:

@@ -14,10 +14,10 @@ from invertory.images import Pixels, encode, to_uint8
 from invertory.inversion import Method
 from invertory.inversion.drawing import drawn
 from invertory.ops.invert import resize
-from invertory.ops.label import score_pictures
+from invertory.ops.label import score_images
 from invertory.scoring import BadScore, Scorer, Scores
 
-PictureFormat = Literal["png", "jpeg", "webp"]
+ImageFormat = Literal["png", "jpeg", "webp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Renderer:
     size_px: int
     batch_size: int = 8
     preview: bool = False
-    picture_format: PictureFormat = "png"
+    image_format: ImageFormat = "png"
     method: Method | None = None
     networks: Mapping[str, nn.Module] = field(default_factory=dict)
 
@@ -67,14 +67,14 @@ class Renderer:
         """
         before = latents if origins is None else origins
         for i in range(0, len(latents), self.batch_size):
-            part = slice(i, i + self.batch_size)
-            packed = [state for state in states[part] if state is not None]
+            rows = slice(i, i + self.batch_size)
+            packed = [state for state in states[rows] if state is not None]
             state = unpack(packed) if packed else NO_STATE
-            yield from self._scored(self._draw(latents[part], before[part], state))
+            yield from self._scored(self._draw(latents[rows], before[rows], state))
 
     def stored(self, pixels: Pixels) -> dict[str, bytes | None]:
         """The cell of a PICTURE column."""
-        data = encode(pixels, self.picture_format)
+        data = encode(pixels, self.image_format)
         return {"bytes": data, "path": None}
 
     @torch.no_grad()
@@ -82,9 +82,9 @@ class Renderer:
         """[n, 1 or num_ws, w_dim], twice => [n, 3, size_px, size_px] float32 on the CPU."""
         w_plus = self._w_plus(latents)
         if self.preview and not state:
-            picture = self.generator.preview(w_plus)
+            image = self.generator.preview(w_plus)
         else:
-            picture = drawn(
+            image = drawn(
                 self.method,
                 self.generator,
                 w_plus,
@@ -92,25 +92,25 @@ class Renderer:
                 origin=self._w_plus(origins),
                 networks=self.networks,
             )
-        return resize(picture.float().clamp(-1, 1), self.size_px).cpu()
+        return resize(image.float().clamp(-1, 1), self.size_px).cpu()
 
     def _w_plus(self, latents: Tensor) -> Tensor:
         return latents.to(self.device, torch.float32).expand(-1, self.generator.num_ws, -1)
 
-    def _scored(self, pictures: Tensor) -> Iterator[Rendered | Failure]:
+    def _scored(self, images: Tensor) -> Iterator[Rendered | Failure]:
         """[n, 3, size_px, size_px] => n results, in order; scored together."""
-        drawn = [to_uint8(p) if torch.isfinite(p).all() else None for p in pictures]
-        sound = [pixels for pixels in drawn if pixels is not None]
-        scores = iter(score_pictures([self.scorer], self.scorer.names, sound))
+        drawn = [to_uint8(p) if torch.isfinite(p).all() else None for p in images]
+        finite = [pixels for pixels in drawn if pixels is not None]
+        scores = iter(score_images([self.scorer], self.scorer.names, finite))
         for pixels in drawn:
             if pixels is None:
                 yield Failure("non_finite", "the generator's picture is not finite")
                 continue
-            found = next(scores)
-            if isinstance(found, BadScore):
-                yield Failure("not_scored", found.reason)
+            result = next(scores)
+            if isinstance(result, BadScore):
+                yield Failure("not_scored", result.reason)
             else:
-                yield Rendered(pixels, found)
+                yield Rendered(pixels, result)
 
 
 def read_latents(column: pa.Array) -> Tensor:

@@ -43,12 +43,12 @@ class Sample:
         ids, seeds = batch.column("sample_id").to_pylist(), batch.column("seed").to_pylist()
         w = self._map(seeds)
         rows, rejects = [], []
-        for i, found in enumerate(self.renderer.render(w)):
-            if isinstance(found, Failure):
-                rejects.append(reject(ids[i], found.status, found.reason))
+        for i, result in enumerate(self.renderer.render(w)):
+            if isinstance(result, Failure):
+                rejects.append(reject(ids[i], result.status, result.reason))
                 continue
             row = {"sample_id": ids[i], "seed": seeds[i], "w": w[i].tolist()}
-            rows.append(row | score_columns(found.scores))
+            rows.append(row | score_columns(result.scores))
         return chunk(batch.num_rows, rows, rejects, self.schema)
 
     @torch.no_grad()

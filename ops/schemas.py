@@ -10,7 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
-PICTURE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+IMAGE_TYPE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def latent_type(num_rows: int, w_dim: int) -> pa.DataType:
@@ -49,7 +49,7 @@ ALIGNED: Final = _table(  # one row: a crop
     ("uri", pa.string()),
     ("face_index", pa.int16()),
     ("num_faces", pa.int16()),
-    ("crop", PICTURE),
+    ("crop", IMAGE_TYPE),
     ("size_px", pa.int32()),
     ("quad", pa.list_(pa.field("item", pa.float64(), False), 8)),  # TL, BL, BR, TR; source px
     ("crop_to_source", pa.list_(pa.field("item", pa.float64(), False), 6)),  # affine, row major
@@ -105,7 +105,7 @@ def latents(
     `map_<name>` are small grey pictures of the inversion: masks, where black is 0 and white is 1.
     """
     state = _table(("state", pa.binary(), "null")) if has_state else ()  # float16 safetensors
-    pictures = _table(*((f"map_{name}", PICTURE) for name in maps))
+    map_fields = _table(*((f"map_{name}", IMAGE_TYPE) for name in maps))
     fields = _table(
         ("crop_id", pa.string()),
         ("image_id", pa.string()),
@@ -118,10 +118,10 @@ def latents(
         ("psnr_db", pa.float32()),
         ("ssim", pa.float32()),
         (perceptual_column(perceptual), pa.float32()),  # of the final synthesis and the crop
-        ("synth", PICTURE),
+        ("synth", IMAGE_TYPE),
     )
     losses = [pa.field(f"loss_{term}", pa.float32(), nullable=False) for term in terms]
-    return pa.schema([*fields, *pictures, *losses, *state])
+    return pa.schema([*fields, *map_fields, *losses, *state])
 
 
 def perceptual_column(name: str) -> str:
@@ -164,7 +164,7 @@ def edits(num_rows: int, w_dim: int, names: Sequence[str]) -> pa.Schema:
         ("step", pa.float32()),
         ("layers", pa.string()),
         ("latent", latent_type(num_rows, w_dim)),
-        ("picture", PICTURE),
+        ("picture", IMAGE_TYPE),
     )
     return pa.schema([*fields, *scores(names)])
 
@@ -180,7 +180,7 @@ def augmentation(num_rows: int, w_dim: int, names: Sequence[str]) -> pa.Schema:
         ("distance_target", pa.float32()),
         ("distance_protected", pa.float32()),
         ("latent", latent_type(num_rows, w_dim)),
-        ("picture", PICTURE),
+        ("picture", IMAGE_TYPE),
     )
     return pa.schema([*fields, *scores(names)])
 
@@ -194,7 +194,7 @@ EXPORTED: Final = _table(  # one row: a sample of the exported set
     ("uri", pa.string()),
     ("target_label", pa.bool_()),
     ("protected_label", pa.bool_()),
-    ("image", PICTURE),
+    ("image", IMAGE_TYPE),
 )
 
 EXPORT_INDEX: Final = pa.schema([field for field in EXPORTED if field.name != "image"])

@@ -34,10 +34,10 @@ def gather(batches: Iterable[pa.RecordBatch], *, is_mean: bool, max_rows: int) -
         kept.append(_read(batch, is_mean))
         num_held += batch.num_rows
         if num_held > 2 * max_rows:
-            kept, num_held = [_least(kept, max_rows)], max_rows
+            kept, num_held = [_keep_least(kept, max_rows)], max_rows
     if not num_held:
         raise ValueError("expected scored latents, got no rows; run the stages before this one")
-    _, latents, scores = _least(kept, max_rows)
+    _, latents, scores = _keep_least(kept, max_rows)
     return Scored(latents, {name: torch.from_numpy(values) for name, values in scores.items()})
 
 
@@ -56,10 +56,10 @@ def join_scores(
         held, schema or (held[0].schema if held else schemas.attributes([]))
     )
     names = [name for name in table.column_names if name.startswith("score_")]
-    place = {crop_id: i for i, crop_id in enumerate(table.column("crop_id").to_pylist())}
+    position = {crop_id: i for i, crop_id in enumerate(table.column("crop_id").to_pylist())}
     for batch in latents:
-        found = [place.get(crop_id) for crop_id in batch.column("crop_id").to_pylist()]
-        rows = pa.array(found, pa.int64())
+        positions = [position.get(crop_id) for crop_id in batch.column("crop_id").to_pylist()]
+        rows = pa.array(positions, pa.int64())
         scores = [table.column(name).combine_chunks().take(rows) for name in names]
         schema = pa.schema([*batch.schema, *(pa.field(name, pa.float32()) for name in names)])
         yield pa.RecordBatch.from_arrays([*batch.columns, *scores], schema=schema)
@@ -80,13 +80,13 @@ def _read(batch: pa.RecordBatch, is_mean: bool) -> tuple[Any, Tensor, dict[str, 
     return hashes, latents.mean(1, keepdim=True) if is_mean else latents, scores
 
 
-def _least(
-    parts: Sequence[tuple[Any, Tensor, dict[str, Any]]], max_rows: int
+def _keep_least(
+    blocks: Sequence[tuple[Any, Tensor, dict[str, Any]]], max_rows: int
 ) -> tuple[Any, Tensor, dict[str, Any]]:
     """The rows with the least hashes, in the order of the hashes."""
-    hashes = np.concatenate([part[0] for part in parts])
+    hashes = np.concatenate([block[0] for block in blocks])
     order = np.argsort(hashes, kind="stable")[:max_rows]
-    latents = torch.cat([part[1] for part in parts])[torch.from_numpy(order)]
-    names = parts[0][2]
-    scores = {name: np.concatenate([part[2][name] for part in parts])[order] for name in names}
+    latents = torch.cat([block[1] for block in blocks])[torch.from_numpy(order)]
+    names = blocks[0][2]
+    scores = {name: np.concatenate([block[2][name] for block in blocks])[order] for name in names}
     return hashes[order], latents, {n: v.astype(np.float64) for n, v in scores.items()}

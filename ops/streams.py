@@ -33,19 +33,19 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class PendingChunk:
     """A chunk that a thread is finishing: who asks for its rows waits for them."""
 
     num_inputs: int
-    made: "Future[Chunk]"
+    future: "Future[Chunk]"
 
     @property
     def rows(self) -> pa.RecordBatch:
-        return self.made.result().rows
+        return self.future.result().rows
 
     @property
     def rejects(self) -> pa.RecordBatch:
-        return self.made.result().rejects
+        return self.future.result().rejects
 
 
 Verb = Callable[[pa.RecordBatch], Chunk]
@@ -115,13 +115,13 @@ def run(
     commit_rows: int,
     start: int = 0,
     progress: Callable[[Chunk], None] = lambda _: None,
-) -> Iterator[Chunk | Later]:
+) -> Iterator[Chunk | PendingChunk]:
     """Apply `verb` to the stream, skipping the first `start` input rows (already committed).
 
     `progress` is told of every chunk, in order, as soon as it is made; perhaps in another thread.
     """
 
-    def accounted(batch: pa.RecordBatch, done: Chunk) -> Chunk:
+    def check_and_report(batch: pa.RecordBatch, done: Chunk) -> Chunk:
         if done.num_inputs != batch.num_rows:
             raise ValueError(
                 f"{verb!r} accounts for {done.num_inputs} of {batch.num_rows} input rows; "
@@ -130,30 +130,30 @@ def run(
         progress(done)
         return done
 
-    parts = rechunk(batches, commit_rows, start)
+    rechunked = rechunk(batches, commit_rows, start)
     if isinstance(verb, Staged):
-        yield from _side_by_side(verb, parts, accounted)
+        yield from _run_pipelined(verb, rechunked, check_and_report)
         return
-    with closing(ahead(parts)) as ready:
+    with closing(ahead(rechunked)) as ready:
         for batch in ready:
-            yield accounted(batch, verb(batch))
+            yield check_and_report(batch, verb(batch))
 
 
-def _side_by_side(
+def _run_pipelined(
     verb: Staged,
     batches: Iterable[pa.RecordBatch],
-    accounted: Callable[[pa.RecordBatch, Chunk], Chunk],
-) -> Iterator[Later]:
+    check_and_report: Callable[[pa.RecordBatch, Chunk], Chunk],
+) -> Iterator[PendingChunk]:
     """One chunk prepared, one computed (here), one finished at a time."""
     prepared = ((batch, verb.prepare(batch)) for batch in batches)
     with ThreadPoolExecutor(1, "finish") as pool, closing(ahead(prepared)) as ready:
         before: Future[Chunk] | None = None
-        for batch, given in ready:
-            computed = verb.compute(given)
+        for batch, inputs in ready:
+            computed = verb.compute(inputs)
             if before is not None:
                 before.result()  # or its error: no chunk comes after one that failed
-            before = pool.submit(lambda b, c: accounted(b, verb.finish(c)), batch, computed)
-            yield Later(batch.num_rows, before)
+            before = pool.submit(lambda b, c: check_and_report(b, verb.finish(c)), batch, computed)
+            yield PendingChunk(batch.num_rows, before)
         if before is not None:
             before.result()
 

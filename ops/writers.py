@@ -28,7 +28,7 @@ ROW_GROUP_ROWS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFile:
     """A file of the set."""
 
     name: str
@@ -57,8 +57,8 @@ class Digest(io.RawIOBase):
         self.size_bytes += len(memoryview(data).cast("B"))
         return len(memoryview(data).cast("B"))
 
-    def written(self, name: str, num_rows: int) -> Written:
-        return Written(name, num_rows, self.size_bytes, self._hash.hexdigest())
+    def written(self, name: str, num_rows: int) -> WrittenFile:
+        return WrittenFile(name, num_rows, self.size_bytes, self._hash.hexdigest())
 
 
 def write_set(
@@ -68,7 +68,7 @@ def write_set(
     sheets: Mapping[str, str],
     *,
     rows_per_file: int = 1000,
-) -> list[Written]:
+) -> list[WrittenFile]:
     """EXPORTED rows => the files of a set; `sheets` are texts by name, such as datasheet.md."""
     if format not in WRITERS:
         raise ValueError(f"expected a format among {', '.join(WRITERS)}, got {format!r}")
@@ -86,31 +86,31 @@ def write_set(
 
 def write_webdataset(
     batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
-) -> Iterator[Written]:
+) -> Iterator[WrittenFile]:
     """`train-000000.tar`, ...: for each row <key>.json and <key>.<png|jpg|webp>, side by side."""
     for number, parts in _by_file(batches, rows_per_file):
         name, num_rows = f"train-{number:06d}.tar", 0
         with _creating(create, name) as sink, tarfile.open(fileobj=sink, mode="w|") as tar:
             for row in _rows(parts):
-                picture = row.pop("image")["bytes"]
+                image_bytes = row.pop("image")["bytes"]
                 _add(tar, f"{_key(row)}.json", json.dumps(row).encode())
-                _add(tar, f"{_key(row)}.{_suffix(picture)}", picture)
+                _add(tar, f"{_key(row)}.{_suffix(image_bytes)}", image_bytes)
                 num_rows += 1
         yield sink.written(name, num_rows)
 
 
 def write_image_folder(
     batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
-) -> Iterator[Written]:
+) -> Iterator[WrittenFile]:
     """`train/00000/<key>.png` with `train/metadata.jsonl`, one line a picture."""
     num_rows = 0
     with _creating(create, "train/metadata.jsonl") as lines:
         for number, parts in _by_file(batches, rows_per_file):
             for row in _rows(parts):
-                picture = row.pop("image")["bytes"]
-                name = f"{number:05d}/{_key(row)}.{_suffix(picture)}"
+                image_bytes = row.pop("image")["bytes"]
+                name = f"{number:05d}/{_key(row)}.{_suffix(image_bytes)}"
                 with _creating(create, f"train/{name}") as sink:
-                    sink.write(picture)
+                    sink.write(image_bytes)
                 lines.write(json.dumps({"file_name": name, **row}).encode() + b"\n")
                 num_rows += 1
                 yield sink.written(f"train/{name}", 1)
@@ -119,7 +119,7 @@ def write_image_folder(
 
 def write_parquet(
     batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
-) -> Iterator[Written]:
+) -> Iterator[WrittenFile]:
     """`train-000000.parquet`, ...; its metadata tells `datasets` that `image` is a picture."""
     # `datasets` heeds its metadata only for fields that may be null
     fields = [field.with_nullable(True) for field in EXPORTED]
@@ -137,7 +137,7 @@ def write_parquet(
         yield sink.written(name, num_rows)
 
 
-WRITERS: Final[dict[SetFormat, Callable[..., Iterator[Written]]]] = {
+WRITERS: Final[dict[SetFormat, Callable[..., Iterator[WrittenFile]]]] = {
     "webdataset": write_webdataset,
     "imagefolder": write_image_folder,
     "parquet": write_parquet,
@@ -176,7 +176,7 @@ def _creating(create: Create, name: str) -> Iterator[Digest]:
         yield Digest(sink)
 
 
-def _write_text(create: Create, name: str, text: str) -> Written:
+def _write_text(create: Create, name: str, text: str) -> WrittenFile:
     with _creating(create, name) as sink:
         sink.write(text.encode())
     return sink.written(name, 0)
@@ -187,12 +187,12 @@ def _key(row: Mapping[str, Any]) -> str:
     return str(row["sample_id"]).replace(":", "_").replace(".", "_").replace("/", "_")
 
 
-def _suffix(picture: bytes) -> str:
+def _suffix(image_bytes: bytes) -> str:
     for magic, suffix in MAGIC.items():
-        if picture.startswith(magic):
+        if image_bytes.startswith(magic):
             return suffix
     raise ValueError(
-        f"expected a picture among {', '.join(MAGIC.values())}, got bytes {picture[:8]!r}; "
+        f"expected a picture among {', '.join(MAGIC.values())}, got bytes {image_bytes[:8]!r}; "
         "store crops in one of these formats"
     )
 
