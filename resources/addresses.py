@@ -37,10 +37,10 @@ class Address(str):
     def __new__(cls, text: str) -> Address:
         if isinstance(text, Address):
             return text
-        made = super().__new__(cls, shown(text))
-        made.written = text
+        address = super().__new__(cls, shown(text))
+        address.written = text
         _note_credentials(text)
-        return made
+        return address
 
     @property
     def opened(self) -> str:
@@ -50,7 +50,7 @@ class Address(str):
     @property
     def kept(self) -> str:
         """As a file may hold it: credentials that are written out are left out, `${NAME}` stays."""
-        return _with(self.written, _has_variable)
+        return _keep_credentials(self.written, _has_variable)
 
     @property
     def file_name(self) -> str:
@@ -80,16 +80,16 @@ def expanded(text: str) -> str:
     user = _user_span(text)
 
     def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if found is None:
+        setting = os.environ.get(match[1])
+        if setting is None:
             raise ValueError(f"no {match[1]!r} in the environment; set it, or write it out")
         if user[0] <= match.start() < user[1]:
-            note_secret(found, match[0])
-            return quote(found, safe=USER_SAFE)
+            note_secret(setting, match[0])
+            return quote(setting, safe=USER_SAFE)
         note = note_secret if _in_sensitive(text, match.start()) else note_place
-        note(found, match[0])
-        _note_credentials(found)
-        return found
+        note(setting, match[0])
+        _note_credentials(setting)
+        return setting
 
     opened = VARIABLE.sub(value, text)
     if opened != text:
@@ -99,7 +99,7 @@ def expanded(text: str) -> str:
 
 def shown(text: str) -> str:
     """`text` without user info and signature parameters; all else stays letter by letter."""
-    return str(text) if isinstance(text, Address) else _with(text, lambda _: False)
+    return str(text) if isinstance(text, Address) else _keep_credentials(text, lambda _: False)
 
 
 def credentials(text: str) -> str:
@@ -124,17 +124,17 @@ def base_of(text: str) -> str:
     return head.rstrip("/")
 
 
-def _with(text: str, stays: Callable[[str], bool]) -> str:
+def _keep_credentials(text: str, is_kept: Callable[[str], bool]) -> str:
     """`text` with those credentials alone of which `stays` is true."""
     scheme = scheme_of(text)
     if not scheme or scheme in OURS:
         return text
     start, end = _user_span(text)
-    if end > start and not stays(text[start:end]):
+    if end > start and not is_kept(text[start:end]):
         text = text[:start] + text[end:]
     query = _query(text)
     names, parts = _names(query), query.split("&")
-    left = [p for p in parts if not is_sensitive(p.partition("=")[0], names) or stays(p)]
+    left = [p for p in parts if not is_sensitive(p.partition("=")[0], names) or is_kept(p)]
     if len(left) == len(parts):
         return text
     head, _, tail = text.partition("?")

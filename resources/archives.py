@@ -22,7 +22,7 @@ def digest(path: Path) -> str:
 
 def members(archive: Path) -> dict[str, int]:
     """Name to size in bytes; the top folder that every sdist has is left out."""
-    with _opened(archive) as entries:
+    with _open_archive(archive) as entries:
         return {name: size for name, size, _ in entries}
 
 
@@ -31,7 +31,7 @@ def extract(archive: Path, names: Iterable[str], folder: Path) -> dict[str, Path
     targets = {name: folder / inside(name) for name in names}
     missing = {name for name, path in targets.items() if not path.is_file()}
     if missing:
-        with _opened(archive) as entries:
+        with _open_archive(archive) as entries:
             for name, _, opener in entries:
                 if name in missing:
                     _write(opener, targets[name])
@@ -58,7 +58,7 @@ Entry = tuple[str, int, Callable[[], IO[bytes]]]
 
 
 @contextlib.contextmanager
-def _opened(archive: Path) -> Iterator[Iterator[Entry]]:
+def _open_archive(archive: Path) -> Iterator[Iterator[Entry]]:
     """(name, size in bytes, opener) of every regular file, in the order of the archive."""
     if archive.name.endswith((".whl", ".zip")):
         with zipfile.ZipFile(archive) as file:
@@ -80,10 +80,10 @@ def _tar_entries(file: tarfile.TarFile) -> Iterator[Entry]:
         if info.isreg():  # links and devices are never followed
 
             def opener(info: tarfile.TarInfo = info) -> IO[bytes]:
-                found = file.extractfile(info)
-                if found is None:
+                content = file.extractfile(info)
+                if content is None:
                     raise OSError(f"{info.name} of {file.name!r} is no regular file")
-                return found
+                return content
 
             yield _without_top(info.name), info.size, opener
 

@@ -11,14 +11,14 @@ from invertory.resources.pinned import PINNED, ModelCard
 
 def card_in(folder: Path, kind: str, name: str) -> ModelCard:
     """`<name>.json` of a folder whose networks are addressed as `<kind>://<name>`."""
-    told = told_in(folder, name)
+    card = read_card(folder, name)
     texts = {
         field.name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for field in fields(ModelCard)
-        if (value := told.get(field.name)) is not None
+        if (value := card.get(field.name)) is not None
     }
-    given = {"name": name, "source": f"{kind}://{name}"}
-    return ModelCard(**{field.name: "" for field in fields(ModelCard)} | texts | given)
+    identity = {"name": name, "source": f"{kind}://{name}"}
+    return ModelCard(**{field.name: "" for field in fields(ModelCard)} | texts | identity)
 
 
 def cards_in(folder: Path, kind: str) -> list[ModelCard]:
@@ -26,18 +26,18 @@ def cards_in(folder: Path, kind: str) -> list[ModelCard]:
     return [card_in(folder, kind, path.stem) for path in sorted(folder.glob("*.json"))]
 
 
-def told_in(folder: Path, name: str) -> dict[str, Any]:
+def read_card(folder: Path, name: str) -> dict[str, Any]:
     """All that the card says: quality, command and data where it has them."""
     if not has_card(folder, name):
         known = sorted({*PINNED, *(path.stem for path in folder.glob("*.json"))})
         raise FileNotFoundError(f"expected a card for {name!r}, got only {known}; choose one")
-    told: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
-    return told
+    card: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    return card
 
 
 def digest_in(folder: Path, name: str) -> str | None:
     """The digest that the weights must have; None where no card says it."""
-    return told_in(folder, name).get("sha256") if has_card(folder, name) else None
+    return read_card(folder, name).get("sha256") if has_card(folder, name) else None
 
 
 def has_card(folder: Path, name: str) -> bool:

@@ -59,9 +59,9 @@ def fetch_network(
 def network_card(uri: str, models: ModelStore) -> dict[str, Any]:
     """All that the card of the weights at `uri` says."""
     if uri.startswith(("bundled://", "trained://")):
-        return models.told(uri)
-    told: dict[str, Any] = json.loads(fetch_network(uri, models)[1].read_text())
-    return told
+        return models.full_card(uri)
+    content: dict[str, Any] = json.loads(fetch_network(uri, models)[1].read_text())
+    return content
 
 
 def write_network(
@@ -74,20 +74,20 @@ def write_network(
     from safetensors.torch import save
 
     data = save({key: tensor.contiguous() for key, tensor in tensors.items()})
-    told = {**card, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
-    text = json.dumps(told, indent=2) + "\n"
-    for suffix, content in (("safetensors", data), ("json", text.encode())):
+    content = {**card, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+    text = json.dumps(content, indent=2) + "\n"
+    for suffix, file_bytes in (("safetensors", data), ("json", text.encode())):
         with replacing_file(folder / f"{name}.{suffix}") as file:
-            file.write(content)
-    return told
+            file.write(file_bytes)
+    return content
 
 
 def _architecture(card: Path, default: str) -> tuple[str, Mapping[str, Any]]:
     """(name, configuration) as the card has them."""
-    told = json.loads(card.read_text())
-    named = told.get("architecture")
+    content = json.loads(card.read_text())
+    named = content.get("architecture")
     if default and not isinstance(named, Mapping):  # StyleGAN2's arguments have one of that name
-        return default, told
+        return default, content
     if not isinstance(named, Mapping) or "name" not in named:
         raise ValueError(
             f'expected {card} to say "architecture": {{"name": ..., "config": ...}}, got '

@@ -82,12 +82,12 @@ class Tar:
             raise OSError(errno.EBADMSG, problem, name) from error
 
     def entries(self) -> Iterator[Entry]:
-        found = self._members
-        uris = [_uri(self._name, member) for member in found.names]
+        members = self._members
+        uris = [_uri(self._name, member) for member in members.names]
         for row in sorted(range(len(uris)), key=uris.__getitem__):
-            if not is_hidden(found.names[row]):
-                size = None if row in found.problems else found.sizes[row]
-                yield Entry(uris[row], size, _utc(found.changed_s[row]))
+            if not is_hidden(members.names[row]):
+                size = None if row in members.problems else members.sizes[row]
+                yield Entry(uris[row], size, _utc(members.changed_s[row]))
 
     def read(self, member: str, max_bytes: int) -> bytes:
         row = self._members.row(member)
@@ -280,19 +280,19 @@ def _index(members: Iterable[Member]) -> _Members:
     )
 
 
-def _image_column(schema: pa.Schema, wanted: str, name: str) -> str:
+def _image_column(schema: pa.Schema, requested: str, name: str) -> str:
     """`wanted`, or the only column of images; a dot leads into a struct."""
-    found = [path for field in schema for path in _image_paths(field)]
-    if wanted in found or (not wanted and len(found) == 1):
-        return wanted or found[0]
-    if wanted:
+    columns = [path for field in schema for path in _image_paths(field)]
+    if requested in columns or (not requested and len(columns) == 1):
+        return requested or columns[0]
+    if requested:
         raise ValueError(
-            f"expected a column of images (binary or struct<bytes, path>) called {wanted!r} in "
-            f"{name}, got {found} of {schema.names}; name one of them as `column`"
+            f"expected a column of images (binary or struct<bytes, path>) called {requested!r} in "
+            f"{name}, got {columns} of {schema.names}; name one of them as `column`"
         )
     raise ValueError(
         f"expected one column of images (binary or struct<bytes, path>) in {name}, got "
-        f"{found} of {schema.names}; name it as `column`"
+        f"{columns} of {schema.names}; name it as `column`"
     )
 
 

@@ -46,16 +46,16 @@ def deal(
     """
     if shard_size < 1:
         raise ValueError(f"expected a shard size of 1 or more, got {shard_size}")
-    held: list[Entry] = []
+    pending: list[Entry] = []
     for entry in entries:
         if entry in known:
             continue
-        held.append(entry)
-        if len(held) == shard_size:
-            yield f"shard-{first_number:06d}", held
-            held, first_number = [], first_number + 1
-    if held:
-        yield f"shard-{first_number:06d}", held
+        pending.append(entry)
+        if len(pending) == shard_size:
+            yield f"shard-{first_number:06d}", pending
+            pending, first_number = [], first_number + 1
+    if pending:
+        yield f"shard-{first_number:06d}", pending
 
 
 def _percent(text: str) -> str:

@@ -29,10 +29,10 @@ def list_local(root: str) -> Iterator[Entry]:
 def list_remote(fs: fsspec.AbstractFileSystem, root: str) -> Iterator[Entry]:
     """Every object under `root`, sorted by URI; hidden ones are left out."""
     fs.invalidate_cache()
-    found = _find(fs, root)
+    files = _find(fs, root)
     entries = [
         Entry(encode(fs.unstrip_protocol(path)), info.get("size"), modified(info))
-        for path, info in found.items()
+        for path, info in files.items()
         if not is_hidden(path.removeprefix(root).lstrip("/"))
     ]
     yield from sorted(entries, key=lambda entry: entry.uri)
@@ -44,17 +44,17 @@ def _find(fs: fsspec.AbstractFileSystem, root: str) -> dict[str, Mapping[str, An
         return dict(fs.find(root, detail=True))
     except RecursionError:
         pass
-    found: dict[str, Mapping[str, Any]] = {}
+    files: dict[str, Mapping[str, Any]] = {}
     folders, seen = [root], {root.rstrip("/")}
     while folders:
         for info in fs.ls(folders.pop(), detail=True):
             path = info["name"].rstrip("/")
             if info["type"] != "directory":
-                found[path] = info
+                files[path] = info
             elif path not in seen:
                 seen.add(path)
                 folders.append(path)
-    return found
+    return files
 
 
 def describe(name: str, options: Mapping[str, Any]) -> Entry:
@@ -84,13 +84,13 @@ def place(name: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFileSys
 
 def modified(info: Mapping[str, Any]) -> str | None:
     """When a file changed last, from what its filesystem tells of it."""
-    told = next((info[name] for name in TIMES if info.get(name) is not None), None)
-    if isinstance(told, float | int):
+    value = next((info[name] for name in TIMES if info.get(name) is not None), None)
+    if isinstance(value, float | int):
         try:
-            return datetime.fromtimestamp(told, UTC).isoformat()
+            return datetime.fromtimestamp(value, UTC).isoformat()
         except (OverflowError, ValueError, OSError):  # a time that no calendar has
             return None
-    return told.isoformat() if isinstance(told, datetime) else told
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def read_local(path: str, max_bytes: int) -> bytes:
@@ -147,14 +147,14 @@ def _scan(folder: str) -> Iterator[os.DirEntry[str] | Entry]:
     """What lies in a folder, in the order of the URIs; the folder itself where it is closed."""
     try:
         with os.scandir(folder) as scan:
-            found = [entry for entry in scan if not entry.name.startswith(".")]
+            entries = [entry for entry in scan if not entry.name.startswith(".")]
     except OSError as error:
         if is_outage(error):
             raise
         yield Entry(encode(folder))
         return
     # A folder sorts as "name/", so that depth first is the order of the URIs.
-    yield from sorted(found, key=lambda e: encode(e.name) + "/" * _is_folder(e))
+    yield from sorted(entries, key=lambda e: encode(e.name) + "/" * _is_folder(e))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import fsspec
 
 
-class MadeFiles(fsspec.AbstractFileSystem):
+class GeneratedFiles(fsspec.AbstractFileSystem):
     """Files by `ls`, `info` and `cat_file` of a subclass; nothing can be written to it."""
 
     cachable = True
@@ -16,10 +16,10 @@ class MadeFiles(fsspec.AbstractFileSystem):
     def find(
         self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
     ) -> Any:
-        found = self.ls(path)
+        infos = self.ls(path)
         if kwargs.get("detail"):
-            return {info["name"]: info for info in found}
-        return [info["name"] for info in found]
+            return {info["name"]: info for info in infos}
+        return [info["name"] for info in infos]
 
     def isdir(self, path: str) -> bool:
         """Raises where the address says nothing: what is wrong with it is known here alone."""

@@ -114,20 +114,20 @@ def _slots_of_cores() -> int:
     return max(1, (cores or 1) // torch.get_num_threads())
 
 
-def _devices(wanted: str, cpu_slots: int) -> list[str]:
+def _devices(requested: str, cpu_slots: int) -> list[str]:
     """Devices that `wanted` allows. CUDA counts only what CUDA_VISIBLE_DEVICES shows."""
     import torch
 
     have = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     slots = [f"cpu:{i}" for i in range(cpu_slots)]
     allowed = {"auto": have or slots, "cuda": have, "cpu": slots}
-    found = allowed.get(wanted, [wanted] if wanted in have else [])
-    if not found:
+    devices = allowed.get(requested, [requested] if requested in have else [])
+    if not devices:
         raise ValueError(
-            f"expected device {wanted!r}, got only {[*have, 'cpu']}; set device to auto or to one "
-            "of these, or look at CUDA_VISIBLE_DEVICES"
+            f"expected device {requested!r}, got only {[*have, 'cpu']}; set device to auto or to "
+            "one of these, or look at CUDA_VISIBLE_DEVICES"
         )
-    return found
+    return devices
 
 
 def _hardware_name(device: str) -> str:

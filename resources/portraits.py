@@ -17,7 +17,7 @@ from invertory.portraits.dataset import LOOK
 from invertory.portraits.render import SIZES
 from invertory.portraits.settings import words_of, world_of
 from invertory.portraits.streams import MAX_SEED
-from invertory.resources.made_files import MadeFiles
+from invertory.resources.generated_files import GeneratedFiles
 
 SCHEME: Final = "portraits://"
 MAX_NUM: Final = 1_000_000  # as names have six digits
@@ -53,7 +53,7 @@ class Portraits:
     @classmethod
     def of(cls, settings: list[tuple[str, str]]) -> "Portraits":
         """From pairs: num, seed, size_px, and the words of a world (see `world_of`)."""
-        own = {key: _whole(key, value) for key, value in settings if key in _OWN}
+        own = {key: _parse_int(key, value) for key, value in settings if key in _OWN}
         words = [(key, value) for key, value in settings if key not in _OWN]
         return cls(**own, world=world_of(words, _OWN), words=tuple(words_of(words)))
 
@@ -69,7 +69,7 @@ class Portraits:
     def portrait(self, i: int) -> Portrait:
         return draw(row_seed(self.seed, i), self.world)
 
-    def picture(self, i: int) -> bytes:
+    def image(self, i: int) -> bytes:
         """The PNG of number i."""
         return encode(render(self.portrait(i), self.size_px).picture, "png")
 
@@ -85,7 +85,7 @@ def portrait_at(uri: str) -> Portrait | None:
     return place.portrait(i)
 
 
-class PortraitFiles(MadeFiles):
+class PortraitFiles(GeneratedFiles):
     """The filesystem behind `portraits://`."""
 
     protocol = "portraits"
@@ -116,7 +116,7 @@ class PortraitFiles(MadeFiles):
         data = self._drawn.get(path)
         if data is None:
             place, i = _place(path)
-            data = place.picture(i)
+            data = place.image(i)
             self._drawn.put(path, data)
         return data[start:end]
 
@@ -169,7 +169,7 @@ def _parse(path: str) -> Portraits:
         raise FileNotFoundError(errno.ENOENT, str(error), f"{SCHEME}{path}") from error
 
 
-def _whole(key: str, text: str) -> int:
+def _parse_int(key: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:

@@ -17,7 +17,7 @@ MARK: Final = "+retry:"
 IDENTITY: Final = ("uri", "row_id", "image_id", "crop_id", "status")
 
 
-def wanted_part(key: str) -> str:
+def base_key(key: str) -> str:
     """The key without the mark of a provisional one."""
     return key.partition(MARK)[0]
 
@@ -27,14 +27,14 @@ def is_provisional(key: str | None) -> bool:
     return MARK in (key or "")
 
 
-def is_provisional_for(key: str | None, wanted: str) -> bool:
+def is_provisional_for(key: str | None, requested_key: str) -> bool:
     """True for a shard that is complete under `wanted` but for rows to be tried again."""
-    return is_provisional(key) and wanted_part(key or "") == wanted
+    return is_provisional(key) and base_key(key or "") == requested_key
 
 
-def attempt_mark(footer: Mapping[str, str] | None, wanted: str) -> str:
+def attempt_mark(footer: Mapping[str, str] | None, requested_key: str) -> str:
     """Tells the parts of another try at a provisional shard from those that it was made of."""
-    if footer is None or not is_provisional_for(footer.get("key"), wanted):
+    if footer is None or not is_provisional_for(footer.get("key"), requested_key):
         return ""
     text = json.dumps(dict(footer), sort_keys=True)
     return "r" + hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -53,9 +53,13 @@ class Tally:
         for row in batch.select(names).to_pylist():
             self._digest.update(json.dumps(row, sort_keys=True).encode())
         if "status" in names:
-            found = pc.is_in(batch.column("status"), value_set=self._retry)
-            self._num_retry += pc.sum(found).as_py() or 0
+            is_retried = pc.is_in(batch.column("status"), value_set=self._retry)
+            self._num_retry += pc.sum(is_retried).as_py() or 0
 
-    def key(self, wanted: str) -> str:
+    def key(self, requested_key: str) -> str:
         """`wanted`, or the provisional key where rows are to be tried again."""
-        return f"{wanted}{MARK}{self._digest.hexdigest()[:16]}" if self._num_retry else wanted
+        return (
+            f"{requested_key}{MARK}{self._digest.hexdigest()[:16]}"
+            if self._num_retry
+            else requested_key
+        )

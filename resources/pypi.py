@@ -80,13 +80,13 @@ def pip_options() -> dict[str, str]:
     """Option to value, as `pip config list` tells it: files, then environment; never logged."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found: dict[str, dict[str, str]] = {"global": {}, "download": {}, ":env:": _environment()}
+    options: dict[str, dict[str, str]] = {"global": {}, "download": {}, ":env:": _environment()}
     for line in done.stdout.splitlines():
         name, _, value = line.partition("=")
         section, _, option = name.rpartition(".")
-        if section in found:
-            found[section][option] = str(ast.literal_eval(value))
-    return found["global"] | found["download"] | found[":env:"]
+        if section in options:
+            options[section][option] = str(ast.literal_eval(value))
+    return options["global"] | options["download"] | options[":env:"]
 
 
 def retried(action: Callable[[], T]) -> T:
@@ -156,10 +156,10 @@ def _links(
         place: Any = {kind: [url]}
         finder = PackageFinder(client, ignore_compatibility=True, **place)
         try:
-            found = retried(lambda: list(finder.find_matches(str(uri), True, True)))  # noqa: B023
+            packages = retried(lambda: list(finder.find_matches(str(uri), True, True)))  # noqa: B023
         except (OSError, ValueError, httpx2.HTTPError):
             continue  # an unreachable or misspelt source must not hide the others
-        for package in found:
+        for package in packages:
             if sha256 in (package.link.hash_option or {}).get("sha256", [sha256]):
                 yield package.link
 
@@ -167,7 +167,7 @@ def _links(
 def _download(client: Any, link: Any, path: Path, sha256: str, progress: Progress) -> str:
     """The sha256 of what came; `path` exists only where it is the wanted one."""
     got = hashlib.sha256()
-    with contextlib.suppress(_Unwanted), replacing_file(path) as file:
+    with contextlib.suppress(_WrongDigestError), replacing_file(path) as file:
         with client.get_stream(link.normalized) as response:
             response.raise_for_status()
             total = response.headers.get("content-length")
@@ -176,9 +176,9 @@ def _download(client: Any, link: Any, path: Path, sha256: str, progress: Progres
                 file.write(block)
                 progress(link.filename, file.tell(), int(total) if total else None)
         if got.hexdigest() != sha256:
-            raise _Unwanted
+            raise _WrongDigestError
     return got.hexdigest()
 
 
-class _Unwanted(Exception):  # noqa: N818
+class _WrongDigestError(Exception):
     """Takes a downloaded file back."""

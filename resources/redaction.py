@@ -48,13 +48,13 @@ def note_secret(value: str, label: str = MASK) -> None:
     values = {value, unquote(value), quote(value, safe=""), quote(unquote(value), safe="")}
     if ":" in value:  # user:password, as the header of a request has it
         values.add(base64.b64encode(unquote(value).encode()).decode())
-    _note(_secrets, {one for one in values if len(one) >= MIN_SECRET_CHARS}, label)
+    _remember(_secrets, {one for one in values if len(one) >= MIN_SECRET_CHARS}, label)
 
 
 def note_place(value: str, label: str) -> None:
     """The same for a value that is not a secret by its place, such as a bucket's name."""
     if len(value) >= (MIN_WORD_CHARS if value.isalnum() else MIN_SECRET_CHARS):
-        _note(_places, {value, quote(value)}, label)
+        _remember(_places, {value, quote(value)}, label)
 
 
 def redacted(text: str) -> str:
@@ -65,7 +65,7 @@ def redacted(text: str) -> str:
     if "://" in text:
         text = _USER.sub(_without_user, text)
     if "=" in text:
-        text = _PARAMETER.sub(_masked, text)
+        text = _PARAMETER.sub(_mask_value, text)
     return text
 
 
@@ -101,7 +101,7 @@ def scrubbed(error: BaseException, _seen: frozenset[int] = frozenset()) -> BaseE
     clean = error
     if _is_dirty(error):
         _replace_arguments(error)
-        clean = _stand_in(error) if _is_dirty(error) else error
+        clean = _replacement(error) if _is_dirty(error) else error
     for name in ("__cause__", "__context__"):
         inner = getattr(error, name)
         if inner is not None:
@@ -113,12 +113,12 @@ def scrubbed(error: BaseException, _seen: frozenset[int] = frozenset()) -> BaseE
 
 def redact_logs() -> None:
     """Log records of this process are made without secrets, whoever logs and wherever to."""
-    make = logging.getLogRecordFactory()
-    if getattr(make, "redacts", False):
+    make_record = logging.getLogRecordFactory()
+    if getattr(make_record, "redacts", False):
         return
 
-    def made(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = make(*args, **kwargs)
+    def make_redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make_record(*args, **kwargs)
         with contextlib.suppress(Exception):  # a message that does not fit its arguments
             text = record.getMessage()
             if (clean := redacted(text)) != text:
@@ -130,13 +130,13 @@ def redact_logs() -> None:
                 record.exc_info = (type(clean_error), clean_error, trace)
         return record
 
-    made.redacts = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(made)
+    make_redacted.redacts = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(make_redacted)
 
 
-def _note(known: dict[str, str], values: set[str], label: str) -> None:
+def _remember(labels: dict[str, str], values: set[str], label: str) -> None:
     with _lock:
-        known.update({value: label for value in values if value not in known})
+        labels.update({value: label for value in values if value not in labels})
 
 
 @lru_cache(maxsize=4)
@@ -161,7 +161,7 @@ def _without_user(match: re.Match[str]) -> str:
     return f"{scheme}://"
 
 
-def _masked(match: re.Match[str]) -> str:
+def _mask_value(match: re.Match[str]) -> str:
     names = {name.lower() for _, name, _ in _PARAMETER.findall(match.string)}
     return f"{match[1]}{match[2]}={MASK}" if is_sensitive(match[2], names) else match[0]
 
@@ -187,7 +187,7 @@ _KINDS: Final = (
 )  # fmt: skip
 
 
-def _stand_in(error: BaseException) -> BaseException:
+def _replacement(error: BaseException) -> BaseException:
     """An error of the nearest builtin kind that says the same."""
     kind = next((kind for kind in _KINDS if isinstance(error, kind)), RuntimeError)
     text = redacted(f"{type(error).__name__}: {error}")

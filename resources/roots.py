@@ -55,7 +55,7 @@ class Roots:
         for base, root in self._stored:
             if _is_below(name, base):
                 if name == root.shown:
-                    return root.whole
+                    return root.full_address
                 return _signed(root.opened + name[len(base) :], root)
         if "://" not in name or any(_is_below(name, base_of(text)) for text in self._texts):
             return name
@@ -67,8 +67,8 @@ class Roots:
 
     @cached_property
     def _roots(self) -> list[_Root]:
-        made = (_root(text, self._canonical) for text in self._texts)
-        return [root for root in made if root is not None]
+        roots = (_root(text, self._canonical) for text in self._texts)
+        return [root for root in roots if root is not None]
 
     @cached_property
     def _listed(self) -> list[tuple[str, _Root]]:
@@ -92,7 +92,7 @@ class _Root:
     listed: tuple[str, ...]
     plain: tuple[str, ...]
     shown: str
-    whole: str
+    full_address: str
     credentials: str
 
 
@@ -116,7 +116,7 @@ def _root(text: str, canonical: Callable[[str], str]) -> _Root | None:
         listed=tuple(listed),
         plain=tuple(one for one in (shown(base), local) if one != stored),
         shown=shown(text),
-        whole=opened.removeprefix("file://"),
+        full_address=opened.removeprefix("file://"),
         credentials=credentials(opened) if scheme in WITH_QUERY else "",
     )
 

@@ -96,9 +96,9 @@ class ImageSource(dg.ConfigurableResource):
     def plain(self, uri: str) -> str:
         """The path or URL behind an entry's URI, with the environment's values; to compare by."""
         _, separator, member = uri.partition(SEPARATOR)
-        return shown(self._opened_name(uri)) + separator + decode(member)
+        return shown(self._name_to_open(uri)) + separator + decode(member)
 
-    def _opened_name(self, uri: str) -> str:
+    def _name_to_open(self, uri: str) -> str:
         """The path or URL to open for an entry's URI; that of the container for its member."""
         return self._mapping.opened(decode(uri.partition(SEPARATOR)[0]))
 
@@ -131,7 +131,7 @@ class ImageSource(dg.ConfigurableResource):
         return str(fs.unstrip_protocol(path))
 
     def _read(self, uri: str) -> bytes:
-        name = self._opened_name(uri)
+        name = self._name_to_open(uri)
         _, separator, member = uri.partition(SEPARATOR)
         if separator:
             return self._container(name).read(decode(member), self.max_bytes)
@@ -145,7 +145,7 @@ class ImageSource(dg.ConfigurableResource):
         """True where `uri` lies in this folder, and the folder is not there."""
         root = expanded(self.uri)
         folder = root.rstrip("/") + "/"
-        if not self.uri or "*" in folder or not self._opened_name(uri).startswith(folder):
+        if not self.uri or "*" in folder or not self._name_to_open(uri).startswith(folder):
             return False
         fs, path = place(root, self.storage_options)
         return not fs.exists(path)
@@ -159,8 +159,8 @@ class ImageSource(dg.ConfigurableResource):
             yield from self._package(uri)
         elif "*" in _path(uri):
             fs, path = place(uri, self.storage_options)
-            for found in sorted(fs.glob(path)):
-                yield from self._one_of_many(found if is_local(fs) else fs.unstrip_protocol(found))
+            for match in sorted(fs.glob(path)):
+                yield from self._one_of_many(match if is_local(fs) else fs.unstrip_protocol(match))
         else:
             yield from self._place(uri)
 
@@ -197,21 +197,21 @@ class ImageSource(dg.ConfigurableResource):
 
     def _package(self, uri: str) -> Iterator[Entry]:
         archive = uri.partition("#")[0]
-        found = ModelStore().package_files(uri, self.sha256 or None)
-        for member, path in sorted(found.items()):
+        files = ModelStore().package_files(uri, self.sha256 or None)
+        for member, path in sorted(files.items()):
             yield Entry(encode(f"{archive}#{member}"), path.stat().st_size)
 
     def _container(self, name: str) -> Container:
         """Opened, and the one not used for the longest time let go of."""
         with self._lock:
             if name not in self._containers:
-                self._containers[name] = self._opened(name)
+                self._containers[name] = self._open_container(name)
             self._containers.move_to_end(name)
             while len(self._containers) > MAX_OPEN:
                 self._containers.popitem(last=False)
             return self._containers[name]
 
-    def _opened(self, name: str) -> Container:
+    def _open_container(self, name: str) -> Container:
         if _path(name).endswith(TARS):
             return Tar(name, self.storage_options, self.max_bytes)
         return Parquet(name, self.storage_options, self.column, self.id_column)

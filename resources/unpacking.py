@@ -64,25 +64,25 @@ class Unpacked:
     def read(self, size: int) -> bytes:
         """`size` bytes, or fewer at the end."""
         behind = self._at - self._position
-        parts = [self._tail[len(self._tail) - behind :][:size]] if behind else []
-        left = size - sum(map(len, parts))
+        blocks = [self._tail[len(self._tail) - behind :][:size]] if behind else []
+        left = size - sum(map(len, blocks))
         while left and (block := self._more(left)):
-            parts.append(block)
+            blocks.append(block)
             left -= len(block)
-        data = b"".join(parts)
+        data = b"".join(blocks)
         self._position += len(data)
         return data
 
     def _more(self, size: int) -> bytes:
         """Up to `size` further bytes; none at the end."""
-        wanted = min(size, BLOCK_BYTES)
+        num_bytes = min(size, BLOCK_BYTES)
         if self.problem:
             return b""
-        if wanted > self._left:
+        if num_bytes > self._left:
             self.problem = f"unpacks to more than {self._at} bytes, {MAX_RATIO} times its size"
             return b""
         try:
-            block: bytes = self._source.read(wanted)
+            block: bytes = self._source.read(num_bytes)
         except BROKEN as error:
             self.problem = f"is broken: {error}"
             return b""

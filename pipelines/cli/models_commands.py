@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from invertory.pipelines.cli.answers import add_command, answer, progress_of
+from invertory.pipelines.cli.output import add_command, make_progress, print_result
 
 
 def add_commands(commands: Any) -> None:
@@ -25,15 +25,17 @@ def _list(options: argparse.Namespace) -> int:
     from invertory.resources.models import ModelStore
 
     models = ModelStore()
-    rows = [asdict(card) | {"is_at_hand": models.is_at_hand(card)} for card in models.cards()]
-    return answer(options, rows, tell_models)
+    rows = [
+        asdict(card) | {"is_at_hand": models.is_available_offline(card)} for card in models.cards()
+    ]
+    return print_result(options, rows, tell_models)
 
 
 def _show(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import tell_card
     from invertory.resources.models import ModelStore
 
-    return answer(options, ModelStore().told(options.name), tell_card)
+    return print_result(options, ModelStore().full_card(options.name), tell_card)
 
 
 def _import(options: argparse.Namespace) -> int:
@@ -42,7 +44,7 @@ def _import(options: argparse.Namespace) -> int:
     from invertory.resources.models import ModelStore
 
     address = Address(options.uri)
-    with progress_of(options).download(address) as received:
+    with make_progress(options).download(address) as received:
         path = ModelStore().fetch(address, sha256=options.sha256, progress=received)
-    found = {"uri": address, "sha256": digest(path), "path": str(path)}
-    return answer(options, found, lambda _: print(f"{path}\nsha256 {found['sha256']}"))
+    imported = {"uri": address, "sha256": digest(path), "path": str(path)}
+    return print_result(options, imported, lambda _: print(f"{path}\nsha256 {imported['sha256']}"))
