@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import add_command, answer, complain, progress_of
 from invertory.pipelines.cli.named_recipes import recipe_named, recipes_named, store_of
+from invertory.pipelines.cli.output import add_command, make_progress, print_error, print_result
 from invertory.pipelines.errors.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ def add_commands(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    return _run_and_tell(recipe_named(options.recipe, options.collection), options)
+    return _run_and_report(recipe_named(options.recipe, options.collection), options)
 
 
 def _demo(options: argparse.Namespace) -> int:
     """Portraits where nothing is said; photographs of one's own go through the recipe of faces."""
     name = options.recipe or (DEMOS[1] if options.collection else DEMOS[0])
     recipe = recipe_named(name, options.collection)
-    code = _run_and_tell(recipe, options)
+    code = _run_and_report(recipe, options)
     if code == OK and not options.json:
         from invertory.pipelines.reports.summary import next_steps
 
@@ -55,27 +55,27 @@ def _demo(options: argparse.Namespace) -> int:
     return code
 
 
-def _run_and_tell(recipe: Recipe, options: argparse.Namespace) -> int:
+def _run_and_report(recipe: Recipe, options: argparse.Namespace) -> int:
     from invertory.pipelines.cli.running import run_recipe
     from invertory.pipelines.progress.reporting import Fixed
     from invertory.pipelines.reports.summary import report_json, tell_report
 
-    progress = progress_of(options)
+    progress = make_progress(options)
     report = run_recipe(recipe, Fixed(progress), progress)
     code = FAILED if report.failures else OK
     if options.json:
-        return answer(options, report_json(recipe, store_of(recipe), report), print, code)
+        return print_result(options, report_json(recipe, store_of(recipe), report), print, code)
     tell_report(recipe, store_of(recipe), report)
     for failure in report.failures:
-        complain(f"failed {failure}", code)
+        print_error(f"failed {failure}", code)
     return code
 
 
 def _status(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import status_json, tell_status
 
-    found = [status_json(recipe, store_of(recipe)) for recipe in recipes_named(options.recipe)]
-    return answer(options, found, tell_status)
+    statuses = [status_json(recipe, store_of(recipe)) for recipe in recipes_named(options.recipe)]
+    return print_result(options, statuses, tell_status)
 
 
 def _trace(options: argparse.Namespace) -> int:
@@ -89,7 +89,7 @@ def _trace(options: argparse.Namespace) -> int:
     for recipe in recipes_named(options.recipe):
         try:
             roots = Roots(recipe.collection.uris)
-            found = trace(
+            chain_trace = trace(
                 chain_of(recipe),
                 store_of(recipe),
                 options.id,
@@ -98,7 +98,7 @@ def _trace(options: argparse.Namespace) -> int:
         except NotFoundError as error:
             missing.append(f"{recipe.name}: {error.args[0]}")
             continue
-        return answer(options, found, tell_trace)
+        return print_result(options, chain_trace, tell_trace)
     raise NotFoundError("\n".join(missing) or "there is no recipe; see `invertory recipes list`")
 
 
@@ -107,4 +107,4 @@ def _gallery(options: argparse.Namespace) -> int:
 
     recipe = recipe_named(options.recipe)
     path = show(recipe, store_of(recipe), options.out, max_rows=options.rows)
-    return answer(options, {"gallery": str(path)}, lambda _: print(path))
+    return print_result(options, {"gallery": str(path)}, lambda _: print(path))

@@ -23,7 +23,7 @@ from invertory.pipelines.cli import (
     training_commands,
     verify_commands,
 )
-from invertory.pipelines.cli.answers import add_command, complain, debugging, fail
+from invertory.pipelines.cli.output import add_command, debugging, fail, print_error
 from invertory.pipelines.errors.exit_codes import USAGE
 from invertory.resources.redaction import redact_logs
 
@@ -39,7 +39,7 @@ ALLOCATOR = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    from invertory.pipelines.processes.stopping import Stopped, raise_stopped, said
+    from invertory.pipelines.processes.stopping import Stopped, interruption_message, raise_stopped
 
     if argv is None:
         keep_freed_memory()
@@ -49,14 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     redact_logs()
     try:
         with debugging(options.debug):
-            return answered(options)
+            return run_command(options)
     except Stopped as error:
-        return complain(said(error.code - 128), error.code)
+        return print_error(interruption_message(error.code - 128), error.code)
     except KeyboardInterrupt:
-        return complain(said(signal.SIGINT), 130)
+        return print_error(interruption_message(signal.SIGINT), 130)
 
 
-def answered(options: argparse.Namespace) -> int:
+def run_command(options: argparse.Namespace) -> int:
     """The exit code of a command; its errors are told."""
     try:
         return int(options.command(options))
@@ -90,7 +90,7 @@ def _ui(options: argparse.Namespace) -> int:
     from invertory.pipelines.cli.serving import serve
 
     if not Path(sys.executable).with_name("dagster-webserver").exists():
-        return complain("the UI is not installed; run `pip install -e '.[ui]'`", USAGE)
+        return print_error("the UI is not installed; run `pip install -e '.[ui]'`", USAGE)
     print(f"http://127.0.0.1:{options.port}  (Ctrl-C ends it)", flush=True)
     return serve(options.port)
 

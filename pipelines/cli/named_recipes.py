@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 def recipe_named(name: str, collection: str | None = None) -> Recipe:
     """The recipe; with `collection`, one made from it for those pictures."""
-    from invertory.pipelines.cli.running import derived
+    from invertory.pipelines.cli.running import derive_recipe
     from invertory.pipelines.recipe.recipe import load_recipe
 
     recipe = load_recipe(path_of(name))
-    return derived(recipe, collection) if collection else recipe
+    return derive_recipe(recipe, collection) if collection else recipe
 
 
 def recipes_named(name: str | None) -> list[Recipe]:
@@ -26,7 +26,7 @@ def recipes_named(name: str | None) -> list[Recipe]:
 
     if name:
         return [recipe_named(name)]
-    return [found for _, found in every_recipe() if not isinstance(found, RecipeError)]
+    return [recipe for _, recipe in every_recipe() if not isinstance(recipe, RecipeError)]
 
 
 def recipes_folder() -> Path:

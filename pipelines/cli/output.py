@@ -22,25 +22,25 @@ Command = Callable[[argparse.Namespace], int]
 
 def add_command(commands: Any, name: str, run: Command, text: str) -> argparse.ArgumentParser:
     """A parser for `name` among `commands`; `run` gives the exit code."""
-    made: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    made.add_argument("--json", action="store_true", help="print JSON for a script")
-    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    made.set_defaults(command=run)
-    return made
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("--json", action="store_true", help="print JSON for a script")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(command=run)
+    return parser
 
 
-def answer(
-    options: argparse.Namespace, found: Any, tell: Callable[[Any], object], code: int = OK
+def print_result(
+    options: argparse.Namespace, result: Any, print_text: Callable[[Any], object], code: int = OK
 ) -> int:
     """`found` as JSON where that was asked for, told in words where not; gives back `code`."""
     if options.json:
-        print(redacted(json.dumps(found, indent=2, default=str)))
+        print(redacted(json.dumps(result, indent=2, default=str)))
     else:
-        tell(found)
+        print_text(result)
     return code
 
 
-def complain(problem: object, code: int) -> int:
+def print_error(problem: object, code: int) -> int:
     """One line of what is wrong, on stderr; gives back `code`."""
     print(redacted(f"invertory: {problem}"), file=sys.stderr)
     return code
@@ -52,15 +52,15 @@ def is_debugging() -> bool:
 
 
 @contextlib.contextmanager
-def debugging(is_wanted: bool) -> Iterator[None]:
+def debugging(is_enabled: bool) -> Iterator[None]:
     """The same for the block, and for the processes that it starts."""
-    before = os.environ.get("INVERTORY_DEBUG")
-    if is_wanted:
+    previous = os.environ.get("INVERTORY_DEBUG")
+    if is_enabled:
         os.environ["INVERTORY_DEBUG"] = "1"
     try:
         yield
     finally:
-        if is_wanted and before is None:
+        if is_enabled and previous is None:
             os.environ.pop("INVERTORY_DEBUG", None)
 
 
@@ -71,15 +71,15 @@ def fail(options: argparse.Namespace, error: Exception) -> int:
 
     code, text = exit_code(error), explained(error)
     if options.json:
-        about = {"kind": type(error).__name__, "message": text, "exit_code": code}
-        print(redacted(json.dumps({"error": about}, indent=2)))
+        description = {"kind": type(error).__name__, "message": text, "exit_code": code}
+        print(redacted(json.dumps({"error": description}, indent=2)))
     if is_debugging():
         lines = traceback.format_exception(scrubbed(error))
         print(redacted("".join(lines)), file=sys.stderr, end="")
-    return complain(text, code)
+    return print_error(text, code)
 
 
-def progress_of(options: argparse.Namespace) -> Progress:
+def make_progress(options: argparse.Namespace) -> Progress:
     """Bars for people; a script is told on stderr what it waits for, and no more."""
     from invertory.pipelines.progress.display import NotesOnly, RichProgress
 

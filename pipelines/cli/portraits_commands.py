@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from invertory.pipelines.cli.answers import add_command, answer, complain, progress_of
+from invertory.pipelines.cli.output import add_command, make_progress, print_error, print_result
 from invertory.pipelines.errors.exit_codes import USAGE
 from invertory.pipelines.gallery.thumbnails import contact_sheet
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from invertory.resources.portraits import Portraits
 
 BLOCK_ROWS = 256
-SHEET_PICTURES, SHEET_BYTES = 64, 4 << 20
+SHEET_IMAGES, SHEET_BYTES = 64, 4 << 20
 OOD_SHARE = 0.25
 ABOUT = "portraits.json"
 # Colours of the segments in a viewer; the numbers in the file are indices into SEGMENTS.
@@ -52,13 +52,15 @@ def add_commands(commands: Any) -> None:
 
 def _portraits(options: argparse.Namespace) -> int:
     try:
-        found = write_collection(asked_for(options), options.out, progress_of(options))
+        written = write_collection(parse_portraits(options), options.out, make_progress(options))
     except ValueError as error:
-        return complain(error, USAGE)
-    return answer(options, found, lambda _: print(f"{found['sheet']}\n{found['address']}"))
+        return print_error(error, USAGE)
+    return print_result(
+        options, written, lambda _: print(f"{written['sheet']}\n{written['address']}")
+    )
 
 
-def asked_for(options: argparse.Namespace) -> Portraits:
+def parse_portraits(options: argparse.Namespace) -> Portraits:
     """What the options ask for; ValueError where it cannot be, before anything is drawn."""
     from invertory.resources.portraits import Portraits
 
@@ -80,20 +82,22 @@ def write_collection(portraits: Portraits, folder: Path, progress: Progress) -> 
     `pictures` and `segmentations` hold PNGs of the same names, `attributes.parquet` a row for each
     with the attributes and landmarks [68, 2] in px, `sheet.jpg` the first of them.
     """
-    told = _claim(portraits, folder)
-    shown: list[bytes] = []
+    summary = _claim(portraits, folder)
+    sheet_images: list[bytes] = []
     with (
         pq.ParquetWriter(folder / "attributes.parquet", _schema()) as table,
         progress.stage("portraits", portraits.num, 0) as bar,
     ):
-        for rows, pictures in _blocks(portraits, folder):
+        for rows, images in _blocks(portraits, folder):
             table.write_batch(pa.RecordBatch.from_pylist(rows, schema=_schema()))
-            shown += pictures[: SHEET_PICTURES - len(shown)]
+            sheet_images += images[: SHEET_IMAGES - len(sheet_images)]
             bar.advance(len(rows), 0)
-    sheet = contact_sheet(shown, [""] * len(shown), cell_px=128, max_bytes=SHEET_BYTES)
+    sheet = contact_sheet(
+        sheet_images, [""] * len(sheet_images), cell_px=128, max_bytes=SHEET_BYTES
+    )
     (folder / "sheet.jpg").write_bytes(sheet)
-    (folder / ABOUT).write_text(json.dumps(told, indent=2) + "\n")
-    return {"folder": str(folder), "sheet": str(folder / "sheet.jpg"), **told}
+    (folder / ABOUT).write_text(json.dumps(summary, indent=2) + "\n")
+    return {"folder": str(folder), "sheet": str(folder / "sheet.jpg"), **summary}
 
 
 def _claim(portraits: Portraits, folder: Path) -> dict[str, Any]:
@@ -120,24 +124,24 @@ def _blocks(
     from invertory.portraits import render
 
     for start in range(0, portraits.num, BLOCK_ROWS):
-        rows, pictures = [], []
+        rows, images = [], []
         for i in range(start, min(start + BLOCK_ROWS, portraits.num)):
             name, portrait = f"{i:06d}.png", portraits.portrait(i)
-            found = render(portrait, portraits.size_px)
-            pictures.append(encode(found.picture))
-            (folder / "pictures" / name).write_bytes(pictures[-1])
-            (folder / "segmentations" / name).write_bytes(_segmentation(found))
-            about = {"file": name, "seed": portrait.seed, "landmarks": found.landmarks.tolist()}
+            rendering = render(portrait, portraits.size_px)
+            images.append(encode(rendering.picture))
+            (folder / "pictures" / name).write_bytes(images[-1])
+            (folder / "segmentations" / name).write_bytes(_segmentation(rendering))
+            about = {"file": name, "seed": portrait.seed, "landmarks": rendering.landmarks.tolist()}
             rows.append(about | portrait.attributes)
-        yield rows, pictures
+        yield rows, images
 
 
-def _segmentation(found: Rendering) -> bytes:
+def _segmentation(rendering: Rendering) -> bytes:
     """A PNG whose numbers are indices into SEGMENTS."""
-    picture = Image.fromarray(found.segmentation)
-    picture.putpalette(PALETTE)
+    image = Image.fromarray(rendering.segmentation)
+    image.putpalette(PALETTE)
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -12,7 +12,7 @@ import dagster as dg
 import yaml
 
 from invertory.pipelines.assets import assets_of
-from invertory.pipelines.cli.answers import is_debugging
+from invertory.pipelines.cli.output import is_debugging
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
 from invertory.pipelines.definitions import resources
@@ -57,7 +57,7 @@ class Report:
         return not self.num_computed and not self.failures
 
 
-def derived(recipe: Recipe, uri: str) -> Recipe:
+def derive_recipe(recipe: Recipe, uri: str) -> Recipe:
     """`recipe` on other pictures, under a name of its own; kept, so that the UI has it too."""
     made = recipe.with_collection(uri)
     path = dagster_home() / "recipes" / f"{made.name}.yaml"
@@ -71,8 +71,8 @@ def kept(value: Any) -> Any:
     if isinstance(value, Address):
         return value.kept
     if isinstance(value, dict):
-        return {key: kept(part) for key, part in value.items()}
-    return [kept(part) for part in value] if isinstance(value, tuple | list) else value
+        return {key: kept(item) for key, item in value.items()}
+    return [kept(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Report:
@@ -174,12 +174,12 @@ def _run_phase(
 def _by_shard(steps: list[Step], phase: list[Stage]) -> list[tuple[str, list[Step]]]:
     """The steps of each run: a shard's; tables without shards are made in the first run."""
     tables = {stage.table for stage in phase}
-    wanted = [step for step in steps if step.stage.table in tables]
-    shards = list(dict.fromkeys(step.shard for step in wanted if step.shard != ALL)) or [ALL]
+    selected = [step for step in steps if step.stage.table in tables]
+    shards = list(dict.fromkeys(step.shard for step in selected if step.shard != ALL)) or [ALL]
     return [
-        (shard, [s for s in wanted if s.shard == shard or (s.shard == ALL and not number)])
+        (shard, [s for s in selected if s.shard == shard or (s.shard == ALL and not number)])
         for number, shard in enumerate(shards)
-        if wanted
+        if selected
     ]
 
 

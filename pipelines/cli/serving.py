@@ -29,12 +29,12 @@ def serve(port: int) -> int:
     workspace = HOUSE / "workspace.yaml"
     # from the current directory, as `run` is: there a recipe's relative addresses start
     with serving_runs(home):
-        return run_whole(
+        return run_in_session(
             [str(dagster), "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
         )
 
 
-def run_whole(command: Sequence[str]) -> int:
+def run_in_session(command: Sequence[str]) -> int:
     """Run a command in a session of its own, of which nothing stays when this returns."""
     signal.signal(signal.SIGTERM, _interrupt)
     ours, theirs = os.pipe()  # the kernel closes our end of it when this process is killed

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import add_command, answer, progress_of
+from invertory.pipelines.cli.output import add_command, make_progress, print_result
 
 if TYPE_CHECKING:
     from invertory.pipelines.training.runs import Trained
@@ -43,12 +43,12 @@ def add_commands(commands: Any) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     if options.list or not options.training:
-        return answer(options, listed(), tell_trainings)
-    found = trained(options)
-    return answer(options, found.as_json(), lambda _: tell_trained(found))
+        return print_result(options, list_trainings(), print_trainings)
+    result = run_requested(options)
+    return print_result(options, result.as_json(), lambda _: print_trained(result))
 
 
-def listed() -> list[dict[str, Any]]:
+def list_trainings() -> list[dict[str, Any]]:
     """A row for each training: what it makes, from what, and what is there of it."""
     from invertory.pipelines.recipe.errors import RecipeError
     from invertory.pipelines.training.training import all_trainings
@@ -56,20 +56,20 @@ def listed() -> list[dict[str, Any]]:
     from invertory.resources.models import BUNDLED, ModelStore
 
     rows = []
-    for path, found in all_trainings():
-        if isinstance(found, RecipeError):
-            print(f"invertory: {path.name} is left out: {found}", file=sys.stderr)
+    for path, spec in all_trainings():
+        if isinstance(spec, RecipeError):
+            print(f"invertory: {path.name} is left out: {spec}", file=sys.stderr)
             continue
-        names, trained = found.named.values(), ModelStore().trained()
+        names, trained = spec.named.values(), ModelStore().trained()
         is_there = {
             "is_trained": all(has_card(trained, name) for name in names),
             "is_bundled": all(has_card(BUNDLED, name) for name in names),
         }
-        rows.append(found.as_row() | is_there)
+        rows.append(spec.as_row() | is_there)
     return rows
 
 
-def asked(options: argparse.Namespace) -> TrainingSpec:
+def load_training(options: argparse.Namespace) -> TrainingSpec:
     """The training with what the command line says otherwise; RecipeError where that is wrong."""
     from invertory.pipelines.training.training import changed, find_training
 
@@ -81,7 +81,7 @@ def asked(options: argparse.Namespace) -> TrainingSpec:
     )
 
 
-def trained(options: argparse.Namespace) -> Trained:
+def run_requested(options: argparse.Namespace) -> Trained:
     """Run it; the networks are in the package too where that was asked for."""
     from dataclasses import replace
 
@@ -91,10 +91,10 @@ def trained(options: argparse.Namespace) -> Trained:
 
     world = resources()
     done = run_training(
-        asked(options),
+        load_training(options),
         world["models"],
         world["gpu"],
-        progress_of(options),
+        make_progress(options),
         folder=options.folder,
     )
     if not done.is_up_to_date and options.folder is None:
@@ -113,7 +113,7 @@ def _record(done: Trained) -> None:
         record(done, instance)
 
 
-def tell_trained(found: Trained) -> None:
+def print_trained(result: Trained) -> None:
     """After a training: its networks, and how good they are."""
     from rich.console import Console
     from rich.table import Table
@@ -121,30 +121,30 @@ def tell_trained(found: Trained) -> None:
     from invertory.pipelines.training.cards import headline
 
     console = Console()
-    word = "Up to date" if found.is_up_to_date else "Done"
-    console.print(f"[green]{word}:[/] {found.training} in {found.elapsed_s:.0f} s")
-    told = Table(box=None, show_header=False, pad_edge=False)
-    for name, card in found.cards.items():
-        told.add_row(name, f"{card['source']}  {card['size_bytes'] / 1e6:.2f} MB {card['dtype']}")
-    first = next(iter(found.cards.values()))
-    told.add_row("images", str(first["images_seen"]))
+    word = "Up to date" if result.is_up_to_date else "Done"
+    console.print(f"[green]{word}:[/] {result.training} in {result.elapsed_s:.0f} s")
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, card in result.cards.items():
+        table.add_row(name, f"{card['source']}  {card['size_bytes'] / 1e6:.2f} MB {card['dtype']}")
+    first = next(iter(result.cards.values()))
+    table.add_row("images", str(first["images_seen"]))
     for name, value in headline(first["quality"]).items():
-        told.add_row(f"[dim]{name}[/]", f"{value:.4g}")
-    if found.sheet:
-        told.add_row("sheet", str(found.sheet))
-    console.print(told)
+        table.add_row(f"[dim]{name}[/]", f"{value:.4g}")
+    if result.sheet:
+        table.add_row("sheet", str(result.sheet))
+    console.print(table)
 
 
-def tell_trainings(rows: list[dict[str, Any]]) -> None:
+def print_trainings(rows: list[dict[str, Any]]) -> None:
     """The trainings, what they make of what, and what is there of it."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
     for row in rows:
         states = [word for word in ("trained", "bundled") if row[f"is_{word}"]]
-        told = f"[green]{', '.join(states)}[/]" if states else "[dim]not trained[/]"
+        table = f"[green]{', '.join(states)}[/]" if states else "[dim]not trained[/]"
         data = f" on {row['data']}" if row["data"] != "none" else ""
-        console.print(f"[bold]{row['training']}[/]  {told}")
+        console.print(f"[bold]{row['training']}[/]  {table}")
         console.print(f"  {row['description']}")
         console.print(f"  [dim]{row['trainer']}{data}, {row['images']:,} images[/]")
         for word in ("gives", "uses"):

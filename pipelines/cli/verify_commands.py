@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import add_command, answer
 from invertory.pipelines.cli.named_recipes import recipes_named, store_of
+from invertory.pipelines.cli.output import add_command, print_result
 from invertory.pipelines.errors.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
@@ -26,12 +26,14 @@ def add_commands(commands: Any) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    found = [
+    stores = [
         verify_store(recipe.name, store_of(recipe), is_repaired=options.repair)
         for recipe in recipes_named(options.recipe)
     ]
-    is_sound = not any(store["corrupt"] for store in found)
-    return answer(options, found, _tell, OK if is_sound or options.repair else FAILED)
+    is_intact = not any(store["corrupt"] for store in stores)
+    return print_result(
+        options, stores, _print_stores, OK if is_intact or options.repair else FAILED
+    )
 
 
 def verify_store(name: str, store: Store, *, is_repaired: bool = False) -> dict[str, Any]:
@@ -42,12 +44,12 @@ def verify_store(name: str, store: Store, *, is_repaired: bool = False) -> dict[
     for checked in check_store(store):
         num_files += 1
         if checked.reason:
-            corrupt.append(_described(name, checked, store if is_repaired else None))
-    corrupt += _lost(name, store, is_repaired=is_repaired)
+            corrupt.append(_describe_corrupt(name, checked, store if is_repaired else None))
+    corrupt += _check_missing_entries(name, store, is_repaired=is_repaired)
     return {"recipe": name, "store": store.base, "num_files": num_files, "corrupt": corrupt}
 
 
-def _described(name: str, checked: Checked, store: Store | None) -> dict[str, str]:
+def _describe_corrupt(name: str, checked: Checked, store: Store | None) -> dict[str, str]:
     """A corrupt file in words; it is repaired where a store is given."""
     remedy = f"invertory verify {name} --repair && invertory run {name}"
     if store is not None:
@@ -65,24 +67,24 @@ def _repair(name: str, checked: Checked, store: Store) -> str:
     return f"{done}`invertory run {name}` makes it again"
 
 
-def _lost(name: str, store: Store, *, is_repaired: bool) -> list[dict[str, str]]:
+def _check_missing_entries(name: str, store: Store, *, is_repaired: bool) -> list[dict[str, str]]:
     """Entries that other tables need, restored where that is asked for and possible."""
-    from invertory.pipelines.collections.lost_entries import lost_entries, numbers
+    from invertory.pipelines.collections.missing_entries import missing_entries, numbered_shards
     from invertory.resources.verification import Checked
 
-    found = numbers(store)
-    told = []
-    for shard in lost_entries(found):
+    shard_tables = numbered_shards(store)
+    missing = []
+    for shard in missing_entries(shard_tables):
         checked = Checked(store.path("entries", shard), "entries", shard, "it is missing")
-        described = _described(name, checked, None)
+        described = _describe_corrupt(name, checked, None)
         if is_repaired:
-            described["remedy"] = _restore(store, shard, found[shard])
-        told.append(described)
-    return told
+            described["remedy"] = _restore(store, shard, shard_tables[shard])
+        missing.append(described)
+    return missing
 
 
 def _restore(store: Store, shard: str, tables: list[str]) -> str:
-    from invertory.pipelines.collections.lost_entries import restore
+    from invertory.pipelines.collections.missing_entries import restore
     from invertory.resources.seals import CorruptFileError
     from invertory.resources.verification import move_aside
 
@@ -96,13 +98,13 @@ def _restore(store: Store, shard: str, tables: list[str]) -> str:
     return "restored from the table of images"
 
 
-def _tell(found: list[dict[str, Any]]) -> None:
+def _print_stores(stores: list[dict[str, Any]]) -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=True)
-    for store in found:
+    for store in stores:
         for file in store["corrupt"]:
             console.print(f"{file['path']}: {file['reason']}; {file['remedy']}", markup=False)
         number = len(store["corrupt"])
-        told = f"{number} corrupt or lost" if number else "all sound"
-        console.print(f"{store['recipe']}: {store['num_files']} files, {told}", markup=False)
+        missing = f"{number} corrupt or lost" if number else "all sound"
+        console.print(f"{store['recipe']}: {store['num_files']} files, {missing}", markup=False)

@@ -35,9 +35,12 @@ class EarlierImages:
         self._lock = threading.Lock()
         self._opened: tuple[int, dict[str, str]] = (-1, {})
         sizes = _sizes(store, shard)
-        found = [_starts(store, name, sizes) for name in self._shards]
-        starts = np.concatenate([np.empty(0, np.uint64), *found])
-        numbers = np.repeat(np.arange(len(found), dtype=np.uint32), [len(part) for part in found])
+        starts_by_shard = [_starts(store, name, sizes) for name in self._shards]
+        starts = np.concatenate([np.empty(0, np.uint64), *starts_by_shard])
+        numbers = np.repeat(
+            np.arange(len(starts_by_shard), dtype=np.uint32),
+            [len(part) for part in starts_by_shard],
+        )
         order = np.argsort(starts, kind="stable")
         self._starts, self._numbers = starts[order], numbers[order]
 
@@ -51,15 +54,15 @@ class EarlierImages:
         start = np.uint64(int(image_id[:16], 16))
         first, end = (int(np.searchsorted(self._starts, start, side)) for side in ("left", "right"))
         for number in self._numbers[first:end]:
-            if found := self._uris(int(number)).get(image_id):
-                return found
+            if uri := self._uris(int(number)).get(image_id):
+                return uri
         return None
 
     def _uris(self, number: int) -> dict[str, str]:
         """image_id => URI of a whole shard; the last one is kept, as copies come in order."""
         with self._lock:
             if self._opened[0] != number:
-                self._opened = number, dict(_sound(self._store, self._shards[number]))
+                self._opened = number, dict(_valid_images(self._store, self._shards[number]))
             return self._opened[1]
 
 
@@ -80,7 +83,7 @@ def _starts(store: Store, shard: str, sizes: pa.Array | None) -> Starts:
     return np.frombuffer(bytes.fromhex("".join(ids)), ">u8").astype(np.uint64)
 
 
-def _sound(store: Store, shard: str) -> Iterator[tuple[str, str]]:
+def _valid_images(store: Store, shard: str) -> Iterator[tuple[str, str]]:
     columns = ["image_id", "uri", "status"]
     for batch in store.read("images", shard, columns, batch_rows=READ_ROWS):
         chosen = batch.filter(pc.equal(batch.column("status"), "ok"))

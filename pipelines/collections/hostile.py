@@ -31,12 +31,12 @@ def write_hostile(folder: Path, photograph: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     face = Image.open(photograph).convert("RGB")
     face.thumbnail((SIZE_PX, SIZE_PX))
-    for name, write in _SOUND.items():
+    for name, write in _VALID.items():
         write(face, folder / name)
     for name, data in _broken_files(folder).items():
         (folder / name).write_bytes(data)
     _no_face().save(folder / "no_face.png")
-    names = dict.fromkeys(_SOUND, "ok") | dict(_BROKEN) | {"no_face.png": "no_face"}
+    names = dict.fromkeys(_VALID, "ok") | dict(_BROKEN) | {"no_face.png": "no_face"}
     return names | _odd_names(folder) | _links(folder)
 
 
@@ -55,11 +55,11 @@ def _float_grey(face: Image.Image, path: Path) -> None:
 
 
 def _transparent(face: Image.Image, path: Path) -> None:
-    picture = face.convert("RGBA")
-    alpha = np.full(picture.size[::-1], 255, np.uint8)
-    alpha[:, : picture.width // 16] = 0
-    picture.putalpha(Image.fromarray(alpha))
-    picture.save(path)
+    image = face.convert("RGBA")
+    alpha = np.full(image.size[::-1], 255, np.uint8)
+    alpha[:, : image.width // 16] = 0
+    image.putalpha(Image.fromarray(alpha))
+    image.save(path)
 
 
 def _rotated(face: Image.Image, path: Path) -> None:
@@ -83,7 +83,7 @@ def _save(mode: str = "RGB", **options: Any) -> Write:
     return lambda face, path: face.convert(mode).save(path, **options)
 
 
-_SOUND: Final[dict[str, Write]] = {
+_VALID: Final[dict[str, Write]] = {
     "sound.jpg": _save(quality=95),
     "sixteen_bit.png": _wide_grey,
     "float.tiff": _float_grey,
@@ -150,9 +150,9 @@ def _inflating_text() -> bytes:
     return _png_chunks((b"IHDR", header), (b"zTXt", text), (b"IDAT", pixels))
 
 
-def _png_of(picture: Image.Image) -> bytes:
+def _png_of(image: Image.Image) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -12,7 +12,12 @@ import pyarrow as pa
 
 from invertory.ops.schemas import ENTRIES
 from invertory.pipelines.collections.known_files import KnownFiles, keeping_unchanged
-from invertory.pipelines.collections.lost_entries import last_number, lost_entries, numbers, restore
+from invertory.pipelines.collections.missing_entries import (
+    last_number,
+    missing_entries,
+    numbered_shards,
+    restore,
+)
 from invertory.pipelines.digests import digest
 from invertory.resources.entries import Entry, deal
 from invertory.resources.locks import Waiting, holding, silent
@@ -45,13 +50,13 @@ def deal_new(
     deals at a time; `waiting` is told which one, where it is another.
     """
     with holding(store.lock_path("entries", "intake"), "the intake of images", waiting=waiting):
-        found = numbers(store)
-        for shard in lost_entries(found):
-            restore(store, shard, found[shard])
+        shard_tables = numbered_shards(store)
+        for shard in missing_entries(shard_tables):
+            restore(store, shard, shard_tables[shard])
         known = KnownFiles(store, source.stored)
         with keeping_unchanged(store) as unchanged:
             fresh = _fresh(source, known, unchanged, settle_s)
-            dealt = deal(fresh, frozenset(), shard_size, last_number(found) + 1)
+            dealt = deal(fresh, frozenset(), shard_size, last_number(shard_tables) + 1)
             return [_write(store, name, entries) for name, entries in islice(dealt, max_shards)]
 
 

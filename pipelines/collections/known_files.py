@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from invertory.ops.schemas import ENTRIES
-from invertory.pipelines.collections.lost_entries import read_entries
+from invertory.pipelines.collections.missing_entries import read_entries
 from invertory.resources.parquet import read_file, writing
 from invertory.resources.seals import CorruptFileError
 from invertory.resources.verification import set_aside
@@ -46,7 +46,7 @@ class KnownFiles:
         self._lock = threading.Lock()
         self._marks: set[bytes] = set()
         names = array("Q")
-        for uri, size_bytes, modified in _seen(store):
+        for uri, size_bytes, modified in _known_files(store):
             name = stored(uri)
             self._marks.add(_mark(name, size_bytes, modified))
             names.append(_number(name))
@@ -92,12 +92,12 @@ class KnownFiles:
         """Names in order and the image of each: 16 bytes a file, read when a file has changed."""
         names, images = array("Q"), array("Q")
         for shard in self._store.shards("images"):
-            for uri, image_id in _images_of(self._store, shard):
+            for uri, image_id in _read_image_ids(self._store, shard):
                 names.append(_number(self._stored(uri)))
                 images.append(int(image_id[:16], 16) if image_id else NO_IMAGE)
-        found = np.frombuffer(names, np.uint64)
-        order = np.argsort(found, kind="stable")
-        return found[order], np.frombuffer(images, np.uint64)[order]
+        name_numbers = np.frombuffer(names, np.uint64)
+        order = np.argsort(name_numbers, kind="stable")
+        return name_numbers[order], np.frombuffer(images, np.uint64)[order]
 
 
 class UnchangedMarks:
@@ -122,7 +122,7 @@ def keeping_unchanged(store: Store) -> Iterator[UnchangedMarks]:
             yield marks
             if not marks.names:
                 raise _NothingNew
-            for row in _noted(store):
+            for row in _read_marks(store):
                 if _number(row[0]) not in marks.names:
                     writer.write(_batch([row]))
             writer.close({})
@@ -134,20 +134,20 @@ class _NothingNew(Exception):  # noqa: N818 - it ends a block, and is no error
     """The file of marks stays as it is."""
 
 
-def _seen(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
+def _known_files(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
     for shard in store.shards("entries"):
         for batch in read_entries(store, shard):
             yield from _tuples(batch)
-    yield from _noted(store)
+    yield from _read_marks(store)
 
 
-def _noted(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
+def _read_marks(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
     with contextlib.suppress(FileNotFoundError, CorruptFileError):  # they are only read again
         for batch in read_file(store.fs, _path(store), None, READ_ROWS):
             yield from _tuples(batch)
 
 
-def _images_of(store: Store, shard: str) -> list[tuple[str, str | None]]:
+def _read_image_ids(store: Store, shard: str) -> list[tuple[str, str | None]]:
     """URI and image_id of a shard's files; none where its table is corrupt and is made again."""
     try:
         table = store.table("images", shard, ["uri", "image_id"])

@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 NUMBERED = re.compile(r"shard-(\d+)")
 
 
-def numbers(store: Store) -> dict[str, list[str]]:
+def numbered_shards(store: Store) -> dict[str, list[str]]:
     """Every numbered shard of the store with the tables that have it; none is given out twice."""
-    found: dict[str, list[str]] = {}
+    shard_tables: dict[str, list[str]] = {}
     for table in store.tables():
         for shard in store.shards(table):
             if NUMBERED.fullmatch(shard):
-                found.setdefault(shard, []).append(table)
-    return found
+                shard_tables.setdefault(shard, []).append(table)
+    return shard_tables
 
 
-def last_number(found: dict[str, list[str]]) -> int:
+def last_number(shard_tables: dict[str, list[str]]) -> int:
     """The highest number of a shard, 0 where there is none."""
-    return max((int(shard.rsplit("-", 1)[1]) for shard in found), default=0)
+    return max((int(shard.rsplit("-", 1)[1]) for shard in shard_tables), default=0)
 
 
-def lost_entries(found: dict[str, list[str]]) -> list[str]:
+def missing_entries(shard_tables: dict[str, list[str]]) -> list[str]:
     """Shards that other tables have and `entries` has not."""
-    return sorted(shard for shard, tables in found.items() if "entries" not in tables)
+    return sorted(shard for shard, tables in shard_tables.items() if "entries" not in tables)
 
 
 def restore(store: Store, shard: str, tables: list[str]) -> None:

@@ -19,11 +19,11 @@ def explained(error: BaseException, address: str = "") -> str:
         between = "\n" if hasattr(error, "problems") else " "  # a recipe's have a line each
         return between.join(lines)
     where = address or _place_of(error)
-    error = told_by(error)
+    error = underlying_error(error)
     text = one_line(str(error) or type(error).__name__)
     for rule in RULES:
-        if found := rule(error, text, where):
-            return one_line(found)
+        if line := rule(error, text, where):
+            return one_line(line)
     return one_line(
         f"{type(error).__name__}: {text}{at(where, text)}; this is a fault of Invertory: run the "
         "same command with --debug and report what it shows"
@@ -35,10 +35,14 @@ def exit_code(error: BaseException) -> int:
     if (code := getattr(error, "exit_code", None)) is not None:
         return int(code)
     kinds = (FileNotFoundError, PermissionError, NotADirectoryError)
-    return NOT_FOUND if isinstance(told_by(error), kinds) or status_of(error) == 404 else FAILED
+    return (
+        NOT_FOUND
+        if isinstance(underlying_error(error), kinds) or status_of(error) == 404
+        else FAILED
+    )
 
 
-def told_by(error: BaseException) -> BaseException:
+def underlying_error(error: BaseException) -> BaseException:
     """The error, or what fsspec took for a missing file: an answer of the host, or its silence."""
     cause = error.__cause__
     if not isinstance(error, FileNotFoundError) or is_own(error) or cause is None:
@@ -51,8 +55,8 @@ def is_own(error: BaseException) -> bool:
     """True for an error that our code raised with a message for people."""
     if type(error).__module__.split(".")[0] in OURS:
         return True
-    is_said = isinstance(error, ValueError | OSError | RuntimeError | ImportError)
-    return is_said and own_words(error).startswith("expected ") and _raised_in_ours(error)
+    may_be_own = isinstance(error, ValueError | OSError | RuntimeError | ImportError)
+    return may_be_own and own_words(error).startswith("expected ") and _raised_in_ours(error)
 
 
 def own_words(error: BaseException) -> str:

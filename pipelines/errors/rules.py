@@ -27,7 +27,7 @@ PACKAGES: Final = {
     "paramiko": "paramiko",
     "smbclient": "smbprotocol",
 }
-NO_ANSWER: Final = {
+NO_RESPONSE: Final = {
     "ClientConnectorError", "ClientConnectorDNSError", "ClientConnectionError", "ClientOSError",
     "ServerDisconnectedError", "ServerTimeoutError", "ConnectionTimeoutError",
     "SocketTimeoutError", "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError",
@@ -78,9 +78,9 @@ def _refused(error: BaseException, text: str, where: str) -> str | None:
     )
 
 
-def _silent(error: BaseException, text: str, where: str) -> str | None:
+def _no_response(error: BaseException, text: str, where: str) -> str | None:
     kinds = (ConnectionError, TimeoutError, socket.gaierror)
-    if not isinstance(error, kinds) and not NO_ANSWER & _kinds(error):
+    if not isinstance(error, kinds) and not NO_RESPONSE & _kinds(error):
         return None
     return (
         f"expected an answer from {where or 'the address'}, got none ({text}); check the address "
@@ -88,7 +88,7 @@ def _silent(error: BaseException, text: str, where: str) -> str | None:
     )
 
 
-def _answered(error: BaseException, text: str, where: str) -> str | None:
+def _http_error(error: BaseException, text: str, where: str) -> str | None:
     status = status_of(error)
     if status is None:
         return None
@@ -209,6 +209,6 @@ def _for(where: str) -> str:
 
 
 RULES: Final[tuple[Rule, ...]] = (
-    _full, _encoded, _broken, _driver, _database, _dagster, _protocol, _silent, _refused, _missing,
-    _answered, _memory, _system, _value,
+    _full, _encoded, _broken, _driver, _database, _dagster, _protocol, _no_response, _refused,
+    _missing, _http_error, _memory, _system, _value,
 )  # fmt: skip

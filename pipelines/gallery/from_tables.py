@@ -64,19 +64,19 @@ def _rows(
                 return
             crops = batch.slice(0, max_rows).to_pylist()
             max_rows -= len(crops)
-            found = _Found(chain, store, shard, {crop["crop_id"] for crop in crops})
-            yield from (_row(recipe, crop, found, source) for crop in crops)
+            crop_rows = _CropRows(chain, store, shard, {crop["crop_id"] for crop in crops})
+            yield from (_row(recipe, crop, crop_rows, source) for crop in crops)
 
 
-class _Found:
+class _CropRows:
     """Rows of the tables below `aligned` that belong to some crops of a shard."""
 
     def __init__(self, chain: Chain, store: Store, shard: str, ids: set[str]) -> None:
         self._by_crop: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        wanted = pa.array(sorted(ids), pa.string())
+        ids = pa.array(sorted(ids), pa.string())
         for stage in chain.stages:
             if stage.name in {"attributes", "latents", "edits", "augmentation"}:
-                rows = _of(store, stage.table, shard, wanted)
+                rows = _rows_by_crop(store, stage.table, shard, ids)
                 self._by_crop[stage.table] = rows
 
     def rows(self, name: str, crop_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -87,20 +87,24 @@ class _Found:
                 yield from ((method, row) for row in by_crop.get(crop_id, []))
 
 
-def _of(store: Store, table: str, shard: str, wanted: pa.Array) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def _rows_by_crop(
+    store: Store, table: str, shard: str, ids: pa.Array
+) -> dict[str, list[dict[str, Any]]]:
+    by_crop: dict[str, list[dict[str, Any]]] = defaultdict(list)
     if store.footer(table, shard) is None:
-        return found
+        return by_crop
     columns = [n for n in store.schema(table, shard).names if n not in {"latent", "state"}]
     for batch in store.read(table, shard, columns, batch_rows=64):
-        for row in batch.filter(pc.is_in(batch.column("crop_id"), value_set=wanted)).to_pylist():
-            found[row["crop_id"]].append(row)
-    return found
+        for row in batch.filter(pc.is_in(batch.column("crop_id"), value_set=ids)).to_pylist():
+            by_crop[row["crop_id"]].append(row)
+    return by_crop
 
 
-def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection) -> GalleryRow:
+def _row(
+    recipe: Recipe, crop: dict[str, Any], crop_rows: _CropRows, source: Collection
+) -> GalleryRow:
     crop_id = crop["crop_id"]
-    scores = next((_scores(row) for _, row in found.rows("attributes", crop_id)), {})
+    scores = next((_scores(row) for _, row in crop_rows.rows("attributes", crop_id)), {})
     return GalleryRow(
         crop_id=crop_id,
         uri=crop["uri"],
@@ -115,7 +119,7 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
                 scores=_quality(row),
                 maps=_maps(row),
             )
-            for method, row in found.rows("latents", crop_id)
+            for method, row in crop_rows.rows("latents", crop_id)
         ],
         edits=[
             EditShot(
@@ -125,7 +129,7 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
                 image=row["picture"]["bytes"],
                 scores=_scores(row),
             )
-            for method, row in found.rows("edits", crop_id)
+            for method, row in crop_rows.rows("edits", crop_id)
         ],
         partners=[
             PartnerShot(
@@ -134,7 +138,7 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
                 caption=_caption(recipe, row),
                 scores=_scores(row),
             )
-            for method, row in found.rows("augmentation", crop_id)
+            for method, row in crop_rows.rows("augmentation", crop_id)
         ],
     )
 
@@ -228,14 +232,14 @@ def _metrics(
     store: Store, table: str, shards: Iterable[str], perceptual: str
 ) -> dict[str, list[float]]:
     """Every crop's metrics; of a distance that another network measured nothing is taken."""
-    found: dict[str, list[float]] = {name: [] for name in (*METRICS, "perceptual")}
+    metrics: dict[str, list[float]] = {name: [] for name in (*METRICS, "perceptual")}
     for shard in shards:
         own = _perceptual(store.schema(table, shard).names)
         for batch in store.read(table, shard, [*METRICS, own]):
             for name, values in _quality(batch.to_pydict()).items():
                 if name != "perceptual" or own == perceptual:
-                    found[name] += values
-    return found
+                    metrics[name] += values
+    return metrics
 
 
 def _quality(row: dict[str, Any]) -> dict[str, Any]:

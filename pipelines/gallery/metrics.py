@@ -55,7 +55,7 @@ class Comparison(NamedTuple):
 def compare_methods(summary: Summary) -> Comparison:
     """Mean and standard deviation of each metric over all crops, for each method."""
     methods = summary.methods
-    names = [name for name in METRICS if any(found.get(name) for found in methods.values())]
+    names = [name for name in METRICS if any(values.get(name) for values in methods.values())]
     best = {name: _best_mean(name, methods) for name in names}
     return Comparison(
         [_title(name, summary.perceptual) for name in names],
@@ -72,7 +72,7 @@ def compare_methods(summary: Summary) -> Comparison:
 
 def _best_mean(name: str, methods: Mapping[str, Mapping[str, Sequence[float]]]) -> float | None:
     """The best mean, if there are several to compare."""
-    means = [statistics.fmean(found[name]) for found in methods.values() if found.get(name)]
+    means = [statistics.fmean(values[name]) for values in methods.values() if values.get(name)]
     sign = METRICS[name].sign
     return sign * max(sign * mean for mean in means) if len(means) > 1 else None
 

@@ -27,16 +27,16 @@ def thumbnail(data: bytes, max_px: int, quality: int = 82) -> Thumbnail | None:
     from invertory.images import BadPicture, decode  # here, as it imports torch
 
     try:
-        picture = Image.fromarray(decode(data).pixels)
+        image = Image.fromarray(decode(data).pixels)
     except BadPicture:
         return None
-    width, height = picture.size
-    picture.thumbnail((max_px, max_px), Image.Resampling.LANCZOS)
-    return Thumbnail(jpeg(picture, quality), width, height)
+    width, height = image.size
+    image.thumbnail((max_px, max_px), Image.Resampling.LANCZOS)
+    return Thumbnail(jpeg(image, quality), width, height)
 
 
 def contact_sheet(
-    pictures: Sequence[bytes],
+    images: Sequence[bytes],
     labels: Sequence[str],
     *,
     num_columns: int | None = None,
@@ -48,22 +48,22 @@ def contact_sheet(
     What cannot be shown is a crossed cell. Where the sheet is too large, quality falls first, then
     the size of the cells.
     """
-    if len(pictures) != len(labels) or not pictures:
+    if len(images) != len(labels) or not images:
         raise ValueError(
-            f"expected one label a picture and at least one, got {len(pictures)} pictures and "
+            f"expected one label a picture and at least one, got {len(images)} pictures and "
             f"{len(labels)} labels"
         )
-    columns = num_columns or min(len(pictures), max(4, math.ceil(math.sqrt(len(pictures) * 1.6))))
+    columns = num_columns or min(len(images), max(4, math.ceil(math.sqrt(len(images) * 1.6))))
     size = cell_px
     while True:
-        sheet = _sheet(pictures, labels, columns, size)
+        sheet = _sheet(images, labels, columns, size)
         for quality in (88, 78, 66):
             data = jpeg(sheet, quality)
             if len(data) <= max_bytes:
                 return data
         if size <= 16:
             raise ValueError(
-                f"expected pictures that fit into {max_bytes} bytes, got {len(pictures)} that need "
+                f"expected pictures that fit into {max_bytes} bytes, got {len(images)} that need "
                 f"{len(data)}; give fewer"
             )
         size = max(16, int(size * 0.8))
@@ -74,26 +74,24 @@ def data_uri(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
-def jpeg(picture: Image.Image, quality: int) -> bytes:
+def jpeg(image: Image.Image, quality: int) -> bytes:
     """RGB picture => JPEG."""
     out = io.BytesIO()
-    picture.convert("RGB").save(out, "JPEG", quality=quality, optimize=True)
+    image.convert("RGB").save(out, "JPEG", quality=quality, optimize=True)
     return out.getvalue()
 
 
-def _sheet(
-    pictures: Sequence[bytes], labels: Sequence[str], columns: int, size: int
-) -> Image.Image:
+def _sheet(images: Sequence[bytes], labels: Sequence[str], columns: int, size: int) -> Image.Image:
     gap = max(2, size // 16)
     label_px = LABEL_PX if size >= 48 and any(labels) else 0
-    rows = math.ceil(len(pictures) / columns)
+    rows = math.ceil(len(images) / columns)
     sheet = Image.new(
         "RGB",
         (columns * (size + gap) + gap, rows * (size + label_px + gap) + gap),
         BACKGROUND,
     )
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    for i, (data, label) in enumerate(zip(pictures, labels, strict=True)):
+    for i, (data, label) in enumerate(zip(images, labels, strict=True)):
         x = gap + (i % columns) * (size + gap)
         y = gap + (i // columns) * (size + label_px + gap)
         _cell(sheet, draw, data, (x, y), size)
@@ -112,10 +110,10 @@ def _cell(
         draw.line((x, y, x + size - 1, y + size - 1), fill=FAINT)
         draw.line((x, y + size - 1, x + size - 1, y), fill=FAINT)
         return
-    picture: Image.Image = Image.open(io.BytesIO(small.jpeg))
-    if (times := size // max(picture.size)) > 1:  # small pictures show their pixels
-        picture = picture.resize([side * times for side in picture.size], Image.Resampling.NEAREST)
-    sheet.paste(picture, (x + (size - picture.width) // 2, y + (size - picture.height) // 2))
+    image: Image.Image = Image.open(io.BytesIO(small.jpeg))
+    if (times := size // max(image.size)) > 1:  # small pictures show their pixels
+        image = image.resize([side * times for side in image.size], Image.Resampling.NEAREST)
+    sheet.paste(image, (x + (size - image.width) // 2, y + (size - image.height) // 2))
 
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

@@ -45,7 +45,7 @@ def living(home: Path) -> Iterator[dict[str, str]]:
     with FileLock(path):
         threading.Thread(target=_beat, args=(path, ended), name="heartbeat", daemon=True).start()
         try:
-            yield process_tags() | {LOCK: f"{_id_of(folder)}/{path.name}", KERNEL: _kernel()}
+            yield process_tags() | {LOCK: f"{_home_id(folder)}/{path.name}", KERNEL: _kernel()}
         finally:
             ended.set()
             path.unlink(missing_ok=True)
@@ -63,12 +63,12 @@ def free_abandoned(instance: dg.DagsterInstance, home: Path | None = None) -> li
     """Ids of the runs whose process is gone; each is a failed run from here on."""
     home = home or Path(os.environ.get("DAGSTER_HOME", ".dagster"))
     records = instance.get_run_records(filters=dg.RunsFilter(statuses=UNFINISHED))
-    found = [record.dagster_run for record in records if _is_abandoned(record, home)]
-    for run in found:
+    abandoned = [record.dagster_run for record in records if _is_abandoned(record, home)]
+    for run in abandoned:
         # slots first: a kill between the two leaves a run that is found again
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         instance.report_run_failed(run, "its process was killed; a later run went on from there")
-    return [run.run_id for run in found]
+    return [run.run_id for run in abandoned]
 
 
 @contextlib.contextmanager
@@ -101,7 +101,7 @@ def _is_abandoned(record: dg.RunRecord, home: Path) -> bool:
     home_id, _, name = tags.get(LOCK, "").partition("/")
     if name:
         folder = home / "processes"
-        is_here = folder.is_dir() and home_id == _id_of(folder)
+        is_here = folder.is_dir() and home_id == _home_id(folder)
         return is_here and _is_gone(folder / name, is_same_kernel=tags.get(KERNEL) == _kernel())
     host, pid, started = tags.get(PROCESS, "::").rsplit(":", 2)
     if host == socket.gethostname():
@@ -137,7 +137,7 @@ def _beat(path: Path, ended: threading.Event) -> None:
             os.utime(path)
 
 
-def _id_of(folder: Path) -> str:
+def _home_id(folder: Path) -> str:
     """A word of its own for each home, as hosts may share a database but not a disk."""
     path = folder / "id"
     if not path.exists():

@@ -54,7 +54,7 @@ class Stop:
 
 
 @contextlib.contextmanager
-def bounded_stop(last_words: Callable[[], object] = lambda: None) -> Iterator[Stop]:
+def bounded_stop(before_exit: Callable[[], object] = lambda: None) -> Iterator[Stop]:
     """Within the block a signal ends the process after `GRACE_S` at the latest.
 
     `last_words` is called before a process is cut off. Outside the main thread, where no signal
@@ -66,35 +66,35 @@ def bounded_stop(last_words: Callable[[], object] = lambda: None) -> Iterator[St
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reader, stop, last_words), daemon=True).start()
+    previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reader, stop, before_exit), daemon=True).start()
     try:
         yield stop
     finally:
         stop.is_over.set()
-        signal.set_wakeup_fd(before)
+        signal.set_wakeup_fd(previous)
         writer.close()
 
 
-def _watch(reader: socket.socket, stop: Stop, last_words: Callable[[], object]) -> None:
+def _watch(reader: socket.socket, stop: Stop, before_exit: Callable[[], object]) -> None:
     with reader:
         while numbers := reader.recv(64):
-            found = [number for number in numbers if number in SIGNALS]
-            if found and not stop.number:
-                stop.number = found[0]
-                threading.Thread(target=_cut_off, args=(stop, last_words), daemon=True).start()
+            received = [number for number in numbers if number in SIGNALS]
+            if received and not stop.number:
+                stop.number = received[0]
+                threading.Thread(target=_cut_off, args=(stop, before_exit), daemon=True).start()
 
 
-def _cut_off(stop: Stop, last_words: Callable[[], object]) -> None:
+def _cut_off(stop: Stop, before_exit: Callable[[], object]) -> None:
     if stop.is_over.wait(GRACE_S):
         return
     with contextlib.suppress(Exception):
-        last_words()
-    print(f"invertory: {said(stop.number)}", file=sys.stderr, flush=True)
+        before_exit()
+    print(f"invertory: {interruption_message(stop.number)}", file=sys.stderr, flush=True)
     os._exit(128 + stop.number)
 
 
-def said(number: int) -> str:
+def interruption_message(number: int) -> str:
     """What the user is told."""
     name = signal.Signals(number).name
     return f"interrupted by {name}; the same command goes on where this one stopped"

@@ -67,8 +67,8 @@ class LogProgress:
         tally = Tally(name, total, start=start, clock=self._clock)
         if start:
             self._say(f"{name}: goes on after {start} of {total} img")
-        with self._told(tally):
-            yield _Spoken(tally, self._say, self._every_s)
+        with self._reported(tally):
+            yield _LogBar(tally, self._say, self._every_s)
 
     def download(self, name: str) -> AbstractContextManager[Received]:
         return _by_file(self._download)
@@ -76,20 +76,20 @@ class LogProgress:
     @contextlib.contextmanager
     def _download(self, file: str) -> Iterator[_Bytes]:
         tally = Tally(file, None, unit="B", clock=self._clock)
-        spoken = _Spoken(tally, self._say, self._every_s)
+        bar = _LogBar(tally, self._say, self._every_s)
 
         def received(num_bytes: int, total: int | None) -> None:
             tally.total = total
-            spoken.advance(num_bytes - tally.done)
+            bar.advance(num_bytes - tally.done)
 
-        with self._told(tally):
+        with self._reported(tally):
             yield received
 
     def note(self, text: str) -> None:
         self._say(text)
 
     @contextlib.contextmanager
-    def _told(self, tally: Tally) -> Iterator[None]:
+    def _reported(self, tally: Tally) -> Iterator[None]:
         try:
             yield
         except BaseException:
@@ -161,17 +161,17 @@ class RichProgress:
 
     @contextlib.contextmanager
     def _stage(self, tally: Tally) -> Iterator[Bar]:
-        with self._bar(tally) as shown:
-            yield _Drawn(tally, shown)
+        with self._bar(tally) as redraw:
+            yield _LiveBar(tally, redraw)
 
     @contextlib.contextmanager
     def _download(self, file: str) -> Iterator[_Bytes]:
         tally = Tally(file, None, unit="B", clock=self._clock)
-        with self._bar(tally) as shown:
+        with self._bar(tally) as redraw:
 
             def received(num_bytes: int, total: int | None) -> None:
                 tally.total, tally.done = total, num_bytes
-                shown()
+                redraw()
 
             yield received
 
@@ -206,44 +206,44 @@ class RichProgress:
 def _by_file(opened: Callable[[str], AbstractContextManager[_Bytes]]) -> Iterator[Received]:
     """Bytes told one file after the other, to what `opened` gives for each; none, none opened."""
     with contextlib.ExitStack() as current:
-        told: dict[str, _Bytes] = {}
+        current_file: dict[str, _Bytes] = {}
 
         def received(file: str, num_bytes: int, total: int | None) -> None:
-            if file not in told:
+            if file not in current_file:
                 current.close()
-                told.clear()
-                told[file] = current.enter_context(opened(file))
-            told[file](num_bytes, total)
+                current_file.clear()
+                current_file[file] = current.enter_context(opened(file))
+            current_file[file](num_bytes, total)
 
         yield received
 
 
 @dataclass(slots=True)
-class _Spoken:
+class _LogBar:
     """A bar that says a line when the last one is `every_s` old."""
 
     tally: Tally
     say: Callable[[str], object]
     every_s: float
-    said_s: float = 0.0
+    last_line_s: float = 0.0
 
     def advance(self, rows: int, rejects: int = 0) -> None:
         self.tally.advance(rows, rejects)
-        if self.tally.elapsed_s - self.said_s >= self.every_s:
-            self.said_s = self.tally.elapsed_s
+        if self.tally.elapsed_s - self.last_line_s >= self.every_s:
+            self.last_line_s = self.tally.elapsed_s
             self.say(f"{self.tally.name}: {self.tally.line}")
 
 
 @dataclass(slots=True)
-class _Drawn:
+class _LiveBar:
     """A bar that redraws its line."""
 
     tally: Tally
-    shown: Callable[[], None]
+    redraw: Callable[[], None]
 
     def advance(self, rows: int, rejects: int = 0) -> None:
         self.tally.advance(rows, rejects)
-        self.shown()
+        self.redraw()
 
 
 class _Spinner(SpinnerColumn):

@@ -38,8 +38,8 @@ class Tally:
     @property
     def rate(self) -> float | None:
         """Units a second in this run; None before the first."""
-        made = self.done - self.start
-        return made / self.elapsed_s if made and self.elapsed_s > 0 else None
+        num_new = self.done - self.start
+        return num_new / self.elapsed_s if num_new and self.elapsed_s > 0 else None
 
     @property
     def eta_s(self) -> float | None:
@@ -67,7 +67,7 @@ class Tally:
         eta = f"ETA {duration(self.eta_s)}" if self.eta_s is not None and not is_done else ""
         elapsed = f"in {duration(self.elapsed_s)}" if is_done else ""
         rejects = f"{self.rejects} rejected" if self.rejects else ""
-        return ", ".join(part for part in (count, self.rate_text, eta, elapsed, rejects) if part)
+        return ", ".join(text for text in (count, self.rate_text, eta, elapsed, rejects) if text)
 
     def advance(self, rows: int, rejects: int = 0) -> None:
         self.done += rows
