@@ -1,8 +1,8 @@
-"""Export: which crops and partners make up the exported set, and their rows in order.
+"""Export: select the crops and partners of the exported set, and stream their rows in order.
 
-First the index is planned (ids and labels only, no pictures), then the shards are streamed once
-more and the chosen rows pass. Choice is by the hash of an id: it depends on neither the order of
-rows nor on anything else in the collection but the numbers asked for.
+Selection first reads ids and labels only, without images; then each shard is streamed once more
+and its selected rows are kept. Rows are ranked by the hash of their ids, so the selection depends
+only on the requested counts and the candidates, not on their order.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ GROUPS: tuple[Group, ...] = ((False, False), (False, True), (True, False), (True
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What planning knows of a row: a crop ("original") or its partner."""
+    """A row as selection sees it: a crop ("original") or its partner."""
 
     sample_id: str
     pair_id: str  # the crop's id
@@ -37,17 +37,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The chosen rows by sample_id, and the counts by (target, protected) group."""
+    """The selected rows by sample_id, and the counts by (target, protected) group."""
 
     chosen: Mapping[str, Candidate]
     before: Mapping[Group, int]  # originals with labels
-    partners: Mapping[Group, int]  # partners that were at hand
-    after: Mapping[Group, int]  # chosen, originals and partners together
+    partners: Mapping[Group, int]  # available partners
+    after: Mapping[Group, int]  # selected originals and partners together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recode:
-    """Pictures of the set at one size and in one format; None keeps each as it is."""
+    """Convert images to one size and one format; None keeps the size or the format."""
 
     size_px: int | None = None
     format: ImageFormat | None = None
@@ -71,7 +71,7 @@ def originals(
     target: tuple[str, float],
     protected: tuple[str, float],
 ) -> Iterator[Candidate]:
-    """ATTRIBUTES rows => candidates; a (score, threshold) makes a label: score >= threshold."""
+    """ATTRIBUTES rows => candidates; a label is score >= threshold of its (score, threshold)."""
     (target_name, target_limit), (protected_name, protected_limit) = target, protected
     for batch in attributes:
         ids = batch.column("crop_id").to_pylist()
@@ -83,7 +83,7 @@ def originals(
 
 
 def partners(augmentation: Iterable[pa.RecordBatch]) -> Iterator[Candidate]:
-    """AUGMENTATION rows => candidates. The pictures' column need not be read."""
+    """AUGMENTATION rows => candidates. The image column need not be read."""
     for batch in augmentation:
         names = ("sample_id", "crop_id", "target_label", "protected_label")
         for sample_id, crop_id, a, g in zip(
@@ -97,12 +97,12 @@ def plan_export(
     counts: Counts = "balanced",
     unit: Literal["pairs", "rows"] = "pairs",
 ) -> Plan:
-    """Choose what is exported.
+    """Select the rows to export.
 
-    "pairs": only crops with a partner, both of them, so that each target label has as many rows
-    with as without the protected attribute. "rows": crops first, partners where crops run out.
-    `counts`: "all"; "balanced", the most for which all groups are equal; or a number for each
-    (target, protected) group, which must be at hand.
+    With unit "pairs" only crops with a partner are selected, both together, so that each target
+    label has as many rows with the protected attribute as without. With "rows" crops come first
+    and partners fill what is missing. `counts` is "all"; "balanced", the largest number for which
+    all groups are equal; or a number for each (target, protected) group, which must be available.
     """
     by_id = {candidate.sample_id: candidate for candidate in candidates}
     offered = _complete_pairs(by_id) if unit == "pairs" else by_id
@@ -129,8 +129,8 @@ def exported_rows(
     augmentation: Iterable[pa.RecordBatch],
     recode: Recode = UNCHANGED,
 ) -> Iterator[pa.RecordBatch]:
-    """A shard's ALIGNED and AUGMENTATION rows => its chosen rows, as EXPORTED."""
-    uris: dict[str, str] = {}  # of crops whose partner is to come
+    """ALIGNED and AUGMENTATION rows of a shard => its selected rows, as EXPORTED."""
+    uris: dict[str, str] = {}  # by crop_id, for the partners that follow
     for batch in crops:
         for crop_id, uri in zip(
             *(batch.column(n).to_pylist() for n in ("crop_id", "uri")), strict=True
@@ -183,7 +183,7 @@ def _rows(
 
 
 def _complete_pairs(by_id: Mapping[str, Candidate]) -> dict[str, Candidate]:
-    """Crops with a partner that has the same target label and the other protected one."""
+    """Return the crops, and their partners, that share the target label but not the protected."""
     kept: dict[str, Candidate] = {}
     for candidate in by_id.values():
         crop = by_id.get(candidate.pair_id)
@@ -202,19 +202,19 @@ def _numbers(counts: Counts, available: Mapping[Group, int], unit: str) -> dict[
     short = {group: available[group] for group in GROUPS if available[group] < requested[group]}
     if short:
         raise ValueError(
-            f"expected {requested} rows by (target, protected), got only {short} at hand; "
-            "ask for fewer, or augment more of the collection"
+            f"expected {requested} rows by (target, protected), got only {short}; "
+            "request fewer, or augment more of the collection"
         )
     if unit == "pairs" and any(requested[a, False] != requested[a, True] for a in (False, True)):
         raise ValueError(
-            f"expected equal numbers with and without the protected attribute, got {requested}; "
-            "a pair gives one row to each: use unit 'rows' for other numbers"
+            f"expected equal counts with and without the protected attribute, got {requested}; "
+            "a pair adds one row to each: use unit 'rows' for other counts"
         )
     return requested
 
 
 def _rank(row: Candidate, unit: str) -> tuple[bool, str, str]:
-    """Order of choice. In pairs both rows have one rank, so that the same pairs are taken."""
+    """Sort key of the selection. Both rows of a pair rank equally, so pairs stay together."""
     return (
         unit == "rows" and row.is_partner,
         hashlib.sha256(row.pair_id.encode()).hexdigest(),

@@ -1,4 +1,4 @@
-"""Invert: every crop becomes a latent, its losses, and the picture that the latent gives."""
+"""Invert: turn every crop into a latent, its losses and the image synthesised from the latent."""
 
 import hashlib
 from collections.abc import Mapping
@@ -24,21 +24,21 @@ from invertory.ops.ahead import on_all_cores
 from invertory.ops.streams import Chunk, reject
 from invertory.perceptual import Perceptual
 
-Cell = dict[str, bytes | None]  # of a PICTURE column
+Cell = dict[str, bytes | None]  # of an image column
 
 
 def seed_of(row_id: str) -> int:
-    """A row's seed, from its id alone: the same whatever batch or shard the row lies in."""
+    """Return the seed of a row, which depends on its id alone and not on its batch or shard."""
     return int.from_bytes(hashlib.sha256(row_id.encode()).digest()[:7], "big")
 
 
 def latent_rows(method: Method, generator: Generator) -> int:
-    """Rows of the stored latent: 1 in W, `num_ws` in W+."""
+    """Return the number of rows of a stored latent: 1 in W, `num_ws` in W+."""
     return 1 if method.space == "w" else generator.num_ws
 
 
 def latent_column(latents: npt.NDArray[np.float32]) -> pa.Array:
-    """[N, rows, w_dim] => a latent column; no number passes through Python."""
+    """[N, rows, w_dim] => a latent column, without converting numbers to Python objects."""
     kind = schemas.latent_type(*latents.shape[1:])
     flat = pa.array(np.ascontiguousarray(latents, np.float32).reshape(-1))
     inner = pa.FixedSizeListArray.from_arrays(flat, type=kind.value_type)
@@ -46,7 +46,7 @@ def latent_column(latents: npt.NDArray[np.float32]) -> pa.Array:
 
 
 def schema_of(method: Method, generator: Generator, perceptual: Perceptual) -> pa.Schema:
-    """Of the rows that `Invert` gives."""
+    """Return the schema of the rows that `Invert` produces."""
     return schemas.latents(
         latent_rows(method, generator),
         generator.w_dim,
@@ -68,7 +68,7 @@ class Crops:
 
 @dataclass(frozen=True, slots=True)
 class Inverted:
-    """What the device made of `crops`, on the host."""
+    """The results of the device for `crops`, copied to the host."""
 
     crops: Crops
     inversion: Inversion
@@ -78,9 +78,10 @@ class Inverted:
 
 @dataclass(frozen=True, kw_only=True)
 class Invert:
-    """ALIGNED rows => rows of `schemas.latents`; a crop without a finite result is a reject.
+    """ALIGNED rows => rows of `schemas.latents`; a crop without a finite result becomes a reject.
 
-    In three steps (`streams.Staged`): crops are decoded and synths encoded beside the networks.
+    It has three steps (`streams.Staged`), so that decoding crops and encoding synths overlap with
+    the networks.
     """
 
     method: Method
@@ -89,7 +90,7 @@ class Invert:
     device: torch.device
     batch_size: int
     image_quality: int = 95
-    networks: Mapping[str, nn.Module] = field(default_factory=dict)  # of the method's `needs`
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)  # those in the method's `needs`
 
     @property
     def schema(self) -> pa.Schema:
@@ -99,16 +100,16 @@ class Invert:
         return self.finish(self.compute(self.prepare(batch)))
 
     def prepare(self, batch: pa.RecordBatch) -> Crops:
-        """Files to levels, and seeds."""
+        """Decode the crops and derive their seeds."""
         files = pc.struct_field(batch.column("crop"), "bytes").to_pylist()
         pixels = on_all_cores(lambda file: decode(file).pixels, files)
         seeds = [seed_of(crop_id) for crop_id in batch.column("crop_id").to_pylist()]
         levels = torch.from_numpy(np.stack(pixels))
-        # from pinned memory a copy to a GPU does not wait
+        # copies from pinned memory to a GPU are asynchronous
         return Crops(batch, levels.pin_memory() if self._is_gpu else levels, seeds)
 
     def compute(self, crops: Crops) -> Inverted:
-        """All that takes the networks: latents, their pictures, how alike these are."""
+        """Run the networks: latents, synthesised images and their similarity to the crops."""
         targets = from_levels(crops.levels.to(self.device, non_blocking=True))
         inversion = self.method.invert(
             self.generator,
@@ -128,7 +129,7 @@ class Invert:
         return Inverted(crops, inversion, np.concatenate(synths), joined)
 
     def finish(self, done: Inverted) -> Chunk:
-        """Rows of those that are sound, rejects of the others."""
+        """Return rows for the finite results and rejects for the others."""
         batch, inversion = done.crops.batch, done.inversion
         is_sound = inversion.is_finite.numpy() & np.isfinite(done.scores["psnr_db"])
         rejects = []
@@ -143,7 +144,7 @@ class Invert:
         )
 
     def _rows(self, done: Inverted, chosen: npt.NDArray[np.intp]) -> pa.RecordBatch:
-        """The rows `chosen`, column by column."""
+        """Build the `chosen` rows, column by column."""
         inversion, batch = done.inversion, done.crops.batch.take(pa.array(chosen))
         columns: dict[str, Any] = {
             "crop_id": batch.column("crop_id"),
@@ -175,7 +176,7 @@ class Invert:
     def _synthesised(
         self, inversion: Inversion, rows: slice, targets: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """[n, 3, H, H] in [-1, 1] and its perceptual distance [n], where the method measured it."""
+        """Return synths [n, 3, H, H] in [-1, 1] and distances [n] if the method measured them."""
         if inversion.synths is not None:
             return inversion.synths[rows].to(self.device), inversion.terms["perceptual"][rows]
         image = drawn(
@@ -191,7 +192,7 @@ class Invert:
     def _scores(
         self, synth: Tensor, targets: Tensor, distance: Tensor | None
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Column => [n]."""
+        """Return column => values [n]."""
         if distance is None:
             features = (self.perceptual.features(images) for images in (synth, targets))
             distance = self.perceptual.distance(*features)
@@ -212,7 +213,7 @@ def _array(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 def _grey(values: Tensor) -> Cell:
-    """[1, h, w] in [0, 1] => the cell of a small grey picture."""
+    """[1, h, w] in [0, 1] => the cell of a small grey image."""
     image = to_uint8(2 * values.float().clamp(0, 1).expand(3, -1, -1) - 1)
     return {"bytes": encode(image, "png"), "path": None}
 

@@ -1,6 +1,6 @@
-"""Label: crops to raw scores; a crop that a scorer cannot read is a reject.
+"""Label: turn crops into raw scores; a crop that cannot be scored becomes a reject.
 
-A score is read off the crop, or looked up in labels that came with the collection.
+A score comes from a scorer that sees the crop, or from labels that belong to the collection.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ BATCH_CROPS: Final = 32
 
 
 class Labels(Protocol):
-    """What is known of a collection's pictures without looking at them."""
+    """Known labels of the images of a collection, looked up by URI."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
 
     def find(self, uri: str) -> Scores | BadScore:
-        """A score under each of `names` for the picture at `uri`, or why there is none."""
+        """Return a score under each of `names` for the image at `uri`, or why there is none."""
         ...
 
 
 class Label:
-    """Rows of `aligned` => rows of `attributes`, with `score_<name>` of each of `names`.
+    """Rows of `aligned` => rows of `attributes`, with a column `score_<name>` for each of `names`.
 
-    Each name must come from one scorer or one table of labels, and one only.
+    Exactly one scorer or one table of labels must provide each name.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Label:
         for name in names:
             if offered.count(name) != 1:
                 raise ValueError(
-                    f"attribute {name!r} is given by {offered.count(name)} scorers, expected one; "
-                    f"offered are {sorted(offered)}"
+                    f"expected one scorer of the attribute {name!r}, got {offered.count(name)}; "
+                    f"the scorers provide {sorted(offered)}"
                 )
         self._scorers = tuple(scorers)
         self._labels = tuple(labels)
@@ -68,7 +68,7 @@ class Label:
     def _score_crops(
         self, aligned: pa.RecordBatch
     ) -> Iterator[tuple[dict[str, Any], Scores | BadScore]]:
-        """Each crop with what the scorers say of it; `NUM_TOGETHER` are decoded at a time."""
+        """Yield each crop with its scores; `BATCH_CROPS` are decoded at a time."""
         columns = aligned.select(["crop_id", "image_id", "uri", "crop"])
         for start in range(0, aligned.num_rows, BATCH_CROPS):
             crops = columns.slice(start, BATCH_CROPS).to_pylist()
@@ -90,12 +90,12 @@ class Label:
 def score_images(
     scorers: Sequence[Scorer], names: Sequence[str], images: Sequence[Pixels]
 ) -> list[Scores | BadScore]:
-    """All of `names` for each picture uint8 [H, W, 3], or the first reason against."""
+    """Score images uint8 [H, W, 3] => all of `names` for each, or the first reason for failure."""
     return [_require_finite(scores, names) for scores in _merge_scores(scorers, images)]
 
 
 def _merge_scores(scorers: Sequence[Scorer], images: Sequence[Pixels]) -> list[Scores | BadScore]:
-    """What all scorers say of each picture; the first reason against counts."""
+    """Merge the scores of all scorers for each image; the first failure wins."""
     joined: list[Scores | BadScore] = [{} for _ in images]
     for scorer in scorers if images else ():
         for i, result in enumerate(scorer.score(images)):
@@ -106,7 +106,7 @@ def _merge_scores(scorers: Sequence[Scorer], images: Sequence[Pixels]) -> list[S
 
 
 def _require_finite(scores: Scores | BadScore, names: Sequence[str]) -> Scores | BadScore:
-    """The scores of `names` alone, all of them finite."""
+    """Return only the scores of `names`, or why one of them is not finite."""
     if isinstance(scores, BadScore):
         return scores
     for name in names:

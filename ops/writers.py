@@ -1,8 +1,8 @@
-"""Writers of the exported set: WebDataset tars, an image folder, Parquet; rows pass one by one.
+"""Writers of the exported set: WebDataset tars, an image folder or Parquet, one row at a time.
 
-The caller opens files: `create(name)` gives a binary sink for a new file of the set, which gets its
-name only when the block ends without an error. `manifest.json` comes last: a set without it is not
-whole. Equal rows give equal bytes.
+The caller opens the files: `create(name)` returns a context manager with a binary sink, and the
+file gets its name only if the block ends without an error. `manifest.json` is written last: a set
+without it is incomplete. Equal rows give equal bytes.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ ROW_GROUP_ROWS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """A file of the set."""
+    """A file of the exported set."""
 
     name: str
     num_rows: int
@@ -38,7 +38,7 @@ class WrittenFile:
 
 
 class Digest(io.RawIOBase):
-    """A sink that counts and hashes what passes to another, which it leaves open."""
+    """A sink that counts and hashes the bytes it writes to another sink, which stays open."""
 
     def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
@@ -69,7 +69,7 @@ def write_set(
     *,
     rows_per_file: int = 1000,
 ) -> list[WrittenFile]:
-    """EXPORTED rows => the files of a set; `sheets` are texts by name, such as datasheet.md."""
+    """EXPORTED rows => the files of a set; `sheets` maps names such as datasheet.md to texts."""
     if format not in WRITERS:
         raise ValueError(f"expected a format among {', '.join(WRITERS)}, got {format!r}")
     files = list(WRITERS[format](batches, create, rows_per_file))
@@ -87,7 +87,7 @@ def write_set(
 def write_webdataset(
     batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
 ) -> Iterator[WrittenFile]:
-    """`train-000000.tar`, ...: for each row <key>.json and <key>.<png|jpg|webp>, side by side."""
+    """Write `train-000000.tar`, ...: <key>.json and <key>.<png|jpg|webp> for each row."""
     for number, parts in _by_file(batches, rows_per_file):
         name, num_rows = f"train-{number:06d}.tar", 0
         with _creating(create, name) as sink, tarfile.open(fileobj=sink, mode="w|") as tar:
@@ -102,7 +102,7 @@ def write_webdataset(
 def write_image_folder(
     batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
 ) -> Iterator[WrittenFile]:
-    """`train/00000/<key>.png` with `train/metadata.jsonl`, one line a picture."""
+    """Write `train/00000/<key>.png` and `train/metadata.jsonl` with one line per image."""
     num_rows = 0
     with _creating(create, "train/metadata.jsonl") as lines:
         for number, parts in _by_file(batches, rows_per_file):
@@ -120,8 +120,8 @@ def write_image_folder(
 def write_parquet(
     batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
 ) -> Iterator[WrittenFile]:
-    """`train-000000.parquet`, ...; its metadata tells `datasets` that `image` is a picture."""
-    # `datasets` heeds its metadata only for fields that may be null
+    """Write `train-000000.parquet`, ...; metadata tells `datasets` that `image` is an image."""
+    # `datasets` reads its metadata only for nullable fields
     fields = [field.with_nullable(True) for field in EXPORTED]
     schema = pa.schema(fields, {b"huggingface": json.dumps(_features()).encode()})
     for number, parts in _by_file(batches, rows_per_file):
@@ -147,7 +147,7 @@ WRITERS: Final[dict[SetFormat, Callable[..., Iterator[WrittenFile]]]] = {
 def _by_file(
     batches: Iterable[pa.RecordBatch], rows_per_file: int
 ) -> Iterator[tuple[int, Iterator[pa.RecordBatch]]]:
-    """The stream cut at every `rows_per_file` rows: (file number, its batches)."""
+    """Split the stream every `rows_per_file` rows: (file number, its batches)."""
     for number, parts in itertools.groupby(_cut(batches, rows_per_file), key=lambda part: part[0]):
         yield number, (batch for _, batch in parts)
 
@@ -167,7 +167,7 @@ def _cut(
 def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
     for batch in batches:
         for i in range(batch.num_rows):
-            yield from batch.slice(i, 1).to_pylist()  # one picture at a time
+            yield from batch.slice(i, 1).to_pylist()  # one image in memory at a time
 
 
 @contextmanager
@@ -183,7 +183,7 @@ def _write_text(create: Create, name: str, text: str) -> WrittenFile:
 
 
 def _key(row: Mapping[str, Any]) -> str:
-    """A sample's name within the set: no dot (it would end a WebDataset key), no colon."""
+    """Return the file name of a sample, without colons or dots (a dot ends a WebDataset key)."""
     return str(row["sample_id"]).replace(":", "_").replace(".", "_").replace("/", "_")
 
 
@@ -192,13 +192,13 @@ def _suffix(image_bytes: bytes) -> str:
         if image_bytes.startswith(magic):
             return suffix
     raise ValueError(
-        f"expected a picture among {', '.join(MAGIC.values())}, got bytes {image_bytes[:8]!r}; "
-        "store crops in one of these formats"
+        f"expected an image of type {', '.join(MAGIC.values())}, got bytes {image_bytes[:8]!r}; "
+        "set the crop format to one of these"
     )
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # mtime 0 and no owner: equal rows, equal bytes
+    member = tarfile.TarInfo(name)  # mtime 0 and no owner: equal rows give equal bytes
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
 
