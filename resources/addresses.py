@@ -82,9 +82,7 @@ def expanded(text: str) -> str:
     def value(match: re.Match[str]) -> str:
         setting = os.environ.get(match[1])
         if setting is None:
-            raise ValueError(
-                f"expected {match[1]!r} in the environment, got nothing; set it, or write the value out"
-            )
+            raise ValueError(f"expected {match[1]!r} in the environment, got nothing; set it")
         if user[0] <= match.start() < user[1]:
             note_secret(setting, match[0])
             return quote(setting, safe=USER_SAFE)

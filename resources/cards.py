@@ -1,4 +1,4 @@
-"""The card beside a network's weights: what it is, where it is from, what may be done with it."""
+"""The card of a network, next to its weights: what it is, its origin and its licence."""
 
 import json
 from dataclasses import fields
@@ -10,7 +10,7 @@ from invertory.resources.pinned import PINNED, ModelCard
 
 
 def card_in(folder: Path, kind: str, name: str) -> ModelCard:
-    """`<name>.json` of a folder whose networks are addressed as `<kind>://<name>`."""
+    """Read `<name>.json` in a folder whose networks have the address `<kind>://<name>`."""
     card = read_card(folder, name)
     texts = {
         field.name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
@@ -22,12 +22,12 @@ def card_in(folder: Path, kind: str, name: str) -> ModelCard:
 
 
 def cards_in(folder: Path, kind: str) -> list[ModelCard]:
-    """Every card of the folder."""
+    """Read every card in the folder."""
     return [card_in(folder, kind, path.stem) for path in sorted(folder.glob("*.json"))]
 
 
 def read_card(folder: Path, name: str) -> dict[str, Any]:
-    """All that the card says: quality, command and data where it has them."""
+    """Return everything in the card, including quality, command and data if present."""
     if not has_card(folder, name):
         known = sorted({*PINNED, *(path.stem for path in folder.glob("*.json"))})
         raise FileNotFoundError(f"expected a card for {name!r}, got only {known}; choose one")
@@ -36,7 +36,7 @@ def read_card(folder: Path, name: str) -> dict[str, Any]:
 
 
 def digest_in(folder: Path, name: str) -> str | None:
-    """The digest that the weights must have; None where no card says it."""
+    """Return the digest that the weights must have; None if there is no card or no digest."""
     return read_card(folder, name).get("sha256") if has_card(folder, name) else None
 
 

@@ -80,7 +80,7 @@ def test_what_is_not_trained_yet_says_how_to_train_it(store: ModelStore) -> None
 
 
 def test_what_is_bundled_is_offered_instead(store: ModelStore) -> None:
-    with pytest.raises(FileNotFoundError, match="or name bundled://mobile_stylegan_preview"):
+    with pytest.raises(FileNotFoundError, match="or use bundled://mobile_stylegan_preview"):
         store.fetch("trained://mobile_stylegan_preview")
 
 
@@ -89,7 +89,7 @@ def test_other_weights_than_the_card_says_are_refused(
 ) -> None:
     path = written(store.trained(), generator)
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(ValueError, match=r"expected trained://g to have sha256 .* is another"):
+    with pytest.raises(ValueError, match=r"expected trained://g to have sha256 .* has changed"):
         store.fetch("trained://g")
 
 
@@ -125,14 +125,14 @@ def test_the_arguments_alone_do_where_the_architecture_is_known(
     path = written(tmp_path, generator)
     path.with_suffix(".json").write_text(json.dumps(generator.config))
     assert isinstance(load_network(path, default="stylegan2"), StyleGAN2)
-    with pytest.raises(ValueError, match='to say "architecture"'):
+    with pytest.raises(ValueError, match='expected "architecture"'):
         load_network(path)
 
 
 def test_what_is_no_safetensors_is_refused(tmp_path: Path, generator: StyleGAN2) -> None:
     path = written(tmp_path, generator)
     path.write_bytes(b"pickled")
-    with pytest.raises(ValueError, match=r"expected safetensors in .* convert it"):
+    with pytest.raises(ValueError, match=r"expected safetensors in .* convert the file"):
         load_network(path)
 
 
