@@ -195,7 +195,7 @@ def _filesystem(uri: Address) -> tuple[fsspec.AbstractFileSystem, str]:
         raise ImportError(f"expected a library that opens {uri}, got none; {remedy}") from error
     except ValueError as error:
         raise ValueError(
-            "expected bundled://, trained://, hf://, pypi://, a path or a URL that fsspec supports, "
+            "expected bundled://, trained://, hf://, pypi://, a path or a URL of fsspec, "
             f"got {str(uri)!r}; correct the address"
         ) from error
 

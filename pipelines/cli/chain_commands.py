@@ -1,4 +1,4 @@
-"""`invertory run`, `demo`, `status`, `trace`, `gallery`: recipes at work, and what came of it."""
+"""`invertory run`, `demo`, `status`, `trace`, `gallery`: run recipes and inspect the results."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ DEMOS = ("portraits", "faces")  # recipes; the first is the default
 
 
 def add_commands(commands: Any) -> None:
-    """The commands with their options."""
+    """Add the commands with their options."""
     run = add_command(commands, "run", _run, "compute what is missing or stale in a recipe")
-    run.add_argument("recipe", help="a recipe's file or the name of one in recipes/")
-    run.add_argument("--collection", help="read pictures from here instead of the recipe's URI")
+    run.add_argument("recipe", help="a recipe file, or the name of a recipe in recipes/")
+    run.add_argument("--collection", help="read images from here instead of the recipe's URI")
 
-    demo = add_command(commands, "demo", _demo, "a whole recipe, from pictures to an edit set")
-    demo.add_argument("recipe", nargs="?", choices=DEMOS, help="drawn portraits, or photographs")
-    demo.add_argument("--collection", help="a folder of photographs of your own; for faces")
+    demo = add_command(commands, "demo", _demo, "run a complete recipe, from images to edits")
+    demo.add_argument("recipe", nargs="?", choices=DEMOS, help="rendered portraits, or photographs")
+    demo.add_argument("--collection", help="a folder with your own photographs; for faces")
 
-    status = add_command(commands, "status", _status, "rows, rejects and what is stale, by table")
+    status = add_command(commands, "status", _status, "show rows, rejects and stale tables")
     status.add_argument("recipe", nargs="?", help="default: every recipe")
 
-    trace = add_command(commands, "trace", _trace, "one picture's whole chain, back and forth")
+    trace = add_command(
+        commands, "trace", _trace, "show everything derived from an image, and its origin"
+    )
     trace.add_argument("id", help="image, crop, edit or sample id, URI or file name")
-    trace.add_argument("--recipe", help="default: the first recipe that knows the picture")
+    trace.add_argument("--recipe", help="default: the first recipe that contains the image")
 
-    gallery = add_command(commands, "gallery", _gallery, "one HTML page: original to edit, scored")
+    gallery = add_command(
+        commands, "gallery", _gallery, "write one HTML page, from original to edit, with scores"
+    )
     gallery.add_argument("recipe")
     gallery.add_argument("--out", type=Path, help="default: <store>/<recipe>/gallery.html")
-    gallery.add_argument("--rows", type=int, default=48, help="crops at most (48)")
+    gallery.add_argument("--rows", type=int, default=48, help="maximum number of crops (48)")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -44,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    """Portraits where nothing is said; photographs of one's own go through the recipe of faces."""
+    """Run portraits by default; a collection of one's own photographs uses the recipe of faces."""
     name = options.recipe or (DEMOS[1] if options.collection else DEMOS[0])
     recipe = recipe_named(name, options.collection)
     code = _run_and_report(recipe, options)
@@ -99,7 +103,9 @@ def _trace(options: argparse.Namespace) -> int:
             missing.append(f"{recipe.name}: {error.args[0]}")
             continue
         return print_result(options, chain_trace, tell_trace)
-    raise NotFoundError("\n".join(missing) or "there is no recipe; see `invertory recipes list`")
+    raise NotFoundError(
+        "\n".join(missing) or "expected a recipe, got none; see `invertory recipes list`"
+    )
 
 
 def _gallery(options: argparse.Namespace) -> int:

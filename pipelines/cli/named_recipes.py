@@ -1,4 +1,4 @@
-"""The recipes that a command names: found by file or name, with their stores."""
+"""Load the recipes that a command names, by file or name, and open their stores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def recipe_named(name: str, collection: str | None = None) -> Recipe:
-    """The recipe; with `collection`, one made from it for those pictures."""
+    """Load a recipe; with `collection`, derive one for those images."""
     from invertory.pipelines.cli.running import derive_recipe
     from invertory.pipelines.recipe.recipe import load_recipe
 
@@ -20,7 +20,7 @@ def recipe_named(name: str, collection: str | None = None) -> Recipe:
 
 
 def recipes_named(name: str | None) -> list[Recipe]:
-    """One recipe, or every valid one."""
+    """Load one recipe, or every valid one."""
     from invertory.pipelines.definitions import every_recipe
     from invertory.pipelines.recipe.recipe import RecipeError
 
@@ -30,14 +30,14 @@ def recipes_named(name: str | None) -> list[Recipe]:
 
 
 def recipes_folder() -> Path:
-    """Where new recipes are written."""
+    """Return the folder for new recipes."""
     from invertory.pipelines.definitions import recipe_folders
 
     return recipe_folders()[0]
 
 
 def path_of(name: str) -> Path:
-    """A file as it is, or the name of one in the folders of recipes."""
+    """Return the path of a recipe file, or of a name in the recipe folders."""
     from invertory.pipelines.definitions import recipe_folders
 
     if name.endswith((".yaml", ".yml")):
@@ -47,7 +47,7 @@ def path_of(name: str) -> Path:
 
 
 def store_of(recipe: Recipe) -> Store:
-    """Its tables."""
+    """Open the store of a recipe."""
     from invertory.pipelines.definitions import tables
 
     return tables().store(recipe.name)

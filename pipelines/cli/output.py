@@ -1,4 +1,4 @@
-"""How a command is offered, and how it answers: with tables for people, JSON for a script."""
+"""The options and the output of a command: tables for people, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def add_command(commands: Any, name: str, run: Command, text: str) -> argparse.ArgumentParser:
-    """A parser for `name` among `commands`; `run` gives the exit code."""
+    """Add a parser for `name` to `commands`; `run` returns the exit code."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    parser.add_argument("--json", action="store_true", help="print JSON for a script")
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(command=run)
     return parser
@@ -32,7 +32,7 @@ def add_command(commands: Any, name: str, run: Command, text: str) -> argparse.A
 def print_result(
     options: argparse.Namespace, result: Any, print_text: Callable[[Any], object], code: int = OK
 ) -> int:
-    """`found` as JSON where that was asked for, told in words where not; gives back `code`."""
+    """Print `result` as JSON with --json, else with `print_text`; return `code`."""
     if options.json:
         print(redacted(json.dumps(result, indent=2, default=str)))
     else:
@@ -41,19 +41,19 @@ def print_result(
 
 
 def print_error(problem: object, code: int) -> int:
-    """One line of what is wrong, on stderr; gives back `code`."""
+    """Print a problem on one line of stderr; return `code`."""
     print(redacted(f"invertory: {problem}"), file=sys.stderr)
     return code
 
 
 def is_debugging() -> bool:
-    """True where tracebacks are wanted: --debug, or INVERTORY_DEBUG=1 in the environment."""
+    """Return True if tracebacks are enabled: --debug, or INVERTORY_DEBUG=1 in the environment."""
     return os.environ.get("INVERTORY_DEBUG", "") not in {"", "0"}
 
 
 @contextlib.contextmanager
 def debugging(is_enabled: bool) -> Iterator[None]:
-    """The same for the block, and for the processes that it starts."""
+    """Enable tracebacks for the block and for the processes that it starts."""
     previous = os.environ.get("INVERTORY_DEBUG")
     if is_enabled:
         os.environ["INVERTORY_DEBUG"] = "1"
@@ -65,7 +65,7 @@ def debugging(is_enabled: bool) -> Iterator[None]:
 
 
 def fail(options: argparse.Namespace, error: Exception) -> int:
-    """An error as one line on stderr, and as JSON where that was asked for; gives its exit code."""
+    """Print an error on one line of stderr, and as JSON with --json; return its exit code."""
     from invertory.pipelines.errors.explain import exit_code, explained
     from invertory.resources.redaction import scrubbed
 
@@ -80,7 +80,7 @@ def fail(options: argparse.Namespace, error: Exception) -> int:
 
 
 def make_progress(options: argparse.Namespace) -> Progress:
-    """Bars for people; a script is told on stderr what it waits for, and no more."""
+    """Return progress bars for people; with --json, only notes about waiting on stderr."""
     from invertory.pipelines.progress.display import NotesOnly, RichProgress
 
     return NotesOnly() if options.json else RichProgress()

@@ -1,4 +1,4 @@
-"""`invertory portraits`: a labelled collection of drawn faces in a folder, and a sheet of them."""
+"""`invertory portraits`: render a labelled collection of faces to a folder, with a sheet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BLOCK_ROWS = 256
 SHEET_IMAGES, SHEET_BYTES = 64, 4 << 20
 OOD_SHARE = 0.25
 ABOUT = "portraits.json"
-# Colours of the segments in a viewer; the numbers in the file are indices into SEGMENTS.
+# Colours of the segments in a viewer; pixel values are indices into SEGMENTS.
 PALETTE = (
     *(32, 34, 40), *(222, 172, 140), *(96, 64, 40), *(70, 130, 220),
     *(200, 60, 80), *(90, 150, 90), *(230, 200, 70), *(190, 80, 200),
@@ -34,20 +34,26 @@ PALETTE = (
 
 
 def add_commands(commands: Any) -> None:
-    """`invertory portraits` with its options."""
-    command = add_command(commands, "portraits", _portraits, "draw a labelled collection of faces")
-    command.add_argument("--num", type=int, default=64, help="how many (64)")
-    command.add_argument("--size", type=int, default=128, help="side of a picture in px (128)")
-    command.add_argument("--seed", type=int, default=0, help="portrait i is a function of it and i")
+    """Add `invertory portraits` with its options."""
+    command = add_command(
+        commands, "portraits", _portraits, "render a labelled collection of faces"
+    )
+    command.add_argument("--num", type=int, default=64, help="number of portraits (64)")
+    command.add_argument("--size", type=int, default=128, help="side of an image in px (128)")
+    command.add_argument(
+        "--seed", type=int, default=0, help="portrait i depends only on the seed and i"
+    )
     command.add_argument(
         "--ood", type=float, nargs="?", const=OOD_SHARE, default=0.0, metavar="SHARE",
-        help=f"share with an object that no generator has seen ({OOD_SHARE:g} where none is given)",
+        help=f"share with an object that no generator has seen ({OOD_SHARE:g} without a value)",
     )  # fmt: skip
     command.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings",
-        help="the world: 'glasses=0.5', 'glasses|male=0.8', 'age_years=70', 'background=busy'",
+        help="world settings: 'glasses=0.5', 'glasses|male=0.8', 'age_years=70', 'background=busy'",
     )  # fmt: skip
-    command.add_argument("--out", type=Path, default=Path("portraits"), help="folder (portraits)")
+    command.add_argument(
+        "--out", type=Path, default=Path("portraits"), help="output folder (portraits)"
+    )
 
 
 def _portraits(options: argparse.Namespace) -> int:
@@ -61,7 +67,7 @@ def _portraits(options: argparse.Namespace) -> int:
 
 
 def parse_portraits(options: argparse.Namespace) -> Portraits:
-    """What the options ask for; ValueError where it cannot be, before anything is drawn."""
+    """Parse the options before anything is rendered; ValueError if they are invalid."""
     from invertory.resources.portraits import Portraits
 
     settings = [("num", options.num), ("seed", options.seed), ("size_px", options.size)]
@@ -77,10 +83,10 @@ def parse_portraits(options: argparse.Namespace) -> Portraits:
 
 
 def write_collection(portraits: Portraits, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Draw them into the folder; gives what was written.
+    """Render the portraits to a folder and return a summary of what was written.
 
-    `pictures` and `segmentations` hold PNGs of the same names, `attributes.parquet` a row for each
-    with the attributes and landmarks [68, 2] in px, `sheet.jpg` the first of them.
+    `pictures` and `segmentations` contain PNGs of the same names, `attributes.parquet` one row per
+    portrait with its attributes and landmarks [68, 2] in px, and `sheet.jpg` the first portraits.
     """
     summary = _claim(portraits, folder)
     sheet_images: list[bytes] = []
@@ -101,7 +107,7 @@ def write_collection(portraits: Portraits, folder: Path, progress: Progress) -> 
 
 
 def _claim(portraits: Portraits, folder: Path) -> dict[str, Any]:
-    """What will be in the folder, which must be empty or hold a collection of ours."""
+    """Prepare the folder, which must be empty or contain a collection written by this command."""
     from invertory.portraits import SEGMENTS
     from invertory.resources.portraits import SCHEME
 
@@ -119,7 +125,7 @@ def _claim(portraits: Portraits, folder: Path) -> dict[str, Any]:
 def _blocks(
     portraits: Portraits, folder: Path
 ) -> Iterator[tuple[list[dict[str, Any]], list[bytes]]]:
-    """Rows and pictures, `BLOCK_ROWS` at a time, their files written."""
+    """Write `BLOCK_ROWS` portraits at a time, and yield their rows and images."""
     from invertory.images import encode
     from invertory.portraits import render
 
@@ -137,7 +143,7 @@ def _blocks(
 
 
 def _segmentation(rendering: Rendering) -> bytes:
-    """A PNG whose numbers are indices into SEGMENTS."""
+    """Encode a segmentation as a PNG whose pixel values are indices into SEGMENTS."""
     image = Image.fromarray(rendering.segmentation)
     image.putpalette(PALETTE)
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""`invertory recipes`: list them, validate them, write a new one."""
+"""`invertory recipes`: list recipes, validate them, write a new one."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """`invertory recipes list`, `check` and `new`."""
+    """Add `invertory recipes list`, `check` and `new`."""
     recipes = commands.add_parser("recipes", help="recipes: list, check, new")
     kinds = recipes.add_subparsers(required=True, metavar="ACTION")
-    add_command(kinds, "list", _list, "the recipes and what they make")
-    check = add_command(kinds, "check", _check, "validate without running anything")
+    add_command(kinds, "list", _list, "list the recipes and their outputs")
+    check = add_command(kinds, "check", _check, "validate recipes without running them")
     check.add_argument("recipe", nargs="*", help="default: every recipe")
-    new = add_command(kinds, "new", _new, "write the commented template")
+    new = add_command(kinds, "new", _new, "write a new recipe from the commented template")
     new.add_argument("name")
-    new.add_argument("--collection", help="where the pictures lie")
+    new.add_argument("--collection", help="address of the images")
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -67,14 +67,17 @@ def _new(options: argparse.Namespace) -> int:
 
     if options.collection and Address(options.collection).kept != options.collection:
         return print_error(
-            f"expected an address without credentials, got one with them ({options.collection}); "
-            "write ${NAME} in their place, as in https://${USER}:${PASSWORD}@host/photos, and set "
+            f"expected an address without credentials, got {options.collection}; "
+            "write ${NAME} instead, as in https://${USER}:${PASSWORD}@host/photos, and set "
             "the variables in the environment",
             USAGE,
         )
     path = recipes_folder() / f"{options.name}.yaml"
     if path.exists():
-        return print_error(f"{path} exists; choose another name or edit it", USAGE)
+        return print_error(
+            f"expected a new recipe name, got {path}, which exists; choose another name or edit it",
+            USAGE,
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     text = template().replace("name: your_images", f"name: {options.name}", 1)
     if options.collection:

@@ -1,4 +1,4 @@
-"""`invertory train`: one training from the command line, or a list of those there are."""
+"""`invertory train`: run a training from the command line, or list the trainings."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """`invertory train` with its options."""
-    text = "train the networks that a file in trainings/ asks"
+    """Add `invertory train` with its options."""
+    text = "train the networks that a file in trainings/ describes"
     train = add_command(commands, "train", _train, text)
     train.add_argument("training", nargs="?", help="a file, or the name of one in trainings/")
-    train.add_argument("--list", action="store_true", help="the trainings and what they make")
-    train.add_argument("--images", type=int, help="pictures shown in all, for the file's number")
-    train.add_argument("--device", help="auto, cpu, cuda or cuda:1, for the file's")
+    train.add_argument("--list", action="store_true", help="list the trainings and their outputs")
+    train.add_argument(
+        "--images", type=int, help="total training images, instead of the file's number"
+    )
+    train.add_argument("--device", help="auto, cpu, cuda or cuda:1, instead of the file's")
     train.add_argument(
         "--use",
         action="append",
         default=[],
         metavar="KIND=ADDRESS",
-        help="another network for the file's, such as generator=bundled://portraits_generator",
+        help="replace a network of the file, e.g. generator=bundled://portraits_generator",
     )
     train.add_argument(
         "--folder",
         type=Path,
-        help="keep everything here, networks included; default: the model store",
+        help="write everything here, including networks; default: the model store",
     )
     train.add_argument(
         "--bundle",
         action="store_true",
-        help="also write the networks and their cards into resources/bundled",
+        help="also write the networks and their cards to resources/bundled",
     )
 
 
@@ -49,7 +51,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def list_trainings() -> list[dict[str, Any]]:
-    """A row for each training: what it makes, from what, and what is there of it."""
+    """Return one row per training: its outputs, its inputs, and whether it is done."""
     from invertory.pipelines.recipe.errors import RecipeError
     from invertory.pipelines.training.training import all_trainings
     from invertory.resources.cards import has_card
@@ -58,7 +60,7 @@ def list_trainings() -> list[dict[str, Any]]:
     rows = []
     for path, spec in all_trainings():
         if isinstance(spec, RecipeError):
-            print(f"invertory: {path.name} is left out: {spec}", file=sys.stderr)
+            print(f"invertory: {path.name} is skipped: {spec}", file=sys.stderr)
             continue
         names, trained = spec.named.values(), ModelStore().trained()
         is_there = {
@@ -70,7 +72,7 @@ def list_trainings() -> list[dict[str, Any]]:
 
 
 def load_training(options: argparse.Namespace) -> TrainingSpec:
-    """The training with what the command line says otherwise; RecipeError where that is wrong."""
+    """Load a training with the command line's changes; RecipeError if they are invalid."""
     from invertory.pipelines.training.training import changed, find_training
 
     return changed(
@@ -82,7 +84,7 @@ def load_training(options: argparse.Namespace) -> TrainingSpec:
 
 
 def run_requested(options: argparse.Namespace) -> Trained:
-    """Run it; the networks are in the package too where that was asked for."""
+    """Run a training, and copy its networks into the package if requested."""
     from dataclasses import replace
 
     from invertory.pipelines.definitions import resources
@@ -105,7 +107,7 @@ def run_requested(options: argparse.Namespace) -> Trained:
 
 
 def _record(done: Trained) -> None:
-    """In the instance that `invertory ui` shows."""
+    """Record a training in the Dagster instance that `invertory ui` shows."""
     from invertory.pipelines.processes.dagster_home import open_instance
     from invertory.pipelines.training.assets import record
 
@@ -114,7 +116,7 @@ def _record(done: Trained) -> None:
 
 
 def print_trained(result: Trained) -> None:
-    """After a training: its networks, and how good they are."""
+    """Print the networks of a finished training and their quality."""
     from rich.console import Console
     from rich.table import Table
 
@@ -136,7 +138,7 @@ def print_trained(result: Trained) -> None:
 
 
 def print_trainings(rows: list[dict[str, Any]]) -> None:
-    """The trainings, what they make of what, and what is there of it."""
+    """Print the trainings, their inputs and outputs, and which are done."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)

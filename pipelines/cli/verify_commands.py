@@ -1,4 +1,4 @@
-"""`invertory verify`: every table and exported set of a recipe against its checksums."""
+"""`invertory verify`: check every table and exported set of a recipe against its checksums."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """The command with its options."""
-    verify = add_command(commands, "verify", _verify, "compare all files of a store with checksums")
+    """Add the command with its options."""
+    verify = add_command(
+        commands, "verify", _verify, "check all files of a store against checksums"
+    )
     verify.add_argument("recipe", nargs="?", help="default: every recipe")
     verify.add_argument(
         "--repair",
         action="store_true",
-        help="set corrupt files aside, so that `invertory run` computes them again",
+        help="move corrupt files aside, so that `invertory run` computes them again",
     )
 
 
@@ -37,7 +39,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def verify_store(name: str, store: Store, *, is_repaired: bool = False) -> dict[str, Any]:
-    """How many files were read, and each that is corrupt or lost with the reason and the remedy."""
+    """Count the files, and list each corrupt or missing one with the reason and the remedy."""
     from invertory.resources.verification import check_store
 
     num_files, corrupt = 0, []
@@ -50,7 +52,7 @@ def verify_store(name: str, store: Store, *, is_repaired: bool = False) -> dict[
 
 
 def _describe_corrupt(name: str, checked: Checked, store: Store | None) -> dict[str, str]:
-    """A corrupt file in words; it is repaired where a store is given."""
+    """Describe a corrupt file; repair it if a store is passed."""
     remedy = f"invertory verify {name} --repair && invertory run {name}"
     if store is not None:
         remedy = _repair(name, checked, store)
@@ -59,16 +61,16 @@ def _describe_corrupt(name: str, checked: Checked, store: Store | None) -> dict[
 
 
 def _repair(name: str, checked: Checked, store: Store) -> str:
-    """Set the file aside; what was done, and what is left to do."""
+    """Move a file aside; return what was done and what is left to do."""
     from invertory.resources.verification import move_aside
 
     moved = move_aside(store, checked.path)
     done = f"moved to {moved}; " if moved else ""
-    return f"{done}`invertory run {name}` makes it again"
+    return f"{done}`invertory run {name}` computes it again"
 
 
 def _check_missing_entries(name: str, store: Store, *, is_repaired: bool) -> list[dict[str, str]]:
-    """Entries that other tables need, restored where that is asked for and possible."""
+    """List entries that other tables need, and restore them if requested and possible."""
     from invertory.pipelines.collections.missing_entries import missing_entries, numbered_shards
     from invertory.resources.verification import Checked
 
@@ -94,7 +96,9 @@ def _restore(store: Store, shard: str, tables: list[str]) -> str:
         for table in tables:
             for path in (*store.siblings(table, shard), store.path(table, shard)):
                 move_aside(store, path)
-        return f"{', '.join(tables)} of {shard} were moved aside; its files are dealt anew"
+        return (
+            f"{', '.join(tables)} of {shard} were moved aside; the next run lists its files again"
+        )
     return "restored from the table of images"
 
 
@@ -106,5 +110,5 @@ def _print_stores(stores: list[dict[str, Any]]) -> None:
         for file in store["corrupt"]:
             console.print(f"{file['path']}: {file['reason']}; {file['remedy']}", markup=False)
         number = len(store["corrupt"])
-        missing = f"{number} corrupt or lost" if number else "all sound"
+        missing = f"{number} corrupt or missing" if number else "all intact"
         console.print(f"{store['recipe']}: {store['num_files']} files, {missing}", markup=False)

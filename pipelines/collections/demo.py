@@ -1,7 +1,7 @@
-"""The demos' collections: photographs that packages ship, and files that are broken.
+"""The demo collections: photographs from published packages, and broken files.
 
-A folder is made once on this host. Photographs come from files pinned by sha256; nothing of them
-is ours to ship.
+A folder is created once on this host. The photographs come from files pinned by sha256 and are not
+distributed with the project.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 CARDS = ("face-recognition-photos", "astronaut")
 KEPT_NAMES = {"sound.jpg", "rotated.jpg", "new%0Aline.jpg"}
-VERSION = "1"  # of a folder's content
+VERSION = "1"  # version of the contents of a folder
 PORTRAIT_SEED, PORTRAIT_PX = 4, 512
 
 
 def hostile(models: ModelStore, received: Received = silent) -> Path:
-    """The folder of `demo://hostile`: a drawn portrait, and all that can be wrong with a file."""
+    """Return the folder of `demo://hostile`: a rendered portrait and all kinds of broken files."""
     folder = models.folder() / "collections" / f"hostile-{VERSION}"
     return folder if folder.is_dir() else _create_folder(folder, _write_portrait)
 
 
 def photographs(models: ModelStore, received: Received = silent) -> Path:
-    """The folder of `demo://photographs`, made if it is not there."""
+    """Return the folder of `demo://photographs`; create it if it does not exist."""
     folder = models.folder() / "collections" / f"photographs-{VERSION}"
     if folder.is_dir():
         return folder
@@ -62,7 +62,7 @@ def _write_portrait(target: Path) -> None:
 
 
 def _write_hostile(folder: Path, face: Path, *kept_statuses: str) -> None:
-    """The files, of those whose status is among `sound` only a few: each costs an inversion."""
+    """Write the files, but only a few with `kept_statuses`, as each of these costs an inversion."""
     statuses = write_hostile(folder, face)
     for path in folder.iterdir():
         name = escape_name(os.fsencode(path.name))
@@ -71,7 +71,7 @@ def _write_hostile(folder: Path, face: Path, *kept_statuses: str) -> None:
 
 
 def _create_folder(folder: Path, write: Callable[[Path], None]) -> Path:
-    """The folder with what `write` puts there; it is whole, or it is not there."""
+    """Create a folder with the output of `write`, either completely or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         target = Path(scratch) / "made"

@@ -1,4 +1,4 @@
-"""A recipe's gallery, from its tables: original, crop, inversions, edits, partner, and rejects."""
+"""Build a recipe's gallery from its tables: original, crop, inversions, edits, partner, rejects."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.tables.chain import Chain
     from invertory.resources.tables import Store
 
-METRICS = ("mse", "psnr_db", "ssim")  # and the perceptual distance, whose column names it
+METRICS = ("mse", "psnr_db", "ssim")  # the perceptual distance has its own column name
 
 
 def show(recipe: Recipe, store: Store, out: Path | None = None, *, max_rows: int = 48) -> str:
@@ -69,7 +69,7 @@ def _rows(
 
 
 class _CropRows:
-    """Rows of the tables below `aligned` that belong to some crops of a shard."""
+    """Rows of the tables after `aligned` that belong to the given crops of a shard."""
 
     def __init__(self, chain: Chain, store: Store, shard: str, ids: set[str]) -> None:
         self._by_crop: dict[str, dict[str, list[dict[str, Any]]]] = {}
@@ -80,7 +80,7 @@ class _CropRows:
                 self._by_crop[stage.table] = rows
 
     def rows(self, name: str, crop_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(method, row) of every table of that name."""
+        """Yield (method, row) for every table with that name."""
         for table, by_crop in self._by_crop.items():
             if table.split("/")[0] == name:
                 method = table.partition("/")[2]
@@ -144,7 +144,7 @@ def _row(
 
 
 def _maps(row: dict[str, Any]) -> dict[str, bytes]:
-    """Masks and the like that the inversion gave, by name."""
+    """Return the maps of an inversion, such as masks, by name."""
     return {
         name.removeprefix("map_"): cell["bytes"]
         for name, cell in row.items()
@@ -153,7 +153,7 @@ def _maps(row: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _caption(recipe: Recipe, row: dict[str, Any]) -> str:
-    """What was flipped and what was kept."""
+    """Describe which attribute was flipped and which was kept."""
     how = recipe.augmentation
     names = (how.protected, how.target) if how else ("protected", "target")
     flipped, kept = ("yes" if row[f"{n}_label"] else "no" for n in ("protected", "target"))
@@ -168,11 +168,11 @@ def _bytes(source: Collection, uri: str) -> bytes | None:
     try:
         return source.read(uri)
     except OSError:
-        return None  # the photograph has gone since; its crop is shown all the same
+        return None  # the photograph is gone; its crop is still shown
 
 
 def _with_images(rejects: Iterable[RejectShot], source: Collection) -> Iterator[RejectShot]:
-    """The rejects; those of alignment that the page has room for get their image."""
+    """Yield the rejects; those of alignment get their image while the page has room."""
     for i, shot in enumerate(rejects):
         readable = shot.stage == "aligned" and i < MAX_REJECTS
         yield replace(shot, image=_bytes(source, shot.uri)) if readable else shot
@@ -231,7 +231,7 @@ def _summary(recipe: Recipe, chain: Chain, store: Store) -> Summary:
 def _metrics(
     store: Store, table: str, shards: Iterable[str], perceptual: str
 ) -> dict[str, list[float]]:
-    """Every crop's metrics; of a distance that another network measured nothing is taken."""
+    """Collect the metrics of every crop, excluding distances of another perceptual network."""
     metrics: dict[str, list[float]] = {name: [] for name in (*METRICS, "perceptual")}
     for shard in shards:
         own = _perceptual(store.schema(table, shard).names)
@@ -243,10 +243,10 @@ def _metrics(
 
 
 def _quality(row: dict[str, Any]) -> dict[str, Any]:
-    """The metrics among a row's or a batch's columns; the distance is called `perceptual`."""
+    """Return the metrics of a row or a batch; the distance is named `perceptual`."""
     return {name: row[name] for name in METRICS} | {"perceptual": row[_perceptual(row)]}
 
 
 def _perceptual(columns: Iterable[str]) -> str:
-    """perceptual_<name of the distance>."""
+    """Return the name of the column perceptual_<name of the distance>."""
     return next(name for name in columns if name.startswith("perceptual"))

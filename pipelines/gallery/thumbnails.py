@@ -1,4 +1,4 @@
-"""Small JPEGs of pictures of any kind, and sheets of many of them."""
+"""Small JPEGs of images in any format, and contact sheets of many images."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ LABEL_PX: Final = 18
 
 
 class Thumbnail(NamedTuple):
-    """A JPEG of a picture, and the size in px that the picture has itself, upright."""
+    """A JPEG of an image, and the size in px of the upright image itself."""
 
     jpeg: bytes
     source_width: int
@@ -23,8 +23,8 @@ class Thumbnail(NamedTuple):
 
 
 def thumbnail(data: bytes, max_px: int, quality: int = 82) -> Thumbnail | None:
-    """The picture in `data`, upright and at most `max_px` a side; None where it is no picture."""
-    from invertory.images import BadPicture, decode  # here, as it imports torch
+    """Return `data` as an upright JPEG of at most `max_px` a side; None if it is not an image."""
+    from invertory.images import BadPicture, decode  # imported here, as it imports torch
 
     try:
         image = Image.fromarray(decode(data).pixels)
@@ -43,15 +43,15 @@ def contact_sheet(
     cell_px: int = 128,
     max_bytes: int = 100_000,
 ) -> bytes:
-    """The pictures side by side with their labels under them, as a JPEG of at most `max_bytes`.
+    """Lay out images with their labels below them, as a JPEG of at most `max_bytes`.
 
-    What cannot be shown is a crossed cell. Where the sheet is too large, quality falls first, then
-    the size of the cells.
+    An image that cannot be decoded is a crossed cell. If the sheet is too large, first the quality
+    is reduced, then the size of the cells.
     """
     if len(images) != len(labels) or not images:
         raise ValueError(
-            f"expected one label a picture and at least one, got {len(images)} pictures and "
-            f"{len(labels)} labels"
+            f"expected one label per image and at least one, got {len(images)} images and "
+            f"{len(labels)} labels; pass lists of equal length"
         )
     columns = num_columns or min(len(images), max(4, math.ceil(math.sqrt(len(images) * 1.6))))
     size = cell_px
@@ -63,19 +63,19 @@ def contact_sheet(
                 return data
         if size <= 16:
             raise ValueError(
-                f"expected pictures that fit into {max_bytes} bytes, got {len(images)} that need "
-                f"{len(data)}; give fewer"
+                f"expected images that fit into {max_bytes} bytes, got {len(images)} that need "
+                f"{len(data)}; pass fewer images"
             )
         size = max(16, int(size * 0.8))
 
 
 def data_uri(jpeg: bytes) -> str:
-    """A JPEG as an address that contains it, for pages and Markdown that stand alone."""
+    """Return a JPEG as a data URI, for self-contained pages and Markdown."""
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def jpeg(image: Image.Image, quality: int) -> bytes:
-    """RGB picture => JPEG."""
+    """Encode an image as an RGB JPEG."""
     out = io.BytesIO()
     image.convert("RGB").save(out, "JPEG", quality=quality, optimize=True)
     return out.getvalue()
@@ -111,13 +111,13 @@ def _cell(
         draw.line((x, y + size - 1, x + size - 1, y), fill=FAINT)
         return
     image: Image.Image = Image.open(io.BytesIO(small.jpeg))
-    if (times := size // max(image.size)) > 1:  # small pictures show their pixels
+    if (times := size // max(image.size)) > 1:  # small images are enlarged to whole pixels
         image = image.resize([side * times for side in image.size], Image.Resampling.NEAREST)
     sheet.paste(image, (x + (size - image.width) // 2, y + (size - image.height) // 2))
 
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """`text` on one line, cut where it is too long."""
+    """Return `text` on one line, cut to `width`."""
     text = " ".join(text.split())[:80]
     while len(text) > 1 and font.getlength(text) > width:
         text = text.rstrip("…")[:-1] + "…"

@@ -1,4 +1,4 @@
-"""How far a stage is: bars in a terminal, lines in a log, or nothing.
+"""Show the progress of a stage: bars in a terminal, lines in a log, or nothing.
 
 A stage counts its inputs, a download its bytes.
 """
@@ -19,39 +19,39 @@ from rich.text import Text
 
 from invertory.pipelines.progress.tally import Clock, Tally, duration
 
-Received = Callable[[str, int, int | None], None]  # file name, bytes so far, bytes in all if known
+Received = Callable[[str, int, int | None], None]  # file name, bytes so far, total bytes or None
 
-_Bytes = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
+_Bytes = Callable[[int, int | None], None]  # bytes so far, total bytes or None
 
 EVERY_S: Final = 10.0
 
 
 class Bar(Protocol):
-    """One stage as it is told how far it is."""
+    """The progress of one stage."""
 
     def advance(self, rows: int, rejects: int = 0) -> None:
-        """`rows` more inputs are done, `rejects` of which gave nothing."""
+        """Add `rows` finished inputs, `rejects` of which gave no output."""
         ...
 
 
 class Progress(Protocol):
-    """Who is told how far the work is."""
+    """A display for the progress of stages and downloads."""
 
     def stage(self, name: str, total: int, start: int = 0) -> AbstractContextManager[Bar]:
-        """A stage of `total` inputs, the first `start` of which were done by an earlier run."""
+        """Open a bar for `total` inputs, of which an earlier run finished the first `start`."""
         ...
 
     def download(self, name: str) -> AbstractContextManager[Received]:
-        """Downloads for `name`; each file that is named has a line of its own."""
+        """Open a group of downloads named `name`; each file gets its own line."""
         ...
 
     def note(self, text: str) -> None:
-        """A sentence for the reader."""
+        """Show a message."""
         ...
 
 
 class LogProgress:
-    """A line now and then, given to `say`: a logger's `info`, or a plain `print`."""
+    """Writes a line every few seconds with `say`: a logger's `info`, or `print`."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class LogProgress:
     def stage(self, name: str, total: int, start: int = 0) -> Iterator[Bar]:
         tally = Tally(name, total, start=start, clock=self._clock)
         if start:
-            self._say(f"{name}: goes on after {start} of {total} img")
+            self._say(f"{name}: resuming after {start} of {total} img")
         with self._reported(tally):
             yield _LogBar(tally, self._say, self._every_s)
 
@@ -102,7 +102,7 @@ class LogProgress:
 
 
 class Silent:
-    """Nothing is shown."""
+    """Shows nothing."""
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int, start: int = 0) -> Iterator[Bar]:
@@ -117,14 +117,14 @@ class Silent:
 
 
 class NotesOnly(Silent):
-    """Nothing but notes, such as what a run waits for; they go to stderr."""
+    """Shows only notes, such as what a run waits for, on stderr."""
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
 class RichProgress:
-    """A bar for each stage and download in a terminal; lines where the output is none."""
+    """Shows a bar for each stage and download in a terminal, and lines elsewhere."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class RichProgress:
 
     @contextlib.contextmanager
     def _bar(self, tally: Tally) -> Iterator[Callable[[], None]]:
-        """A line of the display. It is closed with its last bar, so that done lines stay."""
+        """Open a line of the display, which closes with its last bar, so that all lines stay."""
         bars = self._bars = self._bars or _started(self.console)
         self._num_open += 1
         task = bars.add_task("", total=tally.total, completed=tally.done, tally=tally, mark="")
@@ -204,7 +204,7 @@ class RichProgress:
 
 @contextlib.contextmanager
 def _by_file(opened: Callable[[str], AbstractContextManager[_Bytes]]) -> Iterator[Received]:
-    """Bytes told one file after the other, to what `opened` gives for each; none, none opened."""
+    """Open a bar with `opened` for each file in turn, and pass on its byte counts."""
     with contextlib.ExitStack() as current:
         current_file: dict[str, _Bytes] = {}
 
@@ -220,7 +220,7 @@ def _by_file(opened: Callable[[str], AbstractContextManager[_Bytes]]) -> Iterato
 
 @dataclass(slots=True)
 class _LogBar:
-    """A bar that says a line when the last one is `every_s` old."""
+    """A bar that writes a line when the last one is at least `every_s` old."""
 
     tally: Tally
     say: Callable[[str], object]
@@ -236,7 +236,7 @@ class _LogBar:
 
 @dataclass(slots=True)
 class _LiveBar:
-    """A bar that redraws its line."""
+    """A bar that redraws its line on every update."""
 
     tally: Tally
     redraw: Callable[[], None]
@@ -247,7 +247,7 @@ class _LiveBar:
 
 
 class _Spinner(SpinnerColumn):
-    """Turns while the stage runs, then shows how it ended."""
+    """Spins while the stage runs, then shows how it ended."""
 
     def render(self, task: Task) -> Any:
         mark = task.fields["mark"]
@@ -255,7 +255,7 @@ class _Spinner(SpinnerColumn):
 
 
 class _Cell(ProgressColumn):
-    """A text taken from the tally."""
+    """A column with a text from the tally."""
 
     max_refresh = 0.1
 

@@ -1,7 +1,6 @@
-"""Counts of a stage or a download, and what follows from them in words.
+"""Counts of a stage or a download, with rates and texts computed from them.
 
-Rates are means since the stage began, so that a chunk that comes once a minute does not make them
-jump.
+Rates are averaged since the stage began, so that they do not jump when a chunk takes a minute.
 """
 
 import time
@@ -15,7 +14,7 @@ Clock = Callable[[], float]
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a stage, or of a download, and what follows from them."""
+    """The counts of a stage or a download, with rates and texts."""
 
     name: str
     total: int | None
@@ -37,7 +36,7 @@ class Tally:
 
     @property
     def rate(self) -> float | None:
-        """Units a second in this run; None before the first."""
+        """Units per second in this run; None before the first."""
         num_new = self.done - self.start
         return num_new / self.elapsed_s if num_new and self.elapsed_s > 0 else None
 
@@ -61,7 +60,7 @@ class Tally:
 
     @property
     def line(self) -> str:
-        """ "1240/5000 img, 3.1 img/s, ETA 20 min, 4 rejected", without what is not known."""
+        """A line such as "1240/5000 img, 3.1 img/s, ETA 20 min, 4 rejected"; omits unknowns."""
         count = self.count_text if self.unit == "B" else f"{self.count_text} img"
         is_done = self.ended is not None
         eta = f"ETA {duration(self.eta_s)}" if self.eta_s is not None and not is_done else ""
