@@ -159,7 +159,7 @@ def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
     classifier = cast("AttributeClassifier", network(asked.classifier))
     found: dict[str, Embedding] = {"classifier": classifier.to(asked.device).embedding}
     card = PINNED["inception-2015"]
-    if asked.inception and (MODELS.is_at_hand(card) or not MODELS.is_offline()):
+    if asked.inception and (MODELS.is_available_offline(card) or not MODELS.is_offline()):
         try:
             inception = InceptionFeatures.read(MODELS.fetch(card.source)).to(asked.device)
         except (OSError, ValueError, ImportError) as error:

@@ -1,7 +1,7 @@
-"""Work that need not wait: items made in a thread ahead of their use, pictures on all cores.
+"""Overlap work: produce items ahead of their use in a thread, and process images on all cores.
 
-What overlaps so is decoding and encoding, which Pillow does without Python's lock, reading and
-writing, and a device that computes by itself. The order of items never changes.
+Decoding and encoding overlap because Pillow releases the GIL; so do file I/O and the computation
+of a device. The order of the items never changes.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Final, TypeVar
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 MAX_THREADS: Final = 8
 
 
-def ahead(items: Iterable[Given], depth: int = 1) -> Generator[Given, None, None]:
-    """The items, made in a thread of their own while the caller is at work on the one before.
+def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:
+    """Yield the items, each produced in a background thread while the caller uses the one before.
 
-    No more than `depth` are made or in the making beside the one handed out. An error comes out in
-    the place of the item that it prevented. Closing waits for the item in the making, no longer.
+    At most `depth` items are ready or being produced beyond the one the caller has. An error is
+    raised in place of the item it prevented. Closing waits only for the item being produced.
     """
     if depth < 1:
         raise ValueError(f"expected a depth of 1 or more, got {depth}")
@@ -39,17 +39,17 @@ def ahead(items: Iterable[Given], depth: int = 1) -> Generator[Given, None, None
         thread.stop()
 
 
-def on_all_cores(make: Callable[[Given], Made], items: Sequence[Given]) -> list[Made]:
-    """[make(item), ...] by as many threads as there are cores, at most `MAX_THREADS`."""
+def on_all_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return [function(item), ...], computed by one thread per core, at most `MAX_THREADS`."""
     num_threads = min(num_cores(), MAX_THREADS, len(items))
     if num_threads < 2:
-        return [make(item) for item in items]
+        return [function(item) for item in items]
     with ThreadPoolExecutor(num_threads, "pictures") as pool:
-        return list(pool.map(make, items))
+        return list(pool.map(function, items))
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -59,13 +59,13 @@ _END: Final = object()
 
 
 class _Ahead(threading.Thread):
-    """Makes items while there are permits; puts (item, None) or (_END, the error or None)."""
+    """Produce items while there are permits; put (item, None), then (_END, the error or None)."""
 
     def __init__(self, items: Iterable[object], depth: int) -> None:
         super().__init__(name="ahead", daemon=True)
         self._items = items
         self._permits = threading.Semaphore(depth)
-        self._made: SimpleQueue[tuple[object, BaseException | None]] = SimpleQueue()
+        self._results: SimpleQueue[tuple[object, BaseException | None]] = SimpleQueue()
         self._is_stopped = False
 
     def run(self) -> None:
@@ -75,18 +75,18 @@ class _Ahead(threading.Thread):
                 self._permits.acquire()
                 if self._is_stopped:
                     break
-                self._made.put((next(iterator), None))
+                self._results.put((next(iterator), None))
         except StopIteration:
-            self._made.put((_END, None))
-        except BaseException as error:  # it is the caller's, whatever it is
-            self._made.put((_END, error))
+            self._results.put((_END, None))
+        except BaseException as error:  # re-raised in the caller's thread
+            self._results.put((_END, error))
         finally:
-            if hasattr(iterator, "close"):  # a generator's files, in the thread that opened them
+            if hasattr(iterator, "close"):  # close files in the thread that opened them
                 iterator.close()
 
     def take(self) -> object:
-        """The next item, `_END` after the last; its maker may go on with the one after it."""
-        item, error = self._made.get()
+        """Return the next item, or `_END` after the last, and let the thread produce another."""
+        item, error = self._results.get()
         if error is not None:
             raise error
         self._permits.release()

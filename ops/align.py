@@ -1,4 +1,4 @@
-"""Align: photographs to the crops their generator knows, with the way back into the photograph."""
+"""Align: cut the crops that a generator expects out of photographs, and keep the way back."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from invertory.ops.streams import Chunk, chunk, reject
 
 Row = dict[str, Any]
 CropFormat = Literal["png", "jpeg", "webp"]
-COMPRESS_LEVEL = 4  # of PNGs: two thirds of the time that 6 takes, for 3 % more bytes
+COMPRESS_LEVEL = 4  # PNG: takes two thirds of the time of level 6, for 3 % more bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Align:
-    """Rows of `images` with status "ok" => a row of `aligned` for each face that is fit.
+    """Rows of `images` with status "ok" => one row of `aligned` for each usable face.
 
-    Faces are numbered by falling area. A picture without any fit face gives one reject under its
-    image_id; where some faces are fit, each other one gives a reject under its crop_id. Rows of
-    another status are accounted for in `images` and pass without a trace.
+    Faces are numbered by decreasing area. An image without a usable face gives one reject under
+    its image_id; if only some faces are usable, each of the others gives a reject under its
+    crop_id. Rows with another status are skipped: `images` already accounts for them.
     """
 
     read: Read
@@ -45,41 +45,41 @@ class Align:
     max_pixels: int = MAX_PIXELS
 
     def __call__(self, images: pa.RecordBatch) -> Chunk:
-        pictures = _pictures(images, self.read, self.max_pixels)
-        return _each_image(images.num_rows, pictures, self._align, self.crop_format)
+        decoded = _decode_images(images, self.read, self.max_pixels)
+        return _crop_images(images.num_rows, decoded, self._align, self.crop_format)
 
-    def _align(self, image: Row, picture: Pixels) -> tuple[list[Row], list[Row]]:
-        found = self.detector.detect(picture)
-        if not found:
+    def _align(self, image: Row, pixels: Pixels) -> tuple[list[Row], list[Row]]:
+        faces = self.detector.detect(pixels)
+        if not faces:
             return [], [reject(image["image_id"], "no_face", "no face was found", image["uri"])]
-        wanted = found[: 1 if self.faces == "largest" else self.max_faces]
+        chosen = faces[: 1 if self.faces == "largest" else self.max_faces]
         rows: list[Row] = []
         rejects: list[Row] = []
-        for index, face in enumerate(wanted):
-            crop = self._crop(picture, face)
+        for index, face in enumerate(chosen):
+            crop = self._crop(pixels, face)
             if isinstance(crop, tuple):
                 rejects.append(reject(f"{image['image_id']}:{index}", *crop, image["uri"]))
                 continue
-            row = _aligned_row(image, crop, index, len(found))
+            row = _aligned_row(image, crop, index, len(faces))
             row |= {"anchors": face.anchors.ravel().tolist(), "confidence": face.confidence}
             rows.append(row)
-        if not rows:  # the largest face speaks for the picture
+        if not rows:  # report the reason of the largest face
             rejects = [rejects[0] | {"row_id": image["image_id"]}]
         return rows, rejects
 
-    def _crop(self, picture: Pixels, face: Face) -> Crop | tuple[str, str]:
-        """The crop, or the status and reason of a face that is not fit."""
+    def _crop(self, pixels: Pixels, face: Face) -> Crop | tuple[str, str]:
+        """Return the crop, or the status and reason why the face is not usable."""
         quad = face_quad(face.anchors)
         side = float(np.hypot(*(quad[3] - quad[0])))
         if side < self.min_face_px:
-            reason = f"the crop would cover {side:.0f} px; {self.min_face_px} are asked for"
+            reason = f"the crop would cover {side:.0f} px; {self.min_face_px} are required"
             return "face_too_small", reason
-        outside = outside_share(quad, picture.shape[1], picture.shape[0])
+        outside = outside_share(quad, pixels.shape[1], pixels.shape[0])
         if outside > self.max_outside_share:
             reason = f"{outside:.0%} of the crop lies outside the photograph"
-            return "outside_picture", f"{reason}; {self.max_outside_share:.0%} are allowed"
+            return "outside_picture", f"{reason}; at most {self.max_outside_share:.0%} is allowed"
         return align_face(
-            picture,
+            pixels,
             face.anchors,
             size_px=self.size_px,
             transform_size=self.transform_size,
@@ -88,7 +88,7 @@ class Align:
 
 @dataclass(frozen=True, slots=True)
 class CentreCrop:
-    """Rows of `images` with status "ok" => a row of `aligned` each: the largest centred square."""
+    """Rows of `images` with status "ok" => one row of `aligned`: the largest centred square."""
 
     read: Read
     size_px: int
@@ -96,31 +96,31 @@ class CentreCrop:
     max_pixels: int = MAX_PIXELS
 
     def __call__(self, images: pa.RecordBatch) -> Chunk:
-        pictures = _pictures(images, self.read, self.max_pixels)
-        return _each_image(images.num_rows, pictures, self._crop, self.crop_format)
+        decoded = _decode_images(images, self.read, self.max_pixels)
+        return _crop_images(images.num_rows, decoded, self._crop, self.crop_format)
 
-    def _crop(self, image: Row, picture: Pixels) -> tuple[list[Row], list[Row]]:
-        crop = centre_crop(picture, size_px=self.size_px)
+    def _crop(self, image: Row, pixels: Pixels) -> tuple[list[Row], list[Row]]:
+        crop = centre_crop(pixels, size_px=self.size_px)
         return [_aligned_row(image, crop, 0, 0)], []
 
 
-def _each_image(
+def _crop_images(
     num_inputs: int,
-    pictures: Iterator[tuple[Row, Pixels | None, tuple[str, str]]],
-    make: Callable[[Row, Pixels], tuple[list[Row], list[Row]]],
+    decoded: Iterator[tuple[Row, Pixels | None, tuple[str, str]]],
+    crop_image: Callable[[Row, Pixels], tuple[list[Row], list[Row]]],
     crop_format: CropFormat,
 ) -> Chunk:
-    """Every picture cropped by `make` while the next is decoded; then the crops as files."""
+    """Crop every image with `crop_image` while the next one is decoded, then encode the crops."""
     rows: list[Row] = []
     rejects: list[Row] = []
-    with closing(ahead(pictures)) as ready:
-        for image, picture, fault in ready:
-            if picture is None:
+    with closing(ahead(decoded)) as ready:
+        for image, pixels, fault in ready:
+            if pixels is None:
                 rejects.append(reject(image["image_id"], *fault, image["uri"]))
                 continue
-            made, refused = make(image, picture)
-            rows += made
-            rejects += refused
+            new_rows, new_rejects = crop_image(image, pixels)
+            rows += new_rows
+            rejects += new_rejects
     files = on_all_cores(
         lambda row: encode(row["crop"], crop_format, compress_level=COMPRESS_LEVEL), rows
     )
@@ -130,17 +130,17 @@ def _each_image(
     return chunk(num_inputs, rows, rejects, ALIGNED)
 
 
-def _pictures(
+def _decode_images(
     images: pa.RecordBatch, read: Read, max_pixels: int
 ) -> Iterator[tuple[Row, Pixels | None, tuple[str, str]]]:
-    """Every sound picture read again and checked to be the one ingested; see `_picture`."""
+    """Read every image with status "ok" again and check that it is the one that was ingested."""
     for image in images.to_pylist():
         if image["status"] == "ok":
-            yield image, *_picture(image, read, max_pixels)
+            yield image, *_decode_image(image, read, max_pixels)
 
 
-def _picture(image: Row, read: Read, max_pixels: int) -> tuple[Pixels | None, tuple[str, str]]:
-    """The picture, or None with status and reason."""
+def _decode_image(image: Row, read: Read, max_pixels: int) -> tuple[Pixels | None, tuple[str, str]]:
+    """Return (pixels, ("ok", "")), or None with the status and the reason."""
     try:
         data = read(image["uri"])
     except OUTAGES:
@@ -148,7 +148,7 @@ def _picture(image: Row, read: Read, max_pixels: int) -> tuple[Pixels | None, tu
     except Exception as error:
         return None, (unread_status(error), describe(error))
     if hashlib.sha256(data).hexdigest() != image["image_id"]:
-        return None, ("vanished", "the file is no longer the one that was ingested")
+        return None, ("vanished", "the file has changed since it was ingested")
     try:
         return decode(data, max_pixels=max_pixels).pixels, ("ok", "")
     except BadImage as error:
@@ -156,7 +156,7 @@ def _picture(image: Row, read: Read, max_pixels: int) -> tuple[Pixels | None, tu
 
 
 def _aligned_row(image: Row, crop: Crop, index: int, num_faces: int) -> Row:
-    """A row of ALIGNED whose crop is still pixels."""
+    """Build a row of ALIGNED whose crop is still an array of pixels."""
     return {
         "crop_id": f"{image['image_id']}:{index}",
         "image_id": image["image_id"],

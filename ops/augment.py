@@ -1,7 +1,7 @@
-"""Augment: every latent gets a partner, its protected attribute flipped and its target kept.
+"""Augment: give every latent a partner with its protected attribute flipped and its target kept.
 
-The partner's latent has a closed form (`invertory.debias`); a linear plane is only a proxy, so its
-picture is scored anew, and what did not come out as asked for is a reject.
+The partner's latent has a closed form (`invertory.debias`). A linear boundary is only a proxy for
+an attribute, so the partner's image is scored again and rejected if a label is not as intended.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ Group = tuple[bool, bool]  # (target label, protected label)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """An attribute as augmentation sees it: positive where score >= threshold."""
+    """An attribute with its decision threshold: the label is positive where score >= threshold."""
 
     score: str  # name of the score
     threshold: float
@@ -41,9 +41,9 @@ class Label:
 class Augment:
     """Rows of `scored.join_scores` => rows of `schemas.augmentation`.
 
-    Labels come from the scores: of the crop for the original, of the synthesised picture for the
-    partner. `extra` boundaries keep their distances too. `min_distance` is how far beyond the
-    protected plane a partner lies at least (0: the paper's mirror image).
+    The labels of an original come from the scores of its crop, those of a partner from the scores
+    of its synthesised image. The distances to the `extra` boundaries are kept too. `min_distance`
+    is the minimum distance of a partner beyond the protected plane (0: the paper's reflection).
     """
 
     renderer: Renderer
@@ -54,10 +54,10 @@ class Augment:
 
     def __post_init__(self) -> None:
         for label in (self.target, self.protected):
-            _ = label.boundary.plane  # a bare direction is refused before any work
+            _ = label.boundary.plane  # raises for a direction without a plane, before any work
             if label.score not in self.renderer.scorer.names:
                 raise ValueError(
-                    f"expected a scorer of {label.score!r} to check the partners by, got "
+                    f"expected a scorer of {label.score!r} to check the partners, got "
                     f"{list(self.renderer.scorer.names)}; add it to the recipe's attributes"
                 )
 
@@ -77,21 +77,21 @@ class Augment:
             for i, group in enumerate(groups)
             if group is None
         ]
-        asked = {i: group for i, group in enumerate(groups) if group is not None}
-        if asked:
+        scored = {i: group for i, group in enumerate(groups) if group is not None}
+        if scored:
             images = batch.column("image_id").to_pylist()
-            for (i, group), (latent, found) in zip(
-                asked.items(), self._partners(batch, asked), strict=True
+            for (i, group), (latent, result) in zip(
+                scored.items(), self._partners(batch, scored), strict=True
             ):
-                reason = self._failure(group, found)
-                if isinstance(found, Failure) or reason is not None:
+                reason = self._failure(group, result)
+                if isinstance(result, Failure) or reason is not None:
                     rejects.append(reject(ids[i], *(reason or ("failed", ""))))
                 else:
-                    rows.append(self._row(ids[i], images[i], group, latent, found))
+                    rows.append(self._row(ids[i], images[i], group, latent, result))
         return chunk(batch.num_rows, rows, rejects, self.schema)
 
     def _groups(self, batch: pa.RecordBatch) -> list[Group | None]:
-        """The labels of each crop; None where a score is absent."""
+        """Return the labels of each crop; None where a score is missing."""
         scores = [
             batch.column(f"score_{label.score}").to_pylist()
             for label in (self.target, self.protected)
@@ -104,10 +104,10 @@ class Augment:
         ]
 
     def _partners(
-        self, batch: pa.RecordBatch, asked: Mapping[int, Group]
+        self, batch: pa.RecordBatch, scored: Mapping[int, Group]
     ) -> Iterator[tuple[Tensor, Rendered | Failure]]:
-        """Of the rows `asked`: the partner's latent [num_ws, w_dim] float32, and its picture."""
-        rows = list(asked)
+        """Yield the latent [num_ws, w_dim] float32 and the result for each row in `scored`."""
+        rows = list(scored)
         origins = read_latents(batch.column("latent"))[rows]
         origins = origins.expand(-1, self.renderer.generator.num_ws, -1)
         latents = partner(
@@ -116,17 +116,17 @@ class Augment:
             self.protected.boundary,
             self.extra,
             min_distance=self.min_distance,
-            is_protected=torch.tensor([group[1] for group in asked.values()]),
+            is_protected=torch.tensor([group[1] for group in scored.values()]),
         )
         known = read_states(batch)
         states = [known[row] for row in rows] if known else ()
         return zip(latents, self.renderer.render(latents, states, origins), strict=True)
 
-    def _failure(self, group: Group, found: Rendered | Failure) -> tuple[str, str] | None:
-        """(status, reason) why a picture is not the partner that was asked for."""
-        if isinstance(found, Failure):
-            return found.status, found.reason
-        target, protected = (found.scores[label.score] for label in (self.target, self.protected))
+    def _failure(self, group: Group, result: Rendered | Failure) -> tuple[str, str] | None:
+        """Return (status, reason) if the image does not have the intended labels."""
+        if isinstance(result, Failure):
+            return result.status, result.reason
+        target, protected = (result.scores[label.score] for label in (self.target, self.protected))
         if (target >= self.target.threshold) != group[0]:
             words = f"{self.target.score} is {target:.4g}, threshold {self.target.threshold:g}"
             return "target_changed", words
@@ -139,7 +139,7 @@ class Augment:
         return None
 
     def _row(
-        self, crop_id: str, image_id: str, group: Group, latent: Tensor, found: Rendered
+        self, crop_id: str, image_id: str, group: Group, latent: Tensor, result: Rendered
     ) -> dict[str, Any]:
         return {
             "sample_id": f"{crop_id}:partner",
@@ -150,6 +150,6 @@ class Augment:
             "distance_target": float(self.target.boundary.distance(latent[None])),
             "distance_protected": float(self.protected.boundary.distance(latent[None])),
             "latent": latent.tolist(),
-            "picture": self.renderer.stored(found.pixels),
-            **score_columns(found.scores),
+            "picture": self.renderer.stored(result.pixels),
+            **score_columns(result.scores),
         }

@@ -1,6 +1,6 @@
-"""The datasheet of an exported set: what it holds, where it came from, what it does not say.
+"""The datasheet of an exported set: its contents, its origin and its limits.
 
-Follows the questions of Gebru et al. 2021, "Datasheets for Datasets",
+It answers the questions of Gebru et al. 2021, "Datasheets for Datasets",
 https://arxiv.org/abs/1803.09010, as far as a pipeline can answer them.
 """
 
@@ -16,21 +16,23 @@ LIMITS = (
     "Labels are thresholded scores of the models listed, not statements by the people shown; "
     "they err, and may err more for some people than for others.",
     "A binary protected attribute is a simplification. It does not describe anyone's identity.",
-    "Partners are pictures of a generator: no such person exists. Their latents move along linear "
-    "boundaries, which can change what was not meant to change; only the target and the protected "
+    "Partners are images from a generator: no such person exists. Their latents move along linear "
+    "boundaries, which can change attributes that were meant to stay; only the target and the "
+    "protected "
     "attribute were scored again.",
-    "Originals and partners differ in kind. Where a group has more partners than another, a model "
-    "can learn to tell drawn from photographed; compare the counts by role.",
-    "Crops without a partner that passed the check are missing in a paired set; the rejects of "
-    "the augmentation table say which, and why.",
-    "The set inherits the biases of the collection, of the generator's training pictures and of "
+    "Originals and partners differ in kind. Where one group has more partners than another, a "
+    "model can learn to distinguish synthesised images from photographs; compare the counts by "
+    "role.",
+    "Crops without a partner that passed the check are missing from a paired set; the rejects of "
+    "the augmentation table list them with the reasons.",
+    "The set inherits the biases of the collection, of the generator's training images and of "
     "the scoring models.",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datasheet:
-    """Answers about one exported set."""
+    """The facts about one exported set."""
 
     title: str
     plan: Plan
@@ -40,17 +42,17 @@ class Datasheet:
         str  # how the label is made, e.g. "score_smile >= 0.5 by mediapipe/face_landmarker"
     )
     protected_rule: str
-    method: str  # of the inversion
-    selection: str  # the counts and the unit asked for
-    collection: str = NOT_STATED  # origin of the pictures
+    method: str  # inversion method
+    selection: str  # requested counts and unit
+    collection: str = NOT_STATED  # origin of the images
     collection_licence: str = NOT_STATED
-    cards: Sequence[Mapping[str, Any]] = ()  # CARDS rows of the networks that took part
+    cards: Sequence[Mapping[str, Any]] = ()  # CARDS rows of the networks that were used
     keys: Mapping[str, str] = field(default_factory=dict)  # run id, recipe digest, table keys, ...
     rejects: Mapping[str, int] = field(default_factory=dict)  # of the augmentation, by status
-    limits: Sequence[str] = ()  # beside LIMITS
+    limits: Sequence[str] = ()  # in addition to LIMITS
 
     def content(self) -> dict[str, Any]:
-        """All answers as JSON-able values."""
+        """Return all facts as JSON-serialisable values."""
         return {
             "title": self.title,
             "collection": self.collection,
@@ -67,7 +69,7 @@ class Datasheet:
         }
 
     def counts(self) -> list[dict[str, Any]]:
-        """A row for each (target, protected) group."""
+        """Return one row for each (target, protected) group."""
         chosen = [(row.group, row.is_partner) for row in self.plan.chosen.values()]
         return [
             {
@@ -100,15 +102,15 @@ class Datasheet:
         return f"# {self.title}\n\n{body}\n"
 
     def sheets(self) -> dict[str, str]:
-        """Texts by file name, for `writers.write_set`."""
+        """Return the texts by file name, for `writers.write_set`."""
         return {"datasheet.md": self.markdown(), "datasheet.json": self.json()}
 
     def _composition(self) -> str:
-        head = (self.target, self.protected, "crops with labels", "partners made",
+        head = (self.target, self.protected, "crops with labels", "partners",
                 "exported originals", "exported partners", "exported")  # fmt: skip
         rows = [list(row.values()) for row in self.counts()]
         return (
-            f"{sum(self.plan.after.values())} pictures, chosen by: {self.selection}.\n\n"
+            f"{sum(self.plan.after.values())} images, selected by: {self.selection}.\n\n"
             f"{_table(head, rows)}"
         )
 
@@ -122,9 +124,9 @@ class Datasheet:
         lost = ", ".join(f"{status} {count}" for status, count in sorted(self.rejects.items()))
         return (
             f"Crops were inverted by {self.method}. A partner's latent has the same distance to "
-            f"the boundary of {self.target} as its crop's and the negated one to that of "
+            f"the boundary of {self.target} as its crop and the opposite distance to that of "
             f"{self.protected} (Ramaswamy et al. 2021, https://arxiv.org/abs/2012.01469). Its "
-            f"picture was scored anew and kept where both labels came out as meant.\n\n"
+            f"image was scored again and kept only if both labels were as intended.\n\n"
             f"Crops without a partner: {lost or 'none'}."
         )
 

@@ -1,4 +1,4 @@
-"""Edit: every latent moved along every boundary by every step, drawn and scored anew."""
+"""Edit: move every latent along every boundary by every step, then render and score the result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from invertory.ops.streams import Chunk, chunk, reject
 class EditSpec:
     """Steps along one boundary.
 
-    A step is a distance in W along the unit normal ("distance"), or that many times the boundary's
-    spread ("spread"). "absolute" steps are distances from the plane to end at.
+    A step is a distance in W along the unit normal ("distance") or a multiple of the boundary's
+    spread ("spread"). In "absolute" mode a step is the final distance from the plane.
     """
 
     attribute: str
@@ -34,8 +34,8 @@ class EditSpec:
 class Edit:
     """LATENTS rows => rows of `schemas.edits`, crop x attribute x step.
 
-    An edit whose picture cannot be scored is a reject under its edit_id. Latents are stored with
-    all rows of W+, as an edit may move some of them only.
+    An edit whose image cannot be scored becomes a reject under its edit_id. Latents are stored
+    with all rows of W+, since an edit may move only some of them.
     """
 
     renderer: Renderer
@@ -52,7 +52,7 @@ class Edit:
             )
         if len(set(names)) < len(names):
             raise ValueError(
-                f"expected each attribute once among the edits, got {names}; "
+                f"expected each attribute once in the edits, got {names}; "
                 "put all steps of an attribute into one edit"
             )
         for spec in self.specs:
@@ -70,19 +70,19 @@ class Edit:
         latents = torch.cat([self._move(w[None], spec) for w in w_plus for spec in self.specs])
         num_edits = len(names) // max(batch.num_rows, 1)
         states = [state for state in read_states(batch) for _ in range(num_edits)]
-        pictures = self.renderer.render(latents, states, w_plus.repeat_interleave(num_edits, 0))
+        results = self.renderer.render(latents, states, w_plus.repeat_interleave(num_edits, 0))
         rows, rejects = [], []
-        for name, latent, found in zip(names, latents, pictures, strict=True):
-            if isinstance(found, Failure):
-                rejects.append(reject(name["edit_id"], found.status, found.reason))
+        for name, latent, result in zip(names, latents, results, strict=True):
+            if isinstance(result, Failure):
+                rejects.append(reject(name["edit_id"], result.status, result.reason))
                 continue
-            picture = self.renderer.stored(found.pixels)
-            cells = {"latent": latent.tolist(), "picture": picture}
-            rows.append(name | cells | score_columns(found.scores))
+            image = self.renderer.stored(result.pixels)
+            cells = {"latent": latent.tolist(), "picture": image}
+            rows.append(name | cells | score_columns(result.scores))
         return chunk(batch.num_rows, rows, rejects, self.schema)
 
     def _names(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
-        """The cells that name each edit, in the order of the latents."""
+        """Return the cells that identify each edit, in the order of the latents."""
         crops, images = (batch.column(name).to_pylist() for name in ("crop_id", "image_id"))
         return [
             _name(crop_id, image_id, spec, step)
@@ -126,10 +126,10 @@ def _check(spec: EditSpec, boundary: Boundary, num_ws: int) -> None:
     if spec.mode == "absolute" and boundary.offset is None:
         raise ValueError(
             f"expected a boundary with a plane for absolute steps of {spec.attribute!r}, got a "
-            "bare direction; calibrate it, or use relative steps"
+            "direction without one; calibrate it, or use relative steps"
         )
     if spec.unit == "spread" and not boundary.spread:
         raise ValueError(
             f"expected a boundary with a spread for {spec.attribute!r}, got none; "
-            "calibrate it, or give steps as distances"
+            "calibrate it, or use unit 'distance'"
         )

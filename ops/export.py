@@ -1,8 +1,8 @@
-"""Export: which crops and partners make up the exported set, and their rows in order.
+"""Export: select the crops and partners of the exported set, and stream their rows in order.
 
-First the index is planned (ids and labels only, no pictures), then the shards are streamed once
-more and the chosen rows pass. Choice is by the hash of an id: it depends on neither the order of
-rows nor on anything else in the collection but the numbers asked for.
+Selection first reads ids and labels only, without images; then each shard is streamed once more
+and its selected rows are kept. Rows are ranked by the hash of their ids, so the selection depends
+only on the requested counts and the candidates, not on their order.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import pyarrow as pa
 from invertory.images import decode, encode, resize
 from invertory.ops import schemas
 from invertory.ops.augment import Group
-from invertory.ops.render import PictureFormat
+from invertory.ops.render import ImageFormat
 
 Counts = Literal["all", "balanced"] | Mapping[Group, int]
 GROUPS: tuple[Group, ...] = ((False, False), (False, True), (True, False), (True, True))
@@ -24,7 +24,7 @@ GROUPS: tuple[Group, ...] = ((False, False), (False, True), (True, False), (True
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What planning knows of a row: a crop ("original") or its partner."""
+    """A row as selection sees it: a crop ("original") or its partner."""
 
     sample_id: str
     pair_id: str  # the crop's id
@@ -37,33 +37,33 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The chosen rows by sample_id, and the counts by (target, protected) group."""
+    """The selected rows by sample_id, and the counts by (target, protected) group."""
 
     chosen: Mapping[str, Candidate]
     before: Mapping[Group, int]  # originals with labels
-    partners: Mapping[Group, int]  # partners that were at hand
-    after: Mapping[Group, int]  # chosen, originals and partners together
+    partners: Mapping[Group, int]  # available partners
+    after: Mapping[Group, int]  # selected originals and partners together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recode:
-    """Pictures of the set at one size and in one format; None keeps each as it is."""
+    """Convert images to one size and one format; None keeps the size or the format."""
 
     size_px: int | None = None
-    format: PictureFormat | None = None
+    format: ImageFormat | None = None
 
     def __call__(self, data: bytes) -> bytes:
         if self.size_px is None and self.format is None:
             return data
-        found = decode(data)
-        size_px = self.size_px or found.width
-        name = self.format or cast("PictureFormat", found.format.lower())
-        if (size_px, size_px) == (found.width, found.height) and name == found.format.lower():
+        image = decode(data)
+        size_px = self.size_px or image.width
+        name = self.format or cast("ImageFormat", image.format.lower())
+        if (size_px, size_px) == (image.width, image.height) and name == image.format.lower():
             return data
-        return encode(resize(found.pixels, size_px, size_px), name)
+        return encode(resize(image.pixels, size_px, size_px), name)
 
 
-AS_IT_IS = Recode()
+UNCHANGED = Recode()
 
 
 def originals(
@@ -71,7 +71,7 @@ def originals(
     target: tuple[str, float],
     protected: tuple[str, float],
 ) -> Iterator[Candidate]:
-    """ATTRIBUTES rows => candidates; a (score, threshold) makes a label: score >= threshold."""
+    """ATTRIBUTES rows => candidates; a label is score >= threshold of its (score, threshold)."""
     (target_name, target_limit), (protected_name, protected_limit) = target, protected
     for batch in attributes:
         ids = batch.column("crop_id").to_pylist()
@@ -83,7 +83,7 @@ def originals(
 
 
 def partners(augmentation: Iterable[pa.RecordBatch]) -> Iterator[Candidate]:
-    """AUGMENTATION rows => candidates. The pictures' column need not be read."""
+    """AUGMENTATION rows => candidates. The image column need not be read."""
     for batch in augmentation:
         names = ("sample_id", "crop_id", "target_label", "protected_label")
         for sample_id, crop_id, a, g in zip(
@@ -97,28 +97,28 @@ def plan_export(
     counts: Counts = "balanced",
     unit: Literal["pairs", "rows"] = "pairs",
 ) -> Plan:
-    """Choose what is exported.
+    """Select the rows to export.
 
-    "pairs": only crops with a partner, both of them, so that each target label has as many rows
-    with as without the protected attribute. "rows": crops first, partners where crops run out.
-    `counts`: "all"; "balanced", the most for which all groups are equal; or a number for each
-    (target, protected) group, which must be at hand.
+    With unit "pairs" only crops with a partner are selected, both together, so that each target
+    label has as many rows with the protected attribute as without. With "rows" crops come first
+    and partners fill what is missing. `counts` is "all"; "balanced", the largest number for which
+    all groups are equal; or a number for each (target, protected) group, which must be available.
     """
-    known = {found.sample_id: found for found in candidates}
-    offered = _complete_pairs(known) if unit == "pairs" else known
+    by_id = {candidate.sample_id: candidate for candidate in candidates}
+    offered = _complete_pairs(by_id) if unit == "pairs" else by_id
     by_group: dict[Group, list[Candidate]] = {group: [] for group in GROUPS}
-    for found in offered.values():
-        by_group[found.group].append(found)
+    for candidate in offered.values():
+        by_group[candidate.group].append(candidate)
     numbers = _numbers(counts, {group: len(rows) for group, rows in by_group.items()}, unit)
     chosen = [
-        found
+        candidate
         for group, rows in by_group.items()
-        for found in sorted(rows, key=lambda row: _rank(row, unit))[: numbers[group]]
+        for candidate in sorted(rows, key=lambda row: _rank(row, unit))[: numbers[group]]
     ]
     return Plan(
-        chosen={found.sample_id: found for found in chosen},
-        before=_count(row for row in known.values() if not row.is_partner),
-        partners=_count(row for row in known.values() if row.is_partner),
+        chosen={candidate.sample_id: candidate for candidate in chosen},
+        before=_count(row for row in by_id.values() if not row.is_partner),
+        partners=_count(row for row in by_id.values() if row.is_partner),
         after=_count(chosen),
     )
 
@@ -127,10 +127,10 @@ def exported_rows(
     plan: Plan,
     crops: Iterable[pa.RecordBatch],
     augmentation: Iterable[pa.RecordBatch],
-    recode: Recode = AS_IT_IS,
+    recode: Recode = UNCHANGED,
 ) -> Iterator[pa.RecordBatch]:
-    """A shard's ALIGNED and AUGMENTATION rows => its chosen rows, as EXPORTED."""
-    uris: dict[str, str] = {}  # of crops whose partner is to come
+    """ALIGNED and AUGMENTATION rows of a shard => its selected rows, as EXPORTED."""
+    uris: dict[str, str] = {}  # by crop_id, for the partners that follow
     for batch in crops:
         for crop_id, uri in zip(
             *(batch.column(n).to_pylist() for n in ("crop_id", "uri")), strict=True
@@ -145,73 +145,76 @@ def _rows(
     plan: Plan,
     batch: pa.RecordBatch,
     key: str,
-    picture: str,
+    image_column: str,
     role: str,
     uris: Mapping[str, str],
     recode: Recode,
 ) -> Iterator[pa.RecordBatch]:
     ids = batch.column(key).to_pylist()
-    places = [i for i, row_id in enumerate(ids) if row_id in plan.chosen]
-    if not places:
+    positions = [i for i, row_id in enumerate(ids) if row_id in plan.chosen]
+    if not positions:
         return
-    taken = batch.take(pa.array(places))
+    taken = batch.take(pa.array(positions))
     rows: list[dict[str, Any]] = []
     for i, crop_id in enumerate(taken.column("crop_id").to_pylist()):
-        found = plan.chosen[ids[places[i]]]
+        candidate = plan.chosen[ids[positions[i]]]
         if crop_id not in uris:
             raise ValueError(
-                f"expected the crop {crop_id} of the partner {found.sample_id} in the same shard, "
-                "got none; give the aligned and augmentation rows of one shard together"
+                f"expected crop {crop_id} of partner {candidate.sample_id} in the same shard, got "
+                "none; pass the aligned and augmentation rows of one shard together"
             )
         rows.append(
             {
-                "sample_id": found.sample_id,
-                "pair_id": found.pair_id,
+                "sample_id": candidate.sample_id,
+                "pair_id": candidate.pair_id,
                 "role": role,
                 "crop_id": crop_id,
                 "image_id": taken.column("image_id")[i].as_py(),
                 "uri": uris[crop_id],
-                "target_label": found.group[0],
-                "protected_label": found.group[1],
-                "image": {"bytes": recode(taken.column(picture)[i]["bytes"].as_py()), "path": None},
+                "target_label": candidate.group[0],
+                "protected_label": candidate.group[1],
+                "image": {
+                    "bytes": recode(taken.column(image_column)[i]["bytes"].as_py()),
+                    "path": None,
+                },
             }
         )
     yield pa.RecordBatch.from_pylist(rows, schema=schemas.EXPORTED)
 
 
-def _complete_pairs(known: Mapping[str, Candidate]) -> dict[str, Candidate]:
-    """Crops with a partner that has the same target label and the other protected one."""
+def _complete_pairs(by_id: Mapping[str, Candidate]) -> dict[str, Candidate]:
+    """Return the crops, and their partners, that share the target label but not the protected."""
     kept: dict[str, Candidate] = {}
-    for found in known.values():
-        crop = known.get(found.pair_id)
-        if found.is_partner and crop and found.group == (crop.group[0], not crop.group[1]):
-            kept |= {crop.sample_id: crop, found.sample_id: found}
+    for candidate in by_id.values():
+        crop = by_id.get(candidate.pair_id)
+        if candidate.is_partner and crop and candidate.group == (crop.group[0], not crop.group[1]):
+            kept |= {crop.sample_id: crop, candidate.sample_id: candidate}
     return kept
 
 
-def _numbers(counts: Counts, at_hand: Mapping[Group, int], unit: str) -> dict[Group, int]:
+def _numbers(counts: Counts, available: Mapping[Group, int], unit: str) -> dict[Group, int]:
     if counts == "all":
-        return dict(at_hand)
+        return dict(available)
     if counts == "balanced":
-        return dict.fromkeys(GROUPS, min(at_hand.values()))
+        return dict.fromkeys(GROUPS, min(available.values()))
     assert not isinstance(counts, str), counts
-    wanted = {group: counts.get(group, 0) for group in GROUPS}
-    short = {group: at_hand[group] for group in GROUPS if at_hand[group] < wanted[group]}
+    requested = {group: counts.get(group, 0) for group in GROUPS}
+    short = {group: available[group] for group in GROUPS if available[group] < requested[group]}
     if short:
         raise ValueError(
-            f"expected {wanted} rows by (target, protected), got only {short} at hand; "
-            "ask for fewer, or augment more of the collection"
+            f"expected {requested} rows by (target, protected), got only {short}; "
+            "request fewer, or augment more of the collection"
         )
-    if unit == "pairs" and any(wanted[a, False] != wanted[a, True] for a in (False, True)):
+    if unit == "pairs" and any(requested[a, False] != requested[a, True] for a in (False, True)):
         raise ValueError(
-            f"expected equal numbers with and without the protected attribute, got {wanted}; "
-            "a pair gives one row to each: use unit 'rows' for other numbers"
+            f"expected equal counts with and without the protected attribute, got {requested}; "
+            "a pair adds one row to each: use unit 'rows' for other counts"
         )
-    return wanted
+    return requested
 
 
 def _rank(row: Candidate, unit: str) -> tuple[bool, str, str]:
-    """Order of choice. In pairs both rows have one rank, so that the same pairs are taken."""
+    """Sort key of the selection. Both rows of a pair rank equally, so pairs stay together."""
     return (
         unit == "rows" and row.is_partner,
         hashlib.sha256(row.pair_id.encode()).hexdigest(),
@@ -220,5 +223,5 @@ def _rank(row: Candidate, unit: str) -> tuple[bool, str, str]:
 
 
 def _count(rows: Iterable[Candidate]) -> dict[Group, int]:
-    found = Counter(row.group for row in rows)
-    return {group: found[group] for group in GROUPS}
+    candidate = Counter(row.group for row in rows)
+    return {group: candidate[group] for group in GROUPS}

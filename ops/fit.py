@@ -1,7 +1,7 @@
-"""Fit: scored latents become the boundaries of a table; directions are taken in beside them.
+"""Fit: fit boundaries to scored latents, and import directions beside them.
 
-Latents from a generator ("samples") are in W. Those of a "collection" in W+ are fitted on the mean
-of their rows, or, as a spec says, on all rows jointly or each row by itself.
+Latents from a generator ("samples") are in W. Latents of a "collection" in W+ are fitted on the
+mean of their rows by default; a spec can fit all rows jointly or each row separately.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,10 +34,10 @@ Sources = Mapping[str, Callable[[], Iterable[pa.RecordBatch]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitSpec:
-    """A boundary to fit; see `fit_boundary` for what the fields mean."""
+    """A boundary to fit; `fit_boundary` documents the fields."""
 
     attribute: str
-    score: str | None = None  # the score's name, where it is not the attribute's
+    score: str | None = None  # name of the score; None: the attribute's name
     source: Source = "samples"
     rows: Literal["mean", "joint", "each"] = "mean"
     solver: Solver = "svc"
@@ -50,7 +50,7 @@ class FitSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportSpec:
-    """A direction to take in; with `calibrate` it gets a plane from that source's scores."""
+    """A direction to import; `calibrate` names a source whose scores give it a plane."""
 
     attribute: str
     direction: Direction
@@ -67,10 +67,10 @@ Spec = FitSpec | ImportSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Specs => rows of `schemas.boundaries`; a spec that cannot be met is a reject.
+    """Specs => rows of `schemas.boundaries`; a spec that cannot be fulfilled becomes a reject.
 
-    At most `max_rows` latents of a source are held (a sample by the hash of their ids, so that
-    neither the order of rows nor of shards changes a boundary).
+    At most `max_rows` latents of a source are held in memory, sampled by the hash of their ids, so
+    that a boundary depends on neither the order of the rows nor that of the shards.
     """
 
     num_ws: int
@@ -82,19 +82,21 @@ class Fit:
     def __call__(self, specs: Sequence[Spec]) -> Chunk:
         _check_names(specs)
         held: dict[tuple[str, bool], Scored] = {}
-        plain: dict[str, Boundary] = {}
+        unconditioned: dict[str, Boundary] = {}
         rows, rejects = [], []
         for spec in specs:
             try:
-                plain[spec.attribute] = self._plain(spec, self._scored(spec, specs, held))
+                unconditioned[spec.attribute] = self._fit_unconditioned(
+                    spec, self._scored(spec, specs, held)
+                )
             except ValueError as error:
                 rejects.append(reject(spec.attribute, "failed", error))
         for spec in specs:
-            if spec.attribute not in plain:
+            if spec.attribute not in unconditioned:
                 continue
             try:
-                found = self._conditioned(spec, plain, self._scored(spec, specs, held))
-                rows.append(_row(spec, found, self.table_rows(specs)))
+                boundary = self._condition(spec, unconditioned, self._scored(spec, specs, held))
+                rows.append(_row(spec, boundary, self.table_rows(specs)))
             except ValueError as error:
                 rejects.append(reject(spec.attribute, "failed", error))
         return chunk(len(specs), rows, rejects, self.schema(specs))
@@ -103,7 +105,7 @@ class Fit:
         return schemas.boundaries(self.table_rows(specs), self.w_dim)
 
     def table_rows(self, specs: Sequence[Spec]) -> int:
-        """Rows of the table's normals: 1, or num_ws where any spec tells the rows apart."""
+        """Return the rows of the normals: num_ws if any spec distinguishes the rows, else 1."""
         return self.num_ws if any(self._is_wide(spec) for spec in specs) else 1
 
     def _is_wide(self, spec: Spec) -> bool:
@@ -111,22 +113,22 @@ class Fit:
             return spec.rows != "mean"
         try:
             return len(self._adapted(spec)) > 1
-        except ValueError:  # reported when its turn comes
+        except ValueError:  # reported when the spec is fitted
             return False
 
     def _adapted(self, spec: ImportSpec) -> Tensor:
         rows = spec.direction.rows
         if rows.shape[1] != self.w_dim:
             raise ValueError(
-                f"expected a direction of {self.w_dim} numbers a row, got {rows.shape[1]}: "
-                f"{spec.uri} was made for another generator"
+                f"expected a direction of {self.w_dim} numbers per row, got {rows.shape[1]}: "
+                f"{spec.uri} belongs to another generator; choose one made for this generator"
             )
         return adapt_rows(rows, self.num_ws, self.row_resolutions)
 
     def _scored(
         self, spec: Spec, specs: Sequence[Spec], held: dict[tuple[str, bool], Scored]
     ) -> Scored | None:
-        """The latents that a spec asks for, read once for all specs."""
+        """Return the latents that a spec needs, read once for all specs."""
         source = spec.source if isinstance(spec, FitSpec) else spec.calibrate
         if source is None:
             return None
@@ -134,16 +136,16 @@ class Fit:
         is_wide = any(self._is_wide(member) for member in family)
         if (source, is_wide) not in held:
             limit = max(1, self.max_rows // self.num_ws) if is_wide else self.max_rows
-            found = gather(self.sources[source](), is_mean=not is_wide, max_rows=limit)
+            gathered = gather(self.sources[source](), is_mean=not is_wide, max_rows=limit)
             rows = self.num_ws if is_wide else 1
-            held[source, is_wide] = Scored(found.latents.expand(-1, rows, -1), found.scores)
+            held[source, is_wide] = Scored(gathered.latents.expand(-1, rows, -1), gathered.scores)
         return held[source, is_wide]
 
-    def _plain(self, spec: Spec, scored: Scored | None) -> Boundary:
-        """The boundary before its conditions."""
+    def _fit_unconditioned(self, spec: Spec, scored: Scored | None) -> Boundary:
+        """Fit or import a boundary without applying its conditions."""
         if isinstance(spec, FitSpec):
             assert scored is not None
-            latents, scores = _of(spec, scored)
+            latents, scores = _select_scored(spec, scored)
             return fit_boundary(
                 latents,
                 scores,
@@ -158,34 +160,40 @@ class Fit:
         if scored is None:
             return Boundary(normal=normal, spread=spec.direction.spread, threshold=spec.threshold)
         limits = {"threshold": spec.threshold, "seed": spec.seed}
-        return calibrate_offset(normal, *_of(spec, scored), **limits)  # type: ignore[arg-type]
+        return calibrate_offset(normal, *_select_scored(spec, scored), **limits)  # type: ignore[arg-type]
 
-    def _conditioned(
-        self, spec: Spec, plain: Mapping[str, Boundary], scored: Scored | None
+    def _condition(
+        self, spec: Spec, unconditioned: Mapping[str, Boundary], scored: Scored | None
     ) -> Boundary:
-        found = plain[spec.attribute]
-        missing = [name for name in spec.conditions if name not in plain]
+        boundary = unconditioned[spec.attribute]
+        missing = [name for name in spec.conditions if name not in unconditioned]
         if missing:
-            raise ValueError(f"expected its conditions {missing} to be fitted, got none of them")
-        conditions = [plain[name] for name in spec.conditions]
+            raise ValueError(
+                f"expected boundaries for the conditions {missing}, got none; see their rejects"
+            )
+        conditions = [unconditioned[name] for name in spec.conditions]
         if not conditions:
-            return found
-        if scored is None or found.offset is None:
-            return replace(found, normal=condition_normal(found.normal, _wide(conditions)))
-        return condition_boundary(found, conditions, *_of(spec, scored), seed=spec.seed)
+            return boundary
+        if scored is None or boundary.offset is None:
+            return replace(
+                boundary, normal=condition_normal(boundary.normal, _stack_normals(conditions))
+            )
+        return condition_boundary(
+            boundary, conditions, *_select_scored(spec, scored), seed=spec.seed
+        )
 
 
 def read_boundaries(batches: Iterable[pa.RecordBatch]) -> dict[str, Boundary]:
-    """Rows of BOUNDARIES => boundaries by attribute; equal rows are one row again."""
-    found = {}
+    """Rows of BOUNDARIES => boundaries by attribute; equal rows of a normal become one row."""
+    boundaries = {}
     for batch in batches:
         normals = read_latents(batch.column("normal")).double()
         for row, normal in zip(batch.drop_columns(["normal"]).to_pylist(), normals, strict=True):
             fields = {name: row[name] for name in ROW_FIELDS}
             is_one_row = bool((normal == normal[:1]).all())
             rows = unit(normal[:1] if is_one_row else normal)
-            found[row["attribute"]] = Boundary(normal=rows, **fields)
-    return found
+            boundaries[row["attribute"]] = Boundary(normal=rows, **fields)
+    return boundaries
 
 
 ROW_FIELDS = (
@@ -194,21 +202,23 @@ ROW_FIELDS = (
 )  # fmt: skip
 
 
-def _row(spec: Spec, found: Boundary, num_rows: int) -> dict[str, Any]:
+def _row(spec: Spec, boundary: Boundary, num_rows: int) -> dict[str, Any]:
     return {
         "attribute": spec.attribute,
-        "kind": "direction" if found.offset is None else "boundary",
-        "normal": found.normal.expand(num_rows, -1).tolist(),
+        "kind": "direction" if boundary.offset is None else "boundary",
+        "normal": boundary.normal.expand(num_rows, -1).tolist(),
         "conditions": list(spec.conditions),
         "source": spec.source if isinstance(spec, FitSpec) else spec.uri,
-        **{name: getattr(found, name) for name in ROW_FIELDS},
+        **{name: getattr(boundary, name) for name in ROW_FIELDS},
     }
 
 
 def _check_names(specs: Sequence[Spec]) -> None:
     names = [spec.attribute for spec in specs]
     if len(set(names)) < len(names):
-        raise ValueError(f"expected each boundary's attribute once, got {names}; rename one")
+        raise ValueError(
+            f"expected distinct attributes for the boundaries, got {names}; rename one"
+        )
     unknown = {name for spec in specs for name in spec.conditions} - set(names)
     if unknown:
         raise ValueError(
@@ -216,8 +226,8 @@ def _check_names(specs: Sequence[Spec]) -> None:
         )
 
 
-def _of(spec: Spec, scored: Scored) -> tuple[Tensor, Tensor]:
-    """The latents that have the spec's score, and the scores."""
+def _select_scored(spec: Spec, scored: Scored) -> tuple[Tensor, Tensor]:
+    """Return the latents that have the score of the spec, and the scores."""
     name = spec.score or spec.attribute
     if name not in scored.scores:
         raise ValueError(
@@ -229,6 +239,6 @@ def _of(spec: Spec, scored: Scored) -> tuple[Tensor, Tensor]:
     return scored.latents[is_scored], scores[is_scored]
 
 
-def _wide(conditions: Sequence[Boundary]) -> Tensor:
+def _stack_normals(conditions: Sequence[Boundary]) -> Tensor:
     rows = max(len(condition.normal) for condition in conditions)
     return torch.stack([condition.normal.expand(rows, -1) for condition in conditions])

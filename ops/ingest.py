@@ -1,7 +1,7 @@
-"""Ingest: the files of a shard to rows of `images`; every file has a row, broken ones included.
+"""Ingest: turn the files of a shard into rows of `images`; every file has a row, even a broken one.
 
-A URI is valid UTF-8 text on one line. Where a file's name is not, the source escapes it: bytes
-that are not valid UTF-8, control characters, "::" and "%" are written %XX, and `read` undoes it.
+A URI is one line of valid UTF-8. The source escapes what does not fit into it: bytes that are not
+valid UTF-8, control characters, "::" and "%" are written as %XX, and `read` decodes them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from invertory.ops.ahead import ahead, on_all_cores
 from invertory.ops.schemas import IMAGES
 from invertory.ops.streams import MAX_ERROR_CHARS, Chunk, chunk
 
-# The bytes behind a URI, or an error. One of OUTAGES: the source is out of reach; the step ends;
-# PermissionError or BlockingIOError: this file cannot be read now, and the next run tries it again;
-# FileNotFoundError: it has vanished; any other error is about the bytes, and final.
+# Returns the bytes behind a URI, or raises. One of OUTAGES: the source is unreachable and the step
+# fails. PermissionError or BlockingIOError: this file cannot be read now; the next run tries again.
+# FileNotFoundError: the file has vanished. Any other error concerns the bytes and is final.
 Read = Callable[[str], bytes]
 OUTAGES: Final = (ConnectionError, TimeoutError, MemoryError, ImportError)
-Earlier = Callable[[str], str | None]  # image_id => URI of the same picture in an earlier shard
+Earlier = Callable[[str], str | None]  # image_id => URI of the same image in an earlier shard
 NUM_READERS: Final = 8
 
 
@@ -34,10 +34,10 @@ NUM_READERS: Final = 8
 class Ingest:
     """Rows of `entries` => rows of `images`.
 
-    `first_of` names the file that stands for each image_id (see `first_uris`); every other file
-    with the same bytes is a `duplicate`. It is worked out before the first row, so that a row
-    depends on no other. Pictures that `earlier` knows are duplicates too: even the same file,
-    listed again because its time has changed, is one of itself.
+    `first_of` maps each image_id to the URI of its first file (see `first_uris`); every other file
+    with the same bytes is a `duplicate`. The map is computed before the first row, so rows do not
+    depend on each other. Images that `earlier` finds are duplicates too, including a file that is
+    listed again because its modification time has changed.
     """
 
     read: Read
@@ -51,13 +51,13 @@ class Ingest:
         rows: list[dict[str, Any]] = []
         with closing(ahead(self._contents(listed))) as groups:
             for group in groups:
-                rows += on_all_cores(lambda given: self._row(*given), group)
+                rows += on_all_cores(lambda pair: self._row(*pair), group)
         return chunk(len(listed), rows, [], IMAGES)
 
     def _contents(
         self, entries: list[dict[str, Any]]
     ) -> Iterator[list[tuple[dict[str, Any], bytes | Exception]]]:
-        """Files are read NUM_READERS at a time; two such groups are held, and no more."""
+        """Read NUM_READERS files at a time; at most two such groups are held in memory."""
         with ThreadPoolExecutor(NUM_READERS) as pool:
             for start in range(0, len(entries), NUM_READERS):
                 group = entries[start : start + NUM_READERS]
@@ -78,27 +78,27 @@ class Ingest:
             return row | {"status": unread_status(data), "error": describe(data)}
         image_id = hashlib.sha256(data).hexdigest()
         row |= {"image_id": image_id, "size_bytes": len(data)}
-        before = self.earlier(image_id)
-        first = before or self.first_of.get(image_id, entry["uri"])
-        if before or first != entry["uri"]:
+        earlier_uri = self.earlier(image_id)
+        first = earlier_uri or self.first_of.get(image_id, entry["uri"])
+        if earlier_uri or first != entry["uri"]:
             return row | {"status": "duplicate", "error": first}
         try:
-            picture = decode(data, max_pixels=self.max_pixels, min_px=self.min_px)
+            image = decode(data, max_pixels=self.max_pixels, min_px=self.min_px)
         except BadImage as error:
             return row | {"status": error.status, "error": describe(error)}
         except Exception as error:
             return row | {"status": "decode_failed", "error": describe(error)}
-        return row | _described(picture)
+        return row | _image_fields(image)
 
 
 def first_uris(
     entries: Iterable[pa.RecordBatch],
     read: Read,
 ) -> dict[str, str]:
-    """The uri that stands for each image_id: the first of those that are listed.
+    """Return the URI of the first listed file for each image_id.
 
-    Only files of a size that another listed file has, or whose size is not known, are read here:
-    files of different size are not equal. `entries` need `uri`, and `size_bytes` to spare reads.
+    Only files that share their size with another file, or whose size is unknown, are read, since
+    files of different sizes differ. `entries` need `uri`; `size_bytes` avoids reads.
     """
     listed = [(e["uri"], e.get("size_bytes")) for batch in entries for e in batch.to_pylist()]
     counts: dict[int | None, int] = {}
@@ -116,10 +116,12 @@ def first_uris(
 
 
 def unread_status(error: Exception) -> str:
-    """The status of a file that could not be read."""
+    """Return the status of a file that could not be read."""
     if isinstance(error, BadImage):
         return error.status
-    if isinstance(error, OSError) and error.errno == errno.EFBIG:  # the source's own limit
+    if (
+        isinstance(error, OSError) and error.errno == errno.EFBIG
+    ):  # raised by the source's size limit
         return "too_large"
     if isinstance(error, PermissionError):
         return "denied"
@@ -129,7 +131,7 @@ def unread_status(error: Exception) -> str:
 
 
 def describe(error: Exception) -> str:
-    """An error as one short line of valid UTF-8."""
+    """Format an error as one short line of valid UTF-8."""
     text = error.reason if isinstance(error, BadImage) else f"{type(error).__name__}: {error}"
     line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
     return line[:MAX_ERROR_CHARS]
@@ -140,17 +142,17 @@ def _digest(read: Read, uri: str) -> str | None:
         return hashlib.sha256(read(uri)).hexdigest()
     except OUTAGES:
         raise
-    except Exception:  # `Ingest` reads it again and says why
+    except Exception:  # `Ingest` reads the file again and reports the error
         return None
 
 
-def _described(picture: DecodedImage) -> dict[str, Any]:
+def _image_fields(image: DecodedImage) -> dict[str, Any]:
     return {
-        "format": picture.format,
-        "mode": picture.mode,
-        "width_px": picture.width,
-        "height_px": picture.height,
-        "orientation": picture.orientation,
-        "num_frames": picture.num_frames,
+        "format": image.format,
+        "mode": image.mode,
+        "width_px": image.width,
+        "height_px": image.height,
+        "orientation": image.orientation,
+        "num_frames": image.num_frames,
         "status": "ok",
     }

@@ -1,4 +1,4 @@
-"""Invert: every crop becomes a latent, its losses, and the picture that the latent gives."""
+"""Invert: turn every crop into a latent, its losses and the image synthesised from the latent."""
 
 import hashlib
 from collections.abc import Mapping
@@ -24,21 +24,21 @@ from invertory.ops.ahead import on_all_cores
 from invertory.ops.streams import Chunk, reject
 from invertory.perceptual import Perceptual
 
-Cell = dict[str, bytes | None]  # of a PICTURE column
+Cell = dict[str, bytes | None]  # of an image column
 
 
 def seed_of(row_id: str) -> int:
-    """A row's seed, from its id alone: the same whatever batch or shard the row lies in."""
+    """Return the seed of a row, which depends on its id alone and not on its batch or shard."""
     return int.from_bytes(hashlib.sha256(row_id.encode()).digest()[:7], "big")
 
 
 def latent_rows(method: Method, generator: Generator) -> int:
-    """Rows of the stored latent: 1 in W, `num_ws` in W+."""
+    """Return the number of rows of a stored latent: 1 in W, `num_ws` in W+."""
     return 1 if method.space == "w" else generator.num_ws
 
 
 def latent_column(latents: npt.NDArray[np.float32]) -> pa.Array:
-    """[N, rows, w_dim] => a latent column; no number passes through Python."""
+    """[N, rows, w_dim] => a latent column, without converting numbers to Python objects."""
     kind = schemas.latent_type(*latents.shape[1:])
     flat = pa.array(np.ascontiguousarray(latents, np.float32).reshape(-1))
     inner = pa.FixedSizeListArray.from_arrays(flat, type=kind.value_type)
@@ -46,7 +46,7 @@ def latent_column(latents: npt.NDArray[np.float32]) -> pa.Array:
 
 
 def schema_of(method: Method, generator: Generator, perceptual: Perceptual) -> pa.Schema:
-    """Of the rows that `Invert` gives."""
+    """Return the schema of the rows that `Invert` produces."""
     return schemas.latents(
         latent_rows(method, generator),
         generator.w_dim,
@@ -68,19 +68,20 @@ class Crops:
 
 @dataclass(frozen=True, slots=True)
 class Inverted:
-    """What the device made of `crops`, on the host."""
+    """The results of the device for `crops`, copied to the host."""
 
     crops: Crops
-    found: Inversion
+    inversion: Inversion
     synths: Pixels  # [N, H, W, 3]
     scores: dict[str, npt.NDArray[np.float32]]  # column => [N]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Invert:
-    """ALIGNED rows => rows of `schemas.latents`; a crop without a finite result is a reject.
+    """ALIGNED rows => rows of `schemas.latents`; a crop without a finite result becomes a reject.
 
-    In three steps (`streams.Staged`): crops are decoded and synths encoded beside the networks.
+    It has three steps (`streams.Staged`), so that decoding crops and encoding synths overlap with
+    the networks.
     """
 
     method: Method
@@ -88,8 +89,8 @@ class Invert:
     perceptual: Perceptual
     device: torch.device
     batch_size: int
-    picture_quality: int = 95
-    networks: Mapping[str, nn.Module] = field(default_factory=dict)  # of the method's `needs`
+    image_quality: int = 95
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)  # those in the method's `needs`
 
     @property
     def schema(self) -> pa.Schema:
@@ -99,18 +100,18 @@ class Invert:
         return self.finish(self.compute(self.prepare(batch)))
 
     def prepare(self, batch: pa.RecordBatch) -> Crops:
-        """Files to levels, and seeds."""
+        """Decode the crops and derive their seeds."""
         files = pc.struct_field(batch.column("crop"), "bytes").to_pylist()
         pixels = on_all_cores(lambda file: decode(file).pixels, files)
         seeds = [seed_of(crop_id) for crop_id in batch.column("crop_id").to_pylist()]
         levels = torch.from_numpy(np.stack(pixels))
-        # from pinned memory a copy to a GPU does not wait
+        # copies from pinned memory to a GPU are asynchronous
         return Crops(batch, levels.pin_memory() if self._is_gpu else levels, seeds)
 
     def compute(self, crops: Crops) -> Inverted:
-        """All that takes the networks: latents, their pictures, how alike these are."""
+        """Run the networks: latents, synthesised images and their similarity to the crops."""
         targets = from_levels(crops.levels.to(self.device, non_blocking=True))
-        found = self.method.invert(
+        inversion = self.method.invert(
             self.generator,
             targets,
             seeds=crops.seeds,
@@ -120,21 +121,21 @@ class Invert:
         )
         synths, scores = [], []
         for i in range(0, len(targets), self.batch_size):
-            part = slice(i, i + self.batch_size)
-            synth, distance = self._synthesised(found, part, targets[part])
-            scores.append(self._scores(synth, targets[part], distance))
+            rows = slice(i, i + self.batch_size)
+            synth, distance = self._synthesised(inversion, rows, targets[rows])
+            scores.append(self._scores(synth, targets[rows], distance))
             synths.append(to_uint8(synth))
         joined = {name: np.concatenate([score[name] for score in scores]) for name in scores[0]}
-        return Inverted(crops, found, np.concatenate(synths), joined)
+        return Inverted(crops, inversion, np.concatenate(synths), joined)
 
     def finish(self, done: Inverted) -> Chunk:
-        """Rows of those that are sound, rejects of the others."""
-        batch, found = done.crops.batch, done.found
-        is_sound = found.is_finite.numpy() & np.isfinite(done.scores["psnr_db"])
+        """Return rows for the finite results and rejects for the others."""
+        batch, inversion = done.crops.batch, done.inversion
+        is_sound = inversion.is_finite.numpy() & np.isfinite(done.scores["psnr_db"])
         rejects = []
         for i in np.flatnonzero(~is_sound):
-            late = f"the loss became non-finite at step {int(found.steps[i])}"
-            reason = found.refused.get(int(i), late)
+            late = f"the loss became non-finite at step {int(inversion.steps[i])}"
+            reason = inversion.refused.get(int(i), late)
             rejects.append(reject(batch.column("crop_id")[int(i)].as_py(), "non_finite", reason))
         return Chunk(
             batch.num_rows,
@@ -143,24 +144,26 @@ class Invert:
         )
 
     def _rows(self, done: Inverted, chosen: npt.NDArray[np.intp]) -> pa.RecordBatch:
-        """The rows `chosen`, column by column."""
-        found, batch = done.found, done.crops.batch.take(pa.array(chosen))
+        """Build the `chosen` rows, column by column."""
+        inversion, batch = done.inversion, done.crops.batch.take(pa.array(chosen))
         columns: dict[str, Any] = {
             "crop_id": batch.column("crop_id"),
             "image_id": batch.column("image_id"),
-            "latent": latent_column(found.latents.numpy()[chosen]),
-            "steps": found.steps.numpy()[chosen],
-            "best_step": found.best_step.numpy()[chosen],
+            "latent": latent_column(inversion.latents.numpy()[chosen]),
+            "steps": inversion.steps.numpy()[chosen],
+            "best_step": inversion.best_step.numpy()[chosen],
             "seed": np.array(done.crops.seeds, np.int64)[chosen],
-            "loss": found.loss.numpy()[chosen],
-            "synth": on_all_cores(self._picture, list(done.synths[chosen])),
+            "loss": inversion.loss.numpy()[chosen],
+            "synth": on_all_cores(self._synth_cell, list(done.synths[chosen])),
             **{name: values[chosen] for name, values in done.scores.items()},
-            **{f"loss_{term}": values.numpy()[chosen] for term, values in found.terms.items()},
-            **{f"map_{name}": [_grey(m) for m in found.maps[name][chosen]]
+            **{f"loss_{term}": values.numpy()[chosen] for term, values in inversion.terms.items()},
+            **{f"map_{name}": [_grey(m) for m in inversion.maps[name][chosen]]
                for name in maps_of(self.method)},
         }  # fmt: skip
         if has_state(self.method):
-            columns["state"] = [pack(found.state, i) if found.state else None for i in chosen]
+            columns["state"] = [
+                pack(inversion.state, i) if inversion.state else None for i in chosen
+            ]
         schema = self.schema
         arrays = [_array(columns[column.name], column.type) for column in schema]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -171,27 +174,27 @@ class Invert:
 
     @torch.no_grad()
     def _synthesised(
-        self, found: Inversion, part: slice, targets: Tensor
+        self, inversion: Inversion, rows: slice, targets: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """[n, 3, H, H] in [-1, 1] and its perceptual distance [n], where the method measured it."""
-        if found.synths is not None:
-            return found.synths[part].to(self.device), found.terms["perceptual"][part]
-        picture = draw_latents(
+        """Return synths [n, 3, H, H] in [-1, 1] and distances [n] if the method measured them."""
+        if inversion.synths is not None:
+            return inversion.synths[rows].to(self.device), inversion.terms["perceptual"][rows]
+        image = draw_latents(
             self.method,
             self.generator,
-            found.latents[part].to(self.device).expand(-1, self.generator.num_ws, -1),
-            {name: tensor[part].to(self.device) for name, tensor in found.state.items()},
+            inversion.latents[rows].to(self.device).expand(-1, self.generator.num_ws, -1),
+            {name: tensor[rows].to(self.device) for name, tensor in inversion.state.items()},
             networks=self.networks,
         )
-        return resize(picture.clamp(-1, 1).float(), targets.shape[-1]), None
+        return resize(image.clamp(-1, 1).float(), targets.shape[-1]), None
 
     @torch.no_grad()
     def _scores(
         self, synth: Tensor, targets: Tensor, distance: Tensor | None
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Column => [n]."""
+        """Return column => values [n]."""
         if distance is None:
-            features = (self.perceptual.features(pictures) for pictures in (synth, targets))
+            features = (self.perceptual.features(images) for images in (synth, targets))
             distance = self.perceptual.distance(*features)
         scores = {
             "mse": mse(synth, targets),
@@ -201,8 +204,8 @@ class Invert:
         }
         return {name: values.float().cpu().numpy() for name, values in scores.items()}
 
-    def _picture(self, synth: Pixels) -> Cell:
-        return {"bytes": encode(synth, "jpeg", quality=self.picture_quality), "path": None}
+    def _synth_cell(self, synth: Pixels) -> Cell:
+        return {"bytes": encode(synth, "jpeg", quality=self.image_quality), "path": None}
 
 
 def _array(values: Any, kind: pa.DataType) -> pa.Array:
@@ -210,14 +213,14 @@ def _array(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 def _grey(values: Tensor) -> Cell:
-    """[1, h, w] in [0, 1] => the cell of a small grey picture."""
-    picture = to_uint8(2 * values.float().clamp(0, 1).expand(3, -1, -1) - 1)
-    return {"bytes": encode(picture, "png"), "path": None}
+    """[1, h, w] in [0, 1] => the cell of a small grey image."""
+    image = to_uint8(2 * values.float().clamp(0, 1).expand(3, -1, -1) - 1)
+    return {"bytes": encode(image, "png"), "path": None}
 
 
-def resize(pictures: Tensor, size_px: int) -> Tensor:
+def resize(images: Tensor, size_px: int) -> Tensor:
     """[N, 3, H, W] => [N, 3, size_px, size_px]: area averaging down, bilinear up."""
-    if pictures.shape[-1] == size_px:
-        return pictures
-    mode = "area" if pictures.shape[-1] > size_px else "bilinear"
-    return torch.nn.functional.interpolate(pictures, size=(size_px, size_px), mode=mode)
+    if images.shape[-1] == size_px:
+        return images
+    mode = "area" if images.shape[-1] > size_px else "bilinear"
+    return torch.nn.functional.interpolate(images, size=(size_px, size_px), mode=mode)

@@ -1,6 +1,6 @@
-"""Label: crops to raw scores; a crop that a scorer cannot read is a reject.
+"""Label: turn crops into raw scores; a crop that cannot be scored becomes a reject.
 
-A score is read off the crop, or looked up in labels that came with the collection.
+A score comes from a scorer that sees the crop, or from labels that belong to the collection.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from invertory.ops.schemas import attributes
 from invertory.ops.streams import Chunk, chunk, reject
 from invertory.scoring import BadScore, Scorer, Scores
 
-NUM_TOGETHER: Final = 32
+BATCH_CROPS: Final = 32
 
 
 class Labels(Protocol):
-    """What is known of a collection's pictures without looking at them."""
+    """Known labels of the images of a collection, looked up by URI."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
 
     def find(self, uri: str) -> Scores | BadScore:
-        """A score under each of `names` for the picture at `uri`, or why there is none."""
+        """Return a score under each of `names` for the image at `uri`, or why there is none."""
         ...
 
 
 class Label:
-    """Rows of `aligned` => rows of `attributes`, with `score_<name>` of each of `names`.
+    """Rows of `aligned` => rows of `attributes`, with a column `score_<name>` for each of `names`.
 
-    Each name must come from one scorer or one table of labels, and one only.
+    Exactly one scorer or one table of labels must provide each name.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Label:
         for name in names:
             if offered.count(name) != 1:
                 raise ValueError(
-                    f"attribute {name!r} is given by {offered.count(name)} scorers, expected one; "
-                    f"offered are {sorted(offered)}"
+                    f"expected one scorer of the attribute {name!r}, got {offered.count(name)}; "
+                    f"the scorers provide {sorted(offered)}"
                 )
         self._scorers = tuple(scorers)
         self._labels = tuple(labels)
@@ -55,56 +55,58 @@ class Label:
     def __call__(self, aligned: pa.RecordBatch) -> Chunk:
         rows: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
-        for crop, scores in self._seen(aligned):
-            found = _finite(self._with_labels(scores, crop["uri"]), self._names)
-            if isinstance(found, BadScore):
-                rejects.append(reject(crop["crop_id"], "not_scored", found.reason))
+        for crop, scores in self._score_crops(aligned):
+            result = _require_finite(self._with_labels(scores, crop["uri"]), self._names)
+            if isinstance(result, BadScore):
+                rejects.append(reject(crop["crop_id"], "not_scored", result.reason))
             else:
-                named = {f"score_{name}": found[name] for name in self._names}
+                named = {f"score_{name}": result[name] for name in self._names}
                 ids = {"crop_id": crop["crop_id"], "image_id": crop["image_id"]}
                 rows.append(ids | named)
         return chunk(aligned.num_rows, rows, rejects, self._schema)
 
-    def _seen(self, aligned: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], Scores | BadScore]]:
-        """Each crop with what the scorers say of it; `NUM_TOGETHER` are decoded at a time."""
+    def _score_crops(
+        self, aligned: pa.RecordBatch
+    ) -> Iterator[tuple[dict[str, Any], Scores | BadScore]]:
+        """Yield each crop with its scores; `BATCH_CROPS` are decoded at a time."""
         columns = aligned.select(["crop_id", "image_id", "uri", "crop"])
-        for start in range(0, aligned.num_rows, NUM_TOGETHER):
-            crops = columns.slice(start, NUM_TOGETHER).to_pylist()
-            pictures = [_picture(crop["crop"]["bytes"]) for crop in crops]
-            sound = [picture for picture in pictures if not isinstance(picture, BadScore)]
-            scores = iter(_joined(self._scorers, sound))
-            for crop, picture in zip(crops, pictures, strict=True):
-                yield crop, picture if isinstance(picture, BadScore) else next(scores)
+        for start in range(0, aligned.num_rows, BATCH_CROPS):
+            crops = columns.slice(start, BATCH_CROPS).to_pylist()
+            images = [_decode_crop(crop["crop"]["bytes"]) for crop in crops]
+            decoded = [image for image in images if not isinstance(image, BadScore)]
+            scores = iter(_merge_scores(self._scorers, decoded))
+            for crop, image in zip(crops, images, strict=True):
+                yield crop, image if isinstance(image, BadScore) else next(scores)
 
     def _with_labels(self, scores: Scores | BadScore, uri: str) -> Scores | BadScore:
         for labels in self._labels:
             if isinstance(scores, BadScore):
                 return scores
-            found = labels.find(uri)
-            scores = found if isinstance(found, BadScore) else scores | found
+            result = labels.find(uri)
+            scores = result if isinstance(result, BadScore) else scores | result
         return scores
 
 
-def score_pictures(
-    scorers: Sequence[Scorer], names: Sequence[str], pictures: Sequence[Pixels]
+def score_images(
+    scorers: Sequence[Scorer], names: Sequence[str], images: Sequence[Pixels]
 ) -> list[Scores | BadScore]:
-    """All of `names` for each picture uint8 [H, W, 3], or the first reason against."""
-    return [_finite(scores, names) for scores in _joined(scorers, pictures)]
+    """Score images uint8 [H, W, 3] => all of `names` for each, or the first reason for failure."""
+    return [_require_finite(scores, names) for scores in _merge_scores(scorers, images)]
 
 
-def _joined(scorers: Sequence[Scorer], pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
-    """What all scorers say of each picture; the first reason against counts."""
-    joined: list[Scores | BadScore] = [{} for _ in pictures]
-    for scorer in scorers if pictures else ():
-        for i, result in enumerate(scorer.score(pictures)):
-            before = joined[i]
-            if not isinstance(before, BadScore):
-                joined[i] = result if isinstance(result, BadScore) else before | result
+def _merge_scores(scorers: Sequence[Scorer], images: Sequence[Pixels]) -> list[Scores | BadScore]:
+    """Merge the scores of all scorers for each image; the first failure wins."""
+    joined: list[Scores | BadScore] = [{} for _ in images]
+    for scorer in scorers if images else ():
+        for i, result in enumerate(scorer.score(images)):
+            previous = joined[i]
+            if not isinstance(previous, BadScore):
+                joined[i] = result if isinstance(result, BadScore) else previous | result
     return joined
 
 
-def _finite(scores: Scores | BadScore, names: Sequence[str]) -> Scores | BadScore:
-    """The scores of `names` alone, all of them finite."""
+def _require_finite(scores: Scores | BadScore, names: Sequence[str]) -> Scores | BadScore:
+    """Return only the scores of `names`, or why one of them is not finite."""
     if isinstance(scores, BadScore):
         return scores
     for name in names:
@@ -113,7 +115,7 @@ def _finite(scores: Scores | BadScore, names: Sequence[str]) -> Scores | BadScor
     return {name: scores[name] for name in names}
 
 
-def _picture(crop: bytes) -> Pixels | BadScore:
+def _decode_crop(crop: bytes) -> Pixels | BadScore:
     try:
         return decode(crop).pixels
     except BadImage as error:

@@ -1,4 +1,4 @@
-"""Labels that a collection brings: the columns of a table, found by the names of the files."""
+"""Labels that come with a collection: columns of a table, looked up by file name."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ import pyarrow.compute as pc
 
 from invertory.scoring import BadScore, Scores
 
-KEYS: Final = ("file", "file_name", "filename", "image", "image_id")  # taken as the key, if it is
+KEYS: Final = (
+    "file",
+    "file_name",
+    "filename",
+    "image",
+    "image_id",
+)  # default keys, in order of preference
 
 
 class LabelTable:
     """Numbers by file name: `columns` maps an attribute to a column of `table`.
 
-    A key is a file's name or the end of its path; the longest end that the table knows counts.
-    `plain` makes the path of a picture's URI, where the two differ.
+    A key is a file name or the end of its path; the longest matching end wins. `plain` converts
+    the URI of an image to its path, where the two differ.
     """
 
     def __init__(
@@ -44,7 +50,7 @@ class LabelTable:
         self._rows = _rows(table.column(key).cast(pa.string()).to_pylist(), key, source)
 
     def find(self, uri: str) -> Scores | BadScore:
-        """The labels of the picture at `uri`; a picture or a label that is missing has none."""
+        """Return the labels of the image at `uri`, or why one of them is missing."""
         row = next((self._rows[end] for end in _ends(self._plain(uri)) if end in self._rows), None)
         if row is None:
             return BadScore(f"{self._source} has no row for it")
@@ -54,7 +60,7 @@ class LabelTable:
 
 
 def _ends(path: str) -> Iterator[str]:
-    """ "a/b.tar::c/d.jpg" => itself, "b.tar::c/d.jpg", "c/d.jpg", "d.jpg"."""
+    """ "a/b.tar::c/d.jpg" => "a/b.tar::c/d.jpg", "b.tar::c/d.jpg", "c/d.jpg", "d.jpg"."""
     yield path
     for i, letter in enumerate(path):
         if letter == "/" or path[i - 1 : i + 1] == "::":
@@ -62,7 +68,7 @@ def _ends(path: str) -> Iterator[str]:
 
 
 def _numbers(table: pa.Table, name: str, source: str) -> npt.NDArray[np.float32]:
-    """A column as float32, NaN where it is empty."""
+    """Convert a column to float32, with NaN for empty cells."""
     column = table.column(name)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
@@ -70,8 +76,8 @@ def _numbers(table: pa.Table, name: str, source: str) -> npt.NDArray[np.float32]
         numbers: Any = pc.cast(column, pa.float32(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ValueError(
-            f"expected numbers or true and false in column {name!r} of {source}, got "
-            f"{column.type}: {error}"
+            f"expected numbers or booleans in column {name!r} of {source}, got {column.type}: "
+            f"{error}; choose another column or convert it"
         ) from error
     values: npt.NDArray[np.float32] = numbers.to_numpy()
     return values
@@ -82,7 +88,7 @@ def _rows(names: list[str | None], key: str, source: str) -> dict[str, int]:
     rows = {name.strip(): row for row, name in enumerate(names) if name}
     if len(rows) < len(names):
         raise ValueError(
-            f"expected a file name of its own in each row of column {key!r} of {source}, got "
-            f"{len(rows)} of {len(names)} rows; name the right column as key"
+            f"expected a distinct file name in each row of column {key!r} of {source}, got "
+            f"{len(rows)} names in {len(names)} rows; name the right column as key"
         )
     return rows

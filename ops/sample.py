@@ -1,4 +1,4 @@
-"""Sample: seeds become draws of W with the scores of the pictures they give."""
+"""Sample: draw latents of W from seeds, and score the images they render to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ DRAWS: Final = pa.schema(
 
 
 def draws(count: int, seed: int = 0, batch_rows: int = 1024) -> Iterator[pa.RecordBatch]:
-    """`count` rows (sample_id, seed); a longer list begins with the rows of a shorter one."""
+    """Yield `count` rows (sample_id, seed); a larger `count` extends the rows of a smaller one."""
     for start in range(0, count, batch_rows):
         ids = [f"{seed}-{i:08d}" for i in range(start, min(start + batch_rows, count))]
         yield pa.RecordBatch.from_arrays([ids, [seed_of(row_id) for row_id in ids]], schema=DRAWS)
@@ -27,7 +27,7 @@ def draws(count: int, seed: int = 0, batch_rows: int = 1024) -> Iterator[pa.Reco
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """DRAWS rows => rows of `schemas.samples`; a draw that cannot be scored is a reject.
+    """DRAWS rows => rows of `schemas.samples`; a sample that cannot be scored becomes a reject.
 
     `truncation_psi` pulls w towards the mean: w_avg + psi (w - w_avg).
     """
@@ -43,12 +43,12 @@ class Sample:
         ids, seeds = batch.column("sample_id").to_pylist(), batch.column("seed").to_pylist()
         w = self._map(seeds)
         rows, rejects = [], []
-        for i, found in enumerate(self.renderer.render(w)):
-            if isinstance(found, Failure):
-                rejects.append(reject(ids[i], found.status, found.reason))
+        for i, result in enumerate(self.renderer.render(w)):
+            if isinstance(result, Failure):
+                rejects.append(reject(ids[i], result.status, result.reason))
                 continue
             row = {"sample_id": ids[i], "seed": seeds[i], "w": w[i].tolist()}
-            rows.append(row | score_columns(found.scores))
+            rows.append(row | score_columns(result.scores))
         return chunk(batch.num_rows, rows, rejects, self.schema)
 
     @torch.no_grad()

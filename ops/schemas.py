@@ -1,8 +1,8 @@
-"""Every table of the store: its columns, and what one row is.
+"""The schema of every table in the store: its columns, and what one row is.
 
-Pictures are `struct<bytes, path>` (what `datasets` opens as images), tensors nested
-`fixed_size_list` (the one layout whose shape survives in pandas, polars, DuckDB and `datasets`).
-Successes and failures never share a tensor table: what failed goes to the table's rejects.
+Images are `struct<bytes, path>`, which `datasets` opens as images. Tensors are nested
+`fixed_size_list`, the only layout whose shape survives in pandas, polars, DuckDB and `datasets`.
+A tensor table holds successes only: failures go to the rejects of the table.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
-PICTURE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+IMAGE_TYPE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def latent_type(num_rows: int, w_dim: int) -> pa.DataType:
@@ -19,17 +19,17 @@ def latent_type(num_rows: int, w_dim: int) -> pa.DataType:
 
 
 def _table(*columns: tuple[str, pa.DataType] | tuple[str, pa.DataType, str]) -> pa.Schema:
-    """A column is (name, type), never null, or (name, type, "null") where it may be."""
+    """A column is (name, type), or (name, type, "null") if it is nullable."""
     return pa.schema([pa.field(c[0], c[1], nullable=len(c) == 3) for c in columns])
 
 
-ENTRIES: Final = _table(  # one row: a file of the collection, as listed; dealt once, never re-dealt
+ENTRIES: Final = _table(  # one row: a listed file of the collection; its shard never changes
     ("uri", pa.string()),
     ("size_bytes", pa.int64(), "null"),
     ("modified", pa.string(), "null"),
 )
 
-IMAGES: Final = _table(  # one row: a source file, broken ones included
+IMAGES: Final = _table(  # one row: a source file, including broken ones
     ("image_id", pa.string(), "null"),  # sha256 of the bytes; null where they could not be read
     ("uri", pa.string()),
     ("size_bytes", pa.int64(), "null"),
@@ -39,7 +39,7 @@ IMAGES: Final = _table(  # one row: a source file, broken ones included
     ("height_px", pa.int32(), "null"),
     ("orientation", pa.int8(), "null"),
     ("num_frames", pa.int32(), "null"),
-    ("status", pa.string()),  # "ok" or a word of STATUSES
+    ("status", pa.string()),  # one of STATUSES
     ("error", pa.string(), "null"),
 )
 
@@ -49,17 +49,17 @@ ALIGNED: Final = _table(  # one row: a crop
     ("uri", pa.string()),
     ("face_index", pa.int16()),
     ("num_faces", pa.int16()),
-    ("crop", PICTURE),
+    ("crop", IMAGE_TYPE),
     ("size_px", pa.int32()),
     ("quad", pa.list_(pa.field("item", pa.float64(), False), 8)),  # TL, BL, BR, TR; source px
     ("crop_to_source", pa.list_(pa.field("item", pa.float64(), False), 6)),  # affine, row major
     ("anchors", pa.list_(pa.field("item", pa.float64(), False), 8), "null"),  # eyes, mouth corners
     ("confidence", pa.float32(), "null"),
     ("roll_deg", pa.float32()),
-    ("outside_share", pa.float32()),  # share of the quad that lies outside the photograph
+    ("outside_share", pa.float32()),  # share of the quad outside the photograph
 )
 
-REJECTS: Final = _table(  # one row: an input of a stage that gave no row of its table
+REJECTS: Final = _table(  # one row: an input for which a stage produced no row
     ("row_id", pa.string()),  # image_id, crop_id, ... of the input
     ("uri", pa.string(), "null"),
     ("status", pa.string()),
@@ -81,12 +81,12 @@ RETRIED: Final = frozenset({"denied", "unavailable"})  # read again at the next 
 
 
 def scores(attributes: Sequence[str]) -> list[pa.Field]:
-    """`score_<attribute>` columns, float32, raw as the scorer gave them."""
+    """Return the `score_<attribute>` columns: float32, the raw output of the scorer."""
     return [pa.field(f"score_{name}", pa.float32(), nullable=False) for name in attributes]
 
 
 def attributes(names: Sequence[str]) -> pa.Schema:
-    """One row: a crop's scores."""
+    """One row: the scores of a crop."""
     return pa.schema([*_table(("crop_id", pa.string()), ("image_id", pa.string())), *scores(names)])
 
 
@@ -99,13 +99,13 @@ def latents(
     has_state: bool = False,
     maps: Sequence[str] = (),
 ) -> pa.Schema:
-    """One row: an inverted crop. `loss_<term>` are the unweighted terms at the kept iterate.
+    """One row: an inverted crop. `loss_<term>` are the unweighted terms at the iterate kept.
 
-    `perceptual` is the name of the distance; its column bears it, for two of them do not compare.
-    `map_<name>` are small grey pictures of the inversion: masks, where black is 0 and white is 1.
+    `perceptual` names the distance and its column, since two distances are not comparable.
+    `map_<name>` are small grey images from the inversion, such as masks: black is 0, white is 1.
     """
     state = _table(("state", pa.binary(), "null")) if has_state else ()  # float16 safetensors
-    pictures = _table(*((f"map_{name}", PICTURE) for name in maps))
+    map_fields = _table(*((f"map_{name}", IMAGE_TYPE) for name in maps))
     fields = _table(
         ("crop_id", pa.string()),
         ("image_id", pa.string()),
@@ -114,36 +114,36 @@ def latents(
         ("best_step", pa.int32()),
         ("seed", pa.int64()),
         ("loss", pa.float32()),
-        ("mse", pa.float32()),  # of the final synthesis against the crop, range [-1, 1]
+        ("mse", pa.float32()),  # between synth and crop, both in [-1, 1]
         ("psnr_db", pa.float32()),
         ("ssim", pa.float32()),
-        (perceptual_column(perceptual), pa.float32()),  # of the final synthesis and the crop
-        ("synth", PICTURE),
+        (perceptual_column(perceptual), pa.float32()),  # between synth and crop
+        ("synth", IMAGE_TYPE),
     )
     losses = [pa.field(f"loss_{term}", pa.float32(), nullable=False) for term in terms]
-    return pa.schema([*fields, *pictures, *losses, *state])
+    return pa.schema([*fields, *map_fields, *losses, *state])
 
 
 def perceptual_column(name: str) -> str:
-    """The column of a perceptual distance; only LPIPS is called LPIPS."""
+    """Return the column name of a perceptual distance; only LPIPS is called LPIPS."""
     return f"perceptual_{name}"
 
 
 def samples(w_dim: int, names: Sequence[str]) -> pa.Schema:
-    """One row: a draw from the generator, scored; boundaries are fitted on these."""
+    """One row: a scored sample of the generator; boundaries are fitted on these."""
     fields = _table(("sample_id", pa.string()), ("seed", pa.int64()), ("w", latent_type(1, w_dim)))
     return pa.schema([*fields, *scores(names)])
 
 
 def boundaries(num_rows: int, w_dim: int) -> pa.Schema:
-    """One row: an attribute's hyperplane (normal, offset) or an imported direction."""
+    """One row: the hyperplane (normal, offset) of an attribute, or an imported direction."""
     return _table(
         ("attribute", pa.string()),
         ("kind", pa.string()),  # "boundary" or "direction"
         ("normal", latent_type(num_rows, w_dim)),  # unit norm, towards higher scores
         ("offset", pa.float64(), "null"),  # distance = normal . w + offset
-        ("spread", pa.float64(), "null"),  # standard deviation of the distance where it was fitted
-        ("threshold", pa.float32(), "null"),  # score from which a label is positive
+        ("spread", pa.float64(), "null"),  # standard deviation of the distance in the fitting data
+        ("threshold", pa.float32(), "null"),  # a label is positive from this score on
         ("accuracy_validation", pa.float32(), "null"),
         ("accuracy_remaining", pa.float32(), "null"),
         ("num_positive", pa.int32(), "null"),
@@ -155,7 +155,7 @@ def boundaries(num_rows: int, w_dim: int) -> pa.Schema:
 
 
 def edits(num_rows: int, w_dim: int, names: Sequence[str]) -> pa.Schema:
-    """One row: crop x attribute x step; the scores are those of the edited picture."""
+    """One row: crop x attribute x step, with the scores of the edited image."""
     fields = _table(
         ("edit_id", pa.string()),  # crop_id + ":" + attribute + ":" + step
         ("crop_id", pa.string()),
@@ -164,23 +164,23 @@ def edits(num_rows: int, w_dim: int, names: Sequence[str]) -> pa.Schema:
         ("step", pa.float32()),
         ("layers", pa.string()),
         ("latent", latent_type(num_rows, w_dim)),
-        ("picture", PICTURE),
+        ("picture", IMAGE_TYPE),
     )
     return pa.schema([*fields, *scores(names)])
 
 
 def augmentation(num_rows: int, w_dim: int, names: Sequence[str]) -> pa.Schema:
-    """One row: a crop's partner, protected attribute flipped and target kept, both re-checked."""
+    """One row: the partner of a crop, protected attribute flipped, target kept, both checked."""
     fields = _table(
         ("sample_id", pa.string()),  # crop_id + ":partner"
         ("crop_id", pa.string()),
         ("image_id", pa.string()),
-        ("target_label", pa.bool_()),  # of the crop, kept in the partner
-        ("protected_label", pa.bool_()),  # of the partner: the crop's, flipped
+        ("target_label", pa.bool_()),  # same for the crop and the partner
+        ("protected_label", pa.bool_()),  # of the partner; the opposite of the crop's
         ("distance_target", pa.float32()),
         ("distance_protected", pa.float32()),
         ("latent", latent_type(num_rows, w_dim)),
-        ("picture", PICTURE),
+        ("picture", IMAGE_TYPE),
     )
     return pa.schema([*fields, *scores(names)])
 
@@ -194,12 +194,12 @@ EXPORTED: Final = _table(  # one row: a sample of the exported set
     ("uri", pa.string()),
     ("target_label", pa.bool_()),
     ("protected_label", pa.bool_()),
-    ("image", PICTURE),
+    ("image", IMAGE_TYPE),
 )
 
 EXPORT_INDEX: Final = pa.schema([field for field in EXPORTED if field.name != "image"])
 
-CARDS: Final = _table(  # one row: a network that took part
+CARDS: Final = _table(  # one row: a network that was used
     ("name", pa.string()),
     ("kind", pa.string()),  # generator, encoder, scorer, perceptual, detector
     ("source", pa.string()),

@@ -1,12 +1,11 @@
-"""A stage is a verb applied to a stream of rows, a chunk at a time; no row is ever lost.
+"""A stage applies a verb to a stream of rows, one chunk at a time, and never drops a row.
 
-A verb takes a batch of input rows and returns a `Chunk`: the rows it made, and for every input it
-could make nothing of a reject with a status and a reason. Chunks always start at the same input
-rows, so a stage that was killed goes on where its last committed chunk ended and gives an equal
-table.
+A verb takes a batch of input rows and returns a `Chunk`: its output rows, and for every input
+without output a reject with a status and a reason. Chunk boundaries depend only on the input, so a
+stage that was killed resumes after its last committed chunk and produces the same table.
 
-Rows are read ahead. A verb in three steps is taken a step further: while one chunk is computed, the
-next is prepared and the one before is finished, each in a thread of its own.
+Rows are read ahead. A verb in three steps is pipelined: while one chunk is computed, the next is
+prepared and the previous one is finished, each in its own thread.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +24,7 @@ MAX_ERROR_CHARS = 500
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What became of `num_inputs` consecutive input rows."""
+    """The output for `num_inputs` consecutive input rows."""
 
     num_inputs: int
     rows: pa.RecordBatch
@@ -33,19 +32,19 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
-    """A chunk that a thread is finishing: who asks for its rows waits for them."""
+class PendingChunk:
+    """A chunk that a thread is still finishing; reading its rows or rejects waits for them."""
 
     num_inputs: int
-    made: "Future[Chunk]"
+    future: "Future[Chunk]"
 
     @property
     def rows(self) -> pa.RecordBatch:
-        return self.made.result().rows
+        return self.future.result().rows
 
     @property
     def rejects(self) -> pa.RecordBatch:
-        return self.made.result().rejects
+        return self.future.result().rejects
 
 
 Verb = Callable[[pa.RecordBatch], Chunk]
@@ -55,7 +54,8 @@ Verb = Callable[[pa.RecordBatch], Chunk]
 class Staged(Protocol):
     """A verb in three steps, `finish(compute(prepare(batch)))`; only `compute` needs the device.
 
-    `prepare` and `finish` run beside `compute`, for other chunks, and must not depend on them.
+    `prepare` and `finish` run concurrently with `compute` of other chunks, and must not depend on
+    them.
     """
 
     def __call__(self, batch: pa.RecordBatch, /) -> Chunk: ...
@@ -65,9 +65,9 @@ class Staged(Protocol):
 
 
 def reject(row_id: str, status: str, error: object, uri: str | None = None) -> dict[str, Any]:
-    """A row of REJECTS. `status` is a word of STATUSES; `error` is cut at 500 characters."""
+    """Build a row of REJECTS. `status` is one of STATUSES; `error` is cut to 500 characters."""
     if status not in STATUSES:
-        raise ValueError(f"unknown status {status!r}; known are {sorted(STATUSES)}")
+        raise ValueError(f"expected a status among {sorted(STATUSES)}, got {status!r}")
     text = str(error).encode("utf-8", "backslashreplace").decode()[:MAX_ERROR_CHARS]
     return {"row_id": row_id, "uri": uri, "status": status, "error": text, "attempts": 1}
 
@@ -78,7 +78,7 @@ def chunk(
     rejects: Sequence[dict[str, Any]],
     schema: pa.Schema,
 ) -> Chunk:
-    """Rows as dictionaries to a `Chunk`; a row that does not fit `schema` is an error."""
+    """Build a `Chunk` from dictionaries; a row that does not match `schema` raises an error."""
     return Chunk(
         num_inputs,
         pa.RecordBatch.from_pylist(list(rows), schema=schema),
@@ -89,7 +89,7 @@ def chunk(
 def rechunk(
     batches: Iterable[pa.RecordBatch], num_rows: int, start: int = 0
 ) -> Iterator[pa.RecordBatch]:
-    """The rows from `start` on, in batches of exactly `num_rows` (the last may be shorter)."""
+    """Yield the rows from `start` on in batches of exactly `num_rows` (the last may be shorter)."""
     held: list[pa.RecordBatch] = []
     count, skip = 0, start
     for batch in batches:
@@ -115,45 +115,46 @@ def run(
     commit_rows: int,
     start: int = 0,
     progress: Callable[[Chunk], None] = lambda _: None,
-) -> Iterator[Chunk | Later]:
+) -> Iterator[Chunk | PendingChunk]:
     """Apply `verb` to the stream, skipping the first `start` input rows (already committed).
 
-    `progress` is told of every chunk, in order, as soon as it is made; perhaps in another thread.
+    `progress` is called with every chunk, in order, as soon as it is complete, possibly from
+    another thread.
     """
 
-    def accounted(batch: pa.RecordBatch, done: Chunk) -> Chunk:
+    def check_and_report(batch: pa.RecordBatch, done: Chunk) -> Chunk:
         if done.num_inputs != batch.num_rows:
             raise ValueError(
-                f"{verb!r} accounts for {done.num_inputs} of {batch.num_rows} input rows; "
-                "every input must become rows or a reject"
+                f"expected {verb!r} to account for {batch.num_rows} input rows, got "
+                f"{done.num_inputs}; return rows or a reject for every input"
             )
         progress(done)
         return done
 
-    parts = rechunk(batches, commit_rows, start)
+    rechunked = rechunk(batches, commit_rows, start)
     if isinstance(verb, Staged):
-        yield from _side_by_side(verb, parts, accounted)
+        yield from _run_pipelined(verb, rechunked, check_and_report)
         return
-    with closing(ahead(parts)) as ready:
+    with closing(ahead(rechunked)) as ready:
         for batch in ready:
-            yield accounted(batch, verb(batch))
+            yield check_and_report(batch, verb(batch))
 
 
-def _side_by_side(
+def _run_pipelined(
     verb: Staged,
     batches: Iterable[pa.RecordBatch],
-    accounted: Callable[[pa.RecordBatch, Chunk], Chunk],
-) -> Iterator[Later]:
-    """One chunk prepared, one computed (here), one finished at a time."""
+    check_and_report: Callable[[pa.RecordBatch, Chunk], Chunk],
+) -> Iterator[PendingChunk]:
+    """Prepare one chunk, compute one (in this thread) and finish one at the same time."""
     prepared = ((batch, verb.prepare(batch)) for batch in batches)
     with ThreadPoolExecutor(1, "finish") as pool, closing(ahead(prepared)) as ready:
         before: Future[Chunk] | None = None
-        for batch, given in ready:
-            computed = verb.compute(given)
+        for batch, inputs in ready:
+            computed = verb.compute(inputs)
             if before is not None:
-                before.result()  # or its error: no chunk comes after one that failed
-            before = pool.submit(lambda b, c: accounted(b, verb.finish(c)), batch, computed)
-            yield Later(batch.num_rows, before)
+                before.result()  # raises its error: no chunk follows a failed one
+            before = pool.submit(lambda b, c: check_and_report(b, verb.finish(c)), batch, computed)
+            yield PendingChunk(batch.num_rows, before)
         if before is not None:
             before.result()
 

@@ -1,8 +1,8 @@
-"""Writers of the exported set: WebDataset tars, an image folder, Parquet; rows pass one by one.
+"""Writers of the exported set: WebDataset tars, an image folder or Parquet, one row at a time.
 
-The caller opens files: `create(name)` gives a binary sink for a new file of the set, which gets its
-name only when the block ends without an error. `manifest.json` comes last: a set without it is not
-whole. Equal rows give equal bytes.
+The caller opens the files: `create(name)` returns a context manager with a binary sink, and the
+file gets its name only if the block ends without an error. `manifest.json` is written last: a set
+without it is incomplete. Equal rows give equal bytes.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ ROW_GROUP_ROWS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A file of the set."""
+class WrittenFile:
+    """A file of the exported set."""
 
     name: str
     num_rows: int
@@ -38,7 +38,7 @@ class Written:
 
 
 class Digest(io.RawIOBase):
-    """A sink that counts and hashes what passes to another, which it leaves open."""
+    """A sink that counts and hashes the bytes it writes to another sink, which stays open."""
 
     def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
@@ -57,8 +57,8 @@ class Digest(io.RawIOBase):
         self.size_bytes += len(memoryview(data).cast("B"))
         return len(memoryview(data).cast("B"))
 
-    def written(self, name: str, num_rows: int) -> Written:
-        return Written(name, num_rows, self.size_bytes, self._hash.hexdigest())
+    def written(self, name: str, num_rows: int) -> WrittenFile:
+        return WrittenFile(name, num_rows, self.size_bytes, self._hash.hexdigest())
 
 
 def write_set(
@@ -68,8 +68,8 @@ def write_set(
     sheets: Mapping[str, str],
     *,
     rows_per_file: int = 1000,
-) -> list[Written]:
-    """EXPORTED rows => the files of a set; `sheets` are texts by name, such as datasheet.md."""
+) -> list[WrittenFile]:
+    """EXPORTED rows => the files of a set; `sheets` maps names such as datasheet.md to texts."""
     if format not in WRITERS:
         raise ValueError(f"expected a format among {', '.join(WRITERS)}, got {format!r}")
     files = list(WRITERS[format](batches, create, rows_per_file))
@@ -86,31 +86,31 @@ def write_set(
 
 def write_webdataset(
     batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
-) -> Iterator[Written]:
-    """`train-000000.tar`, ...: for each row <key>.json and <key>.<png|jpg|webp>, side by side."""
+) -> Iterator[WrittenFile]:
+    """Write `train-000000.tar`, ...: <key>.json and <key>.<png|jpg|webp> for each row."""
     for number, parts in _by_file(batches, rows_per_file):
         name, num_rows = f"train-{number:06d}.tar", 0
         with _creating(create, name) as sink, tarfile.open(fileobj=sink, mode="w|") as tar:
             for row in _rows(parts):
-                picture = row.pop("image")["bytes"]
+                image_bytes = row.pop("image")["bytes"]
                 _add(tar, f"{_key(row)}.json", json.dumps(row).encode())
-                _add(tar, f"{_key(row)}.{_suffix(picture)}", picture)
+                _add(tar, f"{_key(row)}.{_suffix(image_bytes)}", image_bytes)
                 num_rows += 1
         yield sink.written(name, num_rows)
 
 
 def write_image_folder(
     batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
-) -> Iterator[Written]:
-    """`train/00000/<key>.png` with `train/metadata.jsonl`, one line a picture."""
+) -> Iterator[WrittenFile]:
+    """Write `train/00000/<key>.png` and `train/metadata.jsonl` with one line per image."""
     num_rows = 0
     with _creating(create, "train/metadata.jsonl") as lines:
         for number, parts in _by_file(batches, rows_per_file):
             for row in _rows(parts):
-                picture = row.pop("image")["bytes"]
-                name = f"{number:05d}/{_key(row)}.{_suffix(picture)}"
+                image_bytes = row.pop("image")["bytes"]
+                name = f"{number:05d}/{_key(row)}.{_suffix(image_bytes)}"
                 with _creating(create, f"train/{name}") as sink:
-                    sink.write(picture)
+                    sink.write(image_bytes)
                 lines.write(json.dumps({"file_name": name, **row}).encode() + b"\n")
                 num_rows += 1
                 yield sink.written(f"train/{name}", 1)
@@ -119,9 +119,9 @@ def write_image_folder(
 
 def write_parquet(
     batches: Iterable[pa.RecordBatch], create: Create, rows_per_file: int
-) -> Iterator[Written]:
-    """`train-000000.parquet`, ...; its metadata tells `datasets` that `image` is a picture."""
-    # `datasets` heeds its metadata only for fields that may be null
+) -> Iterator[WrittenFile]:
+    """Write `train-000000.parquet`, ...; metadata tells `datasets` that `image` is an image."""
+    # `datasets` reads its metadata only for nullable fields
     fields = [field.with_nullable(True) for field in EXPORTED]
     schema = pa.schema(fields, {b"huggingface": json.dumps(_features()).encode()})
     for number, parts in _by_file(batches, rows_per_file):
@@ -137,7 +137,7 @@ def write_parquet(
         yield sink.written(name, num_rows)
 
 
-WRITERS: Final[dict[SetFormat, Callable[..., Iterator[Written]]]] = {
+WRITERS: Final[dict[SetFormat, Callable[..., Iterator[WrittenFile]]]] = {
     "webdataset": write_webdataset,
     "imagefolder": write_image_folder,
     "parquet": write_parquet,
@@ -147,7 +147,7 @@ WRITERS: Final[dict[SetFormat, Callable[..., Iterator[Written]]]] = {
 def _by_file(
     batches: Iterable[pa.RecordBatch], rows_per_file: int
 ) -> Iterator[tuple[int, Iterator[pa.RecordBatch]]]:
-    """The stream cut at every `rows_per_file` rows: (file number, its batches)."""
+    """Split the stream every `rows_per_file` rows: (file number, its batches)."""
     for number, parts in itertools.groupby(_cut(batches, rows_per_file), key=lambda part: part[0]):
         yield number, (batch for _, batch in parts)
 
@@ -167,7 +167,7 @@ def _cut(
 def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
     for batch in batches:
         for i in range(batch.num_rows):
-            yield from batch.slice(i, 1).to_pylist()  # one picture at a time
+            yield from batch.slice(i, 1).to_pylist()  # one image in memory at a time
 
 
 @contextmanager
@@ -176,29 +176,29 @@ def _creating(create: Create, name: str) -> Iterator[Digest]:
         yield Digest(sink)
 
 
-def _write_text(create: Create, name: str, text: str) -> Written:
+def _write_text(create: Create, name: str, text: str) -> WrittenFile:
     with _creating(create, name) as sink:
         sink.write(text.encode())
     return sink.written(name, 0)
 
 
 def _key(row: Mapping[str, Any]) -> str:
-    """A sample's name within the set: no dot (it would end a WebDataset key), no colon."""
+    """Return the file name of a sample, without colons or dots (a dot ends a WebDataset key)."""
     return str(row["sample_id"]).replace(":", "_").replace(".", "_").replace("/", "_")
 
 
-def _suffix(picture: bytes) -> str:
+def _suffix(image_bytes: bytes) -> str:
     for magic, suffix in MAGIC.items():
-        if picture.startswith(magic):
+        if image_bytes.startswith(magic):
             return suffix
     raise ValueError(
-        f"expected a picture among {', '.join(MAGIC.values())}, got bytes {picture[:8]!r}; "
-        "store crops in one of these formats"
+        f"expected an image of type {', '.join(MAGIC.values())}, got bytes {image_bytes[:8]!r}; "
+        "set the crop format to one of these"
     )
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # mtime 0 and no owner: equal rows, equal bytes
+    member = tarfile.TarInfo(name)  # mtime 0 and no owner: equal rows give equal bytes
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
 

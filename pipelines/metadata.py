@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pyarrow as pa
 
-from invertory.ops.schemas import PICTURE
+from invertory.ops.schemas import IMAGE_TYPE
 from invertory.pipelines.gallery.thumbnails import contact_sheet, data_uri
 from invertory.pipelines.progress.memory import peak_rss_bytes
 from invertory.pipelines.tables.chain import Chain, Keys
@@ -111,7 +111,7 @@ def _column_schema(stage: Stage, store: Store, published: Published) -> dg.Table
 
 def _type_name(data_type: pa.DataType) -> str:
     """A latent as float[14][512], a picture as picture; Arrow's words for the rest."""
-    if data_type == PICTURE:
+    if data_type == IMAGE_TYPE:
         return "picture"
     sizes = ""
     while pa.types.is_fixed_size_list(data_type):

@@ -1,4 +1,4 @@
-"""When a failed step is tried again."""
+"""The retry policy of failed steps."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ DELAY_S = 5.0
 
 
 class Retry(dg.RetryPolicy):
-    """Tries again after 5, 15, 35, ... seconds, but never what somebody has stopped.
+    """Retries after 5, 15, 35, ... seconds, unless the run was interrupted.
 
-    Dagster asks a policy about Ctrl-C and about "Terminate" as well, and would go on after the
-    delay; here the interruption goes its way and the run ends as cancelled.
+    Dagster also applies a policy to Ctrl-C and "Terminate", and would continue after the delay;
+    here the interruption is raised again and the run ends as cancelled.
     """
 
     def __new__(cls, max_retries: int) -> Retry:
         return super().__new__(cls, max_retries, delay=DELAY_S, backoff=dg.Backoff.EXPONENTIAL)
 
     def calculate_delay(self, attempt_num: int) -> float:
-        """Seconds before the next try; raises what is being handled where it is an interruption."""
+        """Return the seconds before the next try; raise the current error if it interrupts."""
         error = sys.exception()
         if isinstance(error, KeyboardInterrupt | dg.DagsterExecutionInterruptedError):
             raise error

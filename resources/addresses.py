@@ -1,8 +1,8 @@
 """An address of a recipe: written with `${NAME}`, shown without credentials, opened with both.
 
-What is stored or printed is the address as a `str`: `${NAME}` stays, user info and the parameters
-of signatures are left out. The values of the environment are put in at the moment of opening, so
-that a rotated password or an address that is signed anew changes neither keys nor entries.
+The `str` value is what may be stored and printed: it keeps `${NAME}` and omits user info and
+signature parameters. Environment variables are expanded only when the address is opened, so that a
+rotated password or a newly signed URL changes neither keys nor entries.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ from invertory.resources.redaction import (
 )
 
 VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
-# Schemes of ours: what follows `?` or `@` in them is never a credential.
+# Our own schemes, in which the text after `?` or `@` is never a credential.
 OURS: Final = ("portraits", "digits", "demo", "bundled", "trained", "pypi")
 WITH_QUERY: Final = ("http", "https", "ftp", "ftps", "webdav", "webdavs")
 USER_SAFE: Final = "%:!$&'()*+,;=~-._"  # %: a value may be percent-encoded already
 
 
 class Address(str):
-    """An address whose text is what may be stored and shown; `written` is the recipe's own."""
+    """An address whose text may be stored and shown; `written` is the text of the recipe."""
 
     written: str
 
     def __new__(cls, text: str) -> Address:
         if isinstance(text, Address):
             return text
-        made = super().__new__(cls, shown(text))
-        made.written = text
+        address = super().__new__(cls, shown(text))
+        address.written = text
         _note_credentials(text)
-        return made
+        return address
 
     @property
     def opened(self) -> str:
-        """With the values of the environment, and with credentials; for opening alone."""
+        """The address with environment variables and credentials, only for opening it."""
         return expanded(self.written)
 
     @property
     def kept(self) -> str:
-        """As a file may hold it: credentials that are written out are left out, `${NAME}` stays."""
-        return _with(self.written, _has_variable)
+        """The address for a file: without literal credentials, but with `${NAME}`."""
+        return _keep_credentials(self.written, _has_variable)
 
     @property
     def file_name(self) -> str:
-        """Of what it names, without a query, which is no part of it in a URL."""
+        """The name of the file at the address, without the query of a URL."""
         text = str(self)
         if VARIABLE.search(text.rstrip("/").rpartition("/")[2]):
             text = shown(self.opened)
@@ -62,7 +62,7 @@ class Address(str):
         return head.rstrip("/").rpartition("/")[2]
 
     def beside(self, suffix: str, other: str) -> Address:
-        """The address of the file whose name ends in `other` in place of `suffix`."""
+        """Return the address of the sibling file whose name ends in `other`, not `suffix`."""
         base = base_of(self.written)
         if not base.endswith(suffix) and VARIABLE.search(base):
             return Address(self.opened).beside(suffix, other)
@@ -71,25 +71,25 @@ class Address(str):
 
 
 def expanded(text: str) -> str:
-    """`text` with the environment's values for `${NAME}`, and `~` as the home folder.
+    """Expand `${NAME}` from the environment, and `~` to the home folder.
 
-    ValueError: a variable is not set. The values that are put in are noted as secrets.
+    Raises ValueError if a variable is not set. The inserted values are registered as secrets.
     """
     if isinstance(text, Address):
         text = text.written
     user = _user_span(text)
 
     def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if found is None:
-            raise ValueError(f"no {match[1]!r} in the environment; set it, or write it out")
+        setting = os.environ.get(match[1])
+        if setting is None:
+            raise ValueError(f"expected {match[1]!r} in the environment, got nothing; set it")
         if user[0] <= match.start() < user[1]:
-            note_secret(found, match[0])
-            return quote(found, safe=USER_SAFE)
+            note_secret(setting, match[0])
+            return quote(setting, safe=USER_SAFE)
         note = note_secret if _in_sensitive(text, match.start()) else note_place
-        note(found, match[0])
-        _note_credentials(found)
-        return found
+        note(setting, match[0])
+        _note_credentials(setting)
+        return setting
 
     opened = VARIABLE.sub(value, text)
     if opened != text:
@@ -98,25 +98,25 @@ def expanded(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """`text` without user info and signature parameters; all else stays letter by letter."""
-    return str(text) if isinstance(text, Address) else _with(text, lambda _: False)
+    """Return `text` without user info and signature parameters, otherwise unchanged."""
+    return str(text) if isinstance(text, Address) else _keep_credentials(text, lambda _: False)
 
 
 def credentials(text: str) -> str:
-    """The parameters that `shown` leaves out, as `a=1&b=2`."""
+    """Return the parameters that `shown` omits, as `a=1&b=2`."""
     query = _query(text)
     names = _names(query)
     return "&".join(p for p in query.split("&") if is_sensitive(p.partition("=")[0], names))
 
 
 def scheme_of(text: str) -> str:
-    """Before `://`, in lower case; empty for a path."""
+    """Return the text before `://` in lower case; empty for a path."""
     head, separator, _ = text.partition("://")
     return head.lower() if separator else ""
 
 
 def base_of(text: str) -> str:
-    """The part of an address with which the names below it begin."""
+    """Return the prefix shared by all names below an address."""
     scheme = scheme_of(text)
     head = text.partition("?")[0] if scheme in WITH_QUERY else text
     if "*" in head:
@@ -124,17 +124,17 @@ def base_of(text: str) -> str:
     return head.rstrip("/")
 
 
-def _with(text: str, stays: Callable[[str], bool]) -> str:
-    """`text` with those credentials alone of which `stays` is true."""
+def _keep_credentials(text: str, is_kept: Callable[[str], bool]) -> str:
+    """Return `text` with only those credentials for which `is_kept` is true."""
     scheme = scheme_of(text)
     if not scheme or scheme in OURS:
         return text
     start, end = _user_span(text)
-    if end > start and not stays(text[start:end]):
+    if end > start and not is_kept(text[start:end]):
         text = text[:start] + text[end:]
     query = _query(text)
     names, parts = _names(query), query.split("&")
-    left = [p for p in parts if not is_sensitive(p.partition("=")[0], names) or stays(p)]
+    left = [p for p in parts if not is_sensitive(p.partition("=")[0], names) or is_kept(p)]
     if len(left) == len(parts):
         return text
     head, _, tail = text.partition("?")
@@ -146,7 +146,7 @@ def _has_variable(part: str) -> bool:
 
 
 def _user_span(text: str) -> tuple[int, int]:
-    """Where user info stands, its `@` included; (0, 0) where there is none."""
+    """Return the span of the user info including its `@`; (0, 0) if there is none."""
     scheme = scheme_of(text)
     start = len(scheme) + 3
     end = min((i for i in (text.find(c, start) for c in "/?#") if i >= 0), default=len(text))
@@ -165,7 +165,7 @@ def _names(query: str) -> set[str]:
 
 
 def _in_sensitive(text: str, place: int) -> bool:
-    """Whether a place of the text lies in the value of a signature parameter."""
+    """Return True if a position lies in the value of a signature parameter."""
     mark = text.find("?")
     if mark < 0 or place < mark or scheme_of(text) in OURS:
         return False
@@ -174,11 +174,11 @@ def _in_sensitive(text: str, place: int) -> bool:
 
 
 def _note_credentials(text: str) -> None:
-    """Credentials that are written out."""
+    """Register the literal credentials of an address as secrets."""
     start, end = _user_span(text)
     if end > start and not VARIABLE.search(text[start:end]):
         user = text[start : end - 1]
-        if ":" in user or len(user) >= MIN_WORD_CHARS:  # a token may stand alone
+        if ":" in user or len(user) >= MIN_WORD_CHARS:  # a token may come without a password
             note_secret(user)
             note_secret(user.partition(":")[2])
     if scheme_of(text) not in OURS:
@@ -189,6 +189,6 @@ def _note_credentials(text: str) -> None:
 
 
 def _is_public(name: str) -> bool:
-    """Parameters of a signature whose values are dates, versions and the like."""
+    """Return True for signature parameters with public values such as dates and versions."""
     word = unquote(name).lower()
     return not re.search("sig|token|key|pass|pwd|secret|cred|auth|jwt|bearer|hmac|policy", word)

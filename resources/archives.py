@@ -1,4 +1,4 @@
-"""Members of a wheel or an sdist, read without installing it or running any of its code."""
+"""Members of a wheel or an sdist, read without installing it or running its code."""
 
 import contextlib
 import hashlib
@@ -15,23 +15,23 @@ BLOCK_BYTES = 1 << 20
 
 
 def digest(path: Path) -> str:
-    """sha256 of a file, in hex."""
+    """Return the sha256 of a file in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def members(archive: Path) -> dict[str, int]:
-    """Name to size in bytes; the top folder that every sdist has is left out."""
-    with _opened(archive) as entries:
+    """Return the size in bytes by name, without the top folder of an sdist."""
+    with _open_archive(archive) as entries:
         return {name: size for name, size, _ in entries}
 
 
 def extract(archive: Path, names: Iterable[str], folder: Path) -> dict[str, Path]:
-    """The asked members as files in `folder`; those that lie there already are kept."""
+    """Extract the named members to `folder`; files that exist already are kept."""
     targets = {name: folder / inside(name) for name in names}
     missing = {name for name, path in targets.items() if not path.is_file()}
     if missing:
-        with _opened(archive) as entries:
+        with _open_archive(archive) as entries:
             for name, _, opener in entries:
                 if name in missing:
                     _write(opener, targets[name])
@@ -45,11 +45,11 @@ def extract(archive: Path, names: Iterable[str], folder: Path) -> dict[str, Path
 
 
 def inside(name: str) -> str:
-    """`name`, if it stays in the folder it is extracted to; ValueError otherwise."""
+    """Return `name` if it stays inside the target folder; raise ValueError otherwise."""
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise ValueError(
-            f"expected a member that stays in its archive, got {name!r}; do not use this archive"
+            f"expected a member inside its archive, got {name!r}; do not use this archive"
         )
     return name
 
@@ -58,8 +58,8 @@ Entry = tuple[str, int, Callable[[], IO[bytes]]]
 
 
 @contextlib.contextmanager
-def _opened(archive: Path) -> Iterator[Iterator[Entry]]:
-    """(name, size in bytes, opener) of every regular file, in the order of the archive."""
+def _open_archive(archive: Path) -> Iterator[Iterator[Entry]]:
+    """Yield (name, size in bytes, opener) of every regular file, in the order of the archive."""
     if archive.name.endswith((".whl", ".zip")):
         with zipfile.ZipFile(archive) as file:
             yield _zip_entries(file, is_wheel=archive.suffix == ".whl")
@@ -77,13 +77,13 @@ def _zip_entries(file: zipfile.ZipFile, *, is_wheel: bool) -> Iterator[Entry]:
 
 def _tar_entries(file: tarfile.TarFile) -> Iterator[Entry]:
     for info in file:
-        if info.isreg():  # links and devices are never followed
+        if info.isreg():  # skips links and devices
 
             def opener(info: tarfile.TarInfo = info) -> IO[bytes]:
-                found = file.extractfile(info)
-                if found is None:
-                    raise OSError(f"{info.name} of {file.name!r} is no regular file")
-                return found
+                content = file.extractfile(info)
+                if content is None:
+                    raise OSError(f"{info.name} of {file.name!r} is not a regular file")
+                return content
 
             yield _without_top(info.name), info.size, opener
 

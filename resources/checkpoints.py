@@ -1,4 +1,4 @@
-"""A network from its weights and the card beside them, and back into a folder."""
+"""Load a network from its weights and its card, and write both to a folder."""
 
 import hashlib
 import json
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def load_network(weights: Path, default: str = "", *, card: Path | None = None) -> "nn.Module":
-    """The network in safetensors whose card lies beside them as .json; frozen, on the CPU.
+    """Load a network from safetensors and the .json card next to it; frozen, on the CPU.
 
-    The JSON of a network of the user's may also hold the arguments of the architecture `default`
-    alone. FileNotFoundError: there is no card; ValueError: an architecture that nobody knows, or a
-    checkpoint of another architecture than its card says.
+    The JSON of a user's network may instead hold only the arguments of the architecture `default`.
+    Raises FileNotFoundError without a card, and ValueError for an unknown architecture or weights
+    that do not match the card.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -30,14 +30,14 @@ def load_network(weights: Path, default: str = "", *, card: Path | None = None) 
     card = card or weights.with_suffix(".json")
     if not card.is_file():
         raise FileNotFoundError(
-            f"expected the network's card in {card}, got no such file; write one: "
+            f"expected the network's card at {card}, got no such file; write one: "
             '{"architecture": {"name": "stylegan2", "config": {"img_resolution": 256, ...}}}'
         )
     name, config = _architecture(card, default)
     try:
         network = build(name, config, load_file(weights))
     except SafetensorError as error:
-        text = f"expected safetensors in {weights}, got another format ({error}); convert it"
+        text = f"expected safetensors in {weights}, got another format ({error}); convert the file"
         raise ValueError(text) from error
     except ValueError as error:
         raise type(error)(f"{weights}: {error}") from error
@@ -47,7 +47,7 @@ def load_network(weights: Path, default: str = "", *, card: Path | None = None) 
 def fetch_network(
     uri: str, models: ModelStore, sha256: str | None = None, *, progress: Progress = silent
 ) -> tuple[Path, Path]:
-    """(weights, card) on this host; at a remote address the card is fetched as well."""
+    """Fetch (weights, card); the card of a remote address is downloaded too."""
     weights = models.fetch(uri, sha256, progress=progress)
     card = weights.with_suffix(".json")
     address = Address(uri)
@@ -57,40 +57,40 @@ def fetch_network(
 
 
 def network_card(uri: str, models: ModelStore) -> dict[str, Any]:
-    """All that the card of the weights at `uri` says."""
+    """Return everything in the card of the weights at `uri`."""
     if uri.startswith(("bundled://", "trained://")):
-        return models.told(uri)
-    told: dict[str, Any] = json.loads(fetch_network(uri, models)[1].read_text())
-    return told
+        return models.full_card(uri)
+    content: dict[str, Any] = json.loads(fetch_network(uri, models)[1].read_text())
+    return content
 
 
 def write_network(
     folder: Path, name: str, tensors: Mapping[str, "Tensor"], card: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """`<name>.safetensors` and, with its digest in it, the card `<name>.json`; gives the card.
+    """Write `<name>.safetensors` and the card `<name>.json` with its digest; return the card.
 
-    A kill between the two leaves a digest that does not match; the next writing mends it.
+    If the process is killed between the two files, the digest does not match until the next write.
     """
     from safetensors.torch import save
 
     data = save({key: tensor.contiguous() for key, tensor in tensors.items()})
-    told = {**card, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
-    text = json.dumps(told, indent=2) + "\n"
-    for suffix, content in (("safetensors", data), ("json", text.encode())):
+    content = {**card, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+    text = json.dumps(content, indent=2) + "\n"
+    for suffix, file_bytes in (("safetensors", data), ("json", text.encode())):
         with replacing_file(folder / f"{name}.{suffix}") as file:
-            file.write(content)
-    return told
+            file.write(file_bytes)
+    return content
 
 
 def _architecture(card: Path, default: str) -> tuple[str, Mapping[str, Any]]:
-    """(name, configuration) as the card has them."""
-    told = json.loads(card.read_text())
-    named = told.get("architecture")
-    if default and not isinstance(named, Mapping):  # StyleGAN2's arguments have one of that name
-        return default, told
+    """Return (name, config) of the architecture in the card."""
+    content = json.loads(card.read_text())
+    named = content.get("architecture")
+    if default and not isinstance(named, Mapping):  # StyleGAN2 has an argument of that name
+        return default, content
     if not isinstance(named, Mapping) or "name" not in named:
         raise ValueError(
-            f'expected {card} to say "architecture": {{"name": ..., "config": ...}}, got '
-            f"{named!r}; the network is not one that is loaded by its card"
+            f'expected "architecture": {{"name": ..., "config": ...}} in {card}, got {named!r}; '
+            "add it, or use weights with a card that has it"
         )
     return str(named["name"]), named.get("config", {})

@@ -1,4 +1,4 @@
-"""Pictures inside one file: the members of a tar, the rows of a Parquet column."""
+"""Images inside one file: the members of a tar, or the rows of a Parquet column."""
 
 import bisect
 import errno
@@ -28,7 +28,7 @@ MAX_MEMBER_BYTES = 256 << 20
 
 
 class Container(Protocol):
-    """A file that holds pictures."""
+    """A file that contains images."""
 
     def entries(self) -> Iterator[Entry]: ...
     def read(self, member: str, max_bytes: int) -> bytes: ...
@@ -36,7 +36,7 @@ class Container(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Members:
-    """Where the members of a tar lie, sorted by name."""
+    """The positions of the members of a tar, sorted by name."""
 
     names: list[str]
     offsets: "array[int]"
@@ -53,11 +53,11 @@ class _Members:
 
 
 class Tar:
-    """`path.tar::member`, sorted by member; read where they lie, without unpacking.
+    """`path.tar::member`, sorted by member; an uncompressed tar is read in place.
 
-    The members of a compressed tar that are no longer than `max_bytes` are unpacked once, to an
-    unnamed temporary file. What is kept of a member is its name and 24 bytes. A member that cannot
-    be read is listed all the same, and reading it says why.
+    The members of a compressed tar, up to `max_bytes` each, are unpacked once to an unnamed
+    temporary file. The index holds the name of a member and 24 bytes. A member that cannot be read
+    is listed too, and reading it raises why.
     """
 
     def __init__(
@@ -78,16 +78,16 @@ class Tar:
                     stream = Unpacked(source, fs.info(path).get("size") or 0)
                     self._members = _index(_unpacked(stream, self._file, max_bytes))
         except ValueError as error:
-            problem = f"expected a whole tar, got: {error}; copy it anew"
+            problem = f"expected a complete tar, got: {error}; copy it again"
             raise OSError(errno.EBADMSG, problem, name) from error
 
     def entries(self) -> Iterator[Entry]:
-        found = self._members
-        uris = [_uri(self._name, member) for member in found.names]
+        members = self._members
+        uris = [_uri(self._name, member) for member in members.names]
         for row in sorted(range(len(uris)), key=uris.__getitem__):
-            if not is_hidden(found.names[row]):
-                size = None if row in found.problems else found.sizes[row]
-                yield Entry(uris[row], size, _utc(found.changed_s[row]))
+            if not is_hidden(members.names[row]):
+                size = None if row in members.problems else members.sizes[row]
+                yield Entry(uris[row], size, _utc(members.changed_s[row]))
 
     def read(self, member: str, max_bytes: int) -> bytes:
         row = self._members.row(member)
@@ -100,16 +100,16 @@ class Tar:
             self._file.seek(self._members.offsets[row])
             content = self._file.read(size)
         if len(content) < size:
-            problem = f"expected {size} bytes, got {len(content)}: the tar is cut"
+            problem = f"expected {size} bytes, got {len(content)}: the tar is truncated"
             raise OSError(errno.EBADMSG, problem, member)
         return content
 
 
 class Parquet:
-    """`path.parquet::row` in the order of the rows, or `::id` where an id column is named.
+    """`path.parquet::row` in the order of the rows, or `::id` if there is an id column.
 
-    The image column is `struct<bytes, path>` or binary, of any of Arrow's layouts, and may lie in
-    structs (`sample.image`); empty name: the only one there is.
+    The image column is `struct<bytes, path>` or binary, in any Arrow layout, and may be nested in
+    structs (`sample.image`). An empty name selects the only image column.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Parquet:
         with self._lock:
             content = self._value(row)
         if content is None:
-            raise OSError(errno.ENODATA, f"column {self._column!r} holds no bytes there", member)
+            raise OSError(errno.ENODATA, f"column {self._column!r} is null in this row", member)
         check_size(len(content), max_bytes, member)
         return bytes(content)
 
@@ -157,7 +157,7 @@ class Parquet:
         raise FileNotFoundError(errno.ENOENT, "the Parquet file has no such row", member)
 
     def _value(self, row: int) -> bytes | None:
-        """Rows come in order, so the row group of the last one is kept."""
+        """Read a value, keeping the row group of the last one, since rows are read in order."""
         number = bisect.bisect_right(self._ends, row)
         if self._group is None or self._group[0] != number:
             self._group = None
@@ -169,7 +169,7 @@ class Parquet:
         return value  # type: ignore[no-any-return]
 
     def _read_group(self, number: int) -> pa.ChunkedArray:
-        """The image column of a row group; OSError where it is broken or a bomb."""
+        """Read the image column of a row group; OSError if it is broken or a decompression bomb."""
         packed, unpacked = self._sizes(number)
         if unpacked > max(FREE_BYTES, MAX_RATIO * packed):
             problem = f"row group {number} unpacks from {packed} to {unpacked} bytes"
@@ -184,7 +184,7 @@ class Parquet:
         return read.column(0)
 
     def _sizes(self, number: int) -> tuple[int, int]:
-        """Bytes of the image column in a row group: as they lie, and unpacked."""
+        """Return the compressed and the uncompressed bytes of the image column in a row group."""
         group = self._file.metadata.row_group(number)
         chunks = [group.column(i) for i in range(group.num_columns)]
         own = [c for c in chunks if f"{c.path_in_schema}.".startswith(f"{self._column}.")]
@@ -197,7 +197,7 @@ class Parquet:
         rows = {name: row for row, name in enumerate(ids)}
         if len(rows) < len(ids):
             raise ValueError(
-                f"expected an id for each row in column {column!r} of {self._name}, got "
+                f"expected a distinct id in each row of column {column!r} of {self._name}, got "
                 f"{len(rows)} ids for {len(ids)} rows; leave id_column empty to use row numbers"
             )
         return rows
@@ -208,7 +208,7 @@ def _uri(name: str, member: str) -> str:
 
 
 def _utc(seconds: float) -> str | None:
-    """None for a time that no calendar has."""
+    """Format a time as UTC; None if it is out of range."""
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat()
     except (OverflowError, ValueError, OSError):
@@ -216,18 +216,20 @@ def _utc(seconds: float) -> str | None:
 
 
 def _plain(file: IO[bytes]) -> Iterator[Member]:
-    """The members of a tar as it lies."""
+    """Yield the members of an uncompressed tar."""
     end = file.seek(0, 2)
     for member in walk(file):
         if not member.problem and member.offset + member.size > end:
             missing = member.offset + member.size - end
-            problem = f"the tar is cut: {missing} bytes of this member are missing; copy it anew"
+            problem = (
+                f"the tar is truncated: {missing} bytes of this member are missing; copy it again"
+            )
             member = replace(member, problem=problem)
         yield member
 
 
 def _unpacked(stream: Unpacked, plain: IO[bytes], max_bytes: int) -> Iterator[Member]:
-    """The members of a compressed tar, their bytes written to `plain`."""
+    """Yield the members of a compressed tar and write their bytes to `plain`."""
     for member in walk(stream):
         if member.problem:
             yield member
@@ -236,14 +238,16 @@ def _unpacked(stream: Unpacked, plain: IO[bytes], max_bytes: int) -> Iterator[Me
                           f"{member.size}")  # fmt: skip
         else:
             offset = plain.tell()
-            problem = "" if _copy(stream, member, plain) else "the tar is cut here; copy it anew"
+            problem = (
+                "" if _copy(stream, member, plain) else "the tar is truncated here; copy it again"
+            )
             yield replace(member, offset=offset, problem=stream.problem or problem)
     if stream.problem:
         yield Member("(rest of the tar)", 0, 0, math.nan, f"the archive {stream.problem}")
 
 
 def _copy(stream: Unpacked, member: Member, plain: IO[bytes]) -> bool:
-    """True where all bytes of the member were there."""
+    """Copy a member; return True if all of its bytes were there."""
     stream.seek(member.offset)
     left = member.size
     while left and (block := stream.read(min(left, BLOCK_BYTES))):
@@ -253,7 +257,7 @@ def _copy(stream: Unpacked, member: Member, plain: IO[bytes]) -> bool:
 
 
 def _index(members: Iterable[Member]) -> _Members:
-    """Members by name; of two with one name the last, as tar does."""
+    """Index members by name; the last one of a name wins, as with tar."""
     rows: dict[str, int] = {}
     offsets, sizes, changed_s = array("q"), array("q"), array("d")
     problems: dict[int, str] = {}
@@ -280,24 +284,24 @@ def _index(members: Iterable[Member]) -> _Members:
     )
 
 
-def _image_column(schema: pa.Schema, wanted: str, name: str) -> str:
-    """`wanted`, or the only column of images; a dot leads into a struct."""
-    found = [path for field in schema for path in _image_paths(field)]
-    if wanted in found or (not wanted and len(found) == 1):
-        return wanted or found[0]
-    if wanted:
+def _image_column(schema: pa.Schema, requested: str, name: str) -> str:
+    """Return `requested` or the only image column; a dot selects a field of a struct."""
+    columns = [path for field in schema for path in _image_paths(field)]
+    if requested in columns or (not requested and len(columns) == 1):
+        return requested or columns[0]
+    if requested:
         raise ValueError(
-            f"expected a column of images (binary or struct<bytes, path>) called {wanted!r} in "
-            f"{name}, got {found} of {schema.names}; name one of them as `column`"
+            f"expected a column of images (binary or struct<bytes, path>) called {requested!r} in "
+            f"{name}, got {columns} of {schema.names}; name one of them as `column`"
         )
     raise ValueError(
         f"expected one column of images (binary or struct<bytes, path>) in {name}, got "
-        f"{found} of {schema.names}; name it as `column`"
+        f"{columns} of {schema.names}; name it as `column`"
     )
 
 
 def _image_paths(field: pa.Field, prefix: str = "") -> Iterator[str]:
-    """The places in a column that hold images."""
+    """Yield the paths in a column that contain images."""
     kind, path = _stored(field.type), prefix + field.name
     if _is_bytes(kind) or _holds_bytes(kind):
         yield path
@@ -307,7 +311,7 @@ def _image_paths(field: pa.Field, prefix: str = "") -> Iterator[str]:
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
-    """True for struct<bytes, ...>."""
+    """Return True for struct<bytes, ...>."""
     if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
         return False
     return _is_bytes(_stored(kind.field("bytes").type))
@@ -324,7 +328,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:
-    """What lies under a dictionary or an extension type."""
+    """Return the storage type of a dictionary or an extension type."""
     while pa.types.is_dictionary(kind) or isinstance(kind, pa.BaseExtensionType):
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind.storage_type
     return kind

@@ -1,7 +1,7 @@
-"""An entry: a file of a collection as it was listed, its name as a URI, its place in a shard.
+"""Entries: the listed files of a collection, their names as URIs, and how they are split in shards.
 
-In a URI `%`, `::`, control characters and bytes that are no UTF-8 are percent-encoded, so that
-every file name there can be has one, and only a container is followed by a bare `::`.
+In a URI `%`, `::`, control characters and bytes that are not valid UTF-8 are percent-encoded, so
+that every possible file name has a URI, and a bare `::` follows only a container.
 """
 
 import re
@@ -15,7 +15,7 @@ ENCODED = re.compile("(?:%[0-9A-Fa-f]{2})+")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """`modified` is the word of the filesystem, mostly a time in UTC; None where it has none."""
+    """A listed file; `modified` comes from the filesystem, usually a UTC time, or is None."""
 
     uri: str
     size_bytes: int | None = None
@@ -23,39 +23,39 @@ class Entry:
 
 
 def encode(name: str) -> str:
-    """A path or URL as a URI; names that are no UTF-8 come as `os.fsdecode` gives them."""
+    """Encode a path or URL as a URI; names that are not UTF-8 are as `os.fsdecode` returns them."""
     return SPECIAL.sub(lambda match: _percent(match.group()), name)
 
 
 def decode(uri: str) -> str:
-    """The path or URL behind a URI: `decode(encode(name)) == name`."""
+    """Return the path or URL behind a URI: `decode(encode(name)) == name`."""
     return ENCODED.sub(lambda match: _plain(match.group()), uri)
 
 
 def is_hidden(path: str) -> bool:
-    """True where a part of a relative path begins with a dot."""
+    """Return True if a component of a relative path begins with a dot."""
     return any(part.startswith(".") and part not in {".", ".."} for part in path.split("/"))
 
 
 def deal(
     entries: Iterable[Entry], known: Set[Entry], shard_size: int, first_number: int = 1
 ) -> Iterator[tuple[str, list[Entry]]]:
-    """New entries in shards `shard-000001`, ... from `first_number` on; what is known is skipped.
+    """Split new entries into shards `shard-000001`, ... from `first_number` on; skip known ones.
 
-    A file whose size or time has changed is an entry of its own and is dealt again.
+    A file whose size or time has changed is a new entry.
     """
     if shard_size < 1:
         raise ValueError(f"expected a shard size of 1 or more, got {shard_size}")
-    held: list[Entry] = []
+    pending: list[Entry] = []
     for entry in entries:
         if entry in known:
             continue
-        held.append(entry)
-        if len(held) == shard_size:
-            yield f"shard-{first_number:06d}", held
-            held, first_number = [], first_number + 1
-    if held:
-        yield f"shard-{first_number:06d}", held
+        pending.append(entry)
+        if len(pending) == shard_size:
+            yield f"shard-{first_number:06d}", pending
+            pending, first_number = [], first_number + 1
+    if pending:
+        yield f"shard-{first_number:06d}", pending
 
 
 def _percent(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Files of a folder, on this host or behind any fsspec URL: listed, and read up to a limit."""
+"""Files of a folder, local or behind an fsspec URL: list them, and read them up to a limit."""
 
 import errno
 import os
@@ -17,50 +17,50 @@ TIMES = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag",
 
 
 def list_local(root: str) -> Iterator[Entry]:
-    """Every file under `root`, sorted by URI, folder by folder; hidden ones are left out.
+    """List every file under `root` except hidden ones, sorted by URI, folder by folder.
 
-    Linked folders are followed once, if they lie outside `root`. What cannot be looked at (a
-    dangling link, a closed folder) is listed without a size: reading it says what is wrong.
+    A linked folder is followed once, if it lies outside `root`. A file or folder without access (a
+    dangling link, a folder without permission) is listed without a size: reading it raises why.
     """
     seen: set[str] = set()
     yield from _walk(root.rstrip("/") or "/", os.path.realpath(root), seen)
 
 
 def list_remote(fs: fsspec.AbstractFileSystem, root: str) -> Iterator[Entry]:
-    """Every object under `root`, sorted by URI; hidden ones are left out."""
+    """List every object under `root` except hidden ones, sorted by URI."""
     fs.invalidate_cache()
-    found = _find(fs, root)
+    files = _find(fs, root)
     entries = [
         Entry(encode(fs.unstrip_protocol(path)), info.get("size"), modified(info))
-        for path, info in found.items()
+        for path, info in files.items()
         if not is_hidden(path.removeprefix(root).lstrip("/"))
     ]
     yield from sorted(entries, key=lambda entry: entry.uri)
 
 
 def _find(fs: fsspec.AbstractFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
-    """Every file under `root`; folder by folder where fsspec's own recursion goes too deep."""
+    """Find every file under `root`; folder by folder if fsspec exceeds the recursion limit."""
     try:
         return dict(fs.find(root, detail=True))
     except RecursionError:
         pass
-    found: dict[str, Mapping[str, Any]] = {}
+    files: dict[str, Mapping[str, Any]] = {}
     folders, seen = [root], {root.rstrip("/")}
     while folders:
         for info in fs.ls(folders.pop(), detail=True):
             path = info["name"].rstrip("/")
             if info["type"] != "directory":
-                found[path] = info
+                files[path] = info
             elif path not in seen:
                 seen.add(path)
                 folders.append(path)
-    return found
+    return files
 
 
 def describe(name: str, options: Mapping[str, Any]) -> Entry:
-    """An entry for one path or URL; without size and time where there are none.
+    """Return an entry for one path or URL, without size and time if they are unknown.
 
-    An outage is raised: an entry without size would be another one than that of the next listing.
+    An outage is raised, since an entry without a size would differ from that of the next listing.
     """
     try:
         fs, path = place(name, options)
@@ -73,9 +73,9 @@ def describe(name: str, options: Mapping[str, Any]) -> Entry:
 
 
 def place(name: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The filesystem of a path or URL, and the path in it.
+    """Return the filesystem of a path or URL, and the path in it.
 
-    `::` is a part of the name here, where fsspec would take it for a chain of filesystems.
+    `::` is part of the name here; fsspec would treat it as a chain of filesystems.
     """
     head, separator, tail = name.partition(SEPARATOR)
     fs, path = fsspec.core.url_to_fs(head, **options)
@@ -83,18 +83,18 @@ def place(name: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFileSys
 
 
 def modified(info: Mapping[str, Any]) -> str | None:
-    """When a file changed last, from what its filesystem tells of it."""
-    told = next((info[name] for name in TIMES if info.get(name) is not None), None)
-    if isinstance(told, float | int):
+    """Return when a file was last modified, from the metadata of its filesystem."""
+    value = next((info[name] for name in TIMES if info.get(name) is not None), None)
+    if isinstance(value, float | int):
         try:
-            return datetime.fromtimestamp(told, UTC).isoformat()
-        except (OverflowError, ValueError, OSError):  # a time that no calendar has
+            return datetime.fromtimestamp(value, UTC).isoformat()
+        except (OverflowError, ValueError, OSError):  # the time is out of range
             return None
-    return told.isoformat() if isinstance(told, datetime) else told
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def read_local(path: str, max_bytes: int) -> bytes:
-    """The bytes of a regular file; OSError for anything else, so that no pipe makes us wait."""
+    """Return the bytes of a regular file; OSError for anything else, as a pipe could block."""
     status = os.stat(path)  # noqa: PTH116 (names that are no UTF-8)
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "expected a file, got a folder", path)
@@ -106,7 +106,7 @@ def read_local(path: str, max_bytes: int) -> bytes:
 
 
 def read_remote(name: str, max_bytes: int, options: Mapping[str, Any]) -> bytes:
-    """The bytes behind a URL; whatever its filesystem raises comes as OSError, with its cause."""
+    """Return the bytes behind a URL; any error of its filesystem is raised as an OSError."""
     try:
         fs, path = place(name, options)
         size = fs.info(path).get("size")
@@ -118,18 +118,18 @@ def read_remote(name: str, max_bytes: int, options: Mapping[str, Any]) -> bytes:
         return content
     except (OSError, ImportError):
         raise
-    except Exception as error:  # clients of object stores have exceptions of their own
+    except Exception as error:  # clients of object stores raise their own exceptions
         raise OSError(f"{type(error).__name__}: {error} ({name})") from error
 
 
 def check_size(size_bytes: int, max_bytes: int, name: str) -> None:
-    """OSError (EFBIG) where there is more to read than allowed."""
+    """Raise OSError (EFBIG) if the file is larger than allowed."""
     if size_bytes > max_bytes:
         raise OSError(errno.EFBIG, f"expected at most {max_bytes} bytes, got {size_bytes}", name)
 
 
 def _walk(folder: str, root: str, seen: set[str]) -> Iterator[Entry]:
-    """Depth first, without recursion: folders may lie a thousand deep."""
+    """Walk depth first without recursion, since folders may be nested a thousand deep."""
     open_folders = [_scan(folder)]
     while open_folders:
         entry = next(open_folders[-1], None)
@@ -144,17 +144,17 @@ def _walk(folder: str, root: str, seen: set[str]) -> Iterator[Entry]:
 
 
 def _scan(folder: str) -> Iterator[os.DirEntry[str] | Entry]:
-    """What lies in a folder, in the order of the URIs; the folder itself where it is closed."""
+    """List a folder in the order of the URIs; yield the folder itself if it cannot be read."""
     try:
         with os.scandir(folder) as scan:
-            found = [entry for entry in scan if not entry.name.startswith(".")]
+            entries = [entry for entry in scan if not entry.name.startswith(".")]
     except OSError as error:
         if is_outage(error):
             raise
         yield Entry(encode(folder))
         return
-    # A folder sorts as "name/", so that depth first is the order of the URIs.
-    yield from sorted(found, key=lambda e: encode(e.name) + "/" * _is_folder(e))
+    # A folder sorts as "name/", which makes depth first the order of the URIs.
+    yield from sorted(entries, key=lambda e: encode(e.name) + "/" * _is_folder(e))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -163,11 +163,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     except OSError as error:
         if is_outage(error):
             raise
-        return False  # a link that leads to itself
+        return False  # a link to itself
 
 
 def _is_new(link: str, root: str, seen: set[str]) -> bool:
-    """True where a linked folder lies outside `root` and has not been met."""
+    """Return True if a linked folder lies outside `root` and has not been visited."""
     target = os.path.realpath(link)
     inside = Path(target).is_relative_to(root)
     around = Path(root).is_relative_to(target)

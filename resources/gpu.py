@@ -1,9 +1,10 @@
-"""One heavy computation per device: a lease on a GPU, or on a slot of the CPU's cores.
+"""One heavy computation per device: a lease of a GPU, or of a slot of CPU cores.
 
-The lease is a file lock, which the kernel frees however the holder ends. It is taken inside an op,
-since a resource's own set-up would hold it for the whole run. A GPU's lock is visible to every user
-of the host. Slots of the CPU belong to one user's project (DAGSTER_HOME, or else the current
-directory): the scheduler shares cores among projects, so that none waits for another.
+The lease is a file lock, which the kernel releases however the process ends. It is acquired inside
+an op, since the set-up of a resource would hold it for the whole run. The lock of a GPU is visible
+to every user of the host. CPU slots belong to one project of a user (DAGSTER_HOME, or else the
+current directory): the scheduler shares cores among projects, so projects do not wait for each
+other.
 """
 
 import contextlib
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Lease:
-    """A device that is ours; the figures are there once the lease has ended.
+    """A leased device; the measurements are available after the lease has ended.
 
-    `peak_memory_bytes`: of tensors on a GPU during the lease; on the CPU of the whole process.
+    `peak_memory_bytes` counts tensors during the lease on a GPU, and the whole process on the CPU.
     """
 
     device: "torch.device"
@@ -41,31 +42,31 @@ class Lease:
 
 
 class Gpu(dg.ConfigurableResource):
-    """The device that a stage computes on."""
+    """The device on which a stage computes."""
 
     device: str = Field(
         default="auto",
         description="auto (a GPU if there is one), cuda (any GPU), cuda:1 (that GPU), or cpu.",
     )
-    batch_size: int = Field(default=8, description="Pictures computed at once.", ge=1)
+    batch_size: int = Field(default=8, description="Number of images in a batch.", ge=1)
     cpu_slots: int = Field(
         default=0,
-        description="Heavy computations of a project at once on the CPU; 0: as many as there are "
-        "cores for their threads.",
+        description="Heavy computations of a project that run at once on the CPU; 0: as many as "
+        "the cores allow for their threads.",
         ge=0,
     )
     lock_dir: str = Field(
         default="",
-        description="Folder of all locks, which everyone who shares the devices can write to; "
-        "empty: in /run/lock or /tmp for GPUs, in the user's own folder for the CPU.",
+        description="Folder of all locks, writable by everyone who shares the devices; empty: "
+        "/run/lock or /tmp for GPUs, the user's own folder for the CPU.",
     )
     timeout_s: float = Field(default=3600.0, description="How long to wait for a device.", ge=0)
 
     @contextlib.contextmanager
     def lease(self, waiting: Waiting = silent) -> Iterator[Lease]:
-        """The first device that is or becomes free, for the length of the block.
+        """Lease the first device that is or becomes free, for the length of the block.
 
-        `waiting` is told who holds the devices where none is free at once, and again now and then.
+        If no device is free, `waiting` is called with the current holders, and again periodically.
         """
         with self._device(waiting) as name:
             lease = Lease(_torch_device(name), self.batch_size)
@@ -107,31 +108,31 @@ class Gpu(dg.ConfigurableResource):
 
 
 def _slots_of_cores() -> int:
-    """How often the threads of one computation fit into the cores that this process may use."""
+    """Return how many computations fit into the available cores with their threads."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, (cores or 1) // torch.get_num_threads())
 
 
-def _devices(wanted: str, cpu_slots: int) -> list[str]:
-    """Devices that `wanted` allows. CUDA counts only what CUDA_VISIBLE_DEVICES shows."""
+def _devices(requested: str, cpu_slots: int) -> list[str]:
+    """Return the devices that match `requested`; CUDA_VISIBLE_DEVICES limits the CUDA devices."""
     import torch
 
     have = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     slots = [f"cpu:{i}" for i in range(cpu_slots)]
     allowed = {"auto": have or slots, "cuda": have, "cpu": slots}
-    found = allowed.get(wanted, [wanted] if wanted in have else [])
-    if not found:
+    devices = allowed.get(requested, [requested] if requested in have else [])
+    if not devices:
         raise ValueError(
-            f"expected device {wanted!r}, got only {[*have, 'cpu']}; set device to auto or to one "
-            "of these, or look at CUDA_VISIBLE_DEVICES"
+            f"expected device {requested!r}, got only {[*have, 'cpu']}; set device to auto or to "
+            "one of these, or check CUDA_VISIBLE_DEVICES"
         )
-    return found
+    return devices
 
 
 def _hardware_name(device: str) -> str:
-    """The same GPU has another number in another process, but the same UUID."""
+    """Return the UUID of a GPU, since its number can differ between processes."""
     import torch
 
     if device.startswith("cpu"):
@@ -153,7 +154,7 @@ def _reset_peak(device: "torch.device") -> None:
 
 
 def _peak_bytes(device: "torch.device") -> int:
-    """Also hands the cached memory of a GPU back, for whoever leases it next."""
+    """Return the peak memory, and release the cached memory of a GPU for the next lease."""
     import torch
 
     if device.type == "cuda":

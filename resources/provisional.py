@@ -1,8 +1,8 @@
-"""Provisional keys: a shard with rows that could not be read this time, and may be at the next.
+"""Provisional keys: for a shard with rows that could not be read now but may be readable later.
 
-Such a shard is published under `<wanted key>+retry:<digest>`. It differs from the wanted key, so
-that the shard is computed again at the next run. The digest covers what later tables read of it:
-they stay current while the same rows are missing, and become stale as soon as one is read.
+Such a shard is published under `<requested key>+retry:<digest>`. This differs from the requested
+key, so the next run computes the shard again. The digest covers the columns that later tables
+read: they stay current while the same rows are missing, and become stale as soon as one is read.
 """
 
 import hashlib
@@ -17,31 +17,31 @@ MARK: Final = "+retry:"
 IDENTITY: Final = ("uri", "row_id", "image_id", "crop_id", "status")
 
 
-def wanted_part(key: str) -> str:
-    """The key without the mark of a provisional one."""
+def base_key(key: str) -> str:
+    """Return the key without the mark of a provisional key."""
     return key.partition(MARK)[0]
 
 
 def is_provisional(key: str | None) -> bool:
-    """True where rows of the shard are tried again at the next run."""
+    """Return True if the next run retries rows of the shard."""
     return MARK in (key or "")
 
 
-def is_provisional_for(key: str | None, wanted: str) -> bool:
-    """True for a shard that is complete under `wanted` but for rows to be tried again."""
-    return is_provisional(key) and wanted_part(key or "") == wanted
+def is_provisional_for(key: str | None, requested_key: str) -> bool:
+    """Return True for a shard that is complete under `requested_key` except for rows to retry."""
+    return is_provisional(key) and base_key(key or "") == requested_key
 
 
-def attempt_mark(footer: Mapping[str, str] | None, wanted: str) -> str:
-    """Tells the parts of another try at a provisional shard from those that it was made of."""
-    if footer is None or not is_provisional_for(footer.get("key"), wanted):
+def attempt_mark(footer: Mapping[str, str] | None, requested_key: str) -> str:
+    """Return a mark that separates the chunks of a retry from those of the provisional shard."""
+    if footer is None or not is_provisional_for(footer.get("key"), requested_key):
         return ""
     text = json.dumps(dict(footer), sort_keys=True)
     return "r" + hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 class Tally:
-    """Counts rows and rejects whose status is in `retry`, and digests what identifies a row."""
+    """Counts rows and rejects whose status is in `retry`, and digests the identity of each row."""
 
     def __init__(self, retry: Set[str]) -> None:
         self._retry = pa.array(sorted(retry), pa.string())
@@ -53,9 +53,13 @@ class Tally:
         for row in batch.select(names).to_pylist():
             self._digest.update(json.dumps(row, sort_keys=True).encode())
         if "status" in names:
-            found = pc.is_in(batch.column("status"), value_set=self._retry)
-            self._num_retry += pc.sum(found).as_py() or 0
+            is_retried = pc.is_in(batch.column("status"), value_set=self._retry)
+            self._num_retry += pc.sum(is_retried).as_py() or 0
 
-    def key(self, wanted: str) -> str:
-        """`wanted`, or the provisional key where rows are to be tried again."""
-        return f"{wanted}{MARK}{self._digest.hexdigest()[:16]}" if self._num_retry else wanted
+    def key(self, requested_key: str) -> str:
+        """Return `requested_key`, or the provisional key if there are rows to retry."""
+        return (
+            f"{requested_key}{MARK}{self._digest.hexdigest()[:16]}"
+            if self._num_retry
+            else requested_key
+        )

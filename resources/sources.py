@@ -1,8 +1,8 @@
-"""Where pictures come from: a folder, a tar, a Parquet file, a list, a URL, a package, portraits.
+"""Sources of images: a folder, a tar, a Parquet file, a list, a URL, a package or portraits.
 
-An entry's URI says where its bytes lie: a path or URL, `pictures.tar::member`,
-`pictures.parquet::row`, `pypi://package==version#member`, `portraits://...`, `digits://...`; how
-names are encoded is told in `invertory.resources.entries`.
+The URI of an entry locates its bytes: a path or URL, `images.tar::member`, `images.parquet::row`,
+`pypi://package==version#member`, `portraits://...` or `digits://...`. The module
+`invertory.resources.entries` documents how names are encoded.
 """
 
 import errno
@@ -36,17 +36,17 @@ from invertory.resources.roots import Roots
 
 __all__ = ["Entry", "ImageSource", "deal"]
 
-MAX_OPEN = 8  # containers with their indices; a shard's pictures come in order, from a few
+MAX_OPEN = 8  # open containers with their indices; the images of a shard come from a few of them
 
 fsspec.register_implementation("digits", "invertory.resources.digits.DigitFiles")
 fsspec.register_implementation("portraits", "invertory.resources.portraits.PortraitFiles")
 
 
 class ImageSource(dg.ConfigurableResource):
-    """A collection of pictures, listed and read.
+    """A collection of images that can be listed and read.
 
-    Every file that is not hidden is listed: what is no picture is found out, and counted, when it
-    is decoded.
+    Every file that is not hidden is listed; a file that is not an image is detected, and counted,
+    when it is decoded.
     """
 
     uri: str = Field(
@@ -55,28 +55,33 @@ class ImageSource(dg.ConfigurableResource):
         description="Folder, .tar, .parquet, fsspec URL (s3://bucket/photos), a pattern with * of "
         "these, or pypi://package==version#pattern.",
     )
-    uris: list[str] = Field(default=[], description="Files one by one, instead of `uri`.")
+    uris: list[str] = Field(default=[], description="Single files, instead of `uri`.")
     pattern: str = Field(
-        default="", description="Only entries whose URI matches, e.g. *.jpg; * crosses folders."
+        default="",
+        description="List only entries whose URI matches, e.g. *.jpg; * crosses folders.",
     )
-    max_bytes: int = Field(default=256 << 20, description="Files longer than this are not read.")
-    column: str = Field(default="", description="Picture column of a Parquet file; empty: the one.")
-    id_column: str = Field(default="", description="Id column of a Parquet file; empty: the row.")
+    max_bytes: int = Field(default=256 << 20, description="Larger files are not read.")
+    column: str = Field(
+        default="", description="Image column of a Parquet file; empty: the only one."
+    )
+    id_column: str = Field(
+        default="", description="Id column of a Parquet file; empty: row numbers."
+    )
     sha256: str = Field(default="", description="Digest of the archive of a pypi:// address.")
     storage_options: dict[str, Any] = Field(
         default={},
-        description="Passed on to fsspec, e.g. endpoint_url; leave credentials to the environment.",
+        description="Passed to fsspec, e.g. endpoint_url; keep credentials in the environment.",
     )
     _containers: OrderedDict[str, Container] = PrivateAttr(default_factory=OrderedDict)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
     _roots: Roots | None = PrivateAttr(default=None)
 
     def entries(self) -> Iterator[Entry]:
-        """What the collection holds, sorted by URI (rows of a Parquet file: by row)."""
+        """List the collection, sorted by URI (by row for a Parquet file)."""
         if bool(self.uri) == bool(self.uris):
             raise ValueError(
                 f"expected either uri or uris, got uri={redacted(self.uri)!r} and "
-                f"{len(self.uris)} uris; set one of them in the recipe"
+                f"{len(self.uris)} uris; set exactly one of them in the recipe"
             )
         with hiding_secrets(shown(self.uri)):
             for entry in self._list():
@@ -85,25 +90,25 @@ class ImageSource(dg.ConfigurableResource):
                     yield entry if stored == entry.uri else replace(entry, uri=stored)
 
     def read(self, uri: str) -> bytes:
-        """The bytes of an entry.
+        """Return the bytes of an entry.
 
-        FileNotFoundError: it has vanished; OSError with errno EFBIG: it is longer than
-        `max_bytes`; any other OSError: it cannot be read.
+        Raises FileNotFoundError if the file has vanished, OSError with errno EFBIG if it is larger
+        than `max_bytes`, and another OSError if it cannot be read.
         """
         with hiding_secrets(uri):
             return self._read(uri)
 
     def plain(self, uri: str) -> str:
-        """The path or URL behind an entry's URI, with the environment's values; to compare by."""
+        """Return the path or URL of an entry, with environment variables expanded, to compare."""
         _, separator, member = uri.partition(SEPARATOR)
-        return shown(self._opened_name(uri)) + separator + decode(member)
+        return shown(self._name_to_open(uri)) + separator + decode(member)
 
-    def _opened_name(self, uri: str) -> str:
-        """The path or URL to open for an entry's URI; that of the container for its member."""
+    def _name_to_open(self, uri: str) -> str:
+        """Return the path or URL to open for an entry: for a member, that of its container."""
         return self._mapping.opened(decode(uri.partition(SEPARATOR)[0]))
 
     def stored(self, uri: str) -> str:
-        """A URI as entries have it: `${NAME}` as the recipe says it, and without credentials."""
+        """Return a URI as entries store it: with `${NAME}` as in the recipe, no credentials."""
         if self._mapping.is_plain:
             return uri
         container, separator, member = uri.partition(SEPARATOR)
@@ -112,7 +117,7 @@ class ImageSource(dg.ConfigurableResource):
         return uri if stored == name else encode(stored) + separator + member
 
     def length(self, uri: str) -> int:
-        """Of the address that an entry lies below; 0 where entries bear the names they open by."""
+        """Return the length of the address that contains an entry; 0 if names are stored as is."""
         return self._mapping.length(decode(uri.partition(SEPARATOR)[0]))
 
     @property
@@ -126,12 +131,12 @@ class ImageSource(dg.ConfigurableResource):
         return [self.uri] if self.uri else self.uris
 
     def _canonical(self, name: str) -> str:
-        """The name under which its filesystem lists what lies at an address."""
+        """Return the name under which the filesystem lists an address."""
         fs, path = place(name, self.storage_options)
         return str(fs.unstrip_protocol(path))
 
     def _read(self, uri: str) -> bytes:
-        name = self._opened_name(uri)
+        name = self._name_to_open(uri)
         _, separator, member = uri.partition(SEPARATOR)
         if separator:
             return self._container(name).read(decode(member), self.max_bytes)
@@ -142,10 +147,10 @@ class ImageSource(dg.ConfigurableResource):
         return read_remote(name, self.max_bytes, self.storage_options)
 
     def is_gone(self, uri: str) -> bool:
-        """True where `uri` lies in this folder, and the folder is not there."""
+        """Return True if `uri` is in this folder and the folder does not exist."""
         root = expanded(self.uri)
         folder = root.rstrip("/") + "/"
-        if not self.uri or "*" in folder or not self._opened_name(uri).startswith(folder):
+        if not self.uri or "*" in folder or not self._name_to_open(uri).startswith(folder):
             return False
         fs, path = place(root, self.storage_options)
         return not fs.exists(path)
@@ -159,13 +164,13 @@ class ImageSource(dg.ConfigurableResource):
             yield from self._package(uri)
         elif "*" in _path(uri):
             fs, path = place(uri, self.storage_options)
-            for found in sorted(fs.glob(path)):
-                yield from self._one_of_many(found if is_local(fs) else fs.unstrip_protocol(found))
+            for match in sorted(fs.glob(path)):
+                yield from self._one_of_many(match if is_local(fs) else fs.unstrip_protocol(match))
         else:
             yield from self._place(uri)
 
     def _one_of_many(self, name: str) -> Iterator[Entry]:
-        """As `_place`; a container that cannot be opened is one entry, and hides no other."""
+        """Like `_place`, but a container that cannot be opened is listed as a single entry."""
         if name.endswith((*TARS, ".parquet")):
             try:
                 self._container(name)
@@ -177,7 +182,7 @@ class ImageSource(dg.ConfigurableResource):
         yield from self._place(name)
 
     def _place(self, name: str) -> Iterator[Entry]:
-        """A container's members, a folder's files, or the one file there is."""
+        """List the members of a container, the files of a folder, or a single file."""
         fs, path = place(name, self.storage_options)
         if fs.isfile(path):
             is_container = _path(name).endswith((*TARS, ".parquet"))
@@ -188,7 +193,7 @@ class ImageSource(dg.ConfigurableResource):
             )
         elif not fs.isdir(path):
             raise FileNotFoundError(
-                errno.ENOENT, "expected a folder or a file of pictures, got nothing there", name
+                errno.ENOENT, "expected a folder or a file of images, got nothing there", name
             )
         elif is_local(fs):
             yield from list_local(name.removeprefix("file://"))
@@ -197,26 +202,26 @@ class ImageSource(dg.ConfigurableResource):
 
     def _package(self, uri: str) -> Iterator[Entry]:
         archive = uri.partition("#")[0]
-        found = ModelStore().package_files(uri, self.sha256 or None)
-        for member, path in sorted(found.items()):
+        files = ModelStore().package_files(uri, self.sha256 or None)
+        for member, path in sorted(files.items()):
             yield Entry(encode(f"{archive}#{member}"), path.stat().st_size)
 
     def _container(self, name: str) -> Container:
-        """Opened, and the one not used for the longest time let go of."""
+        """Return an open container; the least recently used one is closed beyond `MAX_OPEN`."""
         with self._lock:
             if name not in self._containers:
-                self._containers[name] = self._opened(name)
+                self._containers[name] = self._open_container(name)
             self._containers.move_to_end(name)
             while len(self._containers) > MAX_OPEN:
                 self._containers.popitem(last=False)
             return self._containers[name]
 
-    def _opened(self, name: str) -> Container:
+    def _open_container(self, name: str) -> Container:
         if _path(name).endswith(TARS):
             return Tar(name, self.storage_options, self.max_bytes)
         return Parquet(name, self.storage_options, self.column, self.id_column)
 
 
 def _path(name: str) -> str:
-    """A URL without its query, which may sign it and end in anything."""
+    """Strip the query of a URL, which may be a signature and end in anything."""
     return name.partition("?")[0] if scheme_of(name) in WITH_QUERY else name

@@ -293,7 +293,7 @@ class Store:
             if not is_free or not (key := footer.get("key")):
                 continue
             owner = self._parts(table, shard, key).rpartition("/")[2]
-            mark = provisional.attempt_mark(footer, provisional.wanted_part(key))
+            mark = provisional.attempt_mark(footer, provisional.base_key(key))
             if name.startswith(owner) and not (mark and name == owner + mark):
                 self._drop_folder(path)
 

@@ -1,6 +1,6 @@
-"""The members of a tar, whatever its headers say: a bad one is named, and the rest goes on.
+"""The members of a tar with any headers: a broken one is reported and reading continues after it.
 
-Python's reader stops in silence at a header that it cannot read, follows a negative size backwards,
+Python's reader stops silently at a header it cannot parse, follows a negative size backwards,
 reads an extended header of any length, and recurses into a chain of them.
 """
 
@@ -18,7 +18,13 @@ from typing import Any, Final, Self
 from invertory.resources.unpacking import BLOCK_BYTES, Headers
 
 BLOCK: Final = tarfile.BLOCKSIZE
-UNIMPORTANT: Final = ((108, 116), (116, 124), (136, 148), (329, 337), (337, 345))  # ids and times
+UNIMPORTANT: Final = (
+    (108, 116),
+    (116, 124),
+    (136, 148),
+    (329, 337),
+    (337, 345),
+)  # byte ranges of ids, times and device numbers
 MAX_SIZE: Final = 1 << 60
 _BAD: Final = (
     tarfile.TarError,
@@ -32,7 +38,7 @@ _BAD: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular member; `problem` says why its bytes cannot be read."""
+    """A regular member; `problem` is the reason why its bytes cannot be read."""
 
     name: str
     offset: int
@@ -42,10 +48,10 @@ class Member:
 
 
 def walk(file: Any) -> Iterator[Member]:
-    """Every regular member in the order of the file; `file` needs read, tell and seek ahead.
+    """Yield every regular member in the order of the file, which needs read, tell and seek ahead.
 
-    What cannot be read as a header is a member too, named by its place; the next header that is
-    one goes on. ValueError where the file does not begin as a tar does.
+    A broken header is yielded as a member named by its position, and reading continues at the next
+    valid header. Raises ValueError if the file does not begin like a tar.
     """
     state: Any = SimpleNamespace(fileobj=Headers(file), offset=0, pax_headers={},
                                  encoding=sys.getfilesystemencoding(),
@@ -78,12 +84,12 @@ def walk(file: Any) -> Iterator[Member]:
 def _reason(start: int, error: Exception) -> str:
     text = error.strerror if isinstance(error, OSError) else str(error) or type(error).__name__
     if text in {"truncated header", "empty header"}:
-        return f"the tar is cut within the header at byte {start}; copy it anew"
+        return f"the tar is truncated in the header at byte {start}; copy it again"
     return f"the header at byte {start} is broken: {text}"
 
 
 class _Header(tarfile.TarInfo):
-    """A header whose owner, time and device numbers may be anything."""
+    """A header whose owner, time and device numbers need not be valid."""
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Self:  # type: ignore[override]
@@ -101,14 +107,14 @@ class _Header(tarfile.TarInfo):
 
 
 def _member(info: tarfile.TarInfo) -> Member | None:
-    """None for folders, links and devices: they have no bytes of their own."""
+    """Return a member; None for folders, links and devices, which have no bytes of their own."""
     if not info.isreg():
         return None
     problem = ""
     if not 0 <= info.size <= MAX_SIZE:
         problem = f"its header states a size of {info.size} bytes"
     elif info.sparse is not None:
-        problem = "sparse members are not read; write the tar without --sparse"
+        problem = "sparse members are not supported; write the tar without --sparse"
     name = info.name.removeprefix("./")
     size = 0 if problem else info.size
     return Member(name, info.offset_data, size, _seconds(info.mtime), problem)
@@ -122,7 +128,7 @@ def _seconds(mtime: Any) -> float:
 
 
 def _next_header(file: Any) -> int | None:
-    """The first place from here on that holds a header with a right checksum."""
+    """Return the position of the next header with a valid checksum."""
     start = -(-file.tell() // BLOCK) * BLOCK
     file.seek(start)
     while data := file.read(BLOCK_BYTES):

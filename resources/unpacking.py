@@ -1,4 +1,4 @@
-"""A compressed file unpacked as a stream, forwards only, and no further than is reasonable."""
+"""Decompress a file as a forward-only stream, up to a limit that stops decompression bombs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import IO, Any, Final
 
 import pyarrow as pa
 
-FREE_BYTES: Final = 256 << 20  # unpacked, that any file may have
-MAX_RATIO: Final = 100  # unpacked to packed beyond that; photographs have 1, drawings some 30
-MAX_HEADER_BYTES: Final = 1 << 20  # of one name or one extended header in a tar
-BACK_BYTES: Final = 2 << 20  # that a reader may step back
+FREE_BYTES: Final = 256 << 20  # unpacked size allowed for any file
+MAX_RATIO: Final = 100  # unpacked to packed beyond that; photographs reach 1, drawings about 30
+MAX_HEADER_BYTES: Final = 1 << 20  # of a name or an extended header in a tar
+BACK_BYTES: Final = 2 << 20  # distance a reader may step back
 BLOCK_BYTES: Final = 1 << 20
 
 
@@ -30,64 +30,67 @@ BROKEN: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, pa.Arro
 
 
 def unpacker_of(path: str) -> Any | None:
-    """What unpacks a file of this name; None where it is not compressed."""
+    """Return the function that opens a file compressed under this name; None if uncompressed."""
     return next((UNPACKERS[end] for end in UNPACKERS if path.endswith(end)), None)
 
 
 class Unpacked:
-    """The bytes that a compressed file unpacks to, as a file that only goes forwards.
+    """The uncompressed bytes of a file as a forward-only file object.
 
-    It ends early where the file is broken or unpacks to more than is allowed; `problem` says so.
-    A reader may step back by `BACK_BYTES`.
+    The stream ends early if the file is broken or unpacks to more than is allowed; `problem` then
+    holds the reason. A reader may step back by `BACK_BYTES`.
     """
 
     def __init__(self, source: IO[bytes], packed_bytes: int) -> None:
         self._source = source
         self._left = max(FREE_BYTES, MAX_RATIO * packed_bytes)
-        self._at = 0  # end of what was unpacked
+        self._at = 0  # number of bytes unpacked so far
         self._position = 0
-        self._tail = b""  # what was unpacked last
+        self._tail = b""  # last unpacked bytes
         self.problem = ""
 
     def tell(self) -> int:
         return self._position
 
     def seek(self, position: int, whence: int = 0) -> int:
-        """To a place ahead, or at most `BACK_BYTES` behind what was unpacked."""
+        """Seek forwards, or at most `BACK_BYTES` back from the unpacked end."""
         if whence or position < self._at - len(self._tail):
-            raise OSError(errno.ESPIPE, "expected to go forwards in an unpacked stream")
+            raise OSError(
+                errno.ESPIPE,
+                "expected a position ahead in an unpacked stream, got one behind its buffer",
+            )
         while self._at < position and self._more(position - self._at):
             pass
         self._position = min(position, self._at)
         return self._position
 
     def read(self, size: int) -> bytes:
-        """`size` bytes, or fewer at the end."""
+        """Read `size` bytes, or fewer at the end."""
         behind = self._at - self._position
-        parts = [self._tail[len(self._tail) - behind :][:size]] if behind else []
-        left = size - sum(map(len, parts))
+        blocks = [self._tail[len(self._tail) - behind :][:size]] if behind else []
+        left = size - sum(map(len, blocks))
         while left and (block := self._more(left)):
-            parts.append(block)
+            blocks.append(block)
             left -= len(block)
-        data = b"".join(parts)
+        data = b"".join(blocks)
         self._position += len(data)
         return data
 
     def _more(self, size: int) -> bytes:
-        """Up to `size` further bytes; none at the end."""
-        wanted = min(size, BLOCK_BYTES)
+        """Unpack up to `size` more bytes; empty at the end."""
+        num_bytes = min(size, BLOCK_BYTES)
         if self.problem:
             return b""
-        if wanted > self._left:
+        if num_bytes > self._left:
             self.problem = f"unpacks to more than {self._at} bytes, {MAX_RATIO} times its size"
             return b""
         try:
-            block: bytes = self._source.read(wanted)
+            block: bytes = self._source.read(num_bytes)
         except BROKEN as error:
             self.problem = f"is broken: {error}"
             return b""
         except OSError as error:
-            if error.errno is not None:  # the disk's or the network's, and no word about the bytes
+            if error.errno is not None:  # an error of the disk or the network, not of the bytes
                 raise
             self.problem = f"is broken: {error}"
             return b""
@@ -98,7 +101,7 @@ class Unpacked:
 
 
 class Headers:
-    """A file as a reader of tar headers sees it: no header is longer than `MAX_HEADER_BYTES`."""
+    """A file for a reader of tar headers, limited to headers of `MAX_HEADER_BYTES`."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

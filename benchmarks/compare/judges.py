@@ -79,6 +79,6 @@ def _distance(recipe: Recipe, word: str, *, may_fetch: bool) -> Perceptual:
     missing = [n.missing for n in perceptual_networks(named_recipe).values() if n.missing]
     if missing:
         raise FileNotFoundError(missing[0])
-    if word in TRUNKS and not may_fetch and not models.is_at_hand(PINNED[TRUNKS[word]]):
+    if word in TRUNKS and not may_fetch and not models.is_available_offline(PINNED[TRUNKS[word]]):
         raise FileNotFoundError(f"it was not fetched; `--perceptual {word}` fetches it")
     return cast("Perceptual", load_perceptual(named_recipe, models))

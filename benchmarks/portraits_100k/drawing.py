@@ -20,7 +20,7 @@ def draw_tar(path: Path, first: int, number: int) -> None:
     scratch = path.with_suffix(".tmp")
     with tarfile.open(scratch, "w") as tar:
         for i in range(first, first + number):
-            data = portraits.picture(i)
+            data = portraits.image(i)
             member = tarfile.TarInfo(f"{i:06d}.png")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))

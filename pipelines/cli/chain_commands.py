@@ -1,4 +1,4 @@
-"""`invertory run`, `demo`, `status`, `trace`, `gallery`: recipes at work, and what came of it."""
+"""`invertory run`, `demo`, `status`, `trace`, `gallery`: run recipes and inspect the results."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import add_command, answer, complain, progress_of
 from invertory.pipelines.cli.named_recipes import recipe_named, recipes_named, store_of
+from invertory.pipelines.cli.output import add_command, make_progress, print_error, print_result
 from invertory.pipelines.errors.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
@@ -17,37 +17,41 @@ DEMOS = ("portraits", "faces")  # recipes; the first is the default
 
 
 def add_commands(commands: Any) -> None:
-    """The commands with their options."""
+    """Add the commands with their options."""
     run = add_command(commands, "run", _run, "compute what is missing or stale in a recipe")
-    run.add_argument("recipe", help="a recipe's file or the name of one in recipes/")
-    run.add_argument("--collection", help="read pictures from here instead of the recipe's URI")
+    run.add_argument("recipe", help="a recipe file, or the name of a recipe in recipes/")
+    run.add_argument("--collection", help="read images from here instead of the recipe's URI")
 
-    demo = add_command(commands, "demo", _demo, "a whole recipe, from pictures to an edit set")
-    demo.add_argument("recipe", nargs="?", choices=DEMOS, help="drawn portraits, or photographs")
-    demo.add_argument("--collection", help="a folder of photographs of your own; for faces")
+    demo = add_command(commands, "demo", _demo, "run a complete recipe, from images to edits")
+    demo.add_argument("recipe", nargs="?", choices=DEMOS, help="rendered portraits, or photographs")
+    demo.add_argument("--collection", help="a folder with your own photographs; for faces")
 
-    status = add_command(commands, "status", _status, "rows, rejects and what is stale, by table")
+    status = add_command(commands, "status", _status, "show rows, rejects and stale tables")
     status.add_argument("recipe", nargs="?", help="default: every recipe")
 
-    trace = add_command(commands, "trace", _trace, "one picture's whole chain, back and forth")
+    trace = add_command(
+        commands, "trace", _trace, "show everything derived from an image, and its origin"
+    )
     trace.add_argument("id", help="image, crop, edit or sample id, URI or file name")
-    trace.add_argument("--recipe", help="default: the first recipe that knows the picture")
+    trace.add_argument("--recipe", help="default: the first recipe that contains the image")
 
-    gallery = add_command(commands, "gallery", _gallery, "one HTML page: original to edit, scored")
+    gallery = add_command(
+        commands, "gallery", _gallery, "write one HTML page, from original to edit, with scores"
+    )
     gallery.add_argument("recipe")
     gallery.add_argument("--out", type=Path, help="default: <store>/<recipe>/gallery.html")
-    gallery.add_argument("--rows", type=int, default=48, help="crops at most (48)")
+    gallery.add_argument("--rows", type=int, default=48, help="maximum number of crops (48)")
 
 
 def _run(options: argparse.Namespace) -> int:
-    return _run_and_tell(recipe_named(options.recipe, options.collection), options)
+    return _run_and_report(recipe_named(options.recipe, options.collection), options)
 
 
 def _demo(options: argparse.Namespace) -> int:
-    """Portraits where nothing is said; photographs of one's own go through the recipe of faces."""
+    """Run portraits by default; a collection of one's own photographs uses the recipe of faces."""
     name = options.recipe or (DEMOS[1] if options.collection else DEMOS[0])
     recipe = recipe_named(name, options.collection)
-    code = _run_and_tell(recipe, options)
+    code = _run_and_report(recipe, options)
     if code == OK and not options.json:
         from invertory.pipelines.reports.summary import next_steps
 
@@ -55,27 +59,27 @@ def _demo(options: argparse.Namespace) -> int:
     return code
 
 
-def _run_and_tell(recipe: Recipe, options: argparse.Namespace) -> int:
+def _run_and_report(recipe: Recipe, options: argparse.Namespace) -> int:
     from invertory.pipelines.cli.running import run_recipe
     from invertory.pipelines.progress.reporting import Fixed
     from invertory.pipelines.reports.summary import report_json, tell_report
 
-    progress = progress_of(options)
+    progress = make_progress(options)
     report = run_recipe(recipe, Fixed(progress), progress)
     code = FAILED if report.failures else OK
     if options.json:
-        return answer(options, report_json(recipe, store_of(recipe), report), print, code)
+        return print_result(options, report_json(recipe, store_of(recipe), report), print, code)
     tell_report(recipe, store_of(recipe), report)
     for failure in report.failures:
-        complain(f"failed {failure}", code)
+        print_error(f"failed {failure}", code)
     return code
 
 
 def _status(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import status_json, tell_status
 
-    found = [status_json(recipe, store_of(recipe)) for recipe in recipes_named(options.recipe)]
-    return answer(options, found, tell_status)
+    statuses = [status_json(recipe, store_of(recipe)) for recipe in recipes_named(options.recipe)]
+    return print_result(options, statuses, tell_status)
 
 
 def _trace(options: argparse.Namespace) -> int:
@@ -89,7 +93,7 @@ def _trace(options: argparse.Namespace) -> int:
     for recipe in recipes_named(options.recipe):
         try:
             roots = Roots(recipe.collection.uris)
-            found = trace(
+            chain_trace = trace(
                 chain_of(recipe),
                 store_of(recipe),
                 options.id,
@@ -98,8 +102,10 @@ def _trace(options: argparse.Namespace) -> int:
         except NotFoundError as error:
             missing.append(f"{recipe.name}: {error.args[0]}")
             continue
-        return answer(options, found, tell_trace)
-    raise NotFoundError("\n".join(missing) or "there is no recipe; see `invertory recipes list`")
+        return print_result(options, chain_trace, tell_trace)
+    raise NotFoundError(
+        "\n".join(missing) or "expected a recipe, got none; see `invertory recipes list`"
+    )
 
 
 def _gallery(options: argparse.Namespace) -> int:
@@ -107,4 +113,4 @@ def _gallery(options: argparse.Namespace) -> int:
 
     recipe = recipe_named(options.recipe)
     path = show(recipe, store_of(recipe), options.out, max_rows=options.rows)
-    return answer(options, {"gallery": str(path)}, lambda _: print(path))
+    return print_result(options, {"gallery": str(path)}, lambda _: print(path))

@@ -1,9 +1,8 @@
-"""`invertory`: run recipes, see what came of them, and trace a picture, without knowing Dagster.
+"""`invertory`: run recipes, inspect their results and trace an image, without knowing Dagster.
 
-Exit codes: 0 done, 1 something failed and says what, 2 wrong use or a recipe that does not
-validate, 3 not found, 4 a network's weights are unavailable, 130 and 143 stopped by SIGINT and
-SIGTERM. An error is one line on stderr; `--debug`, or INVERTORY_DEBUG=1 in the environment, shows
-its traceback as well.
+Exit codes: 0 done, 1 something failed, 2 wrong usage or an invalid recipe, 3 not found, 4 the
+weights of a network are unavailable, 130 and 143 stopped by SIGINT and SIGTERM. An error is one
+line on stderr; `--debug`, or INVERTORY_DEBUG=1 in the environment, adds its traceback.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from invertory.pipelines.cli import (
     training_commands,
     verify_commands,
 )
-from invertory.pipelines.cli.answers import add_command, complain, debugging, fail
+from invertory.pipelines.cli.output import add_command, debugging, fail, print_error
 from invertory.pipelines.errors.exit_codes import USAGE
 from invertory.resources.redaction import redact_logs
 
-# glibc hands large freed tensors back to the kernel and pays page faults for them at every
-# operation: six times the arithmetic. And it has a heap for each thread, all but one of which
-# `memory.give_back` cannot shorten. It reads these before the first line of Python runs.
+# By default glibc returns large freed tensors to the kernel, and every operation pays page faults
+# for them: six times the arithmetic. It also keeps a heap per thread, of which `memory.give_back`
+# can shorten only one. glibc reads these variables before Python starts.
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 30),
@@ -38,8 +37,8 @@ ALLOCATOR = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    from invertory.pipelines.processes.stopping import Stopped, raise_stopped, said
+    """Run the command line and return the exit code."""
+    from invertory.pipelines.processes.stopping import Stopped, interruption_message, raise_stopped
 
     if argv is None:
         keep_freed_memory()
@@ -49,15 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     redact_logs()
     try:
         with debugging(options.debug):
-            return answered(options)
+            return run_command(options)
     except Stopped as error:
-        return complain(said(error.code - 128), error.code)
+        return print_error(interruption_message(error.code - 128), error.code)
     except KeyboardInterrupt:
-        return complain(said(signal.SIGINT), 130)
+        return print_error(interruption_message(signal.SIGINT), 130)
 
 
-def answered(options: argparse.Namespace) -> int:
-    """The exit code of a command; its errors are told."""
+def run_command(options: argparse.Namespace) -> int:
+    """Run a command and report its errors; return its exit code."""
     try:
         return int(options.command(options))
     except Exception as error:
@@ -65,14 +64,14 @@ def answered(options: argparse.Namespace) -> int:
 
 
 def keep_freed_memory() -> None:
-    """Start this process anew with glibc told to keep freed memory, unless it is."""
+    """Restart this process with glibc configured to keep freed memory, unless it already is."""
     if sys.platform == "linux" and not ALLOCATOR.keys() <= os.environ.keys():
         command = [sys.executable, "-m", "invertory.pipelines.cli.main", *sys.argv[1:]]
         os.execve(sys.executable, command, {**ALLOCATOR, **os.environ})
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every command with its options."""
+    """Build the parser with every command and its options."""
     top = argparse.ArgumentParser(prog="invertory", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     chain_commands.add_commands(commands)
@@ -81,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     recipes_commands.add_commands(commands)
     training_commands.add_commands(commands)
     portraits_commands.add_commands(commands)
-    ui = add_command(commands, "ui", _ui, "the Dagster UI on loopback")
+    ui = add_command(commands, "ui", _ui, "serve the Dagster UI on loopback")
     ui.add_argument("--port", type=int, default=3000)
     return top
 
@@ -90,8 +89,10 @@ def _ui(options: argparse.Namespace) -> int:
     from invertory.pipelines.cli.serving import serve
 
     if not Path(sys.executable).with_name("dagster-webserver").exists():
-        return complain("the UI is not installed; run `pip install -e '.[ui]'`", USAGE)
-    print(f"http://127.0.0.1:{options.port}  (Ctrl-C ends it)", flush=True)
+        return print_error(
+            "expected the Dagster UI to be installed, got none; run `pip install -e '.[ui]'`", USAGE
+        )
+    print(f"http://127.0.0.1:{options.port}  (Ctrl-C stops it)", flush=True)
     return serve(options.port)
 
 

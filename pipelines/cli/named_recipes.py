@@ -1,4 +1,4 @@
-"""The recipes that a command names: found by file or name, with their stores."""
+"""Load the recipes that a command names, by file or name, and open their stores."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ if TYPE_CHECKING:
 
 
 def recipe_named(name: str, collection: str | None = None) -> Recipe:
-    """The recipe; with `collection`, one made from it for those pictures."""
-    from invertory.pipelines.cli.running import derived
+    """Load a recipe; with `collection`, derive one for those images."""
+    from invertory.pipelines.cli.running import derive_recipe
     from invertory.pipelines.recipe.recipe import load_recipe
 
     recipe = load_recipe(path_of(name))
-    return derived(recipe, collection) if collection else recipe
+    return derive_recipe(recipe, collection) if collection else recipe
 
 
 def recipes_named(name: str | None) -> list[Recipe]:
-    """One recipe, or every valid one."""
+    """Load one recipe, or every valid one."""
     from invertory.pipelines.definitions import every_recipe
     from invertory.pipelines.recipe.recipe import RecipeError
 
     if name:
         return [recipe_named(name)]
-    return [found for _, found in every_recipe() if not isinstance(found, RecipeError)]
+    return [recipe for _, recipe in every_recipe() if not isinstance(recipe, RecipeError)]
 
 
 def recipes_folder() -> Path:
-    """Where new recipes are written."""
+    """Return the folder for new recipes."""
     from invertory.pipelines.definitions import recipe_folders
 
     return recipe_folders()[0]
 
 
 def path_of(name: str) -> Path:
-    """A file as it is, or the name of one in the folders of recipes."""
+    """Return the path of a recipe file, or of a name in the recipe folders."""
     from invertory.pipelines.definitions import recipe_folders
 
     if name.endswith((".yaml", ".yml")):
@@ -47,7 +47,7 @@ def path_of(name: str) -> Path:
 
 
 def store_of(recipe: Recipe) -> Store:
-    """Its tables."""
+    """Open the store of a recipe."""
     from invertory.pipelines.definitions import tables
 
     return tables().store(recipe.name)

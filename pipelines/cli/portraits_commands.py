@@ -1,4 +1,4 @@
-"""`invertory portraits`: a labelled collection of drawn faces in a folder, and a sheet of them."""
+"""`invertory portraits`: render a labelled collection of faces to a folder, with a sheet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from invertory.pipelines.cli.answers import add_command, answer, complain, progress_of
+from invertory.pipelines.cli.output import add_command, make_progress, print_error, print_result
 from invertory.pipelines.errors.exit_codes import USAGE
 from invertory.pipelines.gallery.thumbnails import contact_sheet
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from invertory.resources.portraits import Portraits
 
 BLOCK_ROWS = 256
-SHEET_PICTURES, SHEET_BYTES = 64, 4 << 20
+SHEET_IMAGES, SHEET_BYTES = 64, 4 << 20
 OOD_SHARE = 0.25
 ABOUT = "portraits.json"
-# Colours of the segments in a viewer; the numbers in the file are indices into SEGMENTS.
+# Colours of the segments in a viewer; pixel values are indices into SEGMENTS.
 PALETTE = (
     *(32, 34, 40), *(222, 172, 140), *(96, 64, 40), *(70, 130, 220),
     *(200, 60, 80), *(90, 150, 90), *(230, 200, 70), *(190, 80, 200),
@@ -34,32 +34,40 @@ PALETTE = (
 
 
 def add_commands(commands: Any) -> None:
-    """`invertory portraits` with its options."""
-    command = add_command(commands, "portraits", _portraits, "draw a labelled collection of faces")
-    command.add_argument("--num", type=int, default=64, help="how many (64)")
-    command.add_argument("--size", type=int, default=128, help="side of a picture in px (128)")
-    command.add_argument("--seed", type=int, default=0, help="portrait i is a function of it and i")
+    """Add `invertory portraits` with its options."""
+    command = add_command(
+        commands, "portraits", _portraits, "render a labelled collection of faces"
+    )
+    command.add_argument("--num", type=int, default=64, help="number of portraits (64)")
+    command.add_argument("--size", type=int, default=128, help="side of an image in px (128)")
+    command.add_argument(
+        "--seed", type=int, default=0, help="portrait i depends only on the seed and i"
+    )
     command.add_argument(
         "--ood", type=float, nargs="?", const=OOD_SHARE, default=0.0, metavar="SHARE",
-        help=f"share with an object that no generator has seen ({OOD_SHARE:g} where none is given)",
+        help=f"share with an object that no generator has seen ({OOD_SHARE:g} without a value)",
     )  # fmt: skip
     command.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings",
-        help="the world: 'glasses=0.5', 'glasses|male=0.8', 'age_years=70', 'background=busy'",
+        help="world settings: 'glasses=0.5', 'glasses|male=0.8', 'age_years=70', 'background=busy'",
     )  # fmt: skip
-    command.add_argument("--out", type=Path, default=Path("portraits"), help="folder (portraits)")
+    command.add_argument(
+        "--out", type=Path, default=Path("portraits"), help="output folder (portraits)"
+    )
 
 
 def _portraits(options: argparse.Namespace) -> int:
     try:
-        found = write_collection(asked_for(options), options.out, progress_of(options))
+        written = write_collection(parse_portraits(options), options.out, make_progress(options))
     except ValueError as error:
-        return complain(error, USAGE)
-    return answer(options, found, lambda _: print(f"{found['sheet']}\n{found['address']}"))
+        return print_error(error, USAGE)
+    return print_result(
+        options, written, lambda _: print(f"{written['sheet']}\n{written['address']}")
+    )
 
 
-def asked_for(options: argparse.Namespace) -> Portraits:
-    """What the options ask for; ValueError where it cannot be, before anything is drawn."""
+def parse_portraits(options: argparse.Namespace) -> Portraits:
+    """Parse the options before anything is rendered; ValueError if they are invalid."""
     from invertory.resources.portraits import Portraits
 
     settings = [("num", options.num), ("seed", options.seed), ("size_px", options.size)]
@@ -75,29 +83,31 @@ def asked_for(options: argparse.Namespace) -> Portraits:
 
 
 def write_collection(portraits: Portraits, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Draw them into the folder; gives what was written.
+    """Render the portraits to a folder and return a summary of what was written.
 
-    `pictures` and `segmentations` hold PNGs of the same names, `attributes.parquet` a row for each
-    with the attributes and landmarks [68, 2] in px, `sheet.jpg` the first of them.
+    `pictures` and `segmentations` contain PNGs of the same names, `attributes.parquet` one row per
+    portrait with its attributes and landmarks [68, 2] in px, and `sheet.jpg` the first portraits.
     """
-    told = _claim(portraits, folder)
-    shown: list[bytes] = []
+    summary = _claim(portraits, folder)
+    sheet_images: list[bytes] = []
     with (
         pq.ParquetWriter(folder / "attributes.parquet", _schema()) as table,
         progress.stage("portraits", portraits.num, 0) as bar,
     ):
-        for rows, pictures in _blocks(portraits, folder):
+        for rows, images in _blocks(portraits, folder):
             table.write_batch(pa.RecordBatch.from_pylist(rows, schema=_schema()))
-            shown += pictures[: SHEET_PICTURES - len(shown)]
+            sheet_images += images[: SHEET_IMAGES - len(sheet_images)]
             bar.advance(len(rows), 0)
-    sheet = contact_sheet(shown, [""] * len(shown), cell_px=128, max_bytes=SHEET_BYTES)
+    sheet = contact_sheet(
+        sheet_images, [""] * len(sheet_images), cell_px=128, max_bytes=SHEET_BYTES
+    )
     (folder / "sheet.jpg").write_bytes(sheet)
-    (folder / ABOUT).write_text(json.dumps(told, indent=2) + "\n")
-    return {"folder": str(folder), "sheet": str(folder / "sheet.jpg"), **told}
+    (folder / ABOUT).write_text(json.dumps(summary, indent=2) + "\n")
+    return {"folder": str(folder), "sheet": str(folder / "sheet.jpg"), **summary}
 
 
 def _claim(portraits: Portraits, folder: Path) -> dict[str, Any]:
-    """What will be in the folder, which must be empty or hold a collection of ours."""
+    """Prepare the folder, which must be empty or contain a collection written by this command."""
     from invertory.portraits import SEGMENTS
     from invertory.resources.portraits import SCHEME
 
@@ -115,29 +125,29 @@ def _claim(portraits: Portraits, folder: Path) -> dict[str, Any]:
 def _blocks(
     portraits: Portraits, folder: Path
 ) -> Iterator[tuple[list[dict[str, Any]], list[bytes]]]:
-    """Rows and pictures, `BLOCK_ROWS` at a time, their files written."""
+    """Write `BLOCK_ROWS` portraits at a time, and yield their rows and images."""
     from invertory.images import encode
     from invertory.portraits import render
 
     for start in range(0, portraits.num, BLOCK_ROWS):
-        rows, pictures = [], []
+        rows, images = [], []
         for i in range(start, min(start + BLOCK_ROWS, portraits.num)):
             name, portrait = f"{i:06d}.png", portraits.portrait(i)
-            found = render(portrait, portraits.size_px)
-            pictures.append(encode(found.picture))
-            (folder / "pictures" / name).write_bytes(pictures[-1])
-            (folder / "segmentations" / name).write_bytes(_segmentation(found))
-            about = {"file": name, "seed": portrait.seed, "landmarks": found.landmarks.tolist()}
+            rendering = render(portrait, portraits.size_px)
+            images.append(encode(rendering.picture))
+            (folder / "pictures" / name).write_bytes(images[-1])
+            (folder / "segmentations" / name).write_bytes(_segmentation(rendering))
+            about = {"file": name, "seed": portrait.seed, "landmarks": rendering.landmarks.tolist()}
             rows.append(about | portrait.attributes)
-        yield rows, pictures
+        yield rows, images
 
 
-def _segmentation(found: Rendering) -> bytes:
-    """A PNG whose numbers are indices into SEGMENTS."""
-    picture = Image.fromarray(found.segmentation)
-    picture.putpalette(PALETTE)
+def _segmentation(rendering: Rendering) -> bytes:
+    """Encode a segmentation as a PNG whose pixel values are indices into SEGMENTS."""
+    image = Image.fromarray(rendering.segmentation)
+    image.putpalette(PALETTE)
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""`invertory recipes`: list them, validate them, write a new one."""
+"""`invertory recipes`: list recipes, validate them, write a new one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import add_command, answer, complain
 from invertory.pipelines.cli.named_recipes import path_of, recipes_folder, recipes_named
+from invertory.pipelines.cli.output import add_command, print_error, print_result
 from invertory.pipelines.errors.exit_codes import OK, USAGE
 from invertory.resources.addresses import Address
 
@@ -19,41 +19,41 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """`invertory recipes list`, `check` and `new`."""
+    """Add `invertory recipes list`, `check` and `new`."""
     recipes = commands.add_parser("recipes", help="recipes: list, check, new")
     kinds = recipes.add_subparsers(required=True, metavar="ACTION")
-    add_command(kinds, "list", _list, "the recipes and what they make")
-    check = add_command(kinds, "check", _check, "validate without running anything")
+    add_command(kinds, "list", _list, "list the recipes and their outputs")
+    check = add_command(kinds, "check", _check, "validate recipes without running them")
     check.add_argument("recipe", nargs="*", help="default: every recipe")
-    new = add_command(kinds, "new", _new, "write the commented template")
+    new = add_command(kinds, "new", _new, "write a new recipe from the commented template")
     new.add_argument("name")
-    new.add_argument("--collection", help="where the pictures lie")
+    new.add_argument("--collection", help="address of the images")
 
 
 def _list(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import tell_recipes
 
-    return answer(options, [recipe.as_row() for recipe in recipes_named(None)], tell_recipes)
+    return print_result(options, [recipe.as_row() for recipe in recipes_named(None)], tell_recipes)
 
 
 def _check(options: argparse.Namespace) -> int:
     from invertory.pipelines.recipe.recipe import RecipeError, all_recipes
 
-    found = [(path_of(name), _loaded(path_of(name))) for name in options.recipe]
+    loaded = [(path_of(name), _load(path_of(name))) for name in options.recipe]
     if not options.recipe:
-        found = list(all_recipes(recipes_folder()))
-    wrong = [(path, error) for path, error in found if isinstance(error, RecipeError)]
+        loaded = list(all_recipes(recipes_folder()))
+    invalid = [(path, error) for path, error in loaded if isinstance(error, RecipeError)]
 
-    def tell(_: object) -> None:
-        for _path, problems in wrong:
+    def print_check(_: object) -> None:
+        for _path, problems in invalid:
             print(problems, file=sys.stderr)
-        print(f"{len(found) - len(wrong)} of {len(found)} recipes are valid")
+        print(f"{len(loaded) - len(invalid)} of {len(loaded)} recipes are valid")
 
-    problems = [{"path": str(path), "problems": str(e).splitlines()} for path, e in wrong]
-    return answer(options, problems, tell, USAGE if wrong else OK)
+    problems = [{"path": str(path), "problems": str(e).splitlines()} for path, e in invalid]
+    return print_result(options, problems, print_check, USAGE if invalid else OK)
 
 
-def _loaded(path: Path) -> Recipe | RecipeError:
+def _load(path: Path) -> Recipe | RecipeError:
     from invertory.pipelines.recipe.recipe import RecipeError, load_recipe
 
     try:
@@ -66,18 +66,21 @@ def _new(options: argparse.Namespace) -> int:
     from invertory.pipelines.recipe.recipe import template
 
     if options.collection and Address(options.collection).kept != options.collection:
-        return complain(
-            f"expected an address without credentials, got one with them ({options.collection}); "
-            "write ${NAME} in their place, as in https://${USER}:${PASSWORD}@host/photos, and set "
+        return print_error(
+            f"expected an address without credentials, got {options.collection}; "
+            "write ${NAME} instead, as in https://${USER}:${PASSWORD}@host/photos, and set "
             "the variables in the environment",
             USAGE,
         )
     path = recipes_folder() / f"{options.name}.yaml"
     if path.exists():
-        return complain(f"{path} exists; choose another name or edit it", USAGE)
+        return print_error(
+            f"expected a new recipe name, got {path}, which exists; choose another name or edit it",
+            USAGE,
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     text = template().replace("name: your_images", f"name: {options.name}", 1)
     if options.collection:
         text = re.sub(r"^  uri: .*$", f"  uri: {options.collection}", text, count=1, flags=re.M)
     path.write_text(text)
-    return answer(options, {"recipe": str(path)}, lambda _: print(path))
+    return print_result(options, {"recipe": str(path)}, lambda _: print(path))

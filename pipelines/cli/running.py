@@ -1,4 +1,4 @@
-"""Run a recipe from the command line: what is missing or stale, phase by phase, in Dagster runs."""
+"""Run a recipe from the command line: compute missing and stale tables phase by phase."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import dagster as dg
 import yaml
 
 from invertory.pipelines.assets import assets_of
-from invertory.pipelines.cli.answers import is_debugging
+from invertory.pipelines.cli.output import is_debugging
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
 from invertory.pipelines.definitions import resources
@@ -37,19 +37,21 @@ if TYPE_CHECKING:
     from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
-MAX_PASSES = 5  # each but the first computes a file again that the one before found corrupt
+MAX_PASSES = 5  # every pass after the first recomputes files that the previous one found corrupt
 
 
 @dataclass(kw_only=True)
 class Report:
-    """What a run did."""
+    """The result of running a recipe."""
 
     recipe: str
     new_shards: list[str]
     num_computed: int = 0
     elapsed_s: float = 0.0
     failures: list[str] = field(default_factory=list)
-    corrupt: list[str] = field(default_factory=list)  # steps that met a corrupt file, run again
+    corrupt: list[str] = field(
+        default_factory=list
+    )  # steps that hit a corrupt file and were run again
     run_ids: list[str] = field(default_factory=list)
 
     @property
@@ -57,8 +59,8 @@ class Report:
         return not self.num_computed and not self.failures
 
 
-def derived(recipe: Recipe, uri: str) -> Recipe:
-    """`recipe` on other pictures, under a name of its own; kept, so that the UI has it too."""
+def derive_recipe(recipe: Recipe, uri: str) -> Recipe:
+    """Derive a recipe for other images under its own name, and save it so that the UI has it."""
     made = recipe.with_collection(uri)
     path = dagster_home() / "recipes" / f"{made.name}.yaml"
     path.parent.mkdir(exist_ok=True)
@@ -67,16 +69,16 @@ def derived(recipe: Recipe, uri: str) -> Recipe:
 
 
 def kept(value: Any) -> Any:
-    """A recipe's values as its file may hold them: `${NAME}` in addresses, and no credentials."""
+    """Return a recipe's values for its file: addresses keep `${NAME}` but not credentials."""
     if isinstance(value, Address):
         return value.kept
     if isinstance(value, dict):
-        return {key: kept(part) for key, part in value.items()}
-    return [kept(part) for part in value] if isinstance(value, tuple | list) else value
+        return {key: kept(item) for key, item in value.items()}
+    return [kept(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Report:
-    """Have the weights at hand, deal new pictures, then compute what is missing or stale."""
+    """Fetch the weights, split new images into shards, then compute what is missing or stale."""
     began = time.monotonic()
     dagster_home()
     world = {**resources(), "reporting": reporting}
@@ -91,7 +93,7 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
         _run_pending(recipe, chain, store, world, report, progress)
         if not report.failures or num_set_aside(store) == before:
             break
-        report.corrupt += report.failures  # and now what they stumbled over is computed again
+        report.corrupt += report.failures  # the next pass recomputes the corrupt files
         report.failures = []
     report.elapsed_s = time.monotonic() - began
     return report
@@ -105,7 +107,7 @@ def _run_pending(
     report: Report,
     progress: Progress,
 ) -> None:
-    """Compute what is missing or stale, phase by phase, up to the first failure."""
+    """Compute what is missing or stale, phase by phase, until the first failure."""
     if not any(chain.pending(store)):
         return
     with (
@@ -116,7 +118,7 @@ def _run_pending(
         free_abandoned(instance)
         instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
         for phase in chain.phases():
-            for is_retry in (True, False):  # what a retry brings makes the rest stale
+            for is_retry in (True, False):  # rows from a retry make later tables stale
                 steps = [s for s in chain.pending(store) if s.is_retry is is_retry]
                 _run_phase(recipe, chain, phase, steps, store, instance, world, tags, report, stop)
             if report.failures:
@@ -124,7 +126,7 @@ def _run_pending(
 
 
 def _deal(recipe: Recipe, models: ModelStore, store: Store, progress: Progress) -> list[str]:
-    """Networks and collections fetched, new pictures in shards; the listing is let go of here."""
+    """Fetch networks and collections, then split new images into shards."""
     with progress.download("weights") as received:
         prefetch(recipe, models, received)
         check_fit(recipe, models)
@@ -144,7 +146,7 @@ def _run_phase(
     report: Report,
     stop: Stop,
 ) -> None:
-    """A run for each shard with something to compute; one that fails lets the others go on."""
+    """Start a run for each shard with pending steps; a failed run does not stop the others."""
     assets = assets_of(recipe, chain, pool=None)
     for shard, steps in _by_shard(pending, phase):
         before = [store.key(step.stage.table, step.shard) for step in steps]
@@ -160,7 +162,7 @@ def _run_phase(
         )
         stop.check()
         if _was_interrupted(result):
-            raise KeyboardInterrupt  # which Dagster has recorded as a failure of the run
+            raise KeyboardInterrupt  # Dagster has recorded it as a failure of the run
         report.run_ids.append(result.run_id)
         report.num_computed += sum(
             not step.is_retry or store.key(step.stage.table, step.shard) != key
@@ -168,18 +170,18 @@ def _run_phase(
         )
         report.failures.extend(_failures(result, shard))
         if report.failures and any(step.shard == ALL for step in steps):
-            return  # the other shards read the table that this run was to make
+            return  # the other shards need the table of this run
 
 
 def _by_shard(steps: list[Step], phase: list[Stage]) -> list[tuple[str, list[Step]]]:
-    """The steps of each run: a shard's; tables without shards are made in the first run."""
+    """Group the steps by run, one per shard; tables without shards belong to the first run."""
     tables = {stage.table for stage in phase}
-    wanted = [step for step in steps if step.stage.table in tables]
-    shards = list(dict.fromkeys(step.shard for step in wanted if step.shard != ALL)) or [ALL]
+    selected = [step for step in steps if step.stage.table in tables]
+    shards = list(dict.fromkeys(step.shard for step in selected if step.shard != ALL)) or [ALL]
     return [
-        (shard, [s for s in wanted if s.shard == shard or (s.shard == ALL and not number)])
+        (shard, [s for s in selected if s.shard == shard or (s.shard == ALL and not number)])
         for number, shard in enumerate(shards)
-        if wanted
+        if selected
     ]
 
 

@@ -1,4 +1,4 @@
-"""The Dagster UI with its daemon as one process that ends whole, even by kill -9."""
+"""Serve the Dagster UI and its daemon as a process tree that ends completely, even by kill -9."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ from types import FrameType
 from invertory.pipelines.processes.abandoned import free_abandoned, serving_runs
 from invertory.pipelines.processes.dagster_home import HOUSE, dagster_home, open_instance
 
-GRACE_S = 20.0  # for runs in flight; what is cut off goes on from its last chunk
+GRACE_S = 20.0  # for active runs; a run that is cut off resumes from its last chunk
 
 
 def serve(port: int) -> int:
-    """Serve on loopback until Ctrl-C or SIGTERM; the exit code of Dagster's own end."""
+    """Serve on loopback until Ctrl-C or SIGTERM; return Dagster's exit code."""
     home = dagster_home()
-    with open_instance() as instance:  # before several processes of Dagster create its databases
+    with open_instance() as instance:  # creates the databases before several Dagster processes do
         free_abandoned(instance)
     os.environ.setdefault("INVERTORY_STORE", str(Path("store").resolve()))
-    os.environ.setdefault("DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS", "600")  # to list a large bucket
+    os.environ.setdefault(
+        "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS", "600"
+    )  # listing a large bucket takes long
     dagster = Path(sys.executable).with_name("dagster")
     workspace = HOUSE / "workspace.yaml"
-    # from the current directory, as `run` is: there a recipe's relative addresses start
+    # runs in the current directory, like `run`, since a recipe's relative addresses start there
     with serving_runs(home):
-        return run_whole(
+        return run_in_session(
             [str(dagster), "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
         )
 
 
-def run_whole(command: Sequence[str]) -> int:
-    """Run a command in a session of its own, of which nothing stays when this returns."""
+def run_in_session(command: Sequence[str]) -> int:
+    """Run a command in its own session, all processes of which end before this returns."""
     signal.signal(signal.SIGTERM, _interrupt)
-    ours, theirs = os.pipe()  # the kernel closes our end of it when this process is killed
+    ours, theirs = os.pipe()  # the kernel closes our end if this process is killed
     process = subprocess.Popen(
         [sys.executable, "-m", "invertory.pipelines.processes.supervising", str(ours), *command],
         start_new_session=True,
@@ -59,7 +61,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the leader, which asks the others; then make an end of what is left of the session."""
+    """Ask the session leader to stop, which asks the others; then kill what is left."""
     with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
         if process.poll() is None:
             process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""`invertory train`: one training from the command line, or a list of those there are."""
+"""`invertory train`: run a training from the command line, or list the trainings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import add_command, answer, progress_of
+from invertory.pipelines.cli.output import add_command, make_progress, print_result
 
 if TYPE_CHECKING:
     from invertory.pipelines.training.runs import Trained
@@ -15,62 +15,64 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """`invertory train` with its options."""
-    text = "train the networks that a file in trainings/ asks"
+    """Add `invertory train` with its options."""
+    text = "train the networks that a file in trainings/ describes"
     train = add_command(commands, "train", _train, text)
     train.add_argument("training", nargs="?", help="a file, or the name of one in trainings/")
-    train.add_argument("--list", action="store_true", help="the trainings and what they make")
-    train.add_argument("--images", type=int, help="pictures shown in all, for the file's number")
-    train.add_argument("--device", help="auto, cpu, cuda or cuda:1, for the file's")
+    train.add_argument("--list", action="store_true", help="list the trainings and their outputs")
+    train.add_argument(
+        "--images", type=int, help="total training images, instead of the file's number"
+    )
+    train.add_argument("--device", help="auto, cpu, cuda or cuda:1, instead of the file's")
     train.add_argument(
         "--use",
         action="append",
         default=[],
         metavar="KIND=ADDRESS",
-        help="another network for the file's, such as generator=bundled://portraits_generator",
+        help="replace a network of the file, e.g. generator=bundled://portraits_generator",
     )
     train.add_argument(
         "--folder",
         type=Path,
-        help="keep everything here, networks included; default: the model store",
+        help="write everything here, including networks; default: the model store",
     )
     train.add_argument(
         "--bundle",
         action="store_true",
-        help="also write the networks and their cards into resources/bundled",
+        help="also write the networks and their cards to resources/bundled",
     )
 
 
 def _train(options: argparse.Namespace) -> int:
     if options.list or not options.training:
-        return answer(options, listed(), tell_trainings)
-    found = trained(options)
-    return answer(options, found.as_json(), lambda _: tell_trained(found))
+        return print_result(options, list_trainings(), print_trainings)
+    result = run_requested(options)
+    return print_result(options, result.as_json(), lambda _: print_trained(result))
 
 
-def listed() -> list[dict[str, Any]]:
-    """A row for each training: what it makes, from what, and what is there of it."""
+def list_trainings() -> list[dict[str, Any]]:
+    """Return one row per training: its outputs, its inputs, and whether it is done."""
     from invertory.pipelines.recipe.errors import RecipeError
     from invertory.pipelines.training.training import all_trainings
     from invertory.resources.cards import has_card
     from invertory.resources.models import BUNDLED, ModelStore
 
     rows = []
-    for path, found in all_trainings():
-        if isinstance(found, RecipeError):
-            print(f"invertory: {path.name} is left out: {found}", file=sys.stderr)
+    for path, spec in all_trainings():
+        if isinstance(spec, RecipeError):
+            print(f"invertory: {path.name} is skipped: {spec}", file=sys.stderr)
             continue
-        names, trained = found.named.values(), ModelStore().trained()
+        names, trained = spec.named.values(), ModelStore().trained()
         is_there = {
             "is_trained": all(has_card(trained, name) for name in names),
             "is_bundled": all(has_card(BUNDLED, name) for name in names),
         }
-        rows.append(found.as_row() | is_there)
+        rows.append(spec.as_row() | is_there)
     return rows
 
 
-def asked(options: argparse.Namespace) -> TrainingSpec:
-    """The training with what the command line says otherwise; RecipeError where that is wrong."""
+def load_training(options: argparse.Namespace) -> TrainingSpec:
+    """Load a training with the command line's changes; RecipeError if they are invalid."""
     from invertory.pipelines.training.training import changed, find_training
 
     return changed(
@@ -81,8 +83,8 @@ def asked(options: argparse.Namespace) -> TrainingSpec:
     )
 
 
-def trained(options: argparse.Namespace) -> Trained:
-    """Run it; the networks are in the package too where that was asked for."""
+def run_requested(options: argparse.Namespace) -> Trained:
+    """Run a training, and copy its networks into the package if requested."""
     from dataclasses import replace
 
     from invertory.pipelines.definitions import resources
@@ -91,10 +93,10 @@ def trained(options: argparse.Namespace) -> Trained:
 
     world = resources()
     done = run_training(
-        asked(options),
+        load_training(options),
         world["models"],
         world["gpu"],
-        progress_of(options),
+        make_progress(options),
         folder=options.folder,
     )
     if not done.is_up_to_date and options.folder is None:
@@ -105,7 +107,7 @@ def trained(options: argparse.Namespace) -> Trained:
 
 
 def _record(done: Trained) -> None:
-    """In the instance that `invertory ui` shows."""
+    """Record a training in the Dagster instance that `invertory ui` shows."""
     from invertory.pipelines.processes.dagster_home import open_instance
     from invertory.pipelines.training.assets import record
 
@@ -113,38 +115,38 @@ def _record(done: Trained) -> None:
         record(done, instance)
 
 
-def tell_trained(found: Trained) -> None:
-    """After a training: its networks, and how good they are."""
+def print_trained(result: Trained) -> None:
+    """Print the networks of a finished training and their quality."""
     from rich.console import Console
     from rich.table import Table
 
     from invertory.pipelines.training.cards import headline
 
     console = Console()
-    word = "Up to date" if found.is_up_to_date else "Done"
-    console.print(f"[green]{word}:[/] {found.training} in {found.elapsed_s:.0f} s")
-    told = Table(box=None, show_header=False, pad_edge=False)
-    for name, card in found.cards.items():
-        told.add_row(name, f"{card['source']}  {card['size_bytes'] / 1e6:.2f} MB {card['dtype']}")
-    first = next(iter(found.cards.values()))
-    told.add_row("images", str(first["images_seen"]))
+    word = "Up to date" if result.is_up_to_date else "Done"
+    console.print(f"[green]{word}:[/] {result.training} in {result.elapsed_s:.0f} s")
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, card in result.cards.items():
+        table.add_row(name, f"{card['source']}  {card['size_bytes'] / 1e6:.2f} MB {card['dtype']}")
+    first = next(iter(result.cards.values()))
+    table.add_row("images", str(first["images_seen"]))
     for name, value in headline(first["quality"]).items():
-        told.add_row(f"[dim]{name}[/]", f"{value:.4g}")
-    if found.sheet:
-        told.add_row("sheet", str(found.sheet))
-    console.print(told)
+        table.add_row(f"[dim]{name}[/]", f"{value:.4g}")
+    if result.sheet:
+        table.add_row("sheet", str(result.sheet))
+    console.print(table)
 
 
-def tell_trainings(rows: list[dict[str, Any]]) -> None:
-    """The trainings, what they make of what, and what is there of it."""
+def print_trainings(rows: list[dict[str, Any]]) -> None:
+    """Print the trainings, their inputs and outputs, and which are done."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
     for row in rows:
         states = [word for word in ("trained", "bundled") if row[f"is_{word}"]]
-        told = f"[green]{', '.join(states)}[/]" if states else "[dim]not trained[/]"
+        table = f"[green]{', '.join(states)}[/]" if states else "[dim]not trained[/]"
         data = f" on {row['data']}" if row["data"] != "none" else ""
-        console.print(f"[bold]{row['training']}[/]  {told}")
+        console.print(f"[bold]{row['training']}[/]  {table}")
         console.print(f"  {row['description']}")
         console.print(f"  [dim]{row['trainer']}{data}, {row['images']:,} images[/]")
         for word in ("gives", "uses"):

@@ -1,12 +1,12 @@
-"""`invertory verify`: every table and exported set of a recipe against its checksums."""
+"""`invertory verify`: check every table and exported set of a recipe against its checksums."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.answers import add_command, answer
 from invertory.pipelines.cli.named_recipes import recipes_named, store_of
+from invertory.pipelines.cli.output import add_command, print_result
 from invertory.pipelines.errors.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
@@ -15,40 +15,44 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """The command with its options."""
-    verify = add_command(commands, "verify", _verify, "compare all files of a store with checksums")
+    """Add the command with its options."""
+    verify = add_command(
+        commands, "verify", _verify, "check all files of a store against checksums"
+    )
     verify.add_argument("recipe", nargs="?", help="default: every recipe")
     verify.add_argument(
         "--repair",
         action="store_true",
-        help="set corrupt files aside, so that `invertory run` computes them again",
+        help="move corrupt files aside, so that `invertory run` computes them again",
     )
 
 
 def _verify(options: argparse.Namespace) -> int:
-    found = [
+    stores = [
         verify_store(recipe.name, store_of(recipe), is_repaired=options.repair)
         for recipe in recipes_named(options.recipe)
     ]
-    is_sound = not any(store["corrupt"] for store in found)
-    return answer(options, found, _tell, OK if is_sound or options.repair else FAILED)
+    is_intact = not any(store["corrupt"] for store in stores)
+    return print_result(
+        options, stores, _print_stores, OK if is_intact or options.repair else FAILED
+    )
 
 
 def verify_store(name: str, store: Store, *, is_repaired: bool = False) -> dict[str, Any]:
-    """How many files were read, and each that is corrupt or lost with the reason and the remedy."""
+    """Count the files, and list each corrupt or missing one with the reason and the remedy."""
     from invertory.resources.verification import check_store
 
     num_files, corrupt = 0, []
     for checked in check_store(store):
         num_files += 1
         if checked.reason:
-            corrupt.append(_described(name, checked, store if is_repaired else None))
-    corrupt += _lost(name, store, is_repaired=is_repaired)
+            corrupt.append(_describe_corrupt(name, checked, store if is_repaired else None))
+    corrupt += _check_missing_entries(name, store, is_repaired=is_repaired)
     return {"recipe": name, "store": store.base, "num_files": num_files, "corrupt": corrupt}
 
 
-def _described(name: str, checked: Checked, store: Store | None) -> dict[str, str]:
-    """A corrupt file in words; it is repaired where a store is given."""
+def _describe_corrupt(name: str, checked: Checked, store: Store | None) -> dict[str, str]:
+    """Describe a corrupt file; repair it if a store is passed."""
     remedy = f"invertory verify {name} --repair && invertory run {name}"
     if store is not None:
         remedy = _repair(name, checked, store)
@@ -57,32 +61,32 @@ def _described(name: str, checked: Checked, store: Store | None) -> dict[str, st
 
 
 def _repair(name: str, checked: Checked, store: Store) -> str:
-    """Set the file aside; what was done, and what is left to do."""
+    """Move a file aside; return what was done and what is left to do."""
     from invertory.resources.verification import move_aside
 
     moved = move_aside(store, checked.path)
     done = f"moved to {moved}; " if moved else ""
-    return f"{done}`invertory run {name}` makes it again"
+    return f"{done}`invertory run {name}` computes it again"
 
 
-def _lost(name: str, store: Store, *, is_repaired: bool) -> list[dict[str, str]]:
-    """Entries that other tables need, restored where that is asked for and possible."""
-    from invertory.pipelines.collections.lost_entries import lost_entries, numbers
+def _check_missing_entries(name: str, store: Store, *, is_repaired: bool) -> list[dict[str, str]]:
+    """List entries that other tables need, and restore them if requested and possible."""
+    from invertory.pipelines.collections.missing_entries import missing_entries, numbered_shards
     from invertory.resources.verification import Checked
 
-    found = numbers(store)
-    told = []
-    for shard in lost_entries(found):
+    shard_tables = numbered_shards(store)
+    missing = []
+    for shard in missing_entries(shard_tables):
         checked = Checked(store.path("entries", shard), "entries", shard, "it is missing")
-        described = _described(name, checked, None)
+        described = _describe_corrupt(name, checked, None)
         if is_repaired:
-            described["remedy"] = _restore(store, shard, found[shard])
-        told.append(described)
-    return told
+            described["remedy"] = _restore(store, shard, shard_tables[shard])
+        missing.append(described)
+    return missing
 
 
 def _restore(store: Store, shard: str, tables: list[str]) -> str:
-    from invertory.pipelines.collections.lost_entries import restore
+    from invertory.pipelines.collections.missing_entries import restore
     from invertory.resources.seals import CorruptFileError
     from invertory.resources.verification import move_aside
 
@@ -92,17 +96,19 @@ def _restore(store: Store, shard: str, tables: list[str]) -> str:
         for table in tables:
             for path in (*store.siblings(table, shard), store.path(table, shard)):
                 move_aside(store, path)
-        return f"{', '.join(tables)} of {shard} were moved aside; its files are dealt anew"
+        return (
+            f"{', '.join(tables)} of {shard} were moved aside; the next run lists its files again"
+        )
     return "restored from the table of images"
 
 
-def _tell(found: list[dict[str, Any]]) -> None:
+def _print_stores(stores: list[dict[str, Any]]) -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=True)
-    for store in found:
+    for store in stores:
         for file in store["corrupt"]:
             console.print(f"{file['path']}: {file['reason']}; {file['remedy']}", markup=False)
         number = len(store["corrupt"])
-        told = f"{number} corrupt or lost" if number else "all sound"
-        console.print(f"{store['recipe']}: {store['num_files']} files, {told}", markup=False)
+        missing = f"{number} corrupt or missing" if number else "all intact"
+        console.print(f"{store['recipe']}: {store['num_files']} files, {missing}", markup=False)

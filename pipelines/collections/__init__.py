@@ -1,1 +1,1 @@
-"""The images that a recipe reads: listing, intake, labels, and the demos' collections."""
+"""The images that a recipe reads: listing, intake, labels and the demo collections."""

@@ -1,4 +1,4 @@
-"""A recipe's collection: one or several places of pictures, listed as one."""
+"""A recipe's collection: one or several sources of images, listed as one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEMOS = {"demo://photographs": photographs, "demo://hostile": hostile}
 
 
 class Collection:
-    """The places of `recipe.collection.uris`; an entry's URI says in which it lies."""
+    """The sources of `recipe.collection.uris`; the URI of an entry determines its source."""
 
     def __init__(self, recipe: Recipe, models: ModelStore, received: Received = silent) -> None:
         self._sources = [
@@ -35,33 +35,35 @@ class Collection:
         ]
 
     def entries(self) -> Iterator[Entry]:
-        """What all places hold, sorted by URI."""
+        """List the entries of all sources, sorted by URI."""
         return heapq.merge(*(source.entries() for source in self._sources))
 
     def read(self, uri: str) -> bytes:
-        """The bytes behind an entry's URI; raises as `ImageSource.read` does.
+        """Return the bytes behind an entry's URI; raises like `ImageSource.read`.
 
-        A file that has vanished with the whole place (a disk that is not mounted, say) is an
-        outage, and says nothing about the file.
+        If the whole source has vanished (for example, a disk is not mounted), a missing file is an
+        outage, which says nothing about the file.
         """
         source = self._source(uri)
         try:
             return source.read(uri)
         except FileNotFoundError as error:
             if source.is_gone(uri):
-                raise OutageError(f"the collection {source.uri} is not there") from error
+                raise OutageError(
+                    f"expected the collection {source.uri}, got nothing there; mount or restore it"
+                ) from error
             raise
 
     def plain(self, uri: str) -> str:
-        """The path or URL behind an entry's URI, with the environment's values; to compare by."""
+        """Return the path or URL of an entry, with environment variables expanded, to compare."""
         return self._source(uri).plain(uri)
 
     def stored(self, name: str) -> str:
-        """The URI as `entries` gives it, of one that may still have the environment's values."""
+        """Return a URI as `entries` yields it, even if environment variables are expanded in it."""
         return next((new for s in self._sources if (new := s.stored(name)) != name), name)
 
     def _source(self, uri: str) -> ImageSource:
-        """That below whose address the entry lies; any where none is nearer than the others."""
+        """Return the source whose address is the longest prefix of the URI."""
         if len(self._sources) == 1:
             return self._sources[0]
         return max(self._sources, key=lambda source: source.length(uri))

@@ -1,7 +1,7 @@
-"""The demos' collections: photographs that packages ship, and files that are broken.
+"""The demo collections: photographs from published packages, and broken files.
 
-A folder is made once on this host. Photographs come from files pinned by sha256; nothing of them
-is ours to ship.
+A folder is created once on this host. The photographs come from files pinned by sha256 and are not
+distributed with the project.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from invertory.resources.models import ModelStore
 
 CARDS = ("face-recognition-photos", "astronaut")
-SOUND = {"sound.jpg", "rotated.jpg", "new%0Aline.jpg"}
-VERSION = "1"  # of a folder's content
+KEPT_NAMES = {"sound.jpg", "rotated.jpg", "new%0Aline.jpg"}
+VERSION = "1"  # version of the contents of a folder
 PORTRAIT_SEED, PORTRAIT_PX = 4, 512
 
 
 def hostile(models: ModelStore, received: Received = silent) -> Path:
-    """The folder of `demo://hostile`: a drawn portrait, and all that can be wrong with a file."""
+    """Return the folder of `demo://hostile`: a rendered portrait and all kinds of broken files."""
     folder = models.folder() / "collections" / f"hostile-{VERSION}"
-    return folder if folder.is_dir() else _made(folder, _write_portrait)
+    return folder if folder.is_dir() else _create_folder(folder, _write_portrait)
 
 
 def photographs(models: ModelStore, received: Received = silent) -> Path:
-    """The folder of `demo://photographs`, made if it is not there."""
+    """Return the folder of `demo://photographs`; create it if it does not exist."""
     folder = models.folder() / "collections" / f"photographs-{VERSION}"
     if folder.is_dir():
         return folder
@@ -44,38 +44,38 @@ def photographs(models: ModelStore, received: Received = silent) -> Path:
         for path in models.fetch_all(PINNED[name].source, PINNED[name].sha256, progress=received)
     ]
 
-    def write(made: Path) -> None:
+    def write(target: Path) -> None:
         for path in files:
-            shutil.copyfile(path, made / path.name)
-        _write_hostile(made / "hostile", made / "astronaut.png", "ok")
+            shutil.copyfile(path, target / path.name)
+        _write_hostile(target / "hostile", target / "astronaut.png", "ok")
 
-    return _made(folder, write)
+    return _create_folder(folder, write)
 
 
-def _write_portrait(made: Path) -> None:
+def _write_portrait(target: Path) -> None:
     from invertory.images import encode
     from invertory.portraits import draw, render
 
-    portrait = made.parent / "portrait.png"
+    portrait = target.parent / "portrait.png"
     portrait.write_bytes(encode(render(draw(PORTRAIT_SEED), PORTRAIT_PX).picture))
-    _write_hostile(made, portrait, "ok", "no_face")
+    _write_hostile(target, portrait, "ok", "no_face")
 
 
-def _write_hostile(folder: Path, face: Path, *sound: str) -> None:
-    """The files, of those whose status is among `sound` only a few: each costs an inversion."""
+def _write_hostile(folder: Path, face: Path, *kept_statuses: str) -> None:
+    """Write the files, but only a few with `kept_statuses`, as each of these costs an inversion."""
     statuses = write_hostile(folder, face)
     for path in folder.iterdir():
         name = escape_name(os.fsencode(path.name))
-        if statuses.get(name) in sound and name not in SOUND:
+        if statuses.get(name) in kept_statuses and name not in KEPT_NAMES:
             path.unlink()
 
 
-def _made(folder: Path, write: Callable[[Path], None]) -> Path:
-    """The folder with what `write` puts there; it is whole, or it is not there."""
+def _create_folder(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Create a folder with the output of `write`, either completely or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        made = Path(scratch) / "made"
-        made.mkdir()
-        write(made)
-        made.rename(folder)
+        target = Path(scratch) / "made"
+        target.mkdir()
+        write(target)
+        target.rename(folder)
     return folder

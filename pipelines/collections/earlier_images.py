@@ -1,7 +1,7 @@
-"""Pictures of earlier shards, so that a copy of one is known for what it is.
+"""Look up images of earlier shards, to recognise copies.
 
-Of each picture that a new file might equal 12 bytes are held: the first 8 of its sha256 and the
-number of its shard. Whatever agrees in these is looked up in its table.
+For each image that a new file might equal, 12 bytes are held: the first 8 bytes of its sha256 and
+the number of its shard. A match is confirmed in the table of that shard.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from invertory.resources.tables import Store
 
-Starts = npt.NDArray[np.uint64]  # of image_ids: their first 16 hex digits as a number
+Starts = npt.NDArray[np.uint64]  # first 16 hex digits of image_ids as numbers
 READ_ROWS = 10_000
 
 
 class EarlierImages:
-    """The sound pictures of the shards before `shard` that are as long as a file of `shard`.
+    """The valid images of the shards before `shard` that have the size of a file in `shard`.
 
-    Others cannot equal one of these. Memory: 12 bytes a picture, 40 while they are sorted, and one
-    shard's ids and URIs at a time where there are copies.
+    Images of other sizes cannot be equal. Memory: 12 bytes per image, 40 during sorting, and the
+    ids and URIs of one shard at a time if there are copies.
     """
 
     def __init__(self, store: Store, shard: str) -> None:
@@ -35,36 +35,39 @@ class EarlierImages:
         self._lock = threading.Lock()
         self._opened: tuple[int, dict[str, str]] = (-1, {})
         sizes = _sizes(store, shard)
-        found = [_starts(store, name, sizes) for name in self._shards]
-        starts = np.concatenate([np.empty(0, np.uint64), *found])
-        numbers = np.repeat(np.arange(len(found), dtype=np.uint32), [len(part) for part in found])
+        starts_by_shard = [_starts(store, name, sizes) for name in self._shards]
+        starts = np.concatenate([np.empty(0, np.uint64), *starts_by_shard])
+        numbers = np.repeat(
+            np.arange(len(starts_by_shard), dtype=np.uint32),
+            [len(part) for part in starts_by_shard],
+        )
         order = np.argsort(starts, kind="stable")
         self._starts, self._numbers = starts[order], numbers[order]
 
     @property
     def num_bytes(self) -> int:
-        """Held for as long as this lives, whatever is looked up."""
+        """Bytes of the index, independent of the lookups."""
         return self._starts.nbytes + self._numbers.nbytes
 
     def uri(self, image_id: str) -> str | None:
-        """Of the picture that has this id; None where there is none."""
+        """Return the URI of the image with this id; None if there is none."""
         start = np.uint64(int(image_id[:16], 16))
         first, end = (int(np.searchsorted(self._starts, start, side)) for side in ("left", "right"))
         for number in self._numbers[first:end]:
-            if found := self._uris(int(number)).get(image_id):
-                return found
+            if uri := self._uris(int(number)).get(image_id):
+                return uri
         return None
 
     def _uris(self, number: int) -> dict[str, str]:
-        """image_id => URI of a whole shard; the last one is kept, as copies come in order."""
+        """Return image_id => URI of a shard; the last shard is cached, as copies come in order."""
         with self._lock:
             if self._opened[0] != number:
-                self._opened = number, dict(_sound(self._store, self._shards[number]))
+                self._opened = number, dict(_valid_images(self._store, self._shards[number]))
             return self._opened[1]
 
 
 def _sizes(store: Store, shard: str) -> pa.Array | None:
-    """Of the files of a shard in bytes; None where one is not known."""
+    """Return the sizes in bytes of the files of a shard; None if one is unknown."""
     column = store.table("entries", shard, ["size_bytes"]).column("size_bytes")
     return None if column.null_count else column.unique()
 
@@ -80,7 +83,7 @@ def _starts(store: Store, shard: str, sizes: pa.Array | None) -> Starts:
     return np.frombuffer(bytes.fromhex("".join(ids)), ">u8").astype(np.uint64)
 
 
-def _sound(store: Store, shard: str) -> Iterator[tuple[str, str]]:
+def _valid_images(store: Store, shard: str) -> Iterator[tuple[str, str]]:
     columns = ["image_id", "uri", "status"]
     for batch in store.read("images", shard, columns, batch_rows=READ_ROWS):
         chosen = batch.filter(pc.equal(batch.column("status"), "ok"))

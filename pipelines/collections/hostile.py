@@ -1,4 +1,4 @@
-"""A folder of troublesome files, as collections in the wild hold them, and what becomes of each."""
+"""A folder of troublesome files, as real collections contain them, and their expected statuses."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from invertory.resources.entries import encode
 
 Write = Callable[[Image.Image, Path], None]
 ORIENTATION: Final = 0x0112  # EXIF tag
-SIZE_PX: Final = 640  # of the copies of the photograph
+SIZE_PX: Final = 640  # side of the copies of the photograph
 
 
 def write_hostile(folder: Path, photograph: Path) -> dict[str, str]:
-    """Write the files; returns escaped file name => status, of `images` or, where the picture is
-    sound and only the face is at fault, of the rejects of `aligned`.
+    """Write the files and return the expected status by escaped file name.
 
-    `photograph` shows one face; the sound variants are made from it, and come out as "ok". Names
-    are escaped as in a URI of ours.
+    The status is that of `images`, or that of the rejects of `aligned` if the image is valid but
+    has no usable face. `photograph` shows one face; the valid variants are made from it and are
+    "ok". Names are escaped as in a URI.
     """
     folder.mkdir(parents=True, exist_ok=True)
     face = Image.open(photograph).convert("RGB")
     face.thumbnail((SIZE_PX, SIZE_PX))
-    for name, write in _SOUND.items():
+    for name, write in _VALID.items():
         write(face, folder / name)
     for name, data in _broken_files(folder).items():
         (folder / name).write_bytes(data)
     _no_face().save(folder / "no_face.png")
-    names = dict.fromkeys(_SOUND, "ok") | dict(_BROKEN) | {"no_face.png": "no_face"}
+    names = dict.fromkeys(_VALID, "ok") | dict(_BROKEN) | {"no_face.png": "no_face"}
     return names | _odd_names(folder) | _links(folder)
 
 
 def escape_name(name: bytes) -> str:
-    """A file name as it stands in a URI of ours."""
+    """Return a file name as it is written in a URI."""
     return encode(os.fsdecode(name))
 
 
@@ -55,15 +55,15 @@ def _float_grey(face: Image.Image, path: Path) -> None:
 
 
 def _transparent(face: Image.Image, path: Path) -> None:
-    picture = face.convert("RGBA")
-    alpha = np.full(picture.size[::-1], 255, np.uint8)
-    alpha[:, : picture.width // 16] = 0
-    picture.putalpha(Image.fromarray(alpha))
-    picture.save(path)
+    image = face.convert("RGBA")
+    alpha = np.full(image.size[::-1], 255, np.uint8)
+    alpha[:, : image.width // 16] = 0
+    image.putalpha(Image.fromarray(alpha))
+    image.save(path)
 
 
 def _rotated(face: Image.Image, path: Path) -> None:
-    """Stored lying on its side; the orientation 6 says to turn it a quarter clockwise."""
+    """Stored on its side; EXIF orientation 6 means a quarter turn clockwise."""
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     face.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
@@ -83,7 +83,7 @@ def _save(mode: str = "RGB", **options: Any) -> Write:
     return lambda face, path: face.convert(mode).save(path, **options)
 
 
-_SOUND: Final[dict[str, Write]] = {
+_VALID: Final[dict[str, Write]] = {
     "sound.jpg": _save(quality=95),
     "sixteen_bit.png": _wide_grey,
     "float.tiff": _float_grey,
@@ -143,27 +143,27 @@ def _png_chunks(*chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def _inflating_text() -> bytes:
-    """64 MiB of text in 64 KiB: a bomb in what is not even a pixel."""
+    """64 MiB of text in 64 KiB: a decompression bomb outside the pixels."""
     header = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
     text = b"Comment\0\0" + zlib.compress(bytes(64 * 2**20), 9)
     pixels = zlib.compress(bytes(64 * (64 * 3 + 1)))
     return _png_chunks((b"IHDR", header), (b"zTXt", text), (b"IDAT", pixels))
 
 
-def _png_of(picture: Image.Image) -> bytes:
+def _png_of(image: Image.Image) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def _no_face() -> Image.Image:
-    """A gradient."""
+    """A gradient without a face."""
     ramp = np.linspace(0, 255, SIZE_PX, dtype=np.uint8)
     return Image.fromarray(np.stack([np.tile(ramp, (SIZE_PX, 1))] * 3, axis=2))
 
 
 def _odd_names(folder: Path) -> dict[str, str]:
-    """Names that are no plain text; each holds the photograph in an encoding of its own."""
+    """File names with special characters; each file encodes the photograph differently."""
     names = (b"new\nline.jpg", b"not utf-8 \xff\xfe.jpg", "naïve 笑.jpg".encode(), b"100%.jpg")
     statuses = {}
     for quality, name in enumerate(names, start=85):
@@ -175,7 +175,7 @@ def _odd_names(folder: Path) -> dict[str, str]:
 
 
 def _links(folder: Path) -> dict[str, str]:
-    """Files that are listed and cannot be read, whoever runs this."""
+    """Files that are listed but cannot be read by any user."""
     for name, target in (("dangling.jpg", "nowhere.jpg"), ("circular.jpg", "circular.jpg")):
         link = folder / name
         link.unlink(missing_ok=True)

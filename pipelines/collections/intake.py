@@ -1,4 +1,4 @@
-"""Intake: pictures that the collection did not have before are dealt to new shards, once."""
+"""Intake: split the new images of a collection into new shards, once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ import pyarrow as pa
 
 from invertory.ops.schemas import ENTRIES
 from invertory.pipelines.collections.known_files import KnownFiles, keeping_unchanged
-from invertory.pipelines.collections.lost_entries import last_number, lost_entries, numbers, restore
+from invertory.pipelines.collections.missing_entries import (
+    last_number,
+    missing_entries,
+    numbered_shards,
+    restore,
+)
 from invertory.pipelines.digests import digest
 from invertory.resources.entries import Entry, deal
 from invertory.resources.locks import Waiting, holding, silent
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from invertory.resources.tables import Store
 
 NUM_READERS = 8
-WINDOW = 256  # files of the listing that are held while the known ones of them are read
+WINDOW = 256  # listed files held in memory while changed ones are read
 
 ROWS = 1024
 
@@ -37,28 +42,29 @@ def deal_new(
     max_shards: int | None = None,
     waiting: Waiting = silent,
 ) -> list[str]:
-    """New shards of `store`, in order; a file known by name, size and time is not looked at again.
+    """Create new shards of `store`; return their names in order.
 
-    A known file of another size or time is read, and dealt only where its bytes have changed. Files
-    younger than `settle_s` are left for the next time, since somebody may be writing them, and so
-    is what would not fit into `max_shards`. A lost shard of entries is restored first. One process
-    deals at a time; `waiting` is told which one, where it is another.
+    A file with a known name, size and time is skipped. A known file with another size or time is
+    read, and is new only if its bytes have changed. Files younger than `settle_s`, which may still
+    be being written, and files beyond `max_shards` are left for the next call. A missing shard of
+    entries is restored first. One process runs this at a time; `waiting` is called with the holder
+    if it is another one.
     """
     with holding(store.lock_path("entries", "intake"), "the intake of images", waiting=waiting):
-        found = numbers(store)
-        for shard in lost_entries(found):
-            restore(store, shard, found[shard])
+        shard_tables = numbered_shards(store)
+        for shard in missing_entries(shard_tables):
+            restore(store, shard, shard_tables[shard])
         known = KnownFiles(store, source.stored)
         with keeping_unchanged(store) as unchanged:
             fresh = _fresh(source, known, unchanged, settle_s)
-            dealt = deal(fresh, frozenset(), shard_size, last_number(found) + 1)
+            dealt = deal(fresh, frozenset(), shard_size, last_number(shard_tables) + 1)
             return [_write(store, name, entries) for name, entries in islice(dealt, max_shards)]
 
 
 def _fresh(
     source: Collection, known: KnownFiles, unchanged: UnchangedMarks, settle_s: float
 ) -> Iterator[Entry]:
-    """Entries that are not known, each once, though two places of a collection may overlap."""
+    """Yield entries that are not known, each once, even if the sources of a collection overlap."""
     marked = _unmarked(source, known, settle_s)
     with ThreadPoolExecutor(NUM_READERS) as pool:
         while window := list(islice(marked, WINDOW)):
@@ -87,7 +93,7 @@ def _write(store: Store, shard: str, entries: list[Entry]) -> str:
 
 
 def _is_settled(entry: Entry, settle_s: float) -> bool:
-    """False for a file whose time of change is known and less than `settle_s` ago."""
+    """Return False if the modification time is known and less than `settle_s` ago."""
     try:
         changed = datetime.fromisoformat(entry.modified or "")
     except ValueError:

@@ -1,8 +1,8 @@
-"""The files of a collection that a store has seen, and whether one of them has really changed.
+"""The files of a collection that a store already knows, and whether one of them has changed.
 
-A file's name, size and time are its mark. A file of a known name under a new mark may still have
-its old bytes (`touch`, a restored backup, a copied bucket): it is read once, compared with its
-image, and its new mark is kept in `entries/_unchanged/` so that it is not read again.
+The mark of a file is its name, size and time. A file with a known name and a new mark may still
+have the same bytes (`touch`, a restored backup, a copied bucket): it is read once and compared with
+its image, and its new mark is stored in `entries/_unchanged/` so that it is not read again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from invertory.ops.schemas import ENTRIES
-from invertory.pipelines.collections.lost_entries import read_entries
+from invertory.pipelines.collections.missing_entries import read_entries
 from invertory.resources.parquet import read_file, writing
 from invertory.resources.seals import CorruptFileError
 from invertory.resources.verification import set_aside
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 
 Numbers = npt.NDArray[np.uint64]
 READ_ROWS = 10_000
-NO_IMAGE = 0  # of a file that could not be read
+NO_IMAGE = 0  # stands for a file that could not be read
 
 
 class KnownFiles:
-    """Marks and names of the files of a store: some 120 bytes a file, while files are dealt."""
+    """Marks and names of the files of a store: about 120 bytes per file, during intake only."""
 
     def __init__(self, store: Store, stored: Callable[[str], str]) -> None:
-        """`stored` gives a URI of the tables as entries have it now."""
+        """`stored` converts a URI of the tables to the form that entries have now."""
         self._store = store
         self._stored = stored
         self._lock = threading.Lock()
         self._marks: set[bytes] = set()
         names = array("Q")
-        for uri, size_bytes, modified in _seen(store):
+        for uri, size_bytes, modified in _known_files(store):
             name = stored(uri)
             self._marks.add(_mark(name, size_bytes, modified))
             names.append(_number(name))
@@ -64,9 +64,9 @@ class KnownFiles:
         return place < len(self._names) and bool(self._names[place] == number)
 
     def is_changed(self, entry: Entry, source: Collection) -> bool | None:
-        """Whether a file of a known name has other bytes than before.
+        """Return True if a file with a known name has different bytes than before.
 
-        None where that cannot be told yet: its image was not made so far, or the file is gone.
+        Returns None if this is unknown: its image has not been computed, or the file is gone.
         """
         ids = self._image_numbers(entry.uri)
         if not len(ids):
@@ -75,13 +75,13 @@ class KnownFiles:
             image_id = hashlib.sha256(source.read(entry.uri)).hexdigest()
         except FileNotFoundError:
             return None
-        except Exception:  # the stage of images finds out why, and says so
+        except Exception:  # the stage of images will report the error
             return True
         return np.uint64(int(image_id[:16], 16)) not in ids
 
     def _image_numbers(self, uri: str) -> Numbers:
-        """The images that the file has been so far, each by the first 16 digits of its id."""
-        with self._lock:  # threads ask, and the first of them reads the tables
+        """Return the images that the file has been so far, by the first 16 digits of their ids."""
+        with self._lock:  # called from threads; the first one reads the tables
             names, images = self._images
         number = np.uint64(_number(uri))
         first, end = (int(np.searchsorted(names, number, side)) for side in ("left", "right"))
@@ -89,19 +89,19 @@ class KnownFiles:
 
     @cached_property
     def _images(self) -> tuple[Numbers, Numbers]:
-        """Names in order and the image of each: 16 bytes a file, read when a file has changed."""
+        """Sorted names and their images: 16 bytes per file, read only if a file has changed."""
         names, images = array("Q"), array("Q")
         for shard in self._store.shards("images"):
-            for uri, image_id in _images_of(self._store, shard):
+            for uri, image_id in _read_image_ids(self._store, shard):
                 names.append(_number(self._stored(uri)))
                 images.append(int(image_id[:16], 16) if image_id else NO_IMAGE)
-        found = np.frombuffer(names, np.uint64)
-        order = np.argsort(found, kind="stable")
-        return found[order], np.frombuffer(images, np.uint64)[order]
+        name_numbers = np.frombuffer(names, np.uint64)
+        order = np.argsort(name_numbers, kind="stable")
+        return name_numbers[order], np.frombuffer(images, np.uint64)[order]
 
 
 class UnchangedMarks:
-    """The new marks of files that have their old bytes, written as they are found."""
+    """Writes the new marks of files whose bytes are unchanged."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -114,7 +114,7 @@ class UnchangedMarks:
 
 @contextlib.contextmanager
 def keeping_unchanged(store: Store) -> Iterator[UnchangedMarks]:
-    """A place for new marks; those of other files, noted earlier, are kept with them."""
+    """Open the file of marks for new ones; existing marks of other files are kept."""
     path = _path(store)
     try:
         with writing(store.fs, path, ENTRIES) as writer:
@@ -122,7 +122,7 @@ def keeping_unchanged(store: Store) -> Iterator[UnchangedMarks]:
             yield marks
             if not marks.names:
                 raise _NothingNew
-            for row in _noted(store):
+            for row in _read_marks(store):
                 if _number(row[0]) not in marks.names:
                     writer.write(_batch([row]))
             writer.close({})
@@ -130,25 +130,25 @@ def keeping_unchanged(store: Store) -> Iterator[UnchangedMarks]:
         pass
 
 
-class _NothingNew(Exception):  # noqa: N818 - it ends a block, and is no error
-    """The file of marks stays as it is."""
+class _NothingNew(Exception):  # noqa: N818 - control flow, not an error
+    """Leaves the file of marks as it is."""
 
 
-def _seen(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
+def _known_files(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
     for shard in store.shards("entries"):
         for batch in read_entries(store, shard):
             yield from _tuples(batch)
-    yield from _noted(store)
+    yield from _read_marks(store)
 
 
-def _noted(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
-    with contextlib.suppress(FileNotFoundError, CorruptFileError):  # they are only read again
+def _read_marks(store: Store) -> Iterator[tuple[str, int | None, str | None]]:
+    with contextlib.suppress(FileNotFoundError, CorruptFileError):  # the files are just read again
         for batch in read_file(store.fs, _path(store), None, READ_ROWS):
             yield from _tuples(batch)
 
 
-def _images_of(store: Store, shard: str) -> list[tuple[str, str | None]]:
-    """URI and image_id of a shard's files; none where its table is corrupt and is made again."""
+def _read_image_ids(store: Store, shard: str) -> list[tuple[str, str | None]]:
+    """Return URI and image_id of a shard's files; [] if its table is corrupt, to be recomputed."""
     try:
         table = store.table("images", shard, ["uri", "image_id"])
     except CorruptFileError as error:
@@ -171,7 +171,7 @@ def _path(store: Store) -> str:
 
 
 def _mark(uri: str, size_bytes: int | None, modified: str | None) -> bytes:
-    """16 bytes, and some 90 of Python's, a file; held while files are dealt, and no longer."""
+    """16 bytes per file, plus about 90 for the Python object; held during intake only."""
     return hashlib.blake2b(f"{uri}\0{size_bytes}\0{modified}".encode(), digest_size=16).digest()
 
 

@@ -1,4 +1,4 @@
-"""The labels of a recipe's attributes: from tables that the user names, or from the portraits."""
+"""The labels of a recipe's attributes: from tables that the user names, or from portraits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load_labels(recipe: Recipe, models: ModelStore) -> list[Labels]:
-    """One source a table; each is read once, however many attributes it gives."""
+    """Load one source per table; each table is read once for all of its attributes."""
     by_table: dict[tuple[str | None, str | None], dict[str, LabelScorer]] = defaultdict(dict)
     for name, how in recipe.attributes.items():
         if how.scorer == "labels":
@@ -32,7 +32,7 @@ def load_labels(recipe: Recipe, models: ModelStore) -> list[Labels]:
 
 
 class PortraitLabels:
-    """What a portrait was drawn with: the truth about `portraits://` collections."""
+    """The attributes that portraits were rendered with: the ground truth of `portraits://`."""
 
     def __init__(self, columns: dict[str, str]) -> None:
         self.names = tuple(columns)
@@ -43,7 +43,7 @@ class PortraitLabels:
 
         portrait = portrait_at(decode(uri))
         if portrait is None:
-            return BadScore("it is no portrait of ours, so nothing is known of it")
+            return BadScore("it is not from portraits://, so it has no known attributes")
         attributes = portrait.attributes
         return {name: attributes[column] for name, column in self._columns.items()}
 

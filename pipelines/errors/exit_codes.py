@@ -1,4 +1,4 @@
-"""Exit codes of the command line. An exception of ours names its own in `exit_code`."""
+"""Exit codes of the command line. Our own exceptions have the attribute `exit_code`."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""An error as one line: what was expected, what came, at which address, and the remedy."""
+"""Explain an error on one line: what was expected, what came, the address and the remedy."""
 
 from __future__ import annotations
 
@@ -13,33 +13,39 @@ OURS: Final = ("invertory",)
 
 
 def explained(error: BaseException, address: str = "") -> str:
-    """One line without secrets; `address` is where the error arose, if the error does not say."""
+    """Return one line without secrets; `address` is used if the error does not mention one."""
     if is_own(error):
         lines = [one_line(line, None) for line in own_words(error).splitlines()]
-        between = "\n" if hasattr(error, "problems") else " "  # a recipe's have a line each
+        between = (
+            "\n" if hasattr(error, "problems") else " "
+        )  # problems of a recipe have one line each
         return between.join(lines)
     where = address or _place_of(error)
-    error = told_by(error)
+    error = underlying_error(error)
     text = one_line(str(error) or type(error).__name__)
     for rule in RULES:
-        if found := rule(error, text, where):
-            return one_line(found)
+        if line := rule(error, text, where):
+            return one_line(line)
     return one_line(
-        f"{type(error).__name__}: {text}{at(where, text)}; this is a fault of Invertory: run the "
-        "same command with --debug and report what it shows"
+        f"{type(error).__name__}: {text}{at(where, text)}; this is a bug in Invertory: run the "
+        "same command with --debug and report the output"
     )
 
 
 def exit_code(error: BaseException) -> int:
-    """The command's exit code for an error."""
+    """Return the command's exit code for an error."""
     if (code := getattr(error, "exit_code", None)) is not None:
         return int(code)
     kinds = (FileNotFoundError, PermissionError, NotADirectoryError)
-    return NOT_FOUND if isinstance(told_by(error), kinds) or status_of(error) == 404 else FAILED
+    return (
+        NOT_FOUND
+        if isinstance(underlying_error(error), kinds) or status_of(error) == 404
+        else FAILED
+    )
 
 
-def told_by(error: BaseException) -> BaseException:
-    """The error, or what fsspec took for a missing file: an answer of the host, or its silence."""
+def underlying_error(error: BaseException) -> BaseException:
+    """Return the HTTP or network error that fsspec reported as a missing file, or the error."""
     cause = error.__cause__
     if not isinstance(error, FileNotFoundError) or is_own(error) or cause is None:
         return error
@@ -48,36 +54,36 @@ def told_by(error: BaseException) -> BaseException:
 
 
 def is_own(error: BaseException) -> bool:
-    """True for an error that our code raised with a message for people."""
+    """Return True for an error that our code raised with a message for users."""
     if type(error).__module__.split(".")[0] in OURS:
         return True
-    is_said = isinstance(error, ValueError | OSError | RuntimeError | ImportError)
-    return is_said and own_words(error).startswith("expected ") and _raised_in_ours(error)
+    may_be_own = isinstance(error, ValueError | OSError | RuntimeError | ImportError)
+    return may_be_own and own_words(error).startswith("expected ") and _raised_in_ours(error)
 
 
 def own_words(error: BaseException) -> str:
-    """The message, without an errno in front of it and without the quotes of a KeyError."""
+    """Return the message, without the errno prefix or the quotes of a KeyError."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
     return str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
 
 
 def first_words(error: BaseException) -> str:
-    """What the innermost cause says, without the statement that a database was given."""
+    """Return the message of the innermost cause, without the SQL statement."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error).partition("[SQL:")[0].partition("(Background on")[0]
 
 
 def one_line(text: str, max_chars: int | None = MAX_CHARS) -> str:
-    """Without secrets and line breaks, and no longer than that."""
+    """Redact secrets, join the lines and cut the text to `max_chars`."""
     line = " ".join(redacted(text).split())
     return line if max_chars is None or len(line) <= max_chars else f"{line[: max_chars - 3]}..."
 
 
 def _raised_in_ours(error: BaseException) -> bool:
     trace = error.__traceback__
-    if trace is None:  # it came from another process or thread
+    if trace is None:  # it comes from another process or thread
         return True
     while trace.tb_next:
         trace = trace.tb_next
@@ -86,7 +92,7 @@ def _raised_in_ours(error: BaseException) -> bool:
 
 
 def _place_of(error: BaseException) -> str:
-    """From the notes of `hiding_secrets`, or the file that an OSError names."""
+    """Return the address in a note of `hiding_secrets`, or the file name of an OSError."""
     notes = [n for n in getattr(error, "__notes__", ()) if n.startswith("at ")]
     if notes:
         return str(notes[0])[3:]

@@ -1,4 +1,4 @@
-"""What an error of a library means: each rule gives a line, or None for what it does not know."""
+"""Explain errors of libraries: each rule returns a line, or None for errors it does not cover."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PACKAGES: Final = {
     "paramiko": "paramiko",
     "smbclient": "smbprotocol",
 }
-NO_ANSWER: Final = {
+NO_RESPONSE: Final = {
     "ClientConnectorError", "ClientConnectorDNSError", "ClientConnectionError", "ClientOSError",
     "ServerDisconnectedError", "ServerTimeoutError", "ConnectionTimeoutError",
     "SocketTimeoutError", "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError",
@@ -53,7 +53,7 @@ def _full(error: BaseException, text: str, where: str) -> str | None:
     if not (is_full or re.search("disk is full|no space left", text, re.I)):
         return None
     return (
-        f"expected room to write{at(where, '')}, got a full disk; free some, or set "
+        f"expected free space to write{at(where, '')}, got a full disk; free some, or set "
         "INVERTORY_STORE, DAGSTER_HOME or TMPDIR to another one, and run the same command again"
     )
 
@@ -78,17 +78,17 @@ def _refused(error: BaseException, text: str, where: str) -> str | None:
     )
 
 
-def _silent(error: BaseException, text: str, where: str) -> str | None:
+def _no_response(error: BaseException, text: str, where: str) -> str | None:
     kinds = (ConnectionError, TimeoutError, socket.gaierror)
-    if not isinstance(error, kinds) and not NO_ANSWER & _kinds(error):
+    if not isinstance(error, kinds) and not NO_RESPONSE & _kinds(error):
         return None
     return (
-        f"expected an answer from {where or 'the address'}, got none ({text}); check the address "
+        f"expected a response from {where or 'the address'}, got none ({text}); check the address "
         "and the network, and run the same command again"
     )
 
 
-def _answered(error: BaseException, text: str, where: str) -> str | None:
+def _http_error(error: BaseException, text: str, where: str) -> str | None:
     status = status_of(error)
     if status is None:
         return None
@@ -115,7 +115,7 @@ def _protocol(error: BaseException, text: str, where: str) -> str | None:
     if match is None:
         return None
     return (
-        f"expected an address whose protocol fsspec knows, such as s3:// or https://, got "
+        f"expected an address with a protocol of fsspec, such as s3:// or https://, got "
         f"{match[1]!r}{at(where, '')}; correct the address"
     )
 
@@ -125,7 +125,7 @@ def _broken(error: BaseException, text: str, where: str) -> str | None:
     if not is_arrow and not (isinstance(error, OSError) and BROKEN.search(text)):
         return None
     return (
-        f"expected a whole Parquet or CSV file{at(where, '')}, got: {text}; copy it anew, or "
+        f"expected a complete Parquet or CSV file{at(where, '')}, got: {text}; copy it again, or "
         "remove it and run the same command again"
     )
 
@@ -145,7 +145,7 @@ def _database(error: BaseException, text: str, where: str) -> str | None:
     home = os.environ.get("DAGSTER_HOME", ".dagster")
     got = text.partition(" [SQL:")[0].partition(" (Background on")[0]
     return (
-        f"expected Dagster's database to answer (see {home}/dagster.yaml), got: {got}; start it "
+        f"expected Dagster's database to respond (see {home}/dagster.yaml), got: {got}; start it "
         "and check its address, or set DAGSTER_HOME to another folder"
     )
 
@@ -157,7 +157,7 @@ def _dagster(error: BaseException, text: str, where: str) -> str | None:
     home = os.environ.get("DAGSTER_HOME", ".dagster")
     return (
         f"expected Dagster to work with {home}/dagster.yaml, got: {text}; correct that file, or "
-        "remove it, and the next command writes it anew"
+        "remove it, and the next command writes it again"
     )
 
 
@@ -173,24 +173,26 @@ def _memory(error: BaseException, text: str, where: str) -> str | None:
 def _system(error: BaseException, text: str, where: str) -> str | None:
     if not isinstance(error, OSError):
         return None
-    return f"expected to read and write{at(where, '')}, got: {text}; --debug shows where it arose"
+    return (
+        f"expected to read and write{at(where, '')}, got: {text}; --debug shows where it occurred"
+    )
 
 
 def _value(error: BaseException, text: str, where: str) -> str | None:
     if not isinstance(error, ValueError | RuntimeError) and not is_client(error):
         return None
     name = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-    return f"{name}{text}{at(where, text)}; --debug shows where it arose"
+    return f"{name}{text}{at(where, text)}; --debug shows where it occurred"
 
 
 def is_client(error: BaseException) -> bool:
-    """An exception of a library that reaches stores and hosts."""
+    """Return True for an exception of a library that accesses stores and hosts."""
     roots = {kind.__module__.split(".")[0] for kind in type(error).__mro__}
     return bool(roots & CLIENTS)
 
 
 def status_of(error: BaseException) -> int | None:
-    """The status of an HTTP answer, where the error is one."""
+    """Return the HTTP status of an error; None if it is not an HTTP error."""
     response: Any = getattr(error, "response", None)
     status = getattr(error, "status", None) or getattr(response, "status_code", None)
     if isinstance(response, dict):
@@ -209,6 +211,6 @@ def _for(where: str) -> str:
 
 
 RULES: Final[tuple[Rule, ...]] = (
-    _full, _encoded, _broken, _driver, _database, _dagster, _protocol, _silent, _refused, _missing,
-    _answered, _memory, _system, _value,
+    _full, _encoded, _broken, _driver, _database, _dagster, _protocol, _no_response, _refused,
+    _missing, _http_error, _memory, _system, _value,
 )  # fmt: skip

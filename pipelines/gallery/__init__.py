@@ -1,1 +1,1 @@
-"""The gallery: one HTML page of what a recipe made."""
+"""The gallery: one HTML page with the results of a recipe."""

@@ -1,4 +1,4 @@
-"""A crop, or a reject, as HTML: its images as thumbnails, with scores in their captions."""
+"""Render a crop or a reject as HTML: its images as thumbnails, with scores in their captions."""
 
 import math
 import statistics
@@ -21,12 +21,12 @@ from invertory.pipelines.gallery.thumbnails import data_uri, thumbnail
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 MINUS: Final = "\N{MINUS SIGN}"
-SIZES_PX: Final = (256, 208, 160, 128, 96)  # of thumbnails; a row takes the largest it can afford
+SIZES_PX: Final = (256, 208, 160, 128, 96)  # of thumbnails; a row uses the largest size that fits
 REJECT_PX: Final = 128
 
 
 class Score(NamedTuple):
-    """A line of a caption; `is_moved` marks the attribute that an edit was for."""
+    """A line of a caption; `is_moved` marks the edited attribute."""
 
     name: str
     value: str
@@ -45,7 +45,7 @@ class Quad(NamedTuple):
 class Figure:
     """A thumbnail with its caption.
 
-    `src` is None if there is no image that can be decoded; `is_framed` keeps its place then.
+    `src` is None if there is no image that can be decoded; `is_framed` then draws an empty frame.
     """
 
     label: str
@@ -58,14 +58,14 @@ class Figure:
 
 
 class Strip(NamedTuple):
-    """What one method made of a crop, in groups with a rule between them."""
+    """The results of one method for a crop, in groups separated by a rule."""
 
     method: str
     groups: Sequence[Sequence[Figure]]
 
 
 def row_html(row: GalleryRow, max_bytes: int) -> Markup:
-    """A crop and what became of it, in the largest thumbnails with which it fits `max_bytes`."""
+    """Render a crop and its results with the largest thumbnails that fit into `max_bytes`."""
     row = _shrink_original(row)
     for size_px in SIZES_PX:
         html = _row(row, size_px)
@@ -75,7 +75,7 @@ def row_html(row: GalleryRow, max_bytes: int) -> Markup:
 
 
 def reject_html(shot: RejectShot) -> Markup:
-    """An input that gave no row: its image if it has one, status and reason."""
+    """Render an input without a row: its image if there is one, its status and the reason."""
     name = _file_name(shot.uri)
     figure = _figure(shot.image, REJECT_PX, name, f"{name}: {shot.error}", note=shot.error)
     return render(
@@ -88,7 +88,7 @@ def reject_html(shot: RejectShot) -> Markup:
 
 
 def _shrink_original(row: GalleryRow) -> GalleryRow:
-    """The row with its original no larger than needed: it may be a photograph of 50 megapixels."""
+    """Shrink the original, which may be a photograph of 50 megapixels, to the size needed."""
     if row.original is None or (small := thumbnail(row.original, SIZES_PX[0], 95)) is None:
         return row
     width, height = small.source_width, small.source_height
@@ -113,7 +113,7 @@ def _row(row: GalleryRow, size_px: int) -> Markup:
 
 
 def _mean(inversions: Sequence[InversionShot], metric: str) -> str:
-    """The mean over the methods, by which the page orders its rows; empty if there is none."""
+    """Return the mean over the methods, which orders the rows of the page; "" if there is none."""
     values = [v for shot in inversions if math.isfinite(v := shot.scores.get(metric, math.nan))]
     return f"{statistics.fmean(values):.4f}" if values else ""
 
@@ -128,7 +128,7 @@ def _methods_of(row: GalleryRow) -> list[str]:
 
 
 def _strip(row: GalleryRow, method: str, name: str, size_px: int) -> Strip:
-    """Everything of one method: inversion and maps, edits, partner."""
+    """Collect the results of one method: inversion and maps, edits, partner."""
     inversions = [s for s in row.inversions if s.method == method]
     groups = [
         [figure for s in inversions for figure in _inversion(s, name, size_px)],
@@ -139,7 +139,7 @@ def _strip(row: GalleryRow, method: str, name: str, size_px: int) -> Strip:
 
 
 def _inversion(shot: InversionShot, name: str, size_px: int) -> list[Figure]:
-    """The inversion, and the maps that the method gives beside it."""
+    """Return the inversion and its maps."""
     about = f"{name}, {shot.method}"
     quality = [
         Score(metric.short, metric.written(shot.scores[key]))
@@ -154,7 +154,7 @@ def _inversion(shot: InversionShot, name: str, size_px: int) -> list[Figure]:
 
 
 def _edit(shot: EditShot, row: GalleryRow, name: str, size_px: int) -> Figure:
-    """The moved attribute comes first, with its score before the edit."""
+    """Return an edit; the edited attribute comes first, with its score before the edit."""
     label = f"{shot.attribute} {_signed(f'{shot.step:+g}')}"
     scores = _scores(shot.scores, shot.attribute, row.scores.get(shot.attribute))
     return _figure(shot.image, size_px, label, f"{name}, {shot.method}, {label}", scores=scores)
@@ -172,7 +172,7 @@ def _partner(shot: PartnerShot, name: str, size_px: int) -> Figure:
 
 
 def _original(row: GalleryRow, name: str, size_px: int) -> list[Figure]:
-    """The photograph with the outline of the crop; nothing if the photograph is gone."""
+    """Return the photograph with the outline of the crop; [] if the photograph is gone."""
     if row.original is None:
         return []
     figure = _figure(row.original, size_px, "Photograph", name)
@@ -201,7 +201,7 @@ def _figure(
 def _scores(
     scores: Mapping[str, float], moved: str | None = None, before: float | None = None
 ) -> list[Score]:
-    """Scores as text, the moved attribute first."""
+    """Format scores, with the edited attribute first."""
     lines = []
     for name in sorted(scores, key=lambda name: name != moved):
         value = _score(name, scores[name])

@@ -1,4 +1,4 @@
-"""A recipe's gallery, from its tables: original, crop, inversions, edits, partner, and rejects."""
+"""Build a recipe's gallery from its tables: original, crop, inversions, edits, partner, rejects."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.tables.chain import Chain
     from invertory.resources.tables import Store
 
-METRICS = ("mse", "psnr_db", "ssim")  # and the perceptual distance, whose column names it
+METRICS = ("mse", "psnr_db", "ssim")  # the perceptual distance has its own column name
 
 
 def show(recipe: Recipe, store: Store, out: Path | None = None, *, max_rows: int = 48) -> str:
@@ -64,43 +64,47 @@ def _rows(
                 return
             crops = batch.slice(0, max_rows).to_pylist()
             max_rows -= len(crops)
-            found = _Found(chain, store, shard, {crop["crop_id"] for crop in crops})
-            yield from (_row(recipe, crop, found, source) for crop in crops)
+            crop_rows = _CropRows(chain, store, shard, {crop["crop_id"] for crop in crops})
+            yield from (_row(recipe, crop, crop_rows, source) for crop in crops)
 
 
-class _Found:
-    """Rows of the tables below `aligned` that belong to some crops of a shard."""
+class _CropRows:
+    """Rows of the tables after `aligned` that belong to the given crops of a shard."""
 
     def __init__(self, chain: Chain, store: Store, shard: str, ids: set[str]) -> None:
         self._by_crop: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        wanted = pa.array(sorted(ids), pa.string())
+        ids = pa.array(sorted(ids), pa.string())
         for stage in chain.stages:
             if stage.name in {"attributes", "latents", "edits", "augmentation"}:
-                rows = _of(store, stage.table, shard, wanted)
+                rows = _rows_by_crop(store, stage.table, shard, ids)
                 self._by_crop[stage.table] = rows
 
     def rows(self, name: str, crop_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(method, row) of every table of that name."""
+        """Yield (method, row) for every table with that name."""
         for table, by_crop in self._by_crop.items():
             if table.split("/")[0] == name:
                 method = table.partition("/")[2]
                 yield from ((method, row) for row in by_crop.get(crop_id, []))
 
 
-def _of(store: Store, table: str, shard: str, wanted: pa.Array) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def _rows_by_crop(
+    store: Store, table: str, shard: str, ids: pa.Array
+) -> dict[str, list[dict[str, Any]]]:
+    by_crop: dict[str, list[dict[str, Any]]] = defaultdict(list)
     if store.footer(table, shard) is None:
-        return found
+        return by_crop
     columns = [n for n in store.schema(table, shard).names if n not in {"latent", "state"}]
     for batch in store.read(table, shard, columns, batch_rows=64):
-        for row in batch.filter(pc.is_in(batch.column("crop_id"), value_set=wanted)).to_pylist():
-            found[row["crop_id"]].append(row)
-    return found
+        for row in batch.filter(pc.is_in(batch.column("crop_id"), value_set=ids)).to_pylist():
+            by_crop[row["crop_id"]].append(row)
+    return by_crop
 
 
-def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection) -> GalleryRow:
+def _row(
+    recipe: Recipe, crop: dict[str, Any], crop_rows: _CropRows, source: Collection
+) -> GalleryRow:
     crop_id = crop["crop_id"]
-    scores = next((_scores(row) for _, row in found.rows("attributes", crop_id)), {})
+    scores = next((_scores(row) for _, row in crop_rows.rows("attributes", crop_id)), {})
     return GalleryRow(
         crop_id=crop_id,
         uri=crop["uri"],
@@ -115,7 +119,7 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
                 scores=_quality(row),
                 maps=_maps(row),
             )
-            for method, row in found.rows("latents", crop_id)
+            for method, row in crop_rows.rows("latents", crop_id)
         ],
         edits=[
             EditShot(
@@ -125,7 +129,7 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
                 image=row["picture"]["bytes"],
                 scores=_scores(row),
             )
-            for method, row in found.rows("edits", crop_id)
+            for method, row in crop_rows.rows("edits", crop_id)
         ],
         partners=[
             PartnerShot(
@@ -134,13 +138,13 @@ def _row(recipe: Recipe, crop: dict[str, Any], found: _Found, source: Collection
                 caption=_caption(recipe, row),
                 scores=_scores(row),
             )
-            for method, row in found.rows("augmentation", crop_id)
+            for method, row in crop_rows.rows("augmentation", crop_id)
         ],
     )
 
 
 def _maps(row: dict[str, Any]) -> dict[str, bytes]:
-    """Masks and the like that the inversion gave, by name."""
+    """Return the maps of an inversion, such as masks, by name."""
     return {
         name.removeprefix("map_"): cell["bytes"]
         for name, cell in row.items()
@@ -149,7 +153,7 @@ def _maps(row: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _caption(recipe: Recipe, row: dict[str, Any]) -> str:
-    """What was flipped and what was kept."""
+    """Describe which attribute was flipped and which was kept."""
     how = recipe.augmentation
     names = (how.protected, how.target) if how else ("protected", "target")
     flipped, kept = ("yes" if row[f"{n}_label"] else "no" for n in ("protected", "target"))
@@ -164,11 +168,11 @@ def _bytes(source: Collection, uri: str) -> bytes | None:
     try:
         return source.read(uri)
     except OSError:
-        return None  # the photograph has gone since; its crop is shown all the same
+        return None  # the photograph is gone; its crop is still shown
 
 
 def _with_images(rejects: Iterable[RejectShot], source: Collection) -> Iterator[RejectShot]:
-    """The rejects; those of alignment that the page has room for get their image."""
+    """Yield the rejects; those of alignment get their image while the page has room."""
     for i, shot in enumerate(rejects):
         readable = shot.stage == "aligned" and i < MAX_REJECTS
         yield replace(shot, image=_bytes(source, shot.uri)) if readable else shot
@@ -227,22 +231,22 @@ def _summary(recipe: Recipe, chain: Chain, store: Store) -> Summary:
 def _metrics(
     store: Store, table: str, shards: Iterable[str], perceptual: str
 ) -> dict[str, list[float]]:
-    """Every crop's metrics; of a distance that another network measured nothing is taken."""
-    found: dict[str, list[float]] = {name: [] for name in (*METRICS, "perceptual")}
+    """Collect the metrics of every crop, excluding distances of another perceptual network."""
+    metrics: dict[str, list[float]] = {name: [] for name in (*METRICS, "perceptual")}
     for shard in shards:
         own = _perceptual(store.schema(table, shard).names)
         for batch in store.read(table, shard, [*METRICS, own]):
             for name, values in _quality(batch.to_pydict()).items():
                 if name != "perceptual" or own == perceptual:
-                    found[name] += values
-    return found
+                    metrics[name] += values
+    return metrics
 
 
 def _quality(row: dict[str, Any]) -> dict[str, Any]:
-    """The metrics among a row's or a batch's columns; the distance is called `perceptual`."""
+    """Return the metrics of a row or a batch; the distance is named `perceptual`."""
     return {name: row[name] for name in METRICS} | {"perceptual": row[_perceptual(row)]}
 
 
 def _perceptual(columns: Iterable[str]) -> str:
-    """perceptual_<name of the distance>."""
+    """Return the name of the column perceptual_<name of the distance>."""
     return next(name for name in columns if name.startswith("perceptual"))

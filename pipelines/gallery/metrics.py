@@ -1,4 +1,4 @@
-"""How the scores of inversions are written, and the table that compares methods by them."""
+"""The metrics of inversions, their formatting, and the table that compares methods."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,19 @@ from invertory.pipelines.gallery.shots import Summary
 
 
 class Metric(NamedTuple):
-    """How a score of an inversion is shown."""
+    """How a metric of an inversion is displayed."""
 
     title: str
     short: str
     unit: str
-    sign: int  # 1 if more is better, -1 if less is
+    sign: int  # 1 if higher is better, -1 if lower is
     decimals: int
 
     def written(self, value: float) -> str:
         return f"{value:.{self.decimals}f}{self.unit}"
 
 
-METRICS: Final = {  # by the name in the tables
+METRICS: Final = {  # by column name
     "psnr_db": Metric("PSNR", "PSNR", " dB", 1, 1),
     "ssim": Metric("SSIM", "SSIM", "", 1, 3),
     "perceptual": Metric("Perceptual", "perc.", "", -1, 3),
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A method's row of the table."""
+    """The row of a method in the table."""
 
     method: str
     cells: Sequence[Cell]
@@ -53,9 +53,9 @@ class Comparison(NamedTuple):
 
 
 def compare_methods(summary: Summary) -> Comparison:
-    """Mean and standard deviation of each metric over all crops, for each method."""
+    """Compute the mean and standard deviation of each metric over all crops, for each method."""
     methods = summary.methods
-    names = [name for name in METRICS if any(found.get(name) for found in methods.values())]
+    names = [name for name in METRICS if any(values.get(name) for values in methods.values())]
     best = {name: _best_mean(name, methods) for name in names}
     return Comparison(
         [_title(name, summary.perceptual) for name in names],
@@ -71,8 +71,8 @@ def compare_methods(summary: Summary) -> Comparison:
 
 
 def _best_mean(name: str, methods: Mapping[str, Mapping[str, Sequence[float]]]) -> float | None:
-    """The best mean, if there are several to compare."""
-    means = [statistics.fmean(found[name]) for found in methods.values() if found.get(name)]
+    """Return the best mean if there are several to compare."""
+    means = [statistics.fmean(values[name]) for values in methods.values() if values.get(name)]
     sign = METRICS[name].sign
     return sign * max(sign * mean for mean in means) if len(means) > 1 else None
 

@@ -1,7 +1,7 @@
-"""One HTML page of what a recipe made: photograph, crop, inversions, edits, partner, with scores.
+"""One HTML page with a recipe's results: photograph, crop, inversions, edits, partner, scores.
 
-The page is self-contained: images are data URIs, its Content-Security-Policy admits no other style,
-script or request, and the templates escape every text, since anyone may have named the files.
+The page is self-contained: images are data URIs, its Content-Security-Policy allows no other style,
+script or request, and the templates escape every text, since file names are untrusted.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,8 +32,8 @@ def write_gallery(
 ) -> int:
     """Write the page to `out` and return its number of bytes, which stays below `max_bytes`.
 
-    Rows are drawn one by one. Thumbnails shrink if a row needs more than its share. The page says
-    how many rows and rejects it leaves out, `num_more` rows beyond `rows` included.
+    Rows are rendered one by one. Thumbnails shrink if a row needs more than its share. The page
+    shows how many rows and rejects it omits, including `num_more` rows beyond `rows`.
     """
     output = _Output(out, max_bytes)
     style, script = static_file("gallery.css"), static_file("gallery.js")
@@ -54,7 +54,7 @@ def write_gallery(
 
 @dataclass
 class _Output:
-    """What has been written so far, and how much may follow."""
+    """The output file, the bytes written so far and the limit."""
 
     file: BinaryIO
     max_bytes: int
@@ -72,9 +72,9 @@ class _Output:
 
 @dataclass
 class _Rows:
-    """Rows as HTML while they fit; a twentieth of the page is kept for its end.
+    """Rows as HTML while they fit; a twentieth of the page is reserved for its end.
 
-    The template iterates while the page is being written, so that `output` knows what is left.
+    The template iterates while the page is being written, so that `output` has the bytes left.
     """
 
     rows: Iterable[GalleryRow]
@@ -103,7 +103,7 @@ class _Rows:
 
 @dataclass
 class _Rejects:
-    """Rejects as HTML, in at most half of the bytes that are left; all are counted."""
+    """Rejects as HTML, in at most half of the bytes left; all are counted."""
 
     rejects: Iterable[RejectShot]
     output: _Output

@@ -1,4 +1,4 @@
-"""The gallery's HTML: Jinja2 templates that escape every value, and the page's style and script."""
+"""The HTML of the gallery: Jinja2 templates that escape every value, and the style and script."""
 
 import base64
 import hashlib
@@ -10,24 +10,24 @@ from markupsafe import Markup
 
 
 def template(name: str) -> Template:
-    """A template of this package. It escapes what it is given, unless that is `Markup`."""
+    """Return a template of this package, which escapes every value that is not `Markup`."""
     return _environment().get_template(name)
 
 
 def render(name: str, **values: object) -> Markup:
-    """A part of the page, ready to be put into another template."""
+    """Render a template as `Markup`, ready to be inserted into another template."""
     return Markup(template(name).render(**values))
 
 
 @cache
 def static_file(name: str) -> Markup:
-    """The style or the script, as the page contains it."""
+    """Return the style or the script as the page contains it."""
     file = resources.files(__package__) / "templates" / name
     return Markup(file.read_text(encoding="utf-8"))
 
 
 def security_policy(style: str, script: str) -> str:
-    """A Content-Security-Policy that allows this style, this script and inline images only."""
+    """Return a Content-Security-Policy that allows only this style, this script and data images."""
     return (
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src 'sha256-{_sha256(style)}'; script-src 'sha256-{_sha256(script)}'"
@@ -35,7 +35,7 @@ def security_policy(style: str, script: str) -> str:
 
 
 def encode(html: str) -> bytes:
-    """UTF-8. A file name with bytes outside UTF-8 shows them as escapes such as `\\udce9`."""
+    """Encode as UTF-8; other bytes of a file name appear as escapes such as `\\udce9`."""
     return html.encode("utf-8", "backslashreplace")
 
 

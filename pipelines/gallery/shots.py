@@ -1,6 +1,6 @@
-"""What a gallery shows: crops and what became of them, rejects, and the facts above them.
+"""The contents of a gallery: crops with their results, rejects, and a summary.
 
-Images are whole files, of any format that the chain reads.
+Images are the bytes of image files in any format that Invertory reads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class InversionShot:
-    """A crop inverted by one method; `scores` by the names of the table (psnr_db, ssim, ...).
+    """A crop inverted by one method; `scores` by column name (psnr_db, ssim, ...).
 
-    `maps` are its masks and the like, by name.
+    `maps` are the images of the inversion such as masks, by name.
     """
 
     method: str
@@ -22,7 +22,7 @@ class InversionShot:
 
 @dataclass(frozen=True, kw_only=True)
 class EditShot:
-    """The crop's latent of `method` moved; `scores` are the attributes after the move."""
+    """An edit of the latent of `method`; `scores` are the attributes after the edit."""
 
     method: str
     attribute: str
@@ -33,7 +33,7 @@ class EditShot:
 
 @dataclass(frozen=True, kw_only=True)
 class PartnerShot:
-    """The partner that `method` gave; `caption` says what was flipped and what was kept."""
+    """The partner computed with `method`; `caption` describes what was flipped and kept."""
 
     method: str
     image: bytes
@@ -43,13 +43,13 @@ class PartnerShot:
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryRow:
-    """A crop and what became of it."""
+    """A crop and its results."""
 
     crop_id: str
     uri: str
     aligned: bytes
     original: bytes | None = None
-    original_px: tuple[int, int] | None = None  # width, height; measured where it is absent
+    original_px: tuple[int, int] | None = None  # width, height; measured if None
     quad: Sequence[float] | None = None  # TL, BL, BR, TR in px of the upright original
     scores: Mapping[str, float] = field(default_factory=dict)  # attributes of the crop
     inversions: Sequence[InversionShot] = ()
@@ -59,7 +59,7 @@ class GalleryRow:
 
 @dataclass(frozen=True, kw_only=True)
 class RejectShot:
-    """An input that gave nothing in the table `stage`."""
+    """An input for which the table `stage` has no row."""
 
     stage: str
     uri: str
@@ -70,7 +70,7 @@ class RejectShot:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelLine:
-    """A network that took part."""
+    """A network that was used."""
 
     name: str
     kind: str
@@ -80,11 +80,11 @@ class ModelLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What stands above the crops. `methods`: method => metric => its value for every crop."""
+    """The summary above the crops. `methods`: method => metric => its value for every crop."""
 
     recipe: str
     description: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     models: Sequence[ModelLine] = ()
     methods: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
-    perceptual: str = "perceptual"  # which network measured it
+    perceptual: str = "perceptual"  # name of the perceptual distance

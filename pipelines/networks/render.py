@@ -46,7 +46,7 @@ def load_renderer(
         size_px=generator.preview_resolution if is_preview else recipe.alignment.size_px,
         batch_size=lease.batch_size,
         preview=is_preview,
-        picture_format="jpeg",
+        image_format="jpeg",
         method=drawing,
         networks={kind: on(network, lease.device) for kind, network in networks.items()},
     )

@@ -125,7 +125,7 @@ def perceptual_name(recipe: Recipe) -> str:
     if name != "auto":
         return name
     models, card = ModelStore(), PINNED[TRUNKS["lpips_alex"]]
-    if models.is_at_hand(card) or not models.is_offline():
+    if models.is_available_offline(card) or not models.is_offline():
         return "lpips_alex"
     return next((word for word in FEATURES if not _carded(word)[word].missing), "lpips_alex")
 

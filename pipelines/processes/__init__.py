@@ -1,1 +1,1 @@
-"""Processes that run recipes: their home, their locks, and how they end."""
+"""Processes that run recipes: their DAGSTER_HOME, their locks and how they end."""

@@ -1,9 +1,9 @@
-"""Runs of a killed command line or UI are marked as failed, and their pool slots freed.
+"""Mark the runs of a killed command line or UI as failed, and free their pool slots.
 
-A process that makes runs holds the lock of a file in DAGSTER_HOME/processes, which the kernel frees
-however it ends, and touches the file every few seconds. On the same kernel, in whatever container,
-a free lock is proof enough that the process is gone. On another machine, where a network disk may
-not share locks, the file must also have been left alone for a minute.
+A process that creates runs locks a file in DAGSTER_HOME/processes, which the kernel unlocks however
+the process ends, and touches the file every few seconds. On the same kernel, in any container, a
+free lock proves that the process is gone. On another machine, where a network disk may not share
+locks, the file must also be untouched for a minute.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BY = {"invertory/by": "command line"}
 PROCESS = "invertory/process"
 LOCK = "invertory/lock"  # "<id of the home>/<name of the file>"
 KERNEL = "invertory/kernel"
-SERVED_BY = "INVERTORY_SERVED_BY"  # names LOCK and KERNEL of the `invertory ui` above a process
+SERVED_BY = "INVERTORY_SERVED_BY"  # holds LOCK and KERNEL of the parent `invertory ui`
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -32,12 +32,12 @@ UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 BEAT_S, STALE_S = 10.0, 60.0
-FORGOTTEN_S = 86_400.0  # a run without a lock, of an earlier version on another host
+FORGOTTEN_S = 86_400.0  # for a run without a lock, from an earlier version on another host
 
 
 @contextlib.contextmanager
 def living(home: Path) -> Iterator[dict[str, str]]:
-    """Tags for the runs of this process, by which others see whether it lives."""
+    """Yield tags for the runs of this process, by which others can check whether it is alive."""
     folder = home / "processes"
     folder.mkdir(exist_ok=True)
     path = folder / f"{uuid.uuid4().hex}.lock"
@@ -45,35 +45,35 @@ def living(home: Path) -> Iterator[dict[str, str]]:
     with FileLock(path):
         threading.Thread(target=_beat, args=(path, ended), name="heartbeat", daemon=True).start()
         try:
-            yield process_tags() | {LOCK: f"{_id_of(folder)}/{path.name}", KERNEL: _kernel()}
+            yield process_tags() | {LOCK: f"{_home_id(folder)}/{path.name}", KERNEL: _kernel()}
         finally:
             ended.set()
             path.unlink(missing_ok=True)
 
 
 def process_tags() -> dict[str, str]:
-    """Tags that say which process makes a run."""
+    """Return the tags that identify the process of a run."""
     pid = os.getpid()
     process = f"{socket.gethostname()}:{pid}:{_started(pid)}"
-    # a daemon could not start it anew: the run's job is known to this process alone
+    # a daemon could not retry the run: only this process knows its job
     return {**BY, PROCESS: process, "dagster/max_retries": "0"}
 
 
 def free_abandoned(instance: dg.DagsterInstance, home: Path | None = None) -> list[str]:
-    """Ids of the runs whose process is gone; each is a failed run from here on."""
+    """Fail the runs whose process is gone, and return their ids."""
     home = home or Path(os.environ.get("DAGSTER_HOME", ".dagster"))
     records = instance.get_run_records(filters=dg.RunsFilter(statuses=UNFINISHED))
-    found = [record.dagster_run for record in records if _is_abandoned(record, home)]
-    for run in found:
-        # slots first: a kill between the two leaves a run that is found again
+    abandoned = [record.dagster_run for record in records if _is_abandoned(record, home)]
+    for run in abandoned:
+        # slots first: a kill between the two leaves a run that the next call finds again
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        instance.report_run_failed(run, "its process was killed; a later run went on from there")
-    return [run.run_id for run in found]
+        instance.report_run_failed(run, "its process was killed; a later run resumed the work")
+    return [run.run_id for run in abandoned]
 
 
 @contextlib.contextmanager
 def serving_runs(home: Path) -> Iterator[None]:
-    """Within the block, runs of the processes that this one starts end with this one."""
+    """Tie the runs of child processes to the life of this process, for the block."""
     with living(home) as tags:
         os.environ[SERVED_BY] = f"{tags[LOCK]} {tags[KERNEL]}"
         try:
@@ -83,14 +83,14 @@ def serving_runs(home: Path) -> Iterator[None]:
 
 
 def tag_served(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Note on a run of the UI which process it ends with; Dagster cannot tell once that is gone."""
+    """Tag a run of the UI with its process, which Dagster cannot look up once that is gone."""
     if LOCK not in run.tags and (served_by := os.environ.get(SERVED_BY)):
         lock, _, kernel = served_by.partition(" ")
         instance.add_run_tags(run.run_id, {LOCK: lock, KERNEL: kernel})
 
 
 def fail_unfinished(instance: dg.DagsterInstance, tags: dict[str, str]) -> None:
-    """Mark this process's own runs as failed, right before it is cut off."""
+    """Mark this process's own runs as failed, just before it is killed."""
     own = dg.RunsFilter(tags={LOCK: tags[LOCK]}, statuses=UNFINISHED)
     for run in instance.get_runs(filters=own):
         instance.report_run_failed(run, "its process was stopped by a signal")
@@ -101,7 +101,7 @@ def _is_abandoned(record: dg.RunRecord, home: Path) -> bool:
     home_id, _, name = tags.get(LOCK, "").partition("/")
     if name:
         folder = home / "processes"
-        is_here = folder.is_dir() and home_id == _id_of(folder)
+        is_here = folder.is_dir() and home_id == _home_id(folder)
         return is_here and _is_gone(folder / name, is_same_kernel=tags.get(KERNEL) == _kernel())
     host, pid, started = tags.get(PROCESS, "::").rsplit(":", 2)
     if host == socket.gethostname():
@@ -110,7 +110,7 @@ def _is_abandoned(record: dg.RunRecord, home: Path) -> bool:
 
 
 def _is_gone(path: Path, *, is_same_kernel: bool) -> bool:
-    """True where nobody holds the lock and, on another kernel, nobody touches the file."""
+    """Return True if the lock is free and, on another kernel, the file is no longer touched."""
     if not path.exists():
         return True
     with contextlib.suppress(Timeout, OSError), FileLock(path, timeout=0):
@@ -122,7 +122,7 @@ def _is_gone(path: Path, *, is_same_kernel: bool) -> bool:
 
 
 def _now_on_disk(folder: Path) -> float:
-    """The time by the clock of the disk, which may be another than this host's."""
+    """Return the time by the clock of the disk, which may differ from the host's."""
     probe = folder / f".{uuid.uuid4().hex}"
     probe.touch()
     try:
@@ -137,8 +137,8 @@ def _beat(path: Path, ended: threading.Event) -> None:
             os.utime(path)
 
 
-def _id_of(folder: Path) -> str:
-    """A word of its own for each home, as hosts may share a database but not a disk."""
+def _home_id(folder: Path) -> str:
+    """Return a unique id of the home, since hosts may share a database but not a disk."""
     path = folder / "id"
     if not path.exists():
         fresh = folder / f".{uuid.uuid4().hex}"
@@ -150,20 +150,20 @@ def _id_of(folder: Path) -> str:
 
 
 def _kernel() -> str:
-    """The same word in every container of a running kernel, and in no other."""
+    """Return an id shared by all containers of a running kernel, and by no other kernel."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return socket.gethostname()
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in the system's ticks, as numbers are given anew; None: it is gone.
+    """Return the start time of a process in ticks, since pids are reused; None if it is gone.
 
-    Empty where the system does not tell.
+    Returns "" if the system does not provide it.
     """
     with contextlib.suppress(FileNotFoundError):
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if state in "ZX" else fields[18]  # a zombie, or dead
+        return None if state in "ZX" else fields[18]  # zombie or dead
     if Path("/proc/self/stat").exists():
         return None
     try:
@@ -171,5 +171,5 @@ def _started(pid: int) -> str | None:
     except ProcessLookupError:
         return None
     except PermissionError:
-        pass  # another user's
+        pass  # the process belongs to another user
     return ""

@@ -1,4 +1,4 @@
-"""DAGSTER_HOME: its dagster.yaml, and its databases, which one process at a time creates."""
+"""DAGSTER_HOME: its dagster.yaml, and its databases, which one process at a time may create."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from invertory.pipelines.errors.explain import first_words, one_line
 from invertory.resources.locks import Waiting, holding
 
 HOUSE = Path(__file__).resolve().parents[2]
-SEEN = ".dagster.yaml.sha256"  # of HOUSE / "dagster.yaml" as it was when it was last looked at
-SHIPPED = "249da66812e5242d"  # what homes have that were made before `SEEN` was written
+SEEN = ".dagster.yaml.sha256"  # digest of HOUSE / "dagster.yaml" at the last check
+SHIPPED = "249da66812e5242d"  # digest prefix in homes that are older than `SEEN`
 
 
 def dagster_home() -> Path:
-    """`DAGSTER_HOME`, or `.dagster` here, with a dagster.yaml in it."""
+    """Return `DAGSTER_HOME`, or `.dagster` in the current directory, with a dagster.yaml in it."""
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(Path(".dagster").resolve())))
     home.mkdir(parents=True, exist_ok=True)
     if not _is_current(home):
@@ -30,15 +30,15 @@ def dagster_home() -> Path:
 
 
 class InstanceError(RuntimeError):
-    """Dagster's instance cannot be opened."""
+    """Raised if Dagster's instance cannot be opened."""
 
 
 @contextlib.contextmanager
 def open_instance(waiting: Waiting | None = None) -> Iterator[dg.DagsterInstance]:
-    """The instance of `DAGSTER_HOME`; InstanceError says what keeps it from opening.
+    """Open the instance of `DAGSTER_HOME`; raises InstanceError with the reason if it cannot.
 
-    Dagster creates missing SQLite databases when it opens them, and fails where two processes do
-    so at once; here the second waits for the first.
+    Dagster creates missing SQLite databases when it opens them, and fails if two processes do so at
+    once; here the second process waits for the first.
     """
     with _created_by_one(dagster_home(), waiting or _complain):
         instance = _opened(dagster_home())
@@ -50,7 +50,7 @@ def _opened(home: Path) -> dg.DagsterInstance:
     try:
         instance = dg.DagsterInstance.get()
         instance.get_runs(limit=1)
-    except Exception as error:  # of yaml, Dagster, SQLAlchemy and the drivers of databases
+    except Exception as error:  # from yaml, Dagster, SQLAlchemy or a database driver
         raise InstanceError(
             f"expected Dagster's instance of {home} to open, got: {one_line(first_words(error))}; "
             f"correct {home / 'dagster.yaml'}, or start the database that it names"
@@ -70,7 +70,7 @@ def _is_current(home: Path) -> bool:
 
 
 def _follow(home: Path) -> None:
-    """Give the home the repository's dagster.yaml, unless the home's own was edited."""
+    """Update the home's dagster.yaml from the repository, unless it was edited."""
     data, digest = _source()
     copy, seen = home / "dagster.yaml", home / SEEN
     known = seen.read_text() if seen.exists() else ""
@@ -80,11 +80,11 @@ def _follow(home: Path) -> None:
         own = hashlib.sha256(copy.read_bytes()).hexdigest()
         if own == known or own.startswith(SHIPPED):
             copy.write_bytes(data)
-            _complain(f"{copy} follows {HOUSE / 'dagster.yaml'}, which has changed")
+            _complain(f"{copy} was updated, since {HOUSE / 'dagster.yaml'} has changed")
         else:
             _complain(
-                f"{copy} is read and differs from {HOUSE / 'dagster.yaml'}, which is not; edit the "
-                "former, or delete it to have a copy of the latter"
+                f"{copy} is used and differs from {HOUSE / 'dagster.yaml'}, which is not used; "
+                "edit the former, or delete it to copy the latter"
             )
     seen.write_text(digest)
 

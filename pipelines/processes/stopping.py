@@ -1,9 +1,9 @@
 """SIGINT and SIGTERM end a command within seconds, whatever it is doing.
 
-Dagster replaces the handlers of both signals while it runs a job: between two steps, and while a
-step waits for its next try, it takes note of a signal and goes on. So a thread of ours reads the
-signals as well, and ends the process where nobody else has done so in time. Nothing is lost by
-that: a table's file is whole or absent, and the next run goes on from the last chunk.
+While Dagster runs a job it replaces the handlers of both signals: between two steps, and while a
+step waits for its retry, it records a signal and continues. Therefore a thread also reads the
+signals, and ends the process if nothing else has in time. No work is lost: a table's file is
+complete or absent, and the next run resumes after the last chunk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that asks the process to end."""
+    """Raised when a signal asks the process to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -31,7 +31,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def raise_stopped() -> None:
-    """From here on both signals raise `Stopped` in the main thread, where nothing replaces that."""
+    """Make both signals raise `Stopped` in the main thread, unless a handler is replaced later."""
     for number in SIGNALS:
         signal.signal(number, _raise)
 
@@ -42,23 +42,23 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 @dataclass
 class Stop:
-    """Which signal came first, if any did."""
+    """The first signal received, if any."""
 
     number: int = 0
     is_over: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
-        """Raise `Stopped` where a signal came, though somebody else may have swallowed it."""
+        """Raise `Stopped` if a signal came, even if other code has swallowed it."""
         if self.number:
             raise Stopped(self.number)
 
 
 @contextlib.contextmanager
-def bounded_stop(last_words: Callable[[], object] = lambda: None) -> Iterator[Stop]:
-    """Within the block a signal ends the process after `GRACE_S` at the latest.
+def bounded_stop(before_exit: Callable[[], object] = lambda: None) -> Iterator[Stop]:
+    """Ensure that a signal during the block ends the process within `GRACE_S`.
 
-    `last_words` is called before a process is cut off. Outside the main thread, where no signal
-    arrives, nothing is done.
+    `before_exit` is called before the process is killed. Outside the main thread, where no signals
+    arrive, this does nothing.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -66,35 +66,35 @@ def bounded_stop(last_words: Callable[[], object] = lambda: None) -> Iterator[St
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reader, stop, last_words), daemon=True).start()
+    previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reader, stop, before_exit), daemon=True).start()
     try:
         yield stop
     finally:
         stop.is_over.set()
-        signal.set_wakeup_fd(before)
+        signal.set_wakeup_fd(previous)
         writer.close()
 
 
-def _watch(reader: socket.socket, stop: Stop, last_words: Callable[[], object]) -> None:
+def _watch(reader: socket.socket, stop: Stop, before_exit: Callable[[], object]) -> None:
     with reader:
         while numbers := reader.recv(64):
-            found = [number for number in numbers if number in SIGNALS]
-            if found and not stop.number:
-                stop.number = found[0]
-                threading.Thread(target=_cut_off, args=(stop, last_words), daemon=True).start()
+            received = [number for number in numbers if number in SIGNALS]
+            if received and not stop.number:
+                stop.number = received[0]
+                threading.Thread(target=_cut_off, args=(stop, before_exit), daemon=True).start()
 
 
-def _cut_off(stop: Stop, last_words: Callable[[], object]) -> None:
+def _cut_off(stop: Stop, before_exit: Callable[[], object]) -> None:
     if stop.is_over.wait(GRACE_S):
         return
     with contextlib.suppress(Exception):
-        last_words()
-    print(f"invertory: {said(stop.number)}", file=sys.stderr, flush=True)
+        before_exit()
+    print(f"invertory: {interruption_message(stop.number)}", file=sys.stderr, flush=True)
     os._exit(128 + stop.number)
 
 
-def said(number: int) -> str:
-    """What the user is told."""
+def interruption_message(number: int) -> str:
+    """Return the message for the user."""
     name = signal.Signals(number).name
-    return f"interrupted by {name}; the same command goes on where this one stopped"
+    return f"interrupted by {name}; run the same command again to resume"

@@ -1,10 +1,10 @@
-"""A process between `invertory ui` and what it serves, which ends all of it when either is gone.
+"""A process between `invertory ui` and the command it serves; it ends everything if either ends.
 
     python -m invertory.pipelines.processes.supervising DESCRIPTOR COMMAND...
 
-The descriptor is the reading end of a pipe that `invertory ui` holds the other end of: however that
-process ends, the kernel closes its end. What is served stays in the process group that this process
-leads, and is told by the kernel when this process is killed.
+The descriptor is the read end of a pipe whose other end `invertory ui` holds: however that process
+ends, the kernel closes its end. The command stays in the process group of this process, and gets a
+signal from the kernel if this process is killed.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-GRACE_S = 3.0  # until what is served is killed, once nobody is left to be served
+GRACE_S = 3.0  # before the command is killed, once `invertory ui` has ended
 PR_SET_PDEATHSIG = 1
 
 
 def supervise(descriptor: int, command: Sequence[str]) -> int:
-    """Run `command` until it ends; give its exit code. Everything ends with the other process."""
+    """Run `command` and return its exit code; end everything if `invertory ui` ends first."""
     process = subprocess.Popen(command, preexec_fn=ends_with_parent(signal.SIGTERM))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _forward(process))
@@ -31,14 +31,14 @@ def supervise(descriptor: int, command: Sequence[str]) -> int:
 
 
 def ends_with_parent(number: int) -> Callable[[], None]:
-    """What a child calls before it runs: on Linux it gets the signal when its parent ends."""
+    """Return a function for a child to call first: on Linux it gets a signal if its parent ends."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     parent = os.getpid()
 
     def ask_kernel() -> None:
         if libc is not None:
             libc.prctl(PR_SET_PDEATHSIG, number)
-            if os.getppid() != parent:  # it ended in between
+            if os.getppid() != parent:  # the parent has already ended
                 os.kill(os.getpid(), number)
 
     return ask_kernel
@@ -54,7 +54,7 @@ def _forward(process: "subprocess.Popen[bytes]") -> Callable[[int, FrameType | N
 
 def _end_with(descriptor: int, process: "subprocess.Popen[bytes]") -> None:
     while os.read(descriptor, 1):
-        pass  # nobody writes: this returns when the other end is closed
+        pass  # no data comes: read returns when the other end is closed
     with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
         process.send_signal(signal.SIGINT)
         process.wait(GRACE_S)

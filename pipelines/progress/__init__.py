@@ -1,1 +1,1 @@
-"""How far a stage is, and the memory that it takes."""
+"""The progress of a stage, and its use of memory."""

@@ -1,4 +1,4 @@
-"""How far a stage is: bars in a terminal, lines in a log, or nothing.
+"""Show the progress of a stage: bars in a terminal, lines in a log, or nothing.
 
 A stage counts its inputs, a download its bytes.
 """
@@ -19,39 +19,39 @@ from rich.text import Text
 
 from invertory.pipelines.progress.tally import Clock, Tally, duration
 
-Received = Callable[[str, int, int | None], None]  # file name, bytes so far, bytes in all if known
+Received = Callable[[str, int, int | None], None]  # file name, bytes so far, total bytes or None
 
-_Bytes = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
+_Bytes = Callable[[int, int | None], None]  # bytes so far, total bytes or None
 
 EVERY_S: Final = 10.0
 
 
 class Bar(Protocol):
-    """One stage as it is told how far it is."""
+    """The progress of one stage."""
 
     def advance(self, rows: int, rejects: int = 0) -> None:
-        """`rows` more inputs are done, `rejects` of which gave nothing."""
+        """Add `rows` finished inputs, `rejects` of which gave no output."""
         ...
 
 
 class Progress(Protocol):
-    """Who is told how far the work is."""
+    """A display for the progress of stages and downloads."""
 
     def stage(self, name: str, total: int, start: int = 0) -> AbstractContextManager[Bar]:
-        """A stage of `total` inputs, the first `start` of which were done by an earlier run."""
+        """Open a bar for `total` inputs, of which an earlier run finished the first `start`."""
         ...
 
     def download(self, name: str) -> AbstractContextManager[Received]:
-        """Downloads for `name`; each file that is named has a line of its own."""
+        """Open a group of downloads named `name`; each file gets its own line."""
         ...
 
     def note(self, text: str) -> None:
-        """A sentence for the reader."""
+        """Show a message."""
         ...
 
 
 class LogProgress:
-    """A line now and then, given to `say`: a logger's `info`, or a plain `print`."""
+    """Writes a line every few seconds with `say`: a logger's `info`, or `print`."""
 
     def __init__(
         self,
@@ -66,9 +66,9 @@ class LogProgress:
     def stage(self, name: str, total: int, start: int = 0) -> Iterator[Bar]:
         tally = Tally(name, total, start=start, clock=self._clock)
         if start:
-            self._say(f"{name}: goes on after {start} of {total} img")
-        with self._told(tally):
-            yield _Spoken(tally, self._say, self._every_s)
+            self._say(f"{name}: resuming after {start} of {total} img")
+        with self._reported(tally):
+            yield _LogBar(tally, self._say, self._every_s)
 
     def download(self, name: str) -> AbstractContextManager[Received]:
         return _by_file(self._download)
@@ -76,20 +76,20 @@ class LogProgress:
     @contextlib.contextmanager
     def _download(self, file: str) -> Iterator[_Bytes]:
         tally = Tally(file, None, unit="B", clock=self._clock)
-        spoken = _Spoken(tally, self._say, self._every_s)
+        bar = _LogBar(tally, self._say, self._every_s)
 
         def received(num_bytes: int, total: int | None) -> None:
             tally.total = total
-            spoken.advance(num_bytes - tally.done)
+            bar.advance(num_bytes - tally.done)
 
-        with self._told(tally):
+        with self._reported(tally):
             yield received
 
     def note(self, text: str) -> None:
         self._say(text)
 
     @contextlib.contextmanager
-    def _told(self, tally: Tally) -> Iterator[None]:
+    def _reported(self, tally: Tally) -> Iterator[None]:
         try:
             yield
         except BaseException:
@@ -102,7 +102,7 @@ class LogProgress:
 
 
 class Silent:
-    """Nothing is shown."""
+    """Shows nothing."""
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int, start: int = 0) -> Iterator[Bar]:
@@ -117,14 +117,14 @@ class Silent:
 
 
 class NotesOnly(Silent):
-    """Nothing but notes, such as what a run waits for; they go to stderr."""
+    """Shows only notes, such as what a run waits for, on stderr."""
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
 class RichProgress:
-    """A bar for each stage and download in a terminal; lines where the output is none."""
+    """Shows a bar for each stage and download in a terminal, and lines elsewhere."""
 
     def __init__(
         self,
@@ -161,23 +161,23 @@ class RichProgress:
 
     @contextlib.contextmanager
     def _stage(self, tally: Tally) -> Iterator[Bar]:
-        with self._bar(tally) as shown:
-            yield _Drawn(tally, shown)
+        with self._bar(tally) as redraw:
+            yield _LiveBar(tally, redraw)
 
     @contextlib.contextmanager
     def _download(self, file: str) -> Iterator[_Bytes]:
         tally = Tally(file, None, unit="B", clock=self._clock)
-        with self._bar(tally) as shown:
+        with self._bar(tally) as redraw:
 
             def received(num_bytes: int, total: int | None) -> None:
                 tally.total, tally.done = total, num_bytes
-                shown()
+                redraw()
 
             yield received
 
     @contextlib.contextmanager
     def _bar(self, tally: Tally) -> Iterator[Callable[[], None]]:
-        """A line of the display. It is closed with its last bar, so that done lines stay."""
+        """Open a line of the display, which closes with its last bar, so that all lines stay."""
         bars = self._bars = self._bars or _started(self.console)
         self._num_open += 1
         task = bars.add_task("", total=tally.total, completed=tally.done, tally=tally, mark="")
@@ -204,50 +204,50 @@ class RichProgress:
 
 @contextlib.contextmanager
 def _by_file(opened: Callable[[str], AbstractContextManager[_Bytes]]) -> Iterator[Received]:
-    """Bytes told one file after the other, to what `opened` gives for each; none, none opened."""
+    """Open a bar with `opened` for each file in turn, and pass on its byte counts."""
     with contextlib.ExitStack() as current:
-        told: dict[str, _Bytes] = {}
+        current_file: dict[str, _Bytes] = {}
 
         def received(file: str, num_bytes: int, total: int | None) -> None:
-            if file not in told:
+            if file not in current_file:
                 current.close()
-                told.clear()
-                told[file] = current.enter_context(opened(file))
-            told[file](num_bytes, total)
+                current_file.clear()
+                current_file[file] = current.enter_context(opened(file))
+            current_file[file](num_bytes, total)
 
         yield received
 
 
 @dataclass(slots=True)
-class _Spoken:
-    """A bar that says a line when the last one is `every_s` old."""
+class _LogBar:
+    """A bar that writes a line when the last one is at least `every_s` old."""
 
     tally: Tally
     say: Callable[[str], object]
     every_s: float
-    said_s: float = 0.0
+    last_line_s: float = 0.0
 
     def advance(self, rows: int, rejects: int = 0) -> None:
         self.tally.advance(rows, rejects)
-        if self.tally.elapsed_s - self.said_s >= self.every_s:
-            self.said_s = self.tally.elapsed_s
+        if self.tally.elapsed_s - self.last_line_s >= self.every_s:
+            self.last_line_s = self.tally.elapsed_s
             self.say(f"{self.tally.name}: {self.tally.line}")
 
 
 @dataclass(slots=True)
-class _Drawn:
-    """A bar that redraws its line."""
+class _LiveBar:
+    """A bar that redraws its line on every update."""
 
     tally: Tally
-    shown: Callable[[], None]
+    redraw: Callable[[], None]
 
     def advance(self, rows: int, rejects: int = 0) -> None:
         self.tally.advance(rows, rejects)
-        self.shown()
+        self.redraw()
 
 
 class _Spinner(SpinnerColumn):
-    """Turns while the stage runs, then shows how it ended."""
+    """Spins while the stage runs, then shows how it ended."""
 
     def render(self, task: Task) -> Any:
         mark = task.fields["mark"]
@@ -255,7 +255,7 @@ class _Spinner(SpinnerColumn):
 
 
 class _Cell(ProgressColumn):
-    """A text taken from the tally."""
+    """A column with a text from the tally."""
 
     max_refresh = 0.1
 

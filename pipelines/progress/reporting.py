@@ -1,4 +1,4 @@
-"""Where a stage tells how far it is: the run's log, or whatever a caller puts in its place."""
+"""The destination of a stage's progress: the log of the run, or a display chosen by the caller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Reporting:
-    """Progress goes to the log of the run, a line every few seconds."""
+    """Sends progress to the log of the run, one line every few seconds."""
 
     def to(self, context: dg.AssetExecutionContext) -> Progress:
         from invertory.pipelines.progress.display import LogProgress
@@ -20,7 +20,7 @@ class Reporting:
 
 
 class Fixed(Reporting):
-    """Progress goes to one place, whichever run asks."""
+    """Sends the progress of every run to one display."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

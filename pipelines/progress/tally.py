@@ -1,7 +1,6 @@
-"""Counts of a stage or a download, and what follows from them in words.
+"""Counts of a stage or a download, with rates and texts computed from them.
 
-Rates are means since the stage began, so that a chunk that comes once a minute does not make them
-jump.
+Rates are averaged since the stage began, so that they do not jump when a chunk takes a minute.
 """
 
 import time
@@ -15,7 +14,7 @@ Clock = Callable[[], float]
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a stage, or of a download, and what follows from them."""
+    """The counts of a stage or a download, with rates and texts."""
 
     name: str
     total: int | None
@@ -37,9 +36,9 @@ class Tally:
 
     @property
     def rate(self) -> float | None:
-        """Units a second in this run; None before the first."""
-        made = self.done - self.start
-        return made / self.elapsed_s if made and self.elapsed_s > 0 else None
+        """Units per second in this run; None before the first."""
+        num_new = self.done - self.start
+        return num_new / self.elapsed_s if num_new and self.elapsed_s > 0 else None
 
     @property
     def eta_s(self) -> float | None:
@@ -61,13 +60,13 @@ class Tally:
 
     @property
     def line(self) -> str:
-        """ "1240/5000 img, 3.1 img/s, ETA 20 min, 4 rejected", without what is not known."""
+        """A line such as "1240/5000 img, 3.1 img/s, ETA 20 min, 4 rejected"; omits unknowns."""
         count = self.count_text if self.unit == "B" else f"{self.count_text} img"
         is_done = self.ended is not None
         eta = f"ETA {duration(self.eta_s)}" if self.eta_s is not None and not is_done else ""
         elapsed = f"in {duration(self.elapsed_s)}" if is_done else ""
         rejects = f"{self.rejects} rejected" if self.rejects else ""
-        return ", ".join(part for part in (count, self.rate_text, eta, elapsed, rejects) if part)
+        return ", ".join(text for text in (count, self.rate_text, eta, elapsed, rejects) if text)
 
     def advance(self, rows: int, rejects: int = 0) -> None:
         self.done += rows

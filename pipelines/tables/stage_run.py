@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from invertory.ops import streams
-from invertory.ops.streams import Chunk, Later, Verb
+from invertory.ops.streams import Chunk, PendingChunk, Verb
 
 if TYPE_CHECKING:
     from invertory.pipelines.progress.display import Progress
@@ -28,7 +28,7 @@ class ShardPlan:
     """How a shard is made: the schema of its rows, and its chunks from an input row on."""
 
     schema: pa.Schema
-    chunks: Callable[[int], Iterable[Chunk | Later]]
+    chunks: Callable[[int], Iterable[Chunk | PendingChunk]]
     num_inputs: int
     footer: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,7 +53,7 @@ class StageRun:
         Networks are loaded, and a device is leased, only when there is something to compute.
         """
 
-        def chunks(start: int) -> Iterator[Chunk | Later]:
+        def chunks(start: int) -> Iterator[Chunk | PendingChunk]:
             with contextlib.ExitStack() as stack:
                 if start >= num_inputs:
                     return

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from invertory.resources.cards import has_card, told_in
+from invertory.resources.cards import has_card, read_card
 from invertory.resources.checkpoints import load_network, write_network
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def kept(folder: Path, spec: TrainingSpec, key: str) -> dict[str, dict[str, Any]
     for name in spec.named.values():
         if not has_card(folder, name) or not (folder / f"{name}.safetensors").is_file():
             return None
-        cards[name] = told_in(folder, name)
+        cards[name] = read_card(folder, name)
     is_whole = all(
         card.get("run") == key and card.get("images_seen", 0) >= spec.budget.images
         for card in cards.values()

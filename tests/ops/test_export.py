@@ -131,7 +131,7 @@ def test_numbers_asked_for_hold(candidates: list[Candidate]) -> None:
 
 
 def test_numbers_beyond_what_is_at_hand_are_refused(candidates: list[Candidate]) -> None:
-    with pytest.raises(ValueError, match="ask for fewer"):
+    with pytest.raises(ValueError, match="request fewer"):
         plan_export(candidates, {(True, True): 1000}, "rows")
     with pytest.raises(ValueError, match="use unit 'rows'"):
         plan_export(candidates, {(True, True): 5}, "pairs")
@@ -350,7 +350,7 @@ def test_datasheet_counts_and_tells(sheet: Datasheet) -> None:
     assert sum(row["collection"] for row in content["counts"]) == 60
     text = sheet.markdown()
     for words in (
-        "80 pictures",
+        "80 images",
         "protected_kept 20",
         "a\\|b",
         "score_old >= 0.5",

@@ -73,7 +73,7 @@ def test_what_cannot_be_fitted_is_a_reject_and_so_is_what_needs_it(
 
 def test_specs_that_contradict_are_refused(samples: list[pa.RecordBatch]) -> None:
     spec = FitSpec(attribute="smile")
-    with pytest.raises(ValueError, match="each boundary's attribute once"):
+    with pytest.raises(ValueError, match="distinct attributes"):
         fit(samples, spec, spec)
     with pytest.raises(ValueError, match=r"got \['hat'\]"):
         fit(samples, FitSpec(attribute="smile", conditions=("hat",)))
@@ -141,7 +141,7 @@ def test_wide_condition_of_a_boundary_in_w(samples: list[pa.RecordBatch]) -> Non
 def test_direction_of_another_generator_is_a_reject(samples: list[pa.RecordBatch]) -> None:
     spec = ImportSpec(attribute="age", direction=direction(torch.ones(1, 512)), uri="age.pt")
     done = fit(samples, spec)
-    assert "made for another generator" in done.rejects.column("error")[0].as_py()
+    assert "belongs to another generator" in done.rejects.column("error")[0].as_py()
 
 
 @pytest.mark.parametrize("rows", ["mean", "joint", "each"])

@@ -54,7 +54,7 @@ def verb(method: object = None, batch_size: int = 4) -> Invert:
         perceptual=PixelPyramid(),
         device=CPU,
         batch_size=batch_size,
-        picture_quality=100,
+        image_quality=100,
         networks={"encoder": Looks()},
     )
 

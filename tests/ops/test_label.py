@@ -61,7 +61,7 @@ def test_only_asked_scores_must_be_finite():
 
 @pytest.mark.parametrize("scorers", [[], [Brightness(), Brightness()]])
 def test_a_name_must_come_from_one_scorer(scorers):
-    with pytest.raises(ValueError, match=f"'redness' is given by {len(scorers)} scorers"):
+    with pytest.raises(ValueError, match=f"attribute 'redness', got {len(scorers)}"):
         Label(scorers, ["redness"])
 
 

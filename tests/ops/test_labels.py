@@ -46,8 +46,8 @@ def test_a_missing_row_and_a_missing_label_are_reasons():
     [
         ({"age": "odl"}, None, "expected a column 'odl' in the table"),
         ({"age": "old"}, "name", "expected a column 'name' in the table"),
-        ({"age": "old"}, "glasses", "expected a file name of its own in each row"),
-        ({"age": "word"}, None, "expected numbers or true and false in column 'word'"),
+        ({"age": "old"}, "glasses", "expected a distinct file name in each row"),
+        ({"age": "word"}, None, "expected numbers or booleans in column 'word'"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(columns, key, expected):

@@ -63,7 +63,7 @@ def verb(method: Image2StyleGAN | Image2StyleGANPlus) -> Invert:
         perceptual=PixelPyramid(),
         device=CPU,
         batch_size=2,
-        picture_quality=100,
+        image_quality=100,
     )
 
 

@@ -52,7 +52,7 @@ def test_a_verb_that_loses_a_row_is_an_error():
     def forgetful(batch: pa.RecordBatch) -> Chunk:
         return chunk(batch.num_rows - 1, [], [], NUMBERS)
 
-    with pytest.raises(ValueError, match="accounts for 2 of 3 input rows"):
+    with pytest.raises(ValueError, match="account for 3 input rows, got 2"):
         list(run(forgetful, batches(3), commit_rows=3))
 
 
@@ -60,7 +60,7 @@ def test_a_reject_has_a_known_status_and_a_short_reason():
     row = reject("id", "failed", "x" * 2000)
     assert row["status"] in STATUSES and len(row["error"]) == 500
     assert pa.RecordBatch.from_pylist([row], schema=REJECTS).num_rows == 1
-    with pytest.raises(ValueError, match="unknown status 'odd'"):
+    with pytest.raises(ValueError, match="got 'odd'"):
         reject("id", "odd", "")
 
 
@@ -131,5 +131,5 @@ def test_no_chunk_follows_one_that_could_not_be_finished():
 def test_a_verb_in_steps_that_loses_a_row_is_an_error():
     verb = Doubled()
     verb.finish = lambda values: chunk(1, [], [], NUMBERS)
-    with pytest.raises(ValueError, match="accounts for 1 of 3 input rows"):
+    with pytest.raises(ValueError, match="account for 3 input rows, got 1"):
         list(run(verb, batches(3), commit_rows=3))

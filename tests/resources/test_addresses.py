@@ -50,7 +50,7 @@ def test_variables_are_put_in_when_an_address_is_opened(monkeypatch):
 
 def test_a_variable_that_is_not_set_is_named(monkeypatch):
     monkeypatch.delenv("NOT_SET", raising=False)
-    with pytest.raises(ValueError, match="no 'NOT_SET' in the environment; set it"):
+    with pytest.raises(ValueError, match="'NOT_SET' in the environment, got nothing; set it"):
         expanded("s3://${NOT_SET}/a")
 
 

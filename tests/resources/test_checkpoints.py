@@ -58,9 +58,9 @@ def test_half_precision_weights_are_computed_with_in_full(
 
 def test_the_card_has_digest_and_size_of_the_weights(tmp_path: Path, generator: StyleGAN2) -> None:
     data = written(tmp_path, generator, licence="Apache-2.0").read_bytes()
-    told = json.loads((tmp_path / "g.json").read_text())
-    assert told["sha256"] == hashlib.sha256(data).hexdigest() == digest_in(tmp_path, "g")
-    assert (told["size_bytes"], told["licence"]) == (len(data), "Apache-2.0")
+    full_card = json.loads((tmp_path / "g.json").read_text())
+    assert full_card["sha256"] == hashlib.sha256(data).hexdigest() == digest_in(tmp_path, "g")
+    assert (full_card["size_bytes"], full_card["licence"]) == (len(data), "Apache-2.0")
 
 
 def test_a_trained_network_has_an_address(store: ModelStore, generator: StyleGAN2) -> None:
@@ -68,10 +68,10 @@ def test_a_trained_network_has_an_address(store: ModelStore, generator: StyleGAN
     assert store.fetch("trained://g") == path
     card = store.card("trained://g")
     assert (card.name, card.kind, card.source) == ("g", "generator", "trained://g")
-    assert store.told("g")["quality"] == {"fid": 3.0}
+    assert store.full_card("g")["quality"] == {"fid": 3.0}
     assert network_card("trained://g", store)["licence"] == "ours"
     assert card in store.cards()
-    assert store.is_at_hand(card)
+    assert store.is_available_offline(card)
 
 
 def test_what_is_not_trained_yet_says_how_to_train_it(store: ModelStore) -> None:
@@ -80,7 +80,7 @@ def test_what_is_not_trained_yet_says_how_to_train_it(store: ModelStore) -> None
 
 
 def test_what_is_bundled_is_offered_instead(store: ModelStore) -> None:
-    with pytest.raises(FileNotFoundError, match="or name bundled://mobile_stylegan_preview"):
+    with pytest.raises(FileNotFoundError, match="or use bundled://mobile_stylegan_preview"):
         store.fetch("trained://mobile_stylegan_preview")
 
 
@@ -89,7 +89,7 @@ def test_other_weights_than_the_card_says_are_refused(
 ) -> None:
     path = written(store.trained(), generator)
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(ValueError, match=r"expected trained://g to have sha256 .* is another"):
+    with pytest.raises(ValueError, match=r"expected trained://g to have sha256 .* has changed"):
         store.fetch("trained://g")
 
 
@@ -125,14 +125,14 @@ def test_the_arguments_alone_do_where_the_architecture_is_known(
     path = written(tmp_path, generator)
     path.with_suffix(".json").write_text(json.dumps(generator.config))
     assert isinstance(load_network(path, default="stylegan2"), StyleGAN2)
-    with pytest.raises(ValueError, match='to say "architecture"'):
+    with pytest.raises(ValueError, match='expected "architecture"'):
         load_network(path)
 
 
 def test_what_is_no_safetensors_is_refused(tmp_path: Path, generator: StyleGAN2) -> None:
     path = written(tmp_path, generator)
     path.write_bytes(b"pickled")
-    with pytest.raises(ValueError, match=r"expected safetensors in .* convert it"):
+    with pytest.raises(ValueError, match=r"expected safetensors in .* convert the file"):
         load_network(path)
 
 
@@ -151,4 +151,4 @@ def test_at_a_remote_address_the_card_is_fetched_too(
 
 def test_a_bundled_card_with_a_digest_is_held_to_it(store: ModelStore) -> None:
     assert store.fetch("bundled://mobile_stylegan_preview").is_file()
-    assert "psnr_db" in store.told("mobile_stylegan_preview")
+    assert "psnr_db" in store.full_card("mobile_stylegan_preview")

@@ -184,7 +184,7 @@ def test_a_compressed_tar_gives_its_members_and_a_cut_one_those_before_the_cut(
     try:
         entries = list(source.entries())
     except OSError as error:  # a format of one block gives nothing of it
-        assert "expected a whole tar" in str(error)
+        assert "expected a complete tar" in str(error)
         return
     with pytest.raises(OSError, match=r"broken|cut"):
         [source.read(entry.uri) for entry in entries]
@@ -331,7 +331,7 @@ def test_one_broken_container_among_several_hides_no_other(tmp_path: Path) -> No
     tar, parquet, *good = (entry.uri for entry in source.entries())
     assert [source.read(uri) for uri in good] == list(GOOD.values())
     assert (tar, parquet) == (f"{tmp_path}/1.tar::", f"{tmp_path}/2.parquet::")
-    with pytest.raises(OSError, match="expected a whole tar"):
+    with pytest.raises(OSError, match="expected a complete tar"):
         source.read(tar)
     with pytest.raises(ValueError, match="Parquet"):
         source.read(parquet)

@@ -32,7 +32,7 @@ def test_pictures_in_a_parquet_file_are_not_read(tmp_path):
     [
         ("a.txt", "Smiling\n", "expected the number of rows in the first line"),
         ("a.txt", "", "an empty file"),
-        ("a.txt", "1\nSmiling\na.jpg 1 2\n", "expected a file name and 1 values a line"),
+        ("a.txt", "1\nSmiling\na.jpg 1 2\n", "expected a file name and 1 values per line"),
         ("a.csv", "", "expected a table of labels"),
         ("a.parquet", "text", "expected a table of labels"),
     ],

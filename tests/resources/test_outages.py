@@ -138,7 +138,7 @@ def test_a_short_outage_is_waited_for() -> None:
 
 def test_a_long_one_is_raised_and_says_where() -> None:
     read, asked = failing(*[ReplyError("status", 503)] * 9)
-    with pytest.raises(OutageError, match=r"out of reach.*503.*\(s3://b/a\.png\)"):
+    with pytest.raises(OutageError, match=r"unreachable.*503.*\(s3://b/a\.png\)"):
         patient(read, num_tries=4, first_wait_s=0.0)("s3://b/a.png")
     assert len(asked) == 4
     read, asked = failing(*[ReplyError("status", 503)] * 9)

@@ -20,7 +20,7 @@ def test_a_picture_has_the_same_bytes_whoever_reads_it():
     (uri,) = uris(ADDRESS % 1)
     Portraits.parse(ADDRESS % 1)
     digests = {hashlib.sha256(ImageSource(uri="x").read(uri)).hexdigest() for _ in range(2)}
-    again = Portraits.parse(ADDRESS % 9).picture(0)
+    again = Portraits.parse(ADDRESS % 9).image(0)
     assert digests == {hashlib.sha256(again).hexdigest()}
     assert Image.open(io.BytesIO(again)).size == (16, 16)
 

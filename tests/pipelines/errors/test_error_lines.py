@@ -40,12 +40,12 @@ def collection(uri: str) -> dict[str, Any]:
 
 def test_a_host_that_is_down(broken):
     code, line = broken(**collection("http://127.0.0.1:9/photos/more.tar"))
-    assert code == 1 and "expected an answer from http://127.0.0.1:9/photos/more.tar" in line
+    assert code == 1 and "expected a response from http://127.0.0.1:9/photos/more.tar" in line
 
 
 def test_a_host_that_is_down_while_a_folder_is_listed(broken):
     code, line = broken(**collection("http://127.0.0.1:9/photos/*.png"))
-    assert code == 1 and "expected an answer from http://127.0.0.1:9/photos/*.png" in line
+    assert code == 1 and "expected a response from http://127.0.0.1:9/photos/*.png" in line
 
 
 def test_a_protocol_that_nobody_knows(broken):
@@ -122,7 +122,7 @@ def test_a_dagster_home_that_is_a_file(broken, place):
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9/g.safetensors", "no/such/g.safetensors"])
 def test_a_generator_that_is_unavailable_names_the_cause(broken, uri):
     code, line = broken(generator={"name": "stylegan2", "weights": uri})
-    expected = "an answer from" if "://" in uri else "a file at"
+    expected = "a response from" if "://" in uri else "a file at"
     assert code == 4 and f"generator is unavailable: expected {expected} {uri}" in line
 
 
@@ -132,7 +132,7 @@ def test_a_fault_of_ours_says_so_and_how_to_see_more(broken, place, monkeypatch)
 
     monkeypatch.setattr(running, "deal_new", wrong)
     code, line = broken()
-    assert code == 1 and "fault of Invertory" in line and "--debug" in line and "KeyError" in line
+    assert code == 1 and "bug in Invertory" in line and "--debug" in line and "KeyError" in line
     _, _, errors = place.invertory("run", "toy.yaml", "--debug")
     assert "Traceback" in errors and errors.splitlines()[-1].startswith("invertory: ")
 
@@ -159,9 +159,9 @@ def test_an_interrupted_command_says_how_to_go_on(place, whole_recipe, monkeypat
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (pa.ArrowInvalid("Could not open Parquet input source"), "whole Parquet or CSV"),
-        (ConnectionResetError(errno.ECONNRESET, "reset by peer"), "expected an answer"),
-        (TimeoutError("timed out"), "expected an answer"),
+        (pa.ArrowInvalid("Could not open Parquet input source"), "complete Parquet or CSV"),
+        (ConnectionResetError(errno.ECONNRESET, "reset by peer"), "expected a response"),
+        (TimeoutError("timed out"), "expected a response"),
         (PermissionError(errno.EACCES, "Permission denied", "/data"), "access to /data"),
         (FileNotFoundError(errno.ENOENT, "No such file", "/data"), "a file or folder at /data"),
         (ImportError("Install s3fs to access S3"), "pip install -e '.[s3]'"),
@@ -170,9 +170,9 @@ def test_an_interrupted_command_says_how_to_go_on(place, whole_recipe, monkeypat
         (MemoryError("Unable to allocate 3 GiB"), "resources.batch_size"),
         (
             OSError(errno.EDQUOT, "Disk quota exceeded", "/store"),
-            "expected room to write at /store",
+            "expected free space to write at /store",
         ),
-        (AssertionError(), "fault of Invertory"),
+        (AssertionError(), "bug in Invertory"),
     ],
 )
 def test_each_kind_of_error_has_its_line(error, words):

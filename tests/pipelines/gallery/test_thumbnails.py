@@ -44,12 +44,12 @@ def test_a_contact_sheet_crosses_what_it_cannot_show() -> None:
 def test_a_contact_sheet_needs_a_label_for_each_picture(
     pictures: list[bytes], labels: list[str]
 ) -> None:
-    with pytest.raises(ValueError, match="expected one label a picture and at least one"):
+    with pytest.raises(ValueError, match="expected one label per image and at least one"):
         contact_sheet(pictures, labels)
 
 
 def test_a_contact_sheet_that_cannot_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="give fewer"):
+    with pytest.raises(ValueError, match="pass fewer images"):
         contact_sheet([picture()] * 4, [""] * 4, max_bytes=500)
 
 

@@ -73,7 +73,7 @@ def test_a_signal_ends_a_run_of_several_shards(make_world, number):
     process.send_signal(number)
     out, errors = ended(process, 30)
     assert process.returncode == 128 + number, out + errors
-    assert "the same command goes on where this one stopped" in errors
+    assert "run the same command again to resume" in errors
     assert world.store.shards("images") == ["shard-000001"]
     assert statuses(world)[-1] == dg.DagsterRunStatus.FAILURE
 

@@ -14,7 +14,7 @@ SERVE = """
 import sys
 from pipelines import serving
 serving.GRACE_S = 0.5
-sys.exit(serving.run_whole(["sh", "-c", "trap '' INT TERM; sleep 300 & echo $$; wait; wait"]))
+sys.exit(serving.run_in_session(["sh", "-c", "trap '' INT TERM; sleep 300 & echo $$; wait; wait"]))
 """
 
 

@@ -67,7 +67,7 @@ def test_labels_are_what_was_drawn(finished):
 
 def test_what_nobody_labelled_is_a_reject_with_a_reason(finished):
     assert {r["status"] for r in finished[2]} == {"not_scored"}
-    assert "no portrait of ours" in finished[2][0]["error"]
+    assert "is not from portraits:" in finished[2][0]["error"]
 
 
 def test_edited_pictures_have_the_scores_of_the_classifier_alone(finished):

@@ -32,7 +32,7 @@ def test_an_edit_of_the_repositorys_file_is_read(house: Path, capsys: Any) -> No
     assert capsys.readouterr().err == ""
     edit(house / "dagster.yaml", "nux: {enabled: false}\n")
     assert "nux" in (dagster_home() / "dagster.yaml").read_text()
-    assert "follows" in capsys.readouterr().err
+    assert "was updated" in capsys.readouterr().err
     dagster_home()
     assert capsys.readouterr().err == ""
 

@@ -84,7 +84,7 @@ def test_a_stage_that_goes_on_says_so() -> None:
     said: list[str] = []
     with LogProgress(said.append, clock=Clock()).stage("latents", 10, 4):
         pass
-    assert said == ["latents: goes on after 4 of 10 img"]
+    assert said == ["latents: resuming after 4 of 10 img"]
 
 
 def test_a_stage_that_fails_says_how_far_it_came() -> None:

@@ -107,7 +107,7 @@ def test_an_unset_variable_is_an_error(monkeypatch, complaints, least):
     monkeypatch.delenv("BUCKET", raising=False)
     text = least.replace("./pictures", '["s3://${BUCKET}/a"]')
     assert complaints(text) == [
-        "2: collection.uri[0]: no 'BUCKET' in the environment; set it, or write it out"
+        "2: collection.uri[0]: expected 'BUCKET' in the environment, got nothing; set it"
     ]
 
 

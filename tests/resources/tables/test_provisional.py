@@ -11,7 +11,7 @@ import pytest
 
 from invertory.ops import schemas
 from invertory.ops.streams import Chunk, chunk, reject
-from invertory.resources.provisional import is_provisional, wanted_part
+from invertory.resources.provisional import base_key, is_provisional
 from invertory.resources.tables import Published, Store
 
 KEY = "0123456789abcdef" * 4
@@ -54,7 +54,7 @@ def table(tmp_path: Path) -> Store:
 def test_the_same_missing_rows_give_the_same_key_and_others_another(table: Store) -> None:
     first = publish(table, Source(1)).key
     assert is_provisional(first)
-    assert wanted_part(first) == KEY
+    assert base_key(first) == KEY
     source = Source(1)
     assert publish(table, source).key == first
     assert source.read == list(range(6))

@@ -25,7 +25,7 @@ def test_a_training_leaves_a_network_with_an_address_and_a_whole_card(
     found = run(spec_of(), heard)
     network = load_network(store.fetch("trained://judge"))
     assert isinstance(network, AttributeClassifier)
-    card = store.told("trained://judge")
+    card = store.full_card("trained://judge")
     assert card["command"] == "invertory train judge --images 128"
     assert (card["kind"], card["images_seen"], card["licence"]) == ("classifier", 128, "Apache-2.0")
     assert card["trained_on"] == {"device": "cpu", "precision": "float32"}

@@ -1,4 +1,4 @@
-"""Filesystems of pictures that lie nowhere and are made when they are read."""
+"""Filesystems of images that are generated when they are read."""
 
 import errno
 from io import BytesIO
@@ -7,22 +7,22 @@ from typing import Any, ClassVar
 import fsspec
 
 
-class MadeFiles(fsspec.AbstractFileSystem):
-    """Files by `ls`, `info` and `cat_file` of a subclass; nothing can be written to it."""
+class GeneratedFiles(fsspec.AbstractFileSystem):
+    """A read-only filesystem; a subclass implements `ls`, `info` and `cat_file`."""
 
     cachable = True
-    read_only: ClassVar[str]  # why it cannot be written to
+    read_only: ClassVar[str]  # error message for writes
 
     def find(
         self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
     ) -> Any:
-        found = self.ls(path)
+        infos = self.ls(path)
         if kwargs.get("detail"):
-            return {info["name"]: info for info in found}
-        return [info["name"] for info in found]
+            return {info["name"]: info for info in infos}
+        return [info["name"] for info in infos]
 
     def isdir(self, path: str) -> bool:
-        """Raises where the address says nothing: what is wrong with it is known here alone."""
+        """Return True for a folder; raises if the address is invalid, with the reason."""
         return bool(self.info(path)["type"] == "directory")
 
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> BytesIO:

@@ -1,4 +1,4 @@
-"""Entries that a store has lost: restored from the table of images, or named."""
+"""Missing entries of a store: restored from the table of images, or reported."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ if TYPE_CHECKING:
 NUMBERED = re.compile(r"shard-(\d+)")
 
 
-def numbers(store: Store) -> dict[str, list[str]]:
-    """Every numbered shard of the store with the tables that have it; none is given out twice."""
-    found: dict[str, list[str]] = {}
+def numbered_shards(store: Store) -> dict[str, list[str]]:
+    """Return the tables that have each numbered shard; a number is never used twice."""
+    shard_tables: dict[str, list[str]] = {}
     for table in store.tables():
         for shard in store.shards(table):
             if NUMBERED.fullmatch(shard):
-                found.setdefault(shard, []).append(table)
-    return found
+                shard_tables.setdefault(shard, []).append(table)
+    return shard_tables
 
 
-def last_number(found: dict[str, list[str]]) -> int:
-    """The highest number of a shard, 0 where there is none."""
-    return max((int(shard.rsplit("-", 1)[1]) for shard in found), default=0)
+def last_number(shard_tables: dict[str, list[str]]) -> int:
+    """Return the highest number of a shard; 0 if there is none."""
+    return max((int(shard.rsplit("-", 1)[1]) for shard in shard_tables), default=0)
 
 
-def lost_entries(found: dict[str, list[str]]) -> list[str]:
-    """Shards that other tables have and `entries` has not."""
-    return sorted(shard for shard, tables in found.items() if "entries" not in tables)
+def missing_entries(shard_tables: dict[str, list[str]]) -> list[str]:
+    """Return the shards that other tables have but `entries` has not."""
+    return sorted(shard for shard, tables in shard_tables.items() if "entries" not in tables)
 
 
 def restore(store: Store, shard: str, tables: list[str]) -> None:
-    """Entries as the shard's images name them, under the key that these were made from.
+    """Restore entries from the shard's images, under the key that these were computed from.
 
-    What was made from them stays up to date. CorruptFileError where there are no images.
+    The tables computed from them stay up to date. Raises CorruptFileError without images.
     """
     footer = store.footer("images", shard)
     if footer is None or store.key("images", shard) is None:
         raise CorruptFileError(
             store.path("entries", shard),
-            "it is lost, and so is its table of images from which it could be restored; "
-            f"{', '.join(tables)} still have that shard: put it back from a backup, or go on "
-            "without that shard",
+            "it is missing, and so is its table of images, from which it could be restored; "
+            f"{', '.join(tables)} still have the shard: put the file back from a backup, or "
+            "continue without the shard",
         )
     key = next(key for table, _, key in json.loads(footer["inputs"]) if table == "entries")
     store.write("entries", shard, _rows(store, shard), schema=ENTRIES, key=key,
@@ -58,7 +58,7 @@ def restore(store: Store, shard: str, tables: list[str]) -> None:
 
 
 def read_entries(store: Store, shard: str) -> Iterator[pa.RecordBatch]:
-    """The rows of a shard of entries, restored first where its file is corrupt."""
+    """Yield the entries of a shard; a corrupt file is restored first."""
     try:
         held = list(store.read("entries", shard))
     except CorruptFileError as error:
@@ -69,7 +69,7 @@ def read_entries(store: Store, shard: str) -> Iterator[pa.RecordBatch]:
 
 
 def _rows(store: Store, shard: str) -> Iterator[pa.RecordBatch]:
-    """Without the files' times, which no other table has: they are noted when next dealt."""
+    """Yield entries without modification times, which the next intake adds."""
     for batch in store.read("images", shard, ["uri", "size_bytes"]):
         times = pa.nulls(batch.num_rows, pa.string())
         yield pa.RecordBatch.from_arrays([*batch.columns, times], schema=ENTRIES)
