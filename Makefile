@@ -54,7 +54,7 @@ bench: install-dev  ## figures of docs/measured.md, each by its own command
 	$(BIN)/python benchmarks/chain.py
 
 compare: install-dev  ## every method on the same held-out pictures, and which claims held here
-	$(BIN)/python -m benchmarks.compare --readme README.md $(if $(DOMAIN),--domain $(DOMAIN))
+	$(BIN)/python -m benchmarks.compare --page docs/results.md $(if $(DOMAIN),--domain $(DOMAIN))
 
 bench-inversion: install-dev  ## pictures a second of the inversion engine against the published loop
 	$(BIN)/python benchmarks/inversion.py
