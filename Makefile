@@ -17,7 +17,7 @@ export PYTEST_DEBUG_TEMPROOT ?= $(shell test -w /dev/shm && echo /dev/shm)
 THREADS ?= 1
 TEST := OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q
 
-.PHONY: demo demo-faces portraits train ui test test-slow check format install install-dev constraints bench compare bench-inversion clean
+.PHONY: demo demo-faces portraits train ui test test-slow check format docs reference install install-dev install-docs constraints bench compare bench-inversion clean
 
 demo: install  ## the whole chain on drawn portraits, from files to an exported edit set; no download
 	$(BIN)/invertory demo $(if $(COLLECTION),faces --collection "$(COLLECTION)")
@@ -51,17 +51,24 @@ format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install-docs  ## this documentation as a site in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+reference: install-dev  ## the pages of docs/ that are made of the code
+	$(BIN)/python -m docs.generate
+
 bench: install-dev  ## figures of docs/measured.md, each by its own command
 	$(BIN)/python benchmarks/chain.py
 
-compare: install-dev  ## every method on the same held-out pictures, and which claims held here
-	$(BIN)/python -m benchmarks.compare --readme README.md $(if $(DOMAIN),--domain $(DOMAIN))
+compare: install-dev  ## every method on the same held-out images, and which claims held here
+	$(BIN)/python -m benchmarks.compare --page docs/results.md $(if $(DOMAIN),--domain $(DOMAIN))
 
 bench-inversion: install-dev  ## pictures a second of the inversion engine against the published loop
 	$(BIN)/python benchmarks/inversion.py
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
+install-docs: $(VENV)/.installed-docs
 
 $(VENV)/.uv:
 	$(PYTHON) -m venv $(VENV)
@@ -77,6 +84,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.uv
 	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]' \
 		|| $(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/.uv
+	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[docs]' \
+		|| $(BIN)/python -m pip install -c constraints.txt -e '.[docs]'
+	touch $@
 
 constraints:  ## pin the newest versions that fit all extras together: names and versions only
 	$(BIN)/uv pip compile -q --python $(BIN)/python pyproject.toml --all-extras --upgrade --no-annotate \

@@ -12,11 +12,11 @@ otherwise they are the wall's.
 
 Each method's figures are kept in a file as soon as they are measured, and read from there by a
 later run with the same networks, settings and code. So a stopped run goes on, and processes can
-share the work; `--only` measures what it names and writes no report; `--readme` also fills the
-tables between a README's comments:
+share the work; `--only` measures what it names and writes no report; `--page` also fills the
+tables between a page's comments:
 
     python -m benchmarks.compare --threads 1 --only sam samm pti
-    python -m benchmarks.compare --threads 1 --readme README.md
+    python -m benchmarks.compare --threads 1 --page docs/results.md
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from benchmarks.compare import (
     claims_sam,
     claims_samm,
     contact,
-    readme,
+    page,
     report,
 )
 from benchmarks.compare.bench import Bench, Work
@@ -131,8 +131,8 @@ def write(
     for chosen in domain.sets[1:]:
         if made := contact.object_rows(chosen, main, kept):
             save(grouped(made), folder / f"{domain.name}_objects.jpg")
-    if asked.readme and domain.name == readme.PLAIN:
-        readme.fill(asked.readme, [arm.name for arm in main], results, verdicts)
+    if asked.page and domain.name == page.PLAIN:
+        page.fill(asked.page, [arm.name for arm in main], results, verdicts)
     print(text)
     progress(f"written to {folder}")
     for broken, reason in domain.failed.items():
@@ -177,7 +177,7 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--fresh", action="store_true", help="measure anew what lies there")
     parser.add_argument("--out", type=Path, default=Path("docs/compare"))
-    parser.add_argument("--readme", type=Path, help="a file whose blocks are filled")
+    parser.add_argument("--page", type=Path, help="a page whose blocks are filled")
     return parser.parse_args()
 
 

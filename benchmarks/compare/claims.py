@@ -32,6 +32,7 @@ from benchmarks.compare.evidence import (
     together,
     trade,
 )
+from benchmarks.compare.holm import corrected
 from benchmarks.compare.reconstruction import AGREEMENT, SECONDS
 from benchmarks.compare.results import NotMeasuredError, Results
 
@@ -47,19 +48,27 @@ NO_NOTES: Final[Mapping[str, str]] = {}
 def judge(
     claims: Mapping[str, Claim], results: Results, notes: Mapping[str, str] = NO_NOTES
 ) -> dict[str, Verdict]:
-    """Every claim; one that needs what is not at hand says so.
+    """Every claim, corrected for their number; one that needs what is not at hand says so.
 
     `notes`: claim => why it fails here, told where it does.
     """
-    found = {}
-    for text, claim in claims.items():
-        try:
-            verdict = claim(results)
-        except NotMeasuredError as error:
-            verdict = Verdict(None, str(error.args[0]))
-        is_noted = verdict.is_held is False
-        found[text] = replace(verdict, note=notes.get(text, "")) if is_noted else verdict
-    return found
+    found = corrected({text: _verdict(claim, results) for text, claim in claims.items()})
+    return noted(found, notes)
+
+
+def noted(verdicts: Mapping[str, Verdict], notes: Mapping[str, str]) -> dict[str, Verdict]:
+    """The verdicts, each that is not held with its note."""
+    return {
+        text: replace(v, note=notes.get(text, "") if v.is_held is False else "")
+        for text, v in verdicts.items()
+    }
+
+
+def _verdict(claim: Claim, results: Results) -> Verdict:
+    try:
+        return claim(results)
+    except NotMeasuredError as error:
+        return Verdict(None, str(error.args[0]))
 
 
 def each_better(parts: Sequence[str], measure: str, arms: Sequence[str], sign: int) -> Claim:
@@ -135,7 +144,7 @@ def _first_to(results: Results, goal: str) -> Verdict:
     told = f"to {goal}: `in_domain` first on {first} pictures, second on {second}"
     short = f"{told} (n = {len(own)}, p = {p:.2g})"
     detail = f"{short}; the loss is reached by {', '.join(reached)}; {ratio}"
-    return Verdict(p < SURE and first > second, short, (detail,))
+    return Verdict(p < SURE and first > second, short, (detail,), p=p if first > second else 1.0)
 
 
 def edits_better(editor: str) -> Claim:

@@ -94,7 +94,8 @@ def adaptive(results: Results, parts: Parts) -> Verdict:
         beside += [*pair, compare(results, parts, ERROR, ("sam", arm), -1)]
     weakest = max(best, key=lambda one: one.doubt)
     is_held = all(one.is_sure(of=2) for one in best)
-    return Verdict(is_held, str(weakest), tuple(map(str, beside)))
+    p = min(1.0, max(2 * one.p for one in best))
+    return Verdict(is_held, str(weakest), tuple(map(str, beside)), p=p)
 
 
 def truest(results: Results, parts: Parts) -> Verdict:

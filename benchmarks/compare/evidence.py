@@ -5,7 +5,8 @@ pictures or edits gives p < 0.05, two-sided; a tie is never sure. Edits of one p
 independent, so the test counts pictures, not edits. A claim that says "each" needs every comparison
 to be sure, and then none has to be corrected for their number (Berger 1982,
 https://doi.org/10.1080/00401706.1982.10487790). One that is content with any of k needs a
-p < 0.05 / k, and so does what speaks against it (Bonferroni).
+p < 0.05 / k, and so does what speaks against it (Bonferroni). Each verdict has one p-value, so that
+the verdicts of all claims can be corrected for their number (`holm`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Verdict:
     deciding: str  # the one comparison that decided it, with n and p; or what lacks
     details: tuple[str, ...] = ()  # all that was compared
     note: str = ""  # why it is not held, where that is known
+    p: float | None = None  # of the whole claim, at most 1; None where no test decides
+    p_holm: float | None = None  # the same, corrected for the number of claims
 
     @property
     def word(self) -> str:
@@ -81,6 +84,11 @@ class Compared:
 
     def is_against(self, of: int = 1) -> bool:
         return self.found.is_sure(-self.sign, of)
+
+    @property
+    def p(self) -> float:
+        """The p-value of the claim: 1 where the difference has not the claimed sign."""
+        return self.found.p if (self.found.a - self.found.b) * self.sign > 0 else 1.0
 
     @property
     def doubt(self) -> float:
@@ -137,7 +145,8 @@ def each(found: Sequence[Compared], beside: Sequence[object] = ()) -> Verdict:
     """Every comparison is sure; the weakest one decides."""
     weakest = max(found, key=lambda one: one.doubt)
     details = tuple(map(str, [*found, *beside]))
-    return Verdict(all(one.is_sure() for one in found), str(weakest), details)
+    is_held = all(one.is_sure() for one in found)
+    return Verdict(is_held, str(weakest), details, p=max(one.p for one in found))
 
 
 def trade(
@@ -151,10 +160,10 @@ def trade(
         details += (f"one of the {of} measures is enough, at p < {SURE / of:.3g}",)
     for price in prices:
         if not price.is_within:
-            return Verdict(False, str(price), details)
+            return Verdict(False, str(price), details, p=1.0)
     if worst.is_against(of):
-        return Verdict(False, str(worst), details)
-    return Verdict(best.is_sure(of), str(best), details)
+        return Verdict(False, str(worst), details, p=1.0)
+    return Verdict(best.is_sure(of), str(best), details, p=min(1.0, of * best.p))
 
 
 def ordered(
@@ -175,8 +184,8 @@ def ordered(
     worst = max(steps, key=lambda one: one.doubt)
     is_reversed = worst.is_against(len(steps))
     is_held = slope.is_sure() and not is_reversed
-    deciding = worst if is_reversed else slope
-    return Verdict(is_held, str(deciding), tuple(map(str, [slope, *steps])))
+    deciding, p = (worst, 1.0) if is_reversed else (slope, slope.p)
+    return Verdict(is_held, str(deciding), tuple(map(str, [slope, *steps])), p=p)
 
 
 def said(make: Callable[[], object]) -> str:
@@ -188,7 +197,9 @@ def said(make: Callable[[], object]) -> str:
 
 
 def together(*verdicts: Verdict) -> Verdict:
-    """All of them; the first that is not held decides, else the last."""
+    """All of them; the first that is not held decides, else the one with the largest p-value."""
     details = tuple(told for verdict in verdicts for told in verdict.details)
     failed = [verdict for verdict in verdicts if not verdict.is_held]
-    return Verdict(not failed, (failed or list(verdicts[-1:]))[0].deciding, details)
+    weakest = max(verdicts, key=lambda verdict: verdict.p or 0.0)
+    deciding = (failed or [weakest])[0].deciding
+    return Verdict(not failed, deciding, details, p=1.0 if failed else weakest.p)

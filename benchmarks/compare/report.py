@@ -17,6 +17,7 @@ from benchmarks.compare.budgets import Arm
 from benchmarks.compare.domains import Domain
 from benchmarks.compare.editability import COSINE, ECS, LEC, LEC_SHARE, T
 from benchmarks.compare.evidence import SURE, Verdict
+from benchmarks.compare.holm import is_lost
 from benchmarks.compare.reconstruction import AGREEMENT
 from benchmarks.compare.results import PICTURE, Results, Values
 from invertory.metrics.latent_consistency import trimmed
@@ -60,18 +61,33 @@ def as_json(
             part: {arm: _spreads(columns) for arm, columns in rows.items()}
             for part, rows in results.parts.items()
         },
-        "claims": {
-            text: {
-                "verdict": v.word,
-                "deciding": v.deciding,
-                "details": v.details,
-                **({"note": v.note} if v.note else {}),
-            }
-            for text, v in verdicts.items()
-        },
+        "claims": claims_json(verdicts),
     }
+    return dumped(told)
+
+
+def dumped(told: Mapping[str, Any]) -> str:
+    """The text of the JSON file: indented, with a list of values on one line."""
     text = json.dumps(told, indent=1, default=str)
     return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", _on_one_line, text) + "\n"
+
+
+def claims_json(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
+    """The claims as the JSON file holds them."""
+    return {text: _claim(verdict) for text, verdict in verdicts.items()}
+
+
+def _claim(verdict: Verdict) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "verdict": verdict.word,
+        "deciding": verdict.deciding,
+        "details": verdict.details,
+    }
+    if verdict.note:
+        told["note"] = verdict.note
+    if verdict.p is not None and verdict.p_holm is not None:
+        told |= {"p": _plain(verdict.p), "p_holm": _plain(verdict.p_holm)}
+    return told
 
 
 def settings(asked: Any) -> str:
@@ -117,9 +133,7 @@ def as_markdown(
             single = [name for name in names if name.startswith(f"{group}/")]
             found += ["", f"{group}, by attribute:", "", *_table(rows, single)]
     if verdicts:
-        found += ["", "## Claims", "", *claims_table(verdicts), "", "### Claims in detail"]
-    for text, v in verdicts.items():
-        found += ["", f"**{text}**: {v.word}", "", *(f"- {d}" for d in v.details or (v.deciding,))]
+        found += ["", *claims_section(verdicts)]
     if domain.failed:
         found += ["", "## Failed", "", *_failed(domain.failed)]
     if notes:
@@ -135,25 +149,48 @@ def counted(verdicts: Mapping[str, Verdict]) -> str:
     return ", ".join(f"{words.count(word)} {word}" for word in ("held", "not held", "not tested"))
 
 
+def claims_section(verdicts: Mapping[str, Verdict]) -> list[str]:
+    """Every claim with its verdict, then all that was compared for it."""
+    lines = ["## Claims", "", *claims_table(verdicts), "", "### Claims in detail"]
+    for text, v in verdicts.items():
+        lines += ["", f"**{text}**: {v.word}", "", *(f"- {d}" for d in v.details or (v.deciding,))]
+    return lines
+
+
 def claims_table(verdicts: Mapping[str, Verdict]) -> list[str]:
     """Verdicts with the one comparison that decided each, and how many are held."""
-    by_chance = SURE / 2 * sum(v.is_held is not None for v in verdicts.values())
-    lines = [
-        f"{counted(verdicts)}. Paired t-tests over pictures (of codes over attributes, of samples "
-        "over parts of them, of time a sign test), held at "
-        f"p < {SURE} with the claimed sign: were nothing true, {by_chance:.1f} would be held.",
-        "",
-    ]
-    return lines + verdict_rows(verdicts, has_notes=True)
+    return [f"{counted(verdicts)}. {how(verdicts)}", "", *verdict_rows(verdicts, has_notes=True)]
+
+
+def how(verdicts: Mapping[str, Verdict]) -> str:
+    """How the claims were tested, as a reader of the table has to know it."""
+    num = sum(v.p_holm is not None for v in verdicts.values())
+    return (
+        "Paired t-tests over images (of codes over attributes, of samples over groups of them, of "
+        "time a sign test). A claim is held where the difference has the claimed sign and the "
+        f"p-value of the whole claim, corrected by Holm's method for {num} claims, is below "
+        f"{SURE}. Verdicts inside the details are not corrected."
+    )
 
 
 def verdict_rows(verdicts: Mapping[str, Verdict], *, has_notes: bool = False) -> list[str]:
     """A table: a row a claim; with what is known of why one is not held, where that is asked."""
-    notes = {text: f". {v.note}" if has_notes and v.note else "" for text, v in verdicts.items()}
-    rows = [
-        f"| {text} | **{v.word}** | {v.deciding}{notes[text]} |" for text, v in verdicts.items()
-    ]
-    return ["| claim | here | decided by |", "|---|---|---|", *rows]
+    first: dict[str, str] = {}  # what decided => the claim that it decided first
+    rows = ["| claim | here | decided by | p, corrected |", "|---|---|---|---|"]
+    for text, v in verdicts.items():
+        other = first.setdefault(v.deciding, text)
+        twice = f"; the same test decides “{other}”" if other != text else ""
+        lost = "; held before the correction" if is_lost(v) else ""
+        note = f". {v.note}" if has_notes and v.note else ""
+        told = f"{v.deciding}{lost}{twice}{note}"
+        rows.append(f"| {text} | **{v.word}** | {told} | {corrected_p(v)} |")
+    return rows
+
+
+def corrected_p(verdict: Verdict) -> str:
+    """Empty where the claim failed before the correction, or no test decides it."""
+    is_open = verdict.p is not None and verdict.p < SURE
+    return f"{verdict.p_holm:.2g}" if is_open and verdict.p_holm is not None else ""
 
 
 def spread_in(name: str, values: Values) -> Spread:

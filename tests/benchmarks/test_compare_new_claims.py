@@ -222,7 +222,8 @@ def e4e(lec: float, mse: float = 0.05) -> Results:
 def test_e4e_pays_in_distortion_and_gains_in_edits() -> None:
     verdict = claim("e4e")(e4e(2.0))
     assert verdict.is_held is True
-    assert verdict.deciding.startswith(LEC_SHARE)
+    assert verdict.deciding.startswith("MSE")  # both parts are sure; this one less
+    assert verdict.p == pytest.approx(1e-25, rel=0.1)
     assert claim("e4e")(e4e(2.0, mse=0.01)).is_held is False
     assert claim("e4e")(e4e(4.0)).is_held is False
 

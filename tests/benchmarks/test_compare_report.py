@@ -46,7 +46,7 @@ def test_a_claim_has_one_line_and_its_details_below() -> None:
     }
     text = as_markdown(bare(), Results(), verdicts, {})
     table, details = text.split("### Claims in detail")
-    assert "| A: good | **held** | MSE: 1 against 2 |" in table
+    assert "| A: good | **held** | MSE: 1 against 2 |  |" in table
     assert "1 held, 0 not held, 1 not tested" in table
     assert "**A: good**: held\n\n- MSE: 1 ± 0.1 against 2 ± 0.1\n- t: 3\n" in details
     assert "**B: unknown**: not tested\n\n- b: no MSE of x\n" in details
@@ -56,8 +56,8 @@ def test_why_a_claim_is_not_held_stands_beside_its_verdict() -> None:
     noted = {"A: bad": Verdict(False, "MSE: 2 against 1", note="The hinge pins it.")}
     noted |= {"B: bad": Verdict(False, "t: 1 against 2")}
     text = as_markdown(bare(), Results(), noted, {})
-    assert "| A: bad | **not held** | MSE: 2 against 1. The hinge pins it. |" in text
-    assert "| B: bad | **not held** | t: 1 against 2 |" in text
+    assert "| A: bad | **not held** | MSE: 2 against 1. The hinge pins it. |  |" in text
+    assert "| B: bad | **not held** | t: 1 against 2 |  |" in text
     told = json.loads(as_json(bare(), [], Results(), noted, {}))["claims"]
     assert told["A: bad"]["note"] == "The hinge pins it."
     assert "note" not in told["B: bad"]

@@ -1,4 +1,4 @@
-"""The README's blocks."""
+"""The blocks of a page."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.compare import readme, report
+from benchmarks.compare import page, report
 from benchmarks.compare.evidence import Verdict
-from benchmarks.compare.readme import fill, filled
+from benchmarks.compare.page import fill, filled
 from benchmarks.compare.results import Results
 
 VERDICTS = {"A: good": Verdict(True, "MSE: 1 against 2"), "B: bad": Verdict(None, "no x")}
@@ -24,18 +24,18 @@ def results() -> Results:
 
 
 def test_a_method_has_its_figures_and_dashes_where_there_are_none() -> None:
-    lines = readme.methods_table(["absent", "pti"], results())
-    assert len(lines) == 3
-    assert lines[2] == "| `pti` | - | 0.6 ± 0.14 | - | - | - | - | 20 | 3.5 | - |"
+    lines = page.methods_table(["absent", "pti"], results())
+    assert len(lines) == 5
+    assert lines[3] == "| `pti` | - | 0.6 ± 0.14 | - | - | - | - | 20 | 3.5 | - |"
 
 
 def test_blocks_are_replaced_and_the_rest_is_left(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
-    blocks = "".join(f"<!-- compare: {n} -->\nold\n<!-- compare: end -->\n" for n in readme.BLOCKS)
+    path = tmp_path / "results.md"
+    blocks = "".join(f"<!-- compare: {n} -->\nold\n<!-- compare: end -->\n" for n in page.BLOCKS)
     path.write_text(f"before\n{blocks}after\n")
     fill(path, ["pti"], results(), VERDICTS)
     once = path.read_text()
-    assert once.startswith("before\n<!-- compare: methods -->\n| method |")
+    assert once.startswith("before\n<!-- compare: methods -->\n\n| method |")
     assert once.endswith("<!-- compare: end -->\nafter\n")
     assert "| A: good | **held** |" in once
     assert "1 held, 0 not held, 1 not tested" in once
@@ -45,10 +45,10 @@ def test_blocks_are_replaced_and_the_rest_is_left(tmp_path: Path) -> None:
 
 
 def test_a_file_without_the_block_is_left_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
+    path = tmp_path / "results.md"
     path.write_text("<!-- compare: methods -->\n<!-- compare: end -->\n")
     with pytest.raises(ValueError, match="expected one block 'claims'"):
         fill(path, ["pti"], results(), VERDICTS)
     assert path.read_text().count("\n") == 2
     with pytest.raises(ValueError, match="got 0"):
-        filled("", "methods", "x", "README.md")
+        filled("", "methods", "x", "results.md")

@@ -1,6 +1,6 @@
-"""The comparison's part of a README: between two comments, so that it never drifts.
+"""The comparison's tables on a page of the documentation, so that they never drift.
 
-`--readme README.md` writes, for each name in `BLOCKS`, what stands between
+`--page docs/results.md` writes, for each name in `BLOCKS`, what stands between
 `<!-- compare: <name> -->` and the next `<!-- compare: end -->`.
 """
 
@@ -31,11 +31,15 @@ NARROW: Final = {"identity": IDENTITY, "agreement": AGREEMENT}
 def fill(
     path: Path, methods: Sequence[str], results: Results, verdicts: Mapping[str, Verdict]
 ) -> None:
-    """Rewrites the file's blocks; raises ValueError, and writes nothing, where one lacks."""
-    lines = {"methods": methods_table(methods, results), "claims": claims_table(verdicts)}
+    """Rewrites the file's blocks; raises ValueError, and writes nothing, if one is missing."""
+    write(path, {"methods": methods_table(methods, results), "claims": claims_table(verdicts)})
+
+
+def write(path: Path, blocks: Mapping[str, Sequence[str]]) -> None:
+    """Replaces the lines of each block that is named."""
     text = path.read_text("utf-8")
-    for name in BLOCKS:
-        text = filled(text, name, "\n".join(lines[name]), str(path))
+    for name, lines in blocks.items():
+        text = filled(text, name, "\n".join(lines), str(path))
     path.write_text(text, "utf-8")
 
 
@@ -54,16 +58,16 @@ def filled(text: str, name: str, body: str, where: str) -> str:
 def methods_table(methods: Sequence[str], results: Results) -> list[str]:
     """A row a method that was measured: the first set, and the error of pictures with objects."""
     heads = [*WIDE, *NARROW, "PSNR dB with objects", "state, kB", "s a picture"]
-    lines = ["| method | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    lines = ["", "| method | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for arm in methods:
         if arm in results.parts.get(PLAIN, {}):
             lines.append(f"| `{arm}` | " + " | ".join(_cells(results, arm)) + " |")
-    return lines
+    return [*lines, ""]
 
 
 def claims_table(verdicts: Mapping[str, Verdict]) -> list[str]:
-    """Claims, verdicts and what decided them; all else that was looked at stands in the report."""
-    return [f"{report.counted(verdicts)}.", "", *report.verdict_rows(verdicts)]
+    """Claims, verdicts and what decided them; the report has everything else that was compared."""
+    return ["", f"{report.counted(verdicts)}.", "", *report.verdict_rows(verdicts), ""]
 
 
 def _cells(results: Results, arm: str) -> list[str]:
