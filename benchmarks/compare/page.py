@@ -57,7 +57,7 @@ def filled(text: str, name: str, body: str, where: str) -> str:
 
 def methods_table(methods: Sequence[str], results: Results) -> list[str]:
     """A row a method that was measured: the first set, and the error of pictures with objects."""
-    heads = [*WIDE, *NARROW, "PSNR dB with objects", "state, kB", "s a picture"]
+    heads = [*WIDE, *NARROW, "PSNR dB with objects", "state, kB", "s an image"]
     lines = ["", "| method | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for arm in methods:
         if arm in results.parts.get(PLAIN, {}):
