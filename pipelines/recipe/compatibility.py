@@ -71,7 +71,7 @@ def _findings(recipe: Recipe, models: ModelStore, *, may_fetch: bool) -> Iterato
 
 def _checking(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """The methods that have a check, less those that are told to be wrong already."""
-    kind = registry("invertory.inversion", "Checking")
+    kind = registry("invertory.inversion", "SupportsCheck")
     for name, given in recipe.methods.items():
         with suppress(KeyError, TypeError, ValueError):
             method = method_of(name, given)

@@ -68,8 +68,8 @@ def test_what_cannot_be_compiled_runs_uncompiled_and_says_so_once(
     monkeypatch.setattr(torch, "compile", compile_nothing)
     assert_same(run("compiled"), run("eager"))
     assert [record.getMessage() for record in caplog.records] == [
-        "torch.compile failed (no compiler here): going on uncompiled; it needs a C++ compiler on "
-        "the CPU and Triton on a GPU, or ask for `execution: eager`"
+        "torch.compile failed (no compiler here): continuing uncompiled; install a C++ compiler "
+        "(CPU) or Triton (GPU), or set `execution: eager`"
     ]
 
 
