@@ -165,7 +165,7 @@ def portraits(num: int, size_px: int) -> tuple[Tensor, Tensor, dict[str, Tensor]
     segments = torch.from_numpy(np.stack([one.segmentation for one in rendered]))
     truth = (segments == SEGMENTS.index("ood"))[:, None].float()
     kinds = {k: torch.tensor([bool(one.attributes[k]) for one in drawings]) for k in OOD_KINDS}
-    return to_tensor([one.picture for one in rendered]), truth, kinds
+    return to_tensor([one.image for one in rendered]), truth, kinds
 
 
 def measure(bench: Bench, unaligned: nn.Module | None) -> None:

@@ -79,9 +79,9 @@ class MeshParser(nn.Module):
 
         A picture without a face is all background; of several faces the most certain counts.
         """
-        pictures = to_uint8(x.detach().float().nan_to_num(0.0).clamp(-1, 1))
+        images = to_uint8(x.detach().float().nan_to_num(0.0).clamp(-1, 1))
         with FaceLandmarker(self._weights) as landmarker:
-            found = [_segmented(landmarker.meshes(picture), picture) for picture in pictures]
+            found = [_segmented(landmarker.meshes(image), image) for image in images]
         return torch.from_numpy(np.stack(found)).to(x.device)
 
 
@@ -94,8 +94,8 @@ def filled(mesh: Points, shape: tuple[int, int]) -> Pixels:
     return found
 
 
-def _segmented(meshes: list[Points], picture: Pixels) -> Pixels:
-    shape = picture.shape[:2]
+def _segmented(meshes: list[Points], image: Pixels) -> Pixels:
+    shape = image.shape[:2]
     return filled(meshes[0], shape) if meshes else np.zeros(shape, np.uint8)
 
 

@@ -60,7 +60,7 @@ class Scorer(Protocol):
     @property
     def names(self) -> tuple[str, ...]: ...
 
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
         """N pictures uint8 [H, W, 3] => N results, in order."""
         ...
 
@@ -85,12 +85,12 @@ class FaceScorer(Closing):
         self.names = tuple(names)
         self._landmarker = FaceLandmarker(face_landmarker, has_scores=True)
 
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
         """N pictures uint8 [H, W, 3] => N results, in order."""
-        return [self._score(picture) for picture in pictures]
+        return [self._score(image) for image in images]
 
-    def _score(self, picture: Pixels) -> Scores | BadScore:
-        found = self._landmarker.detect(picture)
+    def _score(self, image: Pixels) -> Scores | BadScore:
+        found = self._landmarker.detect(image)
         if not found.face_blendshapes:
             return BadScore("no face on the crop")
         shapes = {shape.category_name: shape.score for shape in found.face_blendshapes[0]}
@@ -140,9 +140,9 @@ class Reading:
                 f"got {self.size_px} and {self.outputs}"
             )
 
-    def prepare(self, picture: Pixels) -> npt.NDArray[np.float32]:
+    def prepare(self, image: Pixels) -> npt.NDArray[np.float32]:
         """uint8 [H, W, 3] => float32 [1, 3, size_px, size_px]."""
-        levels = resize(picture, self.size_px, self.size_px).astype(np.float32) / 255
+        levels = resize(image, self.size_px, self.size_px).astype(np.float32) / 255
         if self.channels == "bgr":
             levels = levels[:, :, ::-1]
         normal = (levels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
@@ -190,9 +190,9 @@ class OnnxScorer:
     def names(self) -> tuple[str, ...]:
         return tuple(self._reading.outputs)
 
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
         """N pictures uint8 [H, W, 3] => N results, in order."""
-        feeds = ({self._input: self._reading.prepare(picture)} for picture in pictures)
+        feeds = ({self._input: self._reading.prepare(image)} for image in images)
         return [self._reading.read(self._session.run(None, feed)[0]) for feed in feeds]
 
 
@@ -216,12 +216,12 @@ class TorchScorer:
         return tuple(self._reading.outputs)
 
     @torch.no_grad()
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
         """N pictures uint8 [H, W, 3] => N results, in order."""
-        return [self._reading.read(self._output(picture)) for picture in pictures]
+        return [self._reading.read(self._output(image)) for image in images]
 
-    def _output(self, picture: Pixels) -> npt.NDArray[Any]:
-        output = self._model(torch.from_numpy(self._reading.prepare(picture)).to(self._device))
+    def _output(self, image: Pixels) -> npt.NDArray[Any]:
+        output = self._model(torch.from_numpy(self._reading.prepare(image)).to(self._device))
         first = output[0] if isinstance(output, tuple | list) else output
         return np.asarray(first.float().cpu())
 
@@ -250,10 +250,10 @@ class Panel:
         self._sources = sources
         self._scorers = list({id(scorer): scorer for scorer, _ in sources.values()}.values())
 
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
         """N pictures uint8 [H, W, 3] => N results, in order; the first reason against counts."""
-        given = {id(scorer): scorer.score(pictures) for scorer in self._scorers}
-        return [self._joined(given, i) for i in range(len(pictures))]
+        given = {id(scorer): scorer.score(images) for scorer in self._scorers}
+        return [self._joined(given, i) for i in range(len(images))]
 
     def _joined(self, given: dict[int, list[Scores | BadScore]], i: int) -> Scores | BadScore:
         scores: Scores = {}

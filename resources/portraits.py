@@ -71,7 +71,7 @@ class Portraits:
 
     def picture(self, i: int) -> bytes:
         """The PNG of number i."""
-        return encode(render(self.portrait(i), self.size_px).picture, "png")
+        return encode(render(self.portrait(i), self.size_px).image, "png")
 
 
 _OWN: Final = ("num", "seed", "size_px")

@@ -24,7 +24,7 @@ class Counterfactual(NamedTuple):
 
 
 def compare_edit(
-    inverted: Tensor, edited: Tensor, picture: Tensor, changed: Tensor
+    inverted: Tensor, edited: Tensor, image: Tensor, changed: Tensor
 ) -> Counterfactual:
     """All [N, 3, H, W] in [-1, 1]: the inversion of `picture`, its edit, and the true change.
 
@@ -33,7 +33,7 @@ def compare_edit(
     """
     error, idle_error = mse(edited, changed), mse(inverted, changed)
     made = (edited.double() - inverted.double()).flatten(1)
-    true = (changed.double() - picture.double()).flatten(1)
+    true = (changed.double() - image.double()).flatten(1)
     cosine = (made * true).sum(1) / (made.norm(dim=1) * true.norm(dim=1))  # 0 / 0: NaN
     return Counterfactual(error, idle_error, idle_error - error, cosine.float())
 

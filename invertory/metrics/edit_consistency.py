@@ -42,12 +42,12 @@ def edit_cycle(
 
 
 @torch.no_grad()
-def edit_consistency(pictures: Cycle, perceptual: Perceptual) -> Tensor:
+def edit_consistency(images: Cycle, perceptual: Perceptual) -> Tensor:
     """[N] of 0 (perfect) and more; beyond 1, what the cycle lost exceeds what an edit changes.
 
     NaN where the edit changed nothing at all, as there is nothing to be consistent with. Equation
     5, the score of a method, is the mean. Name the distance beside the score: the paper's is LPIPS.
     """
-    inverted, edited, cycled = (perceptual.features(x) for x in pictures)
+    inverted, edited, cycled = (perceptual.features(x) for x in images)
     moved = perceptual.distance(inverted, edited) + perceptual.distance(edited, cycled)
     return 2 * perceptual.distance(inverted, cycled) / moved  # equation 4

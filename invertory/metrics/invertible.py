@@ -41,7 +41,7 @@ class Invertible:
         return self.encoder(x.to(self.generator.w_avg)).expand(-1, self.generator.num_ws, -1)
 
     @torch.no_grad()
-    def pictures(self, w_plus: Tensor) -> Tensor:
+    def synthesise(self, w_plus: Tensor) -> Tensor:
         """w_plus [N, num_ws, w_dim] => pictures of 8 bits, on the CPU."""
         return to_tensor(list(to_uint8(self.generator.synthesis(w_plus).clamp(-1, 1))))
 
@@ -56,17 +56,17 @@ class Invertible:
                 yield G.mapping(z.to(G.w_avg))[:, None].expand(-1, G.num_ws, -1)
 
 
-def made_sets(pair: Invertible, test: Batches, *, seed: int = 0) -> dict[str, list[Tensor]]:
+def synthesise_sets(pair: Invertible, test: Batches, *, seed: int = 0) -> dict[str, list[Tensor]]:
     """Each of `SETS`, as many pictures as `test` has, in batches."""
     batch, num = len(test[0]), sum(map(len, test))
-    random = [pair.pictures(w) for w in pair.draws(num, seed=seed, batch=batch)]
+    random = [pair.synthesise(w) for w in pair.draws(num, seed=seed, batch=batch)]
     latents = torch.cat([pair.latents(x) for x in test])
     middles = (latents + latents.roll(1, 0)) / 2
     return {
         "random": random,
-        "random_reconstructed": [pair.pictures(pair.latents(x)) for x in random],
-        "test_reconstructed": [pair.pictures(w) for w in torch.split(latents, batch)],
-        "test_interpolated": [pair.pictures(w) for w in torch.split(middles, batch)],
+        "random_reconstructed": [pair.synthesise(pair.latents(x)) for x in random],
+        "test_reconstructed": [pair.synthesise(w) for w in torch.split(latents, batch)],
+        "test_interpolated": [pair.synthesise(w) for w in torch.split(middles, batch)],
     }
 
 
@@ -87,7 +87,7 @@ def absolute_error(made: Batches, wanted: Batches) -> float:
     return float(errors.mean())
 
 
-def seconds_a_picture(
+def seconds_per_image(
     encode: Callable[[Tensor], Tensor], x: Tensor, clock: Callable[[], float]
 ) -> float:
     """The fastest of three passes over x [N, 3, R, R], after one that warms up."""

@@ -51,8 +51,8 @@ def compare_sets(
 def embed_set(batches: Iterable[Tensor], embedding: Embedding) -> EmbeddedSet:
     """Batches of pictures [N, 3, H, W] in [-1, 1] => their features, [n, d] together."""
     parts, moments = [], Moments()
-    for pictures in batches:
-        features = embedding(pictures).float().cpu()
+    for images in batches:
+        features = embedding(images).float().cpu()
         first = moments.count
         moments.update(features)
         if not torch.isfinite(features).all():

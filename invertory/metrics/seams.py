@@ -35,18 +35,18 @@ class Seams(NamedTuple):
         return self.border / self.inside
 
 
-def seams(pictures: Tensor, borders: Sequence[int]) -> Seams:
+def seams(images: Tensor, borders: Sequence[int]) -> Seams:
     """pictures [N, C, H, W], `borders`: the first row and column after each border => `Seams`.
 
     Across and down together. Places that touch a border from beside it count on neither side.
     """
-    height, width = pictures.shape[-2:]
+    height, width = images.shape[-2:]
     if not borders or min(borders) < 2 or max(borders) > min(height, width) - 2:
         raise ValueError(
             f"expected borders from 2 to {min(height, width) - 2} px, got {list(borders)}: a seam "
             "is told from two pixels on either side of it; one tile has none"
         )
-    across, down = _jumps(pictures), _jumps(pictures.mT)
+    across, down = _jumps(images), _jumps(images.mT)
     is_border, is_inside = _places(borders, across.shape[1]), _places(borders, down.shape[1])
     border = torch.cat([across[:, is_border[0]], down[:, is_inside[0]]], 1).mean(1)
     inside = torch.cat([across[:, is_border[1]], down[:, is_inside[1]]], 1).mean(1)
@@ -62,9 +62,9 @@ def seam_excess(made: Tensor, original: Tensor, borders: Sequence[int]) -> Tenso
     return seams(made, borders).excess - seams(original, borders).excess
 
 
-def _jumps(pictures: Tensor) -> Tensor:
+def _jumps(images: Tensor) -> Tensor:
     """[N, C, H, W] => [N, W - 3]: place j is between the columns j + 1 and j + 2."""
-    slope = pictures.double().diff(dim=-1)  # [N, C, H, W - 1]
+    slope = images.double().diff(dim=-1)  # [N, C, H, W - 1]
     beside = (slope[..., :-2] + slope[..., 2:]) / 2
     return (slope[..., 1:-1] - beside).abs().mean((1, 2))
 

@@ -85,11 +85,11 @@ def patches_at(level: Tensor, centres: Tensor) -> Tensor:
     """level [N, C, R, R], centres [2 (x, y), N * k] px => [N * k, C, 7, 7], k of each in turn."""
     around = torch.arange(PATCH_PX, device=level.device) - PATCH_PX // 2
     count = centres.shape[1]
-    picture = torch.arange(count, device=level.device) // (count // len(level))
+    image = torch.arange(count, device=level.device) // (count // len(level))
     x = (centres[0].long()[:, None] + around)[:, None, None, :]  # [N k, 1, 1, 7]
     y = (centres[1].long()[:, None] + around)[:, None, :, None]  # [N k, 1, 7, 1]
     channel = torch.arange(level.shape[1], device=level.device)[:, None, None]
-    return level[picture[:, None, None, None], channel, y, x]
+    return level[image[:, None, None, None], channel, y, x]
 
 
 def standardised(patches: Tensor) -> Tensor:

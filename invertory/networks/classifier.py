@@ -153,15 +153,15 @@ class ClassifierScorer:
         self._classifier, self._batch_size = classifier.eval(), batch_size
 
     @torch.no_grad()
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
         """N pictures uint8 [H, W, 3] => N results, in order."""
         size_px, device = self._classifier.size_px, self._classifier.mean.device
         found: list[Scores | BadScore] = []
-        for first in range(0, len(pictures), self._batch_size):
-            some = pictures[first : first + self._batch_size]
+        for first in range(0, len(images), self._batch_size):
+            some = images[first : first + self._batch_size]
             batch = torch.zeros(self._batch_size, 3, size_px, size_px)
-            for row, picture in enumerate(some):
-                batch[row] = resized(to_tensor(picture), size_px)[0]
+            for row, image in enumerate(some):
+                batch[row] = resized(to_tensor(image), size_px)[0]
             rows = self._classifier.scores(batch.to(device))[: len(some), self._columns]
             found += [self._read(row) for row in rows.double().tolist()]
         return found

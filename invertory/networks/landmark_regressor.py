@@ -99,16 +99,16 @@ class RegressedFaces:
         self._regressor = regressor.eval()
         self._max_disagreement = max_disagreement
 
-    def detect(self, picture: Pixels) -> list[Face]:
+    def detect(self, image: Pixels) -> list[Face]:
         """uint8 [H, W, 3] => the head, or nothing where the two looks disagree."""
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         whole = (np.array([width - 1, height - 1]) / 2, float(max(width, height)))
-        first = self._look(picture, *whole)
+        first = self._look(image, *whole)
         low, high = first.min(0), first.max(0)
         side = WINDOW * float((high - low).max())
         if not 1 < side < 4 * whole[1]:
             return []
-        second = self._look(picture, (low + high) / 2 + [0, OFFSET * side], side)
+        second = self._look(image, (low + high) / 2 + [0, OFFSET * side], side)
         anchors = anchors_from_landmarks(second)
         eye_to_eye = float(np.hypot(*(anchors[1] - anchors[0])))
         distance = float(np.hypot(*(first - second).T).mean())
@@ -119,18 +119,18 @@ class RegressedFaces:
         return [Face(box, confidence, anchors, second)]
 
     @torch.no_grad()
-    def _look(self, picture: Pixels, centre: Points, side: float) -> Points:
+    def _look(self, image: Pixels, centre: Points, side: float) -> Points:
         """The points [68, 2] in the picture's pixels, seen in the square of `side` px."""
         left, top = (int(c) for c in np.floor(centre - side / 2 + 0.5))
         px = max(round(side), 1)
-        square = cut(picture, left, top, px)
+        square = cut(image, left, top, px)
         device = self._regressor.mean_shape.device
         points = self._regressor(to_tensor(square).to(device))[0]
         return np.asarray(points.double().cpu().numpy() + np.array([left, top]))
 
 
-def cut(picture: Pixels, left: int, top: int, side: int) -> Pixels:
+def cut(image: Pixels, left: int, top: int, side: int) -> Pixels:
     """The square [side, side, 3] at (left, top); beyond the picture its edge goes on."""
-    rows = np.clip(np.arange(top, top + side), 0, picture.shape[0] - 1)
-    columns = np.clip(np.arange(left, left + side), 0, picture.shape[1] - 1)
-    return picture[rows[:, None], columns]
+    rows = np.clip(np.arange(top, top + side), 0, image.shape[0] - 1)
+    columns = np.clip(np.arange(left, left + side), 0, image.shape[1] - 1)
+    return image[rows[:, None], columns]

@@ -53,7 +53,7 @@ class Formed:
 
     w_plus: Tensor  # [N, num_ws, w_dim]
     features: Features
-    pictures: Tensor  # [N, 3, R, R]
+    images: Tensor  # [N, 3, R, R]
 
 
 class DeltaEncoder(nn.Module):
@@ -189,8 +189,8 @@ class SamEncoder(CheckpointedNetwork):
         """x [N, 3, H, H] in [-1, 1] and its map => `Formed`, by a generator that it fits."""
         w_plus, masks, hooks, deltas = self._hooked(generator, x, choice)
         extra: dict[str, Any] = {"hooks": Hooks(after_block=hooks)} if hooks else {}
-        pictures = generator.synthesis(w_plus, **extra)
-        return Formed(w_plus, Features(deltas, masks), pictures)
+        images = generator.synthesis(w_plus, **extra)
+        return Formed(w_plus, Features(deltas, masks), images)
 
     @torch.no_grad()
     def encode(self, generator: Generator, x: Tensor, choice: Tensor) -> tuple[Tensor, Features]:

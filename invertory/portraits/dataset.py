@@ -33,7 +33,7 @@ class PortraitSet:
     """Memory-mapped rows; read as arrays, one row a portrait."""
 
     folder: Path
-    pictures: npt.NDArray[np.uint8]  # [N, H, W, 3]
+    images: npt.NDArray[np.uint8]  # [N, H, W, 3]
     segmentations: npt.NDArray[np.uint8]  # [N, H, W], indices into SEGMENTS
     landmarks: npt.NDArray[np.float32]  # [N, 68, 2] pixels (x, y)
     attributes: npt.NDArray[np.float32]  # [N, A] in the order of `names`
@@ -41,7 +41,7 @@ class PortraitSet:
     seed: int
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def column(self, name: str) -> npt.NDArray[np.float32]:
         """One attribute of every row [N]."""
@@ -110,8 +110,9 @@ def open_set(folder: str | Path) -> PortraitSet:
             "call prepare again with the same arguments"
         )
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _shapes(1, 1)}
+    images = arrays.pop("pictures")
     names = tuple(recipe["attributes"])
-    return PortraitSet(folder=folder, names=names, seed=recipe["seed"], **arrays)
+    return PortraitSet(folder=folder, images=images, names=names, seed=recipe["seed"], **arrays)
 
 
 def _recipe(num: int, size_px: int, seed: int, world: World) -> dict[str, Any]:
@@ -165,7 +166,7 @@ def _draw_block(job: Job) -> int:
     for row in rows:
         portrait = draw(row_seed(seed, row), world)
         rendering = render(portrait, size_px)
-        maps["pictures"][row] = rendering.picture
+        maps["pictures"][row] = rendering.image
         maps["segmentations"][row] = rendering.segmentation
         maps["landmarks"][row] = rendering.landmarks
         maps["attributes"][row] = list(portrait.attributes.values())

@@ -28,7 +28,7 @@ SIZES: Final = (16, 2048)
 class Rendering:
     """A drawn portrait. Landmarks count pixel centres: (0, 0) is the middle of the first pixel."""
 
-    picture: npt.NDArray[np.uint8]  # [H, W, 3]
+    image: npt.NDArray[np.uint8]  # [H, W, 3]
     segmentation: npt.NDArray[np.uint8]  # [H, W], indices into SEGMENTS
     landmarks: Floats  # [68, 2] (x, y) in pixels, iBUG order
 
@@ -46,9 +46,9 @@ def render(portrait: Portrait, size_px: int = 64, *, supersample: int = 1) -> Re
     canvas = Canvas(crop, size_px * supersample)
     draw_portrait(canvas, head)
     light, labels = _reduce(canvas, supersample)
-    picture = np.sqrt(clip(light, 0, 1)) * 255 + 0.5
+    image = np.sqrt(clip(light, 0, 1)) * 255 + 0.5
     return Rendering(
-        picture=np.ascontiguousarray(picture.astype(np.uint8).transpose(1, 2, 0)),
+        image=np.ascontiguousarray(image.astype(np.uint8).transpose(1, 2, 0)),
         segmentation=labels,
         landmarks=_in_pixels(points, crop, size_px),
     )

@@ -30,9 +30,9 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tenso
 
     To be taken in float32: squares of small gradients drown in bfloat16.
     """
-    pictures = real.detach().float().requires_grad_()
-    logits = discriminator(pictures)
-    (slopes,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
+    images = real.detach().float().requires_grad_()
+    logits = discriminator(images)
+    (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return slopes.square().sum((1, 2, 3)).mean()
 
 

@@ -75,21 +75,19 @@ def _epoch_order(num: int, seed: int, epoch: int) -> np.ndarray:
     return _orders[key]
 
 
-class Pictures:
+class TrainingImages:
     """uint8 [N, H, W, 3] (an array or a memory map): whole on a GPU, in place for the CPU."""
 
-    def __init__(self, pictures: Pixels, compute: Compute) -> None:
-        if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.dtype != np.uint8:
+    def __init__(self, images: Pixels, compute: Compute) -> None:
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise ValueError(
-                f"expected uint8 [N, H, W, 3], got {pictures.dtype} {pictures.shape}: bring "
+                f"expected uint8 [N, H, W, 3], got {images.dtype} {images.shape}: bring "
                 "pictures of several sizes to one first"
             )
-        self._array = pictures
+        self._array = images
         self._device = torch.device(compute.device)
         on_device = self._device.type != "cpu"
-        self._resident = (
-            torch.from_numpy(np.array(pictures)).to(self._device) if on_device else None
-        )
+        self._resident = torch.from_numpy(np.array(images)).to(self._device) if on_device else None
 
     def __len__(self) -> int:
         return len(self._array)

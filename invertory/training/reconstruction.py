@@ -28,20 +28,20 @@ def render(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
     return shrink(made, size_px)
 
 
-def shrink(pictures: Tensor, size_px: int) -> Tensor:
+def shrink(images: Tensor, size_px: int) -> Tensor:
     """Area means; pictures that are no larger stay as they are."""
-    if pictures.shape[-1] <= size_px:
-        return pictures
-    return interpolate(pictures, size=(size_px, size_px), mode="area")
+    if images.shape[-1] <= size_px:
+        return images
+    return interpolate(images, size=(size_px, size_px), mode="area")
 
 
 @torch.no_grad()
 def reconstruct(
-    generator: Generator, encoder: Encoder, pictures: Tensor, size_px: int, compute: Compute
+    generator: Generator, encoder: Encoder, images: Tensor, size_px: int, compute: Compute
 ) -> Tensor:
     """pictures [N, 3, H, H] => those that the generator makes of their codes, float32."""
     made = []
-    for part in torch.split(pictures, 8):
+    for part in torch.split(images, 8):
         with compute.autocast():
             made.append(render(generator, encoder(part), size_px).float().clamp(-1, 1))
     return torch.cat(made)
@@ -55,5 +55,5 @@ def mean_psnr_db(real: Tensor, made: Tensor) -> float:
 def sheet_of(real: Tensor, made: Tensor) -> Tensor:
     """[N, 3, H, H] each => [3, 2 H, N H]: real above, made below."""
     real = shrink(real, made.shape[-1])
-    rows = [torch.cat(list(pictures.float().cpu()), 2) for pictures in (real, made)]
+    rows = [torch.cat(list(images.float().cpu()), 2) for images in (real, made)]
     return torch.cat(rows, 1).clamp(-1, 1)

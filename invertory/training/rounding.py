@@ -32,17 +32,17 @@ def rounding_error(network: nn.Module, outputs: Outputs) -> float:
     return error if torch.isfinite(got).all() else float("inf")
 
 
-def pictures_of(z: Tensor) -> Outputs:
+def outputs_for_z(z: Tensor) -> Outputs:
     """A generator's pictures of z [N, z_dim]."""
 
     def outputs(generator: Any) -> Tensor:
         w_plus = generator.mapping(z)[:, None].expand(-1, generator.num_ws, -1)
-        pictures: Tensor = generator.synthesis(w_plus)
-        return pictures
+        images: Tensor = generator.synthesis(w_plus)
+        return images
 
     return outputs
 
 
-def answers_to(pictures: Tensor) -> Outputs:
+def outputs_for_images(images: Tensor) -> Outputs:
     """What any other network says of pictures [N, 3, H, W] in [-1, 1]."""
-    return lambda network: network(pictures)
+    return lambda network: network(images)

@@ -123,7 +123,7 @@ def _blocks(
         for i in range(start, min(start + BLOCK_ROWS, portraits.num)):
             name, portrait = f"{i:06d}.png", portraits.portrait(i)
             found = render(portrait, portraits.size_px)
-            pictures.append(encode(found.picture))
+            pictures.append(encode(found.image))
             (folder / "pictures" / name).write_bytes(pictures[-1])
             (folder / "segmentations" / name).write_bytes(_segmentation(found))
             about = {"file": name, "seed": portrait.seed, "landmarks": found.landmarks.tolist()}

@@ -57,7 +57,7 @@ def _write_portrait(made: Path) -> None:
     from invertory.portraits import draw, render
 
     portrait = made.parent / "portrait.png"
-    portrait.write_bytes(encode(render(draw(PORTRAIT_SEED), PORTRAIT_PX).picture))
+    portrait.write_bytes(encode(render(draw(PORTRAIT_SEED), PORTRAIT_PX).image))
     _write_hostile(made, portrait, "ok", "no_face")
 
 

@@ -43,15 +43,15 @@ class Work:
     inverted: Inverted | None = None  # what its networks made of the portraits before
 
     @property
-    def pictures(self) -> np.ndarray:
+    def pixels(self) -> np.ndarray:
         """uint8 [N, H, W, 3] of whichever data there is; of several sets the first."""
         if self.pairs is not None:
-            return self.pairs.pictures
+            return self.pairs.images
         if self.images is not None:
             return self.images
-        from invertory.training.data.portrait_batches import pictures_of
+        from invertory.training.data.portrait_batches import images_of
 
-        return pictures_of(next(iter(self.sets.values())))
+        return images_of(next(iter(self.sets.values())))
 
     @property
     def w_plus(self) -> np.ndarray | None:
@@ -67,7 +67,7 @@ class Trainer:
     training: str  # module:class, a `Training`
     gives: tuple[str, ...]  # kinds of networks, the one that matters first
     takes: tuple[str, ...] = ()  # kinds of data; none: it draws everything from its generator
-    data: str = ""  # pictures, sets, pairs or inverted: of `Work`, and what the class calls it
+    data: str = ""  # pixels, sets, pairs or inverted: of `Work`, and what the class calls it
     beside: tuple[str, ...] = ()  # more of it, by the same name there and in the class
     needs: tuple[str, ...] = ()  # kinds of other networks
     may_use: tuple[str, ...] = ()  # kinds that it does without
@@ -118,7 +118,7 @@ def _of_pyramid(module: str, name: str, kind: str) -> Trainer:
         training=f"{address}Training",
         gives=(kind,),
         takes=("portraits", "images", "pairs"),
-        data="pictures",
+        data="pixels",
         beside=("w_plus",),
         needs=("generator", "perceptual"),
         may_use=("classifier", "encoder"),
@@ -146,7 +146,7 @@ def _judging(given: Arguments) -> Arguments:
 
 def _inverted(work: Work, folder: Path, shown: Shown) -> Work:
     from invertory.generators.f_space import checked_spaces
-    from invertory.training.compute import Pictures
+    from invertory.training.compute import TrainingImages
     from invertory.training.sam.errors import Inverter, prepare_errors
     from invertory.training.sam.invertibility import Inverted, picked
 
@@ -154,7 +154,7 @@ def _inverted(work: Work, folder: Path, shown: Shown) -> Work:
     how = dataclasses.replace(settings.inverting, precision=work.compute.precision)
     pictures, is_plain = picked(work.sets, settings.shares, settings.num)
     inverter = Inverter(networks["generator"], networks["encoder"], networks["perceptual"])
-    found = Pictures(pictures, work.compute)
+    found = TrainingImages(pictures, work.compute)
     errors = prepare_errors(inverter, found, folder, how, shown=shown)
     spaces = checked_spaces(inverter.generator, how.spaces)
     return dataclasses.replace(work, inverted=Inverted(pictures, errors, spaces, is_plain))
@@ -166,7 +166,7 @@ TRAINERS = {
         training="invertory.training.stylegan2.trainer:StyleGAN2Training",
         gives=("generator", "discriminator", "encoder"),
         takes=("portraits", "images"),
-        data="pictures",
+        data="pixels",
         may_use=("classifier",),
     ),
     "classifier": _labelled("supervised.classifier", "Classifier", "classifier"),
@@ -186,7 +186,7 @@ TRAINERS = {
         training="invertory.training.idinvert.domain_guided_encoder:DomainGuidedEncoderTraining",
         gives=("encoder",),
         takes=("portraits", "images"),
-        data="pictures",
+        data="pixels",
         needs=("generator", "discriminator", "encoder", "perceptual"),
     ),
     "invgan": Trainer(
@@ -194,7 +194,7 @@ TRAINERS = {
         training="invertory.training.invgan.trainer:InvGANTraining",
         gives=("generator", "invgan"),
         takes=("portraits", "images"),
-        data="pictures",
+        data="pixels",
         may_use=("classifier", "discriminator", "generator"),
         adapted=_warm,
     ),

@@ -66,7 +66,7 @@ def test_mirroring_negates_yaw_and_roll_and_keeps_pitch(scorer):
 
 
 @pytest.mark.download
-def test_a_picture_without_a_face_is_not_scored(scorer):
+def test_a_image_without_a_face_is_not_scored(scorer):
     face = photograph("020_03.jpg")
     bad, good = scorer.score([np.zeros((128, 128, 3), np.uint8), face])
     assert isinstance(bad, BadScore) and "no face" in bad.reason
@@ -119,7 +119,7 @@ def onnx_mean() -> bytes:
     return entry(1, 8) + entry(7, graph) + entry(8, entry(2, 13))  # IR 8, opset 13
 
 
-def test_an_onnx_classifier_scores_each_picture():
+def test_an_onnx_classifier_scores_each_image():
     red, blue = OnnxScorer(onnx_mean(), RAW).score([RED, RED[..., ::-1]])
     assert red == pytest.approx({"red": 1.0, "green": 0.2, "blue": 0.0})
     assert blue == pytest.approx({"red": 0.0, "green": 0.2, "blue": 1.0})
@@ -131,7 +131,7 @@ class Mean(torch.nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["script", "export"])
-def test_a_torch_classifier_scores_each_picture(kind, tmp_path):
+def test_a_torch_classifier_scores_each_image(kind, tmp_path):
     example = torch.zeros(1, 3, 8, 8)
     if kind == "script":
         path = tmp_path / "classifier.pt"
@@ -188,11 +188,11 @@ class Counting:
     def __init__(self):
         self.calls = 0
 
-    def score(self, pictures):
+    def score(self, images):
         self.calls += 1
         return [
             {"mean": float(p.mean()), "peak": float(p.max())} if p.any() else BadScore("black")
-            for p in pictures
+            for p in images
         ]
 
 

@@ -54,19 +54,19 @@ def gather(masks: tuple[Tensor, ...], size_px: int) -> Tensor:
     return first
 
 
-def blend(pictures: Tensor, synth: Tensor, mask: Tensor) -> Tensor:
+def blend(images: Tensor, synth: Tensor, mask: Tensor) -> Tensor:
     """Eq. 2 to 4: pictures, synth [N, 3, H, W], mask [N, 1, H, W] in [0, 1] => [N, 3, H, W].
 
     Where the mask is 1 it is the input, where it is 0 the generator's picture, each to the bit.
     """
-    if pictures.shape != synth.shape or mask.shape != synth[:, :1].shape:
+    if images.shape != synth.shape or mask.shape != synth[:, :1].shape:
         raise ValueError(
             f"expected pictures like the generator's {list(synth.shape)} and a mask of their size, "
-            f"got {list(pictures.shape)} and {list(mask.shape)}: resize them first"
+            f"got {list(images.shape)} and {list(mask.shape)}: resize them first"
         )
     if not bool(((mask >= 0) & (mask <= 1)).all()):
         raise ValueError("expected a mask from 0 (in-domain) to 1, got other values: scale it")
-    return torch.lerp(synth, pictures, mask)
+    return torch.lerp(synth, images, mask)
 
 
 class _Standardised(torch.autograd.Function):

@@ -196,14 +196,14 @@ class Samm(CheckpointedNetwork):
         found.synth = drawn_at(generator, w_plus, size_px or generator.resolution, hooks)
         return found
 
-    def forward(self, generator: Reachable, encoder: TappedEncoder, pictures: Tensor) -> Tensor:
+    def forward(self, generator: Reachable, encoder: TappedEncoder, images: Tensor) -> Tensor:
         """pictures [N, 3, H, H] => as they are inverted: aligned and blended; H is the generator's
         or that of a preview.
         """
-        w_plus, taps = encoder.tapped(pictures)
-        w_plus, size_px = w_plus.expand(-1, self.num_ws, -1), pictures.shape[-1]
+        w_plus, taps = encoder.tapped(images)
+        w_plus, size_px = w_plus.expand(-1, self.num_ws, -1), images.shape[-1]
         found = self.align(generator, w_plus, taps, size_px=size_px)
-        return blend(pictures, found.synth, found.mask())
+        return blend(images, found.synth, found.mask())
 
 
 def drawn_at(

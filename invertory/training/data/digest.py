@@ -7,7 +7,7 @@ import hashlib
 import torch
 
 from invertory.images import to_uint8
-from invertory.training.compute import Pictures
+from invertory.training.compute import TrainingImages
 from invertory.training.data.portrait_batches import PortraitMix
 
 SAMPLED = 64  # pictures whose bytes are read, evenly from the first to the last
@@ -17,17 +17,17 @@ def data_digests(training: object) -> list[str]:
     """A line for each set of pictures among a trainer's attributes, sorted; none: nothing known."""
     told: list[str] = []
     for value in getattr(training, "__dict__", {}).values():
-        if isinstance(value, Pictures):
+        if isinstance(value, TrainingImages):
             told.append(digest(value))
         elif isinstance(value, PortraitMix):
             told += map(digest, value.sets)
     return sorted(told)
 
 
-def digest(pictures: Pictures) -> str:
+def digest(images: TrainingImages) -> str:
     """How many, of what size, and a digest of a sample."""
-    last, (_, _, height, width) = len(pictures) - 1, pictures[:1].shape
+    last, (_, _, height, width) = len(images) - 1, images[:1].shape
     found = hashlib.sha256()
     for row in sorted({round(i * last / (SAMPLED - 1)) for i in range(SAMPLED)}):
-        found.update(to_uint8(pictures[torch.tensor([row])]).tobytes())
+        found.update(to_uint8(images[torch.tensor([row])]).tobytes())
     return f"{last + 1} pictures of {height} x {width} px, {found.hexdigest()[:16]}"

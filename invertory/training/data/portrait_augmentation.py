@@ -83,7 +83,7 @@ class Changes:
     brightness: Tensor  # [N]
     padding: str
 
-    def pictures(self, x: Tensor, rng: torch.Generator) -> Tensor:
+    def images(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """[N, 3, H, W] in [-1, 1] => the same, changed."""
         x = self._warped(x, "bilinear")
         kernel = torch.tensor([0.25, 0.5, 0.25], device=x.device)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invertory.training.compute import Compute, Pictures, batch_rows
+from invertory.training.compute import Compute, TrainingImages, batch_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ Rows = dict[str, Tensor]  # set => its rows, int64
 class _Set:
     """One set: pictures by row, and labels by kind and row."""
 
-    pictures: Pictures
+    images: TrainingImages
     labels: dict[str, np.ndarray]
     share: float
 
@@ -54,7 +54,7 @@ class PortraitMix:
         _check(sets, shares, held_out)
         self.held_out, self._compute = held_out, compute
         self._sets = {
-            name: _Set(Pictures(pictures_of(given), compute), _labels(given), share)
+            name: _Set(TrainingImages(images_of(given), compute), _labels(given), share)
             for (name, given), share in zip(sets.items(), shares, strict=True)
         }
 
@@ -63,13 +63,13 @@ class PortraitMix:
         return tuple(self._sets)
 
     @property
-    def sets(self) -> list[Pictures]:
+    def sets(self) -> list[TrainingImages]:
         """The pictures of each."""
-        return [found.pictures for found in self._sets.values()]
+        return [found.images for found in self._sets.values()]
 
     @property
     def size_px(self) -> int:
-        return next(iter(self._sets.values())).pictures.size_px
+        return next(iter(self._sets.values())).images.size_px
 
     def batch(self, batch_size: int, *, seed: int, step: int) -> Rows:
         """Training rows of a step; every batch has the same number of each set."""
@@ -80,7 +80,7 @@ class PortraitMix:
             num = round(left * found.share / left_share)
             left, left_share = left - num, left_share - found.share
             if num:
-                trained = len(found.pictures) - 2 * self.held_out
+                trained = len(found.images) - 2 * self.held_out
                 if trained < num:
                     raise ValueError(
                         f"expected at least {num} portraits in {name!r} beside {2 * self.held_out} "
@@ -92,12 +92,12 @@ class PortraitMix:
 
     def held(self, part: Literal["calibration", "test"], name: str) -> Rows:
         """The held-out rows of one set."""
-        last = len(self._sets[name].pictures) - (self.held_out if part == "calibration" else 0)
+        last = len(self._sets[name].images) - (self.held_out if part == "calibration" else 0)
         return {name: torch.arange(last - self.held_out, last)}
 
-    def pictures(self, rows: Rows) -> Tensor:
+    def images(self, rows: Rows) -> Tensor:
         """float32 [N, 3, H, W] in [-1, 1] on the device."""
-        return torch.cat([self._sets[name].pictures[own] for name, own in rows.items()])
+        return torch.cat([self._sets[name].images[own] for name, own in rows.items()])
 
     def has_labels(self, name: str) -> bool:
         """False of a set that is pictures alone."""
@@ -109,9 +109,9 @@ class PortraitMix:
         return torch.from_numpy(np.concatenate(parts)).to(self._compute.device)
 
 
-def pictures_of(given: PortraitSet | np.ndarray) -> np.ndarray:
+def images_of(given: PortraitSet | np.ndarray) -> np.ndarray:
     """uint8 [N, H, W, 3] of a set."""
-    return given if isinstance(given, np.ndarray) else given.pictures
+    return given if isinstance(given, np.ndarray) else given.images
 
 
 def _labels(portraits: PortraitSet | np.ndarray) -> dict[str, np.ndarray]:
@@ -133,11 +133,11 @@ def _check(
             f"{list(shares)} and {held_out}"
         )
     for name, given in sets.items():
-        if len(pictures_of(given)) <= 2 * held_out:
+        if len(images_of(given)) <= 2 * held_out:
             raise ValueError(
                 f"expected more than {2 * held_out} pictures in {name!r} (twice held_out), got "
-                f"{len(pictures_of(given))}: prepare more, or hold out fewer"
+                f"{len(images_of(given))}: prepare more, or hold out fewer"
             )
-    sizes = {tuple(pictures_of(given).shape[1:3]) for given in sets.values()}
+    sizes = {tuple(images_of(given).shape[1:3]) for given in sets.values()}
     if len(sizes) > 1:
         raise ValueError(f"expected sets of one picture size, got {sorted(sizes)}")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from invertory.encoders.residual import ResidualEncoder
-from invertory.training.compute import Compute, Pictures, batch_rows
+from invertory.training.compute import Compute, TrainingImages, batch_rows
 from invertory.training.optimiser import Supervised, seeded
 from invertory.training.reconstruction import mean_psnr_db, reconstruct, render, sheet_of, shrink
 
@@ -76,7 +76,7 @@ class ConventionalEncoderTraining:
                 f"expected at least {config.held_out + config.batch_size} pairs (a batch beside "
                 f"{config.held_out} held out), got {len(self.pairs)}: draw more"
             )
-        self._pictures = Pictures(self.pairs.pictures, self.compute)
+        self._images = TrainingImages(self.pairs.images, self.compute)
         self._w_plus = torch.from_numpy(np.array(self.pairs.w_plus)).to(device)
         self._encoder = Supervised(self._fresh(), config, self.compute)
         self._row_weights = row_weights(self.generator, self._w_plus[:64].float())
@@ -89,14 +89,14 @@ class ConventionalEncoderTraining:
         """One batch of pairs; the image terms on its first pictures."""
         config = self.config
         rows = batch_rows(self._num, self.batch_size, seed=config.seed, step=step)
-        pictures = self._pictures[rows]
+        images = self._images[rows]
         with self.compute.autocast():
-            codes = self._encoder.network(self._grained(pictures, step))
+            codes = self._encoder.network(self._grained(images, step))
         losses = {"latent": self._error(codes, self._target(rows))}
         total = losses["latent"]
         if config.image_weight and step * self.batch_size >= config.image_from * config.images:
             few = slice(config.image_pictures)
-            losses |= self._image_losses(codes[few], pictures[few])
+            losses |= self._image_losses(codes[few], images[few])
             total = total + config.image_weight * losses["image"]
         self._encoder.descend(total, step)
         return {name: loss.detach() for name, loss in losses.items()}
@@ -109,10 +109,10 @@ class ConventionalEncoderTraining:
         parts = []
         for part in torch.split(rows, self.batch_size):
             with self.compute.autocast():
-                parts.append(encoder(self._pictures[part]))
+                parts.append(encoder(self._images[part]))
         codes, target = torch.cat(parts), self._target(rows)
         unexplained = ((codes - target) / encoder.w_scale).square().mean()
-        shown = self._pictures[rows[:64]]
+        shown = self._images[rows[:64]]
         made = reconstruct(self.generator, encoder, shown, self.config.image_px, self.compute)
         return {
             "latent_error": float(unexplained),
@@ -122,7 +122,7 @@ class ConventionalEncoderTraining:
 
     def sheet(self) -> Tensor:
         """Held-out pictures above, those of their codes below."""
-        shown = self._pictures[torch.arange(self._num, min(self._num + NUM_SHOWN, len(self.pairs)))]
+        shown = self._images[torch.arange(self._num, min(self._num + NUM_SHOWN, len(self.pairs)))]
         encoder, px = self._encoder.average, self.config.image_px
         return sheet_of(shown, reconstruct(self.generator, encoder, shown, px, self.compute))
 
@@ -139,7 +139,7 @@ class ConventionalEncoderTraining:
         config = self.config
         encoder = seeded(
             lambda: ResidualEncoder(
-                resolution=self._pictures.size_px,
+                resolution=self._images.size_px,
                 num_ws=self.generator.num_ws,
                 w_dim=self.generator.w_dim,
                 channels=config.channels,
@@ -159,15 +159,15 @@ class ConventionalEncoderTraining:
         squares = ((codes - target) / self._encoder.network.w_scale).square()
         return (squares.mean((0, 2)) * self._row_weights).mean()
 
-    def _grained(self, pictures: Tensor, step: int) -> Tensor:
+    def _grained(self, images: Tensor, step: int) -> Tensor:
         rng = self.compute.rng(self.config.seed, step)
-        shape, device = (len(pictures), 1, 1, 1), pictures.device
+        shape, device = (len(images), 1, 1, 1), images.device
         size = torch.rand(shape, generator=rng, device=device) * self.config.grain
-        return pictures + size * torch.randn(pictures.shape, generator=rng, device=device)
+        return images + size * torch.randn(images.shape, generator=rng, device=device)
 
-    def _image_losses(self, codes: Tensor, pictures: Tensor) -> dict[str, Tensor]:
+    def _image_losses(self, codes: Tensor, images: Tensor) -> dict[str, Tensor]:
         """The mean square, alone or with the perceptual distance: mean over pictures."""
-        real = shrink(pictures, self.config.image_px)
+        real = shrink(images, self.config.image_px)
         made = render(self.generator, codes, self.config.image_px)
         squares = (made.float() - real).square().mean()
         if self.perceptual is None:

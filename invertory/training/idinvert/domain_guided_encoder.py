@@ -26,7 +26,7 @@ from torch.nn.functional import softplus
 from invertory.encoders.residual import ResidualEncoder
 from invertory.training.compute import (
     Compute,
-    Pictures,
+    TrainingImages,
     average_of,
     batch_rows,
     decay_of,
@@ -80,22 +80,22 @@ class DomainGuidedEncoderTraining:
     discriminator: nn.Module
     encoder: ResidualEncoder
     perceptual: Perceptual
-    pictures: Pixels
+    pixels: Pixels
     config: DomainGuidedEncoderConfig = field(default_factory=DomainGuidedEncoderConfig)
     compute: Compute = field(default_factory=Compute)
     name: str = "domain_guided_encoder"
 
     def __post_init__(self) -> None:
         config = self.config
-        self._num = len(self.pictures) - config.held_out
-        if self._num < config.batch_size or self.pictures.shape[1] > self.generator.resolution:
+        self._num = len(self.pixels) - config.held_out
+        if self._num < config.batch_size or self.pixels.shape[1] > self.generator.resolution:
             raise ValueError(
                 f"expected at least {config.held_out + config.batch_size} pictures of at most "
-                f"{self.generator.resolution} px, the generator's, got {self.pictures.shape[:2]}"
+                f"{self.generator.resolution} px, the generator's, got {self.pixels.shape[:2]}"
             )
         if self.encoder.num_ws == 1:
             self.encoder = self.encoder.widened(self.generator.num_ws)
-        self._real = Pictures(self.pictures, self.compute)
+        self._real = TrainingImages(self.pixels, self.compute)
         self.encoder = self.compute.place(self.encoder.requires_grad_(True).train())
         self.discriminator = self.compute.place(self.discriminator.requires_grad_(True).train())
         self._average = average_of(self.encoder)

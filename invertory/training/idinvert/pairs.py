@@ -30,7 +30,7 @@ from invertory.training.loop.blocks import BlockFolder, Shown, silent
 if TYPE_CHECKING:
     from invertory.generators import Generator
 
-_PICTURES, _LATENTS = "pictures.npy", "w_plus.npy"
+_IMAGES, _LATENTS = "pictures.npy", "w_plus.npy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +48,11 @@ class Draws:
 class Pairs:
     """The arrays of a folder, read from disk as they are asked for."""
 
-    pictures: np.ndarray  # uint8 [N, H, W, 3]
+    images: np.ndarray  # uint8 [N, H, W, 3]
     w_plus: np.ndarray  # float16 [N, num_ws, w_dim]
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     @classmethod
     def open(cls, folder: Path) -> Pairs:
@@ -63,7 +63,7 @@ class Pairs:
             raise ValueError(
                 f"expected all pairs in {folder}, got {done}: draw them with prepare_pairs"
             )
-        return cls(*(np.load(folder / name, mmap_mode="r") for name in (_PICTURES, _LATENTS)))
+        return cls(*(np.load(folder / name, mmap_mode="r") for name in (_IMAGES, _LATENTS)))
 
 
 def prepare_pairs(
@@ -87,7 +87,7 @@ def prepare_pairs(
     arrays = _arrays(folder, asked, generator)
     for rows in store.blocks(asked, num, block, shown):
         w_plus = draw_latents(generator, range(rows.start, rows.stop), draws or Draws())
-        parts = [picture(generator, part, size_px) for part in torch.split(w_plus, batch_size)]
+        parts = [image(generator, part, size_px) for part in torch.split(w_plus, batch_size)]
         arrays[0][rows] = to_uint8(torch.cat(parts))
         arrays[1][rows] = w_plus.cpu().numpy()
         for array in arrays:
@@ -124,7 +124,7 @@ def draw_row(
 
 
 @torch.no_grad()
-def picture(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
+def image(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
     """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px] in [-1, 1], by area means."""
     is_fine = generator.preview_resolution >= size_px
     made = generator.preview(w_plus, size_px) if is_fine else generator.synthesis(w_plus)
@@ -152,7 +152,7 @@ def _asked(generator: Generator, num: int, size_px: int, draws: Draws) -> dict[s
 def _arrays(folder: Path, asked: dict[str, Any], generator: Generator) -> list[np.memmap]:
     num, px = asked["num"], asked["size_px"]
     kinds = {
-        _PICTURES: ((num, px, px, 3), np.uint8),
+        _IMAGES: ((num, px, px, 3), np.uint8),
         _LATENTS: ((num, generator.num_ws, generator.w_dim), np.float16),
     }
     return [

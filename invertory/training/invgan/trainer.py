@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from invertory.images import Pixels
 from invertory.networks.classifier import AttributeClassifier
 from invertory.training.adversarial import discriminator_loss, r1_penalty
-from invertory.training.compute import Compute, Pictures, batch_rows, decay_of
+from invertory.training.compute import Compute, TrainingImages, batch_rows, decay_of
 from invertory.training.invgan.config import InvGANConfig
 from invertory.training.invgan.losses import (
     Pass,
@@ -63,7 +63,7 @@ class InvGANTraining:
 
     def __init__(
         self,
-        pictures: Pixels,
+        pixels: Pixels,
         config: InvGANConfig,
         compute: Compute,
         classifier: AttributeClassifier | None = None,
@@ -71,20 +71,20 @@ class InvGANTraining:
     ) -> None:
         """Square uint8 [N, R, R, 3]; a `classifier` only measures (Frechet distance)."""
         self.config, self.compute, self.batch_size = config, compute, config.batch_size
-        num = len(pictures) - config.held_out
+        num = len(pixels) - config.held_out
         if config.held_out < 2 or num < config.batch_size:
             raise ValueError(
                 f"expected {config.held_out} pictures held out (2 or more) and a batch of "
-                f"{config.batch_size} beside them, got {len(pictures)}"
+                f"{config.batch_size} beside them, got {len(pixels)}"
             )
-        self.pictures = Pictures(pictures[:num], compute)
-        self.size_px = config.patch_px or self.pictures.size_px
-        if self.size_px > self.pictures.size_px:
+        self.images = TrainingImages(pixels[:num], compute)
+        self.size_px = config.patch_px or self.images.size_px
+        if self.size_px > self.images.size_px:
             raise ValueError(
                 f"expected pictures of at least {self.size_px} px for such patches, got "
-                f"{self.pictures.size_px} px"
+                f"{self.images.size_px} px"
             )
-        held_out = Pictures(spread_patches(pictures[num:], self.size_px), compute)
+        held_out = TrainingImages(spread_patches(pixels[num:], self.size_px), compute)
         self.measures = Measures(held_out, compute, classifier)
         self.nets = Networks(config, compute, self.size_px, warm_start)
         self.optimiser = torch.optim.Adam(
@@ -118,8 +118,8 @@ class InvGANTraining:
             group["betas"] = (0.9 if is_start else 0.0, 0.99)
 
     def _real(self, step: int) -> Tensor:
-        rows = batch_rows(len(self.pictures), self.batch_size, seed=self.config.seed, step=step)
-        real, rng = self.pictures[rows], self.compute.rng(self.config.seed, step, 2)
+        rows = batch_rows(len(self.images), self.batch_size, seed=self.config.seed, step=step)
+        real, rng = self.images[rows], self.compute.rng(self.config.seed, step, 2)
         if self.config.patch_px:
             real = patches(real, self.size_px, rng)
         if self.config.flips:
@@ -239,13 +239,13 @@ def patches(x: Tensor, size_px: int, rng: torch.Generator) -> Tensor:
     return torch.stack(found).contiguous(memory_format=torch.channels_last)
 
 
-def spread_patches(pictures: Pixels, size_px: int) -> Pixels:
+def spread_patches(pixels: Pixels, size_px: int) -> Pixels:
     """A square uint8 [N, size_px, size_px, 3] of each [N, H, H, 3]: from place to place in turn."""
-    if pictures.shape[1] == size_px:
-        return pictures
-    side = pictures.shape[1] // size_px
-    places = [divmod(i % side**2, side) for i in range(len(pictures))]
+    if pixels.shape[1] == size_px:
+        return pixels
+    side = pixels.shape[1] // size_px
+    places = [divmod(i % side**2, side) for i in range(len(pixels))]
     corners = [(row * size_px, column * size_px) for row, column in places]
     return np.stack(
-        [p[y : y + size_px, x : x + size_px] for p, (y, x) in zip(pictures, corners, strict=True)]
+        [p[y : y + size_px, x : x + size_px] for p, (y, x) in zip(pixels, corners, strict=True)]
     )

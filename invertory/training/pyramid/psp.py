@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from invertory.encoders.pyramid import Heads, PyramidEncoder, Taps
-from invertory.training.compute import Compute, Pictures, batch_rows
+from invertory.training.compute import Compute, TrainingImages, batch_rows
 from invertory.training.optimiser import Supervised, seeded
 from invertory.training.pyramid.config import PyramidEncoderConfig
 from invertory.training.pyramid.known_latents import KnownLatents
@@ -52,7 +52,7 @@ class Goal:
     """A batch, and what the losses compare of its first N pictures."""
 
     seen: Tensor  # [M, 3, H, H], what the encoder sees
-    pictures: Tensor  # [N, 3, image_px, image_px] in [-1, 1]
+    images: Tensor  # [N, 3, image_px, image_px] in [-1, 1]
     features: list[Tensor]
     embedding: Tensor | None
     rows: Tensor  # [M] int64, of the training set
@@ -73,7 +73,7 @@ class PyramidEncoderTraining(Generic[Config]):
         self,
         generator: Generator,
         perceptual: Perceptual,
-        pictures: Pixels,
+        pixels: Pixels,
         config: Config,
         compute: Compute | None = None,
         *,
@@ -86,9 +86,9 @@ class PyramidEncoderTraining(Generic[Config]):
         if self.compute.precision == "bfloat16":
             for frozen in (generator, perceptual):  # half the time of a step is else for layouts
                 self.compute.place(cast(nn.Module, frozen))
-        _check(pictures, config, generator.resolution)
-        self._num = len(pictures) - config.held_out
-        self._real = Pictures(pictures, self.compute)
+        _check(pixels, config, generator.resolution)
+        self._num = len(pixels) - config.held_out
+        self._real = TrainingImages(pixels, self.compute)
         self.w_mean, self.w_scale = self._statistics()
         network = seeded(self._fresh, config.seed)
         network.set_statistics(self.w_mean.cpu(), self.w_scale.cpu())
@@ -132,10 +132,10 @@ class PyramidEncoderTraining(Generic[Config]):
 
     def _losses(self, codes: Tensor, goal: Goal) -> tuple[dict[str, Tensor], Tensor]:
         """Codes [N, num_ws, w_dim] => losses that have a weight, and the pictures made."""
-        weights, num = self.weights, len(goal.pictures)
+        weights, num = self.weights, len(goal.images)
         with self.compute.autocast():
-            made = render(self.generator, codes[:num], goal.pictures.shape[-1])
-            losses = {"mse": (made.float() - goal.pictures).square().mean()}
+            made = render(self.generator, codes[:num], goal.images.shape[-1])
+            losses = {"mse": (made.float() - goal.images).square().mean()}
             if weights["perceptual"]:
                 features = self.perceptual.features(made)
                 losses["perceptual"] = self.perceptual.distance(features, goal.features).mean()
@@ -185,10 +185,10 @@ class PyramidEncoderTraining(Generic[Config]):
         """At which pictures are compared."""
         return self.config.image_px or self._real.size_px
 
-    def inverted(self, pictures: Tensor) -> Tensor:
+    def inverted(self, images: Tensor) -> Tensor:
         """pictures [N, 3, H, H] => what the average encoder says, [N, num_ws, w_dim]."""
         with self.compute.autocast():
-            codes: Tensor = self._encoder.average(pictures)
+            codes: Tensor = self._encoder.average(images)
         return codes
 
     @torch.no_grad()
@@ -263,19 +263,19 @@ class PyramidEncoderTraining(Generic[Config]):
         return self.generator.mapping(z).float()
 
 
-def _check(pictures: Pixels, config: PyramidEncoderConfig, most_px: int) -> None:
+def _check(pixels: Pixels, config: PyramidEncoderConfig, most_px: int) -> None:
     """Square pictures that the generator can draw, with some beside those held out."""
     if config.held_out < 1:
         raise ValueError(
             f"expected held_out from 1, got {config.held_out}: what is held out is measured and "
             "shown, and is not learnt from"
         )
-    if pictures.shape[1] != pictures.shape[2]:
+    if pixels.shape[1] != pixels.shape[2]:
         raise ValueError(
-            f"expected square pictures [N, H, H, 3], got {list(pictures.shape)}: align them first"
+            f"expected square pictures [N, H, H, 3], got {list(pixels.shape)}: align them first"
         )
-    if len(pictures) < config.held_out + config.batch_size or pictures.shape[1] > most_px:
+    if len(pixels) < config.held_out + config.batch_size or pixels.shape[1] > most_px:
         raise ValueError(
             f"expected at least {config.held_out + config.batch_size} pictures of at most "
-            f"{most_px} px, the generator's, got {pictures.shape[:2]}"
+            f"{most_px} px, the generator's, got {pixels.shape[:2]}"
         )

@@ -59,7 +59,7 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
 
     def _accumulate(self, goal: Goal, step: int) -> dict[str, Tensor]:
         """The losses of all iterations, added up."""
-        real, num_deltas = goal.pictures, self.num_deltas(step)
+        real, num_deltas = goal.images, self.num_deltas(step)
         network, sums = self._encoder.network, dict[str, Tensor]()
         codes, synth = self._mean(len(real)), self._average(len(real))
         for _ in range(self.config.iterations):
@@ -72,20 +72,20 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
             sums = {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
         return sums | self._judged(codes, num_deltas, step)
 
-    def inverted(self, pictures: Tensor) -> Tensor:
+    def inverted(self, images: Tensor) -> Tensor:
         """pictures [N, 3, H, H] => what the average encoder says at last, [N, num_ws, w_dim]."""
-        return self.iterated(pictures)[-1]
+        return self.iterated(images)[-1]
 
     @torch.no_grad()
-    def iterated(self, pictures: Tensor) -> list[Tensor]:
+    def iterated(self, images: Tensor) -> list[Tensor]:
         """The same after each iteration."""
         network, px = self._encoder.average, self._real.size_px
         with self.compute.autocast():
             return list(
                 refined(
-                    lambda synth: network.residual(pictures, synth),
+                    lambda synth: network.residual(images, synth),
                     lambda w_plus: render(self.generator, w_plus, px),
-                    self._mean(len(pictures)),
+                    self._mean(len(images)),
                     self.config.iterations,
                 )
             )

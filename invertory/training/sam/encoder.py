@@ -112,18 +112,18 @@ class SamEncoderTraining(Composed):
     def step(self, step: int) -> dict[str, Tensor]:
         """One step of all encoders on one batch and its maps."""
         config = self.config
-        pictures, choice = self._batch(step)
+        images, choice = self._batch(step)
         with self.compute.autocast():
-            formed = self.encoder.form(self.generator, pictures, choice)
-        losses = self._losses(pictures, formed)
+            formed = self.encoder.form(self.generator, images, choice)
+        losses = self._losses(images, formed)
         terms = [getattr(config, f"{name}_weight") * loss for name, loss in losses.items()]
         self._descend(torch.stack(terms).sum(), step)
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _losses(self, pictures: Tensor, formed: Formed) -> dict[str, Tensor]:
+    def _losses(self, images: Tensor, formed: Formed) -> dict[str, Tensor]:
         """Eq. 3.5 to 3.7."""
-        real = shrink(pictures, formed.pictures.shape[-1])
-        made = shrink(formed.pictures, real.shape[-1])
+        real = shrink(images, formed.images.shape[-1])
+        made = shrink(formed.images, real.shape[-1])
         with self.compute.autocast():
             features = self.perceptual.features
             distance = self.perceptual.distance(features(made), features(real)).mean()
@@ -160,14 +160,14 @@ class SamEncoderTraining(Composed):
         """Pictures [N, 3, H, W], some mirrored, and their maps [N, H, W]."""
         config = self.config
         rows = self.mix.batch(self.batch_size, seed=config.seed, step=step)
-        pictures, segments = self.mix.pictures(rows), self.mix.labels(rows, "segmentations")
+        images, segments = self.mix.images(rows), self.mix.labels(rows, "segmentations")
         if config.mirror:
             rng = self.compute.rng(config.seed, step, _BATCH)
-            is_turned = torch.rand(len(pictures), generator=rng, device=pictures.device) < 0.5
-            pictures = torch.where(is_turned[:, None, None, None], pictures.flip(3), pictures)
+            is_turned = torch.rand(len(images), generator=rng, device=images.device) < 0.5
+            images = torch.where(is_turned[:, None, None, None], images.flip(3), images)
             segments = torch.where(is_turned[:, None, None], segments.flip(2), segments)
         rng = self.compute.rng(config.seed, step, _MAPS)
-        return pictures, space_maps(segments, len(self.encoder.spaces), config.map_shares, rng)
+        return images, space_maps(segments, len(self.encoder.spaces), config.map_shares, rng)
 
     def evaluate(self) -> dict[str, float]:
         """On test rows, mean over pictures: PSNR and perceptual distance with a picture all in one
@@ -201,11 +201,11 @@ class SamEncoderTraining(Composed):
     @torch.no_grad()
     def _reconstructed(self, rows: Rows, kind: str) -> tuple[Tensor, Tensor]:
         """Pictures and what the average encoder makes of them, one size."""
-        pictures = self.mix.pictures(rows)
+        images = self.mix.images(rows)
         with self.compute.autocast():
-            formed = self._average.form(self.generator, pictures, self._choice(rows, kind))
-        real = shrink(pictures, formed.pictures.shape[-1])
-        return real, shrink(formed.pictures.float().clamp(-1, 1), real.shape[-1])
+            formed = self._average.form(self.generator, images, self._choice(rows, kind))
+        real = shrink(images, formed.images.shape[-1])
+        return real, shrink(formed.images.float().clamp(-1, 1), real.shape[-1])
 
     def _choice(self, rows: Rows, kind: str) -> Tensor:
         """One space everywhere; or objects in the last, background and hair in the first F."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from invertory.generators import Generator
     from invertory.perceptual import Perceptual
-    from invertory.training.compute import Pictures
+    from invertory.training.compute import TrainingImages
 
 _ERRORS = "errors.npy"
 
@@ -59,7 +59,7 @@ class Inverter:
 
 def prepare_errors(
     inverter: Inverter,
-    pictures: Pictures,
+    images: TrainingImages,
     folder: Path,
     how: Inverting,
     *,
@@ -72,7 +72,7 @@ def prepare_errors(
     pictures and networks alone: its name has to say which.
     """
     spaces = checked_spaces(inverter.generator, how.spaces)
-    num, px = len(pictures), min(pictures.size_px, inverter.generator.resolution)
+    num, px = len(images), min(images.size_px, inverter.generator.resolution)
     asked = {"num": num, "px": px, **asdict(how), "spaces": list(spaces)}
     store = BlockFolder(folder, "errors")
     path, shape = folder / _ERRORS, (num, len(spaces), px, px)
@@ -80,7 +80,7 @@ def prepare_errors(
         np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape).flush()
     array = np.load(path, mmap_mode="r+")
     for rows in store.blocks(asked, num, block, shown):
-        targets = pictures[rows]
+        targets = images[rows]
         maps = [error_maps(inverter, targets, space, how, px) for space in spaces]
         array[rows] = torch.cat(maps, 1).half().cpu().numpy()
         array.flush()

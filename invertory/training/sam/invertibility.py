@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from invertory.networks.invertibility import InvertibilityPredictor
-from invertory.training.compute import Compute, Pictures, batch_rows
+from invertory.training.compute import Compute, TrainingImages, batch_rows
 from invertory.training.data.portrait_augmentation import Augmentation
-from invertory.training.data.portrait_batches import pictures_of
+from invertory.training.data.portrait_batches import images_of
 from invertory.training.optimiser import Supervised, seeded
 from invertory.training.sam.errors import Inverting, interleaved
 
@@ -64,7 +64,7 @@ class InvertibilitySettings:
 class Inverted:
     """Pictures and what inversions left of them."""
 
-    pictures: np.ndarray  # uint8 [N, H, W, 3]
+    images: np.ndarray  # uint8 [N, H, W, 3]
     errors: np.ndarray  # float16 [N, S, h, h]
     spaces: tuple[str, ...]
     is_plain: np.ndarray  # bool [N]: of the kind that the generator was made for
@@ -76,7 +76,7 @@ def picked(
     """uint8 [num, H, W, 3]: pictures of the sets, mixed by share throughout; and bool [num], those
     of the first set.
     """
-    arrays = [pictures_of(one) for one in sets.values()]
+    arrays = [images_of(one) for one in sets.values()]
     rows = interleaved([len(array) for array in arrays], shares or (1.0,) * len(arrays), num)
     is_first = np.array([own == 0 for own, _ in rows])
     return np.stack([arrays[own][row] for own, row in rows]), is_first
@@ -96,7 +96,7 @@ class InvertibilityTraining:
     ) -> None:
         _check(inverted, config)
         self.config, self._compute, self._spaces = config, compute, inverted.spaces
-        self._pictures = Pictures(inverted.pictures, compute)
+        self._images = TrainingImages(inverted.images, compute)
         self._errors = inverted.errors
         self._trained = len(inverted.errors) - config.held_out
         fresh = seeded(self._fresh, config.seed)
@@ -137,10 +137,10 @@ class InvertibilityTraining:
         rows = batch_rows(self._trained, self.batch_size, seed=settings.seed, step=step)
         rng = self._compute.rng(settings.seed, step, _STEPS)
         changes = settings.augmentation.draw(self.batch_size, rng)
-        pictures = changes.pictures(self._pictures[rows], rng)
+        images = changes.images(self._images[rows], rng)
         errors = changes.maps(self._truth(rows))
         with self._compute.autocast():
-            told = self._supervised.network(pictures)
+            told = self._supervised.network(images)
         loss = (told - errors).square().mean()  # eq. 3.2
         self._supervised.descend(loss, step)
         return {"loss": loss.detach()}
@@ -168,10 +168,10 @@ class InvertibilityTraining:
         truth, told = self._truth(rows), self._told(rows)
         white = truth[:, 0].flatten().quantile(0.99)
         px = truth.shape[-1]
-        pictures = functional.interpolate(self._pictures[rows], size=(px, px), mode="area")
+        images = functional.interpolate(self._images[rows], size=(px, px), mode="area")
         maps = [m[:, i : i + 1] for i in range(truth.shape[1]) for m in (truth, told)]
         greys = [(m / white).clamp(0, 1).mul(2).sub(1).expand(-1, 3, -1, -1) for m in maps]
-        lines = [torch.cat(list(line), 2) for line in (pictures, *greys)]
+        lines = [torch.cat(list(line), 2) for line in (images, *greys)]
         return torch.cat(lines, 1)
 
     def state_dict(self) -> dict[str, Any]:
@@ -194,9 +194,7 @@ class InvertibilityTraining:
     @torch.no_grad()
     def _told(self, rows: Tensor) -> Tensor:
         with self._compute.autocast():
-            parts = [
-                self._supervised.average(self._pictures[some]) for some in torch.split(rows, 64)
-            ]
+            parts = [self._supervised.average(self._images[some]) for some in torch.split(rows, 64)]
         return torch.cat(parts).float()
 
 
@@ -219,9 +217,9 @@ def _correlation(a: Tensor, b: Tensor) -> float:
 
 def _check(inverted: Inverted, settings: InvertibilitySettings) -> None:
     n = len(inverted.errors)
-    if n != len(inverted.pictures) or inverted.errors.shape[1] != len(inverted.spaces):
+    if n != len(inverted.images) or inverted.errors.shape[1] != len(inverted.spaces):
         raise ValueError(
-            f"expected errors [{len(inverted.pictures)}, {len(inverted.spaces)}, h, h] of the "
+            f"expected errors [{len(inverted.images)}, {len(inverted.spaces)}, h, h] of the "
             f"pictures, got {list(inverted.errors.shape)}: invert the same pictures"
         )
     if not inverted.is_plain[: n - settings.held_out].any():

@@ -12,9 +12,9 @@ from invertory.metrics.pixel import psnr_db
 
 def measure(real: Tensor, made: Mapping[str, Tensor], truth: Tensor) -> dict[str, float]:
     """real [N, 3, R, R], what was made of them, truth bool [N, 1, R, R] => means over pictures."""
-    pictures = {"plain_psnr_db": "plain", "aligned_psnr_db": "aligned", "psnr_db": "blended"}
+    images = {"plain_psnr_db": "plain", "aligned_psnr_db": "aligned", "psnr_db": "blended"}
     found = {
-        key: float(psnr_db(made[name].clamp(-1, 1), real).mean()) for key, name in pictures.items()
+        key: float(psnr_db(made[name].clamp(-1, 1), real).mean()) for key, name in images.items()
     }
     mask = made["mask"]
     found["ood_area"] = float(ood_area(mask).mean())

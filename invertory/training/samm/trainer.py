@@ -179,7 +179,7 @@ class SammTraining(Composed):
     def _batch(self, step: int) -> tuple[Tensor, int]:
         """Pictures, and the number of cycles."""
         config = self.config
-        real = self.mix.pictures(self.mix.batch(config.batch_size, seed=config.seed, step=step))
+        real = self.mix.images(self.mix.batch(config.batch_size, seed=config.seed, step=step))
         rng = self.compute.rng(config.seed, step)
         draws = torch.rand(len(real) + 1, generator=rng, device=real.device)
         cycles = config.cycles[int(draws[-1] * len(config.cycles))]
@@ -232,7 +232,7 @@ class SammTraining(Composed):
         found: dict[str, float] = {}
         for name in self.mix.names:
             rows = self.mix.held("test", name)
-            real, made = self.mix.pictures(rows), self._made(rows)
+            real, made = self.mix.images(rows), self._made(rows)
             truth = torch.zeros_like(made["mask"], dtype=torch.bool)
             if self.mix.has_labels(name):
                 truth = self.mix.labels(rows, "segmentations")[:, None] == FOREIGN
@@ -247,7 +247,7 @@ class SammTraining(Composed):
         every 16 rows.
         """
         samm, parts = self._supervised.average, []
-        for real in torch.split(self.mix.pictures(rows), 16):
+        for real in torch.split(self.mix.images(rows), 16):
             found = self._aligned(samm, real, samm.cycles, len(samm.levels))
             with self.compute.autocast():
                 w_plus = self.encoder(real).expand(-1, self.generator.num_ws, -1)
@@ -271,7 +271,7 @@ class SammTraining(Composed):
         rows = {name: self.mix.held("test", name)[name][:NUM_SHOWN]}
         made = self._made(rows)
         masks = (2 * made["mask"] - 1).expand(-1, 3, -1, -1)
-        lines = (self.mix.pictures(rows), made["plain"], masks, made["blended"])
+        lines = (self.mix.images(rows), made["plain"], masks, made["blended"])
         return torch.cat([torch.cat(list(line), 2) for line in lines], 1).clamp(-1, 1)
 
     def networks(self) -> dict[str, nn.Module]:

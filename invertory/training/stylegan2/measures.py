@@ -13,7 +13,7 @@ from invertory.generators.stylegan2 import StyleGAN2
 from invertory.metrics.frechet import Moments, frechet_distance
 from invertory.metrics.pixel import psnr_db
 from invertory.networks.classifier import AttributeClassifier
-from invertory.training.compute import Compute, Pictures
+from invertory.training.compute import Compute, TrainingImages
 
 BATCH = 50
 COLUMNS = 12  # of a sheet
@@ -23,7 +23,7 @@ class Measures:
     """On `held_out`; draws are those of the same z each time."""
 
     def __init__(
-        self, held_out: Pictures, compute: Compute, classifier: AttributeClassifier | None
+        self, held_out: TrainingImages, compute: Compute, classifier: AttributeClassifier | None
     ) -> None:
         self._held_out, self._compute = held_out, compute
         self._classifier = None if classifier is None else compute.place(classifier.eval())
@@ -71,14 +71,14 @@ class Measures:
             rng = self._compute.rng(0, first, 7)
             shape = (min(BATCH, num - first), generator.z_dim)
             z = torch.randn(shape, generator=rng, device=self._compute.device)
-            yield self._picture(generator, generator.mapping(z))
+            yield self._image(generator, generator.mapping(z))
 
     def _reconstruct(self, generator: StyleGAN2 | OneW, encoder: Encoder, x: Tensor) -> Tensor:
         with self._compute.autocast():
             w = encoder(x)[:, 0]
-        return self._picture(generator, w)
+        return self._image(generator, w)
 
-    def _picture(self, generator: StyleGAN2 | OneW, w: Tensor) -> Tensor:
+    def _image(self, generator: StyleGAN2 | OneW, w: Tensor) -> Tensor:
         with self._compute.autocast():
             w_plus = w[:, None].expand(-1, generator.num_ws, -1)
             return generator.synthesis(w_plus).float().clamp(-1, 1)

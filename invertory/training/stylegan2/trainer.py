@@ -32,7 +32,7 @@ from invertory.training.adversarial import (
     path_lengths,
     r1_penalty,
 )
-from invertory.training.compute import Compute, Pictures, batch_rows
+from invertory.training.compute import Compute, TrainingImages, batch_rows
 from invertory.training.stylegan2.adaptive_augmentation import AdaptiveAugmentation
 from invertory.training.stylegan2.autoencoding import feature_distance, reconstruction_loss
 from invertory.training.stylegan2.config import StyleGAN2TrainingConfig
@@ -41,7 +41,7 @@ from invertory.training.stylegan2.networks import Networks
 
 
 def stylegan2(
-    pictures: Pixels,
+    pixels: Pixels,
     config: StyleGAN2TrainingConfig | None = None,
     compute: Compute | None = None,
     *,
@@ -49,7 +49,7 @@ def stylegan2(
 ) -> StyleGAN2Training:
     """A training on square uint8 [N, R, R, 3]; a `classifier` only measures (Frechet distance)."""
     return StyleGAN2Training(
-        pictures, config or StyleGAN2TrainingConfig(), compute or Compute.best(), classifier
+        pixels, config or StyleGAN2TrainingConfig(), compute or Compute.best(), classifier
     )
 
 
@@ -60,22 +60,22 @@ class StyleGAN2Training:
 
     def __init__(
         self,
-        pictures: Pixels,
+        pixels: Pixels,
         config: StyleGAN2TrainingConfig,
         compute: Compute,
         classifier: AttributeClassifier | None = None,
     ) -> None:
         self.config, self.compute, self.batch_size = config, compute, config.batch_size
-        if len(pictures) < config.held_out + config.batch_size or config.held_out < 2:
+        if len(pixels) < config.held_out + config.batch_size or config.held_out < 2:
             raise ValueError(
                 f"expected at least a batch of {config.batch_size} more pictures than the "
-                f"{config.held_out} held out (2 or more), got {len(pictures)}: bring more, or "
+                f"{config.held_out} held out (2 or more), got {len(pixels)}: bring more, or "
                 "lower batch_size or held_out"
             )
-        self.pictures = Pictures(pictures[: len(pictures) - config.held_out], compute)
-        held_out = Pictures(pictures[len(pictures) - config.held_out :], compute)
+        self.images = TrainingImages(pixels[: len(pixels) - config.held_out], compute)
+        held_out = TrainingImages(pixels[len(pixels) - config.held_out :], compute)
         self.measures = Measures(held_out, compute, classifier)
-        self.nets = Networks(config, compute, self.pictures.size_px)
+        self.nets = Networks(config, compute, self.images.size_px)
         judged = [{"params": list(self.nets.discriminator.parameters())}]
         self.made = _adam(self.nets.groups(), config.learning_rate)
         self.judged = _adam(judged, config.discriminator_rate)
@@ -105,8 +105,8 @@ class StyleGAN2Training:
             group["lr"] = self.config.discriminator_rate * factor
 
     def _real(self, step: int) -> Tensor:
-        rows = batch_rows(len(self.pictures), self.batch_size, seed=self.config.seed, step=step)
-        real = self.pictures[rows]
+        rows = batch_rows(len(self.images), self.batch_size, seed=self.config.seed, step=step)
+        real = self.images[rows]
         if self.config.flips:
             rng = self.compute.rng(self.config.seed, step, 2)
             draw = torch.rand(len(real), 1, 1, 1, generator=rng, device=real.device)

@@ -86,10 +86,10 @@ class ClassifierTraining(Labelled[AttributeClassifier, ClassifierSettings]):
         settings = self.config
         rows, rng = self._drawn(step)
         changes = settings.augmentation.draw(self.batch_size, rng)
-        pictures = changes.pictures(self.mix.pictures(rows), rng)
+        images = changes.images(self.mix.images(rows), rng)
         labels = changes.attributes(self.mix.labels(rows, "attributes"), ATTRIBUTES)
         with self._compute.autocast():
-            raw = self._supervised.network.raw(pictures)
+            raw = self._supervised.network.raw(images)
         losses = self._losses(raw, labels)
         self._supervised.descend(losses["loss"], step)
         return {name: loss.detach() for name, loss in losses.items()}
@@ -135,7 +135,7 @@ class ClassifierTraining(Labelled[AttributeClassifier, ClassifierSettings]):
         (rows,) = self.mix.held(part, name).values()
         with self._compute.autocast():
             raw = [
-                self.average.raw(self.mix.pictures({name: some})) for some in torch.split(rows, 256)
+                self.average.raw(self.mix.images({name: some})) for some in torch.split(rows, 256)
             ]
         return torch.cat(raw), self.mix.labels({name: rows}, "attributes")
 

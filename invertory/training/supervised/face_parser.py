@@ -66,10 +66,10 @@ class ParserTraining(Labelled[FaceParser, ParserSettings]):
         settings = self.config
         rows, rng = self._drawn(step)
         changes = settings.augmentation.draw(self.batch_size, rng)
-        pictures = changes.pictures(self.mix.pictures(rows), rng)
+        images = changes.images(self.mix.images(rows), rng)
         labels = changes.segmentations(self.mix.labels(rows, "segmentations"))
         with self._compute.autocast():
-            logits = self._supervised.network(pictures)
+            logits = self._supervised.network(images)
         cross_entropy = functional.cross_entropy(logits, labels)
         dice = dice_loss(logits, labels)
         loss = cross_entropy + settings.dice * dice
@@ -101,7 +101,7 @@ class ParserTraining(Labelled[FaceParser, ParserSettings]):
     @torch.no_grad()
     def _told(self, rows: dict[str, Tensor]) -> Tensor:
         with self._compute.autocast():
-            return self.average.segment(self.mix.pictures(rows))
+            return self.average.segment(self.mix.images(rows))
 
     def sheet(self) -> Tensor | None:
         """Held-out pictures; below them their true segments, below these what was told."""
@@ -113,7 +113,7 @@ class ParserTraining(Labelled[FaceParser, ParserSettings]):
             colours[labels.long()].permute(0, 3, 1, 2)
             for labels in (self.mix.labels(some, "segmentations"), self._told(some))
         ]
-        lines = [torch.cat(list(line), 2) for line in (self.mix.pictures(some), *painted)]
+        lines = [torch.cat(list(line), 2) for line in (self.mix.images(some), *painted)]
         return torch.cat(lines, 1)
 
     def networks(self) -> dict[str, nn.Module]:

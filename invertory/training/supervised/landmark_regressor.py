@@ -57,9 +57,9 @@ class RegressorTraining(Labelled[LandmarkRegressor, RegressorSettings]):
     def step(self, step: int) -> dict[str, Tensor]:
         """One step on one batch."""
         rows, rng = self._drawn(step)
-        pictures, points = self._moved(rows, rng)
+        images, points = self._moved(rows, rng)
         with self._compute.autocast():
-            told = self._supervised.network.shares(pictures)
+            told = self._supervised.network.shares(images)
         loss = functional.l1_loss(told, (points + 0.5) / self.mix.size_px)
         self._supervised.descend(loss, step)
         return {"loss": loss.detach()}
@@ -69,7 +69,7 @@ class RegressorTraining(Labelled[LandmarkRegressor, RegressorSettings]):
         num = sum(map(len, rows.values()))
         changes = self.config.augmentation.draw(num, rng)
         points = changes.landmarks(self.mix.labels(rows, "landmarks"), self.mix.size_px)
-        return changes.pictures(self.mix.pictures(rows), rng), points
+        return changes.images(self.mix.images(rows), rng), points
 
     def evaluate(self) -> dict[str, float]:
         """nme: the mean distance from the true points, in distances between the eyes' outer
@@ -93,11 +93,11 @@ class RegressorTraining(Labelled[LandmarkRegressor, RegressorSettings]):
         errors = []
         for i, some in enumerate(torch.split(rows, 256)):
             own = {name: some}
-            pictures, points = self.mix.pictures(own), self.mix.labels(own, "landmarks")
+            images, points = self.mix.images(own), self.mix.labels(own, "landmarks")
             if is_moved:
-                pictures, points = self._moved(own, self._compute.rng(0, i, _MOVED))
+                images, points = self._moved(own, self._compute.rng(0, i, _MOVED))
             with self._compute.autocast():
-                told = self.average(pictures)
+                told = self.average(images)
             errors.append(normalised_error(told, points))
         return torch.cat(errors)
 

@@ -67,7 +67,7 @@ def test_our_own_draws_come_near_the_references(golden: dict[str, Tensor]) -> No
     assert list(found.values()) == pytest.approx(expected, rel=0.25)
 
 
-def test_the_bands_add_up_to_the_picture() -> None:
+def test_the_bands_add_up_to_the_image() -> None:
     x = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.equal(laplacian_pyramid(x)[0], x)  # 16 px: nothing to split off
     flat = laplacian_pyramid(torch.full((1, 3, 32, 32), 0.5))

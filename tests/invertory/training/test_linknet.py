@@ -36,7 +36,7 @@ def run(trained: LinkNetTraining, steps: range) -> LinkNetTraining:
     return trained
 
 
-def test_it_learns_to_tell_from_the_latent_what_the_net_tells_from_the_picture() -> None:
+def test_it_learns_to_tell_from_the_latent_what_the_net_tells_from_the_image() -> None:
     before, after = training().evaluate(), run(training(), range(150)).evaluate()
     assert after["agreement"] > 0.9 > before["agreement"]
     assert after["agreement"] > after["majority"] + 0.2
@@ -49,8 +49,8 @@ def test_attributes_that_the_generator_never_shows_are_left_out() -> None:
 def test_the_editor_moves_what_its_attribute_says() -> None:
     trained = training()
     G, directions = trained.generator, trained.linknet.directions
-    picture = G.synthesis(G.w_avg.expand(1, 4, -1) + torch.stack(list(directions)))
-    top, left = Halves().scores(picture)[:, :2].unbind(1)
+    image = G.synthesis(G.w_avg.expand(1, 4, -1) + torch.stack(list(directions)))
+    top, left = Halves().scores(image)[:, :2].unbind(1)
     assert top[0] > 0.9
     assert left[1] > 0.9
 

@@ -47,9 +47,9 @@ def start() -> WarmStart:
 
 
 def begun(given: WarmStart | None = None, **changes: Any) -> InvGANTraining:
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
     config = replace(CONFIG, **changes)
-    return InvGANTraining(pictures, config, Compute(), warm_start=given or start())
+    return InvGANTraining(images, config, Compute(), warm_start=given or start())
 
 
 def tensors(network: nn.Module) -> dict[str, Tensor]:
@@ -130,6 +130,6 @@ def test_it_goes_on_after_a_stop_to_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_a_generator_must_be_given() -> None:
-    pictures = np.zeros((40, 16, 16, 3), np.uint8)
+    images = np.zeros((40, 16, 16, 3), np.uint8)
     with pytest.raises(ValueError, match="expected a generator and its discriminator for stage"):
-        InvGANTraining(pictures, CONFIG, Compute())
+        InvGANTraining(images, CONFIG, Compute())

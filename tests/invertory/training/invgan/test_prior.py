@@ -37,8 +37,8 @@ LED: dict[str, Any] = {"prior_images": 16.0, "mmd_memory": 12}
 
 
 def make(config: InvGANConfig, warm_start: WarmStart | None = None) -> InvGANTraining:
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
-    return InvGANTraining(pictures, config, Compute(), warm_start=warm_start)
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+    return InvGANTraining(images, config, Compute(), warm_start=warm_start)
 
 
 def given() -> WarmStart:
@@ -94,7 +94,7 @@ def test_a_led_mapping_draws_the_codes_gaussian_after_every_step(backbone: str) 
     assert ((codes.mean(0) - nets.prior.mean).abs() < 3 * deviation + 0.1).all()
 
 
-def test_a_warm_start_that_is_led_begins_with_the_draws_and_pictures_it_had() -> None:
+def test_a_warm_start_that_is_led_begins_with_the_draws_and_images_it_had() -> None:
     training = make(replace(STYLE, **LED), warm_start=given())
     nets, real = training.nets, training._real(0)
     before = draws(training)

@@ -65,15 +65,15 @@ def drawn(num: int = 208) -> np.ndarray:
     return ((made + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-PICTURES = drawn()
+IMAGES = drawn()
 
 
-def made(kind: str, pictures: np.ndarray = PICTURES, **changes: Any) -> Any:
+def made(kind: str, images: np.ndarray = IMAGES, **changes: Any) -> Any:
     training, config = KINDS[kind]
     named = {
         name: changes.pop(name) for name in ("classifier", "encoder", "w_plus") if name in changes
     }
-    return training(G, PixelPyramid(), pictures, config(**SMALL | changes), **named)
+    return training(G, PixelPyramid(), images, config(**SMALL | changes), **named)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -158,7 +158,7 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_that_are_not_square_are_refused(kind: str) -> None:
+def test_images_that_are_not_square_are_refused(kind: str) -> None:
     with pytest.raises(ValueError, match=r"expected square pictures .*align them first"):
         made(kind, np.zeros((40, 8, 4, 3), np.uint8))
 
@@ -172,7 +172,7 @@ def test_nothing_held_out_is_refused_before_it_trains(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_collection_smaller_than_a_batch_is_refused(kind: str) -> None:
     with pytest.raises(ValueError, match="expected at least 24 pictures"):
-        made(kind, PICTURES[:20])
+        made(kind, IMAGES[:20])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -198,9 +198,9 @@ def test_losses_have_the_published_weights_and_forms() -> None:
     codes = G.w_avg.expand(4, G.num_ws, -1) + 0.5
     losses, shown = training._losses(codes, goal)
     assert losses["w_norm"].item() == pytest.approx(0.5 * (G.num_ws * G.w_dim) ** 0.5)
-    same, _ = training._losses(G.invert_exactly(goal.pictures), goal)
+    same, _ = training._losses(G.invert_exactly(goal.images), goal)
     assert same["identity"].item() < 0.01 < losses["identity"].item()
-    torch.testing.assert_close(losses["mse"], (shown - goal.pictures).square().mean())
+    torch.testing.assert_close(losses["mse"], (shown - goal.images).square().mean())
 
 
 def test_without_a_classifier_there_is_no_identity() -> None:
@@ -295,7 +295,7 @@ def slopes(training: Any, goal: Any, *, is_detached: bool) -> list[Tensor]:
     parameters = list(network.parameters())
     codes, synth, totals = training._mean(8), training._average(8), []
     for _ in range(3):
-        codes = codes + network.residual(goal.pictures, synth, num_deltas=None)
+        codes = codes + network.residual(goal.images, synth, num_deltas=None)
         losses, synth = training._losses(codes, goal)
         totals.append(training._total(losses))
         if is_detached:
@@ -382,10 +382,10 @@ def test_what_saves_cores_learns_and_survives_a_kill(kind: str, tmp_path: Path) 
     assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
 
 
-def test_pictures_are_made_of_the_first_and_latents_compared_of_the_others() -> None:
+def test_images_are_made_of_the_first_and_latents_compared_of_the_others() -> None:
     training = made("psp", **FEW_CORES)
     goal = training._goal(*training._batch(0))
-    assert goal.pictures.shape == (4, 3, 4, 4)
+    assert goal.images.shape == (4, 3, 4, 4)
     assert goal.seen.shape == (8, 3, 8, 8)
     exact = torch.from_numpy(known())[goal.rows].float()
     exact[:4] += 5  # which only the pictures see

@@ -13,7 +13,7 @@ from invertory.encoders import ResidualEncoder
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.networks.face_parser import FaceParser
 from invertory.perceptual import PixelPyramid
-from invertory.training.compute import Compute, Pictures
+from invertory.training.compute import Compute, TrainingImages
 from invertory.training.loop.train import train
 from invertory.training.sam.errors import (
     Inverter,
@@ -46,9 +46,9 @@ def inverter() -> Inverter:
     return Inverter(G, encoder.eval().requires_grad_(False), PixelPyramid())
 
 
-def pictures(num: int) -> Pictures:
+def images(num: int) -> TrainingImages:
     drawn = np.random.default_rng(0).integers(0, 256, (num, 16, 16, 3), dtype=np.uint8)
-    return Pictures(drawn, Compute())
+    return TrainingImages(drawn, Compute())
 
 
 def patches() -> Inverted:
@@ -65,7 +65,7 @@ def patches() -> Inverted:
 
 def test_the_errors_are_resumed_where_they_were_stopped(tmp_path: Path) -> None:
     found, how = inverter(), HOW
-    whole = prepare_errors(found, pictures(6), tmp_path / "a", how, block=2)
+    whole = prepare_errors(found, images(6), tmp_path / "a", how, block=2)
     assert whole.shape == (6, 2, 16, 16)
     assert (np.asarray(whole) >= 0).all()
 
@@ -77,15 +77,15 @@ def test_the_errors_are_resumed_where_they_were_stopped(tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        prepare_errors(found, pictures(6), tmp_path / "b", how, block=2, shown=kill)
+        prepare_errors(found, images(6), tmp_path / "b", how, block=2, shown=kill)
     seen: list[int] = []
     parts = prepare_errors(
-        found, pictures(6), tmp_path / "b", how, block=2, shown=lambda done, num: seen.append(done)
+        found, images(6), tmp_path / "b", how, block=2, shown=lambda done, num: seen.append(done)
     )
     assert seen == [6]
     assert np.array_equal(whole, parts)
     with pytest.raises(ValueError, match="name another folder"):
-        prepare_errors(found, pictures(5), tmp_path / "b", how)
+        prepare_errors(found, images(5), tmp_path / "b", how)
 
 
 def test_a_distance_by_place_has_the_distances_mean_and_its_place() -> None:
@@ -123,7 +123,7 @@ def test_the_loss_falls_and_held_out_errors_are_told() -> None:
     assert sheet.shape == (3, 5 * 16, 8 * 16)
 
 
-def test_the_unit_is_what_plain_pictures_rarely_exceed() -> None:
+def test_the_unit_is_what_plain_images_rarely_exceed() -> None:
     found = patches()
     found.errors[:] = 0.1
     found.errors[~found.is_plain] = 5.0  # no matter
@@ -161,11 +161,11 @@ def test_correlation_is_1_for_the_truth_and_minus_1_for_its_opposite() -> None:
     assert measure(truth + 0.5, truth)["mae"] == pytest.approx(0.5)
 
 
-def test_errors_of_other_pictures_are_refused() -> None:
+def test_errors_of_other_images_are_refused() -> None:
     found = patches()
     with pytest.raises(ValueError, match="invert the same pictures"):
         InvertibilityTraining(
-            Inverted(found.pictures[:40], found.errors, found.spaces, found.is_plain),
+            Inverted(found.images[:40], found.errors, found.spaces, found.is_plain),
             SMALL,
             Compute(),
         )

@@ -108,15 +108,15 @@ def test_batches_keep_the_shares_and_never_hold_a_held_out_row(sets):
     assert seen["ood"] == set(range(48)) - held["ood"]
 
 
-def test_labels_belong_to_their_pictures(sets):
+def test_labels_belong_to_their_images(sets):
     mixed = mix(sets)
     rows = mixed.batch(8, seed=0, step=0)
     row = int(rows["ood"][0])
     first = len(rows["in_domain"])
     expected = torch.from_numpy(sets["ood"].attributes[row].copy())
     assert torch.equal(mixed.labels(rows, "attributes")[first], expected)
-    pixels = torch.from_numpy(sets["ood"].pictures[row].copy()).permute(2, 0, 1) / 127.5 - 1
-    assert torch.allclose(mixed.pictures(rows)[first], pixels)
+    pixels = torch.from_numpy(sets["ood"].images[row].copy()).permute(2, 0, 1) / 127.5 - 1
+    assert torch.allclose(mixed.images(rows)[first], pixels)
 
 
 @pytest.mark.parametrize(
