@@ -32,7 +32,7 @@ def draw_background(canvas: Canvas, head: Head) -> None:
 def draw_body(canvas: Canvas, head: Head, lamp: Lamp) -> None:
     """Neck with the chin's shadow, then shoulders with a collar."""
     p = head.portrait
-    at = canvas.window.part(-9, 9, 0.3, 9)
+    at = canvas.window.crop(-9, 9, 0.3, 9)
     if at is None:
         return
     lean = 0.35 * math.sin(head.yaw)
@@ -59,7 +59,7 @@ def draw_body(canvas: Canvas, head: Head, lamp: Lamp) -> None:
 
 def _shirt(canvas: Canvas, head: Head, lamp: Lamp, lean: float) -> None:
     p = head.portrait
-    at = canvas.window.part(-9, 9, 0.9, 9)
+    at = canvas.window.crop(-9, 9, 0.9, 9)
     if at is None:
         return
     off = np.sqrt((at.x - lean * 0.3) ** 2 + 1e-4)
@@ -98,7 +98,7 @@ def draw_ears(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp) -> None:
     skin = linear(palette.skin(p.skin_monk, p.skin_warmth + 1.0))
     for sign in (-1, 1):
         cx, cy = ear_place(head, sign)
-        at = canvas.window.part(cx - 0.25, cx + 0.25, cy - 0.4, cy + 0.4)
+        at = canvas.window.crop(cx - 0.25, cx + 0.25, cy - 0.4, cy + 0.4)
         if at is None:
             continue
         size = 1 + 0.06 * p.ear_size + 0.06 * head.old

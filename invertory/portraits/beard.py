@@ -85,7 +85,7 @@ def draw_below(canvas: Canvas, head: Head, lamp: Lamp) -> None:
         return
     length = 0.30 * (p.beard_length - 0.2)
     chin = head.place(0.0, head.chin - 0.1)
-    at = canvas.window.part(-1.3, 1.3, 0.5, head.chin + 0.6)
+    at = canvas.window.crop(-1.3, 1.3, 0.5, head.chin + 0.6)
     if at is None:
         return
     w = head.width(at.y - length)

@@ -38,7 +38,7 @@ class Window:
         """Height and width in pixels."""
         return self.y.shape[0], self.x.shape[1]
 
-    def part(self, x0: float, x1: float, y0: float, y1: float) -> Window | None:
+    def crop(self, x0: float, x1: float, y0: float, y1: float) -> Window | None:
         """The part of it between these head coordinates; None where they do not meet."""
         left, top = float(self.x[0, 0]), float(self.y[0, 0])
         c0, c1 = _span((x0 - left) / self.px, (x1 - left) / self.px, self.x.shape[1])

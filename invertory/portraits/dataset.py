@@ -25,7 +25,7 @@ from invertory.portraits.world import World
 LOOK: Final = 1  # raised when the default world's pictures change
 BLOCK_ROWS: Final = 512
 Job = tuple[Path, int, range, int, int, World]  # folder, block, its rows, size, seed, world
-Shown = Callable[[int, int], None]  # portraits done, portraits in all
+Progress = Callable[[int, int], None]  # portraits done, portraits in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def prepare(
     seed: int = 0,
     world: World | None = None,
     processes: int = 1,
-    shown: Shown = lambda done, num: None,
+    progress: Progress = lambda done, num: None,
 ) -> PortraitSet:
     """Draw `num` portraits into the folder, or as many as are missing, and open them.
 
@@ -73,19 +73,19 @@ def prepare(
     world = world or World()
     recipe = _recipe(num, size_px, check_seed(seed), world)
     folder = Path(folder)
-    _claim(folder, recipe)
-    todo = [b for b in range(-(-num // BLOCK_ROWS)) if not _mark(folder, b).exists()]
+    _create_or_check(folder, recipe)
+    todo = [b for b in range(-(-num // BLOCK_ROWS)) if not _marker(folder, b).exists()]
     spans = {b: range(b * BLOCK_ROWS, min((b + 1) * BLOCK_ROWS, num)) for b in todo}
     jobs = [(folder, block, rows, size_px, seed, world) for block, rows in spans.items()]
     done = num - sum(len(rows) for rows in spans.values())
-    shown(done, num)
-    for block in _drawn(jobs, processes):
+    progress(done, num)
+    for block in _drawn_blocks(jobs, processes):
         done += len(spans[block])
-        shown(done, num)
+        progress(done, num)
     return open_set(folder)
 
 
-def _drawn(jobs: list[Job], processes: int) -> Iterator[int]:
+def _drawn_blocks(jobs: list[Job], processes: int) -> Iterator[int]:
     """The numbers of the blocks as they are done, in any order."""
     if processes == 1 or len(jobs) < 2:
         yield from map(_draw_block, jobs)
@@ -103,7 +103,7 @@ def open_set(folder: str | Path) -> PortraitSet:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"expected a set of portraits in {folder}, got none") from error
     blocks = -(-recipe["num"] // BLOCK_ROWS)
-    missing = [b for b in range(blocks) if not _mark(folder, b).exists()]
+    missing = [b for b in range(blocks) if not _marker(folder, b).exists()]
     if missing:
         raise ValueError(
             f"expected {blocks} finished blocks in {folder}, {len(missing)} are missing; "
@@ -135,29 +135,29 @@ def _shapes(num: int, size_px: int) -> dict[str, tuple[tuple[int, ...], type]]:
     }
 
 
-def _claim(folder: Path, recipe: dict[str, Any]) -> None:
+def _create_or_check(folder: Path, recipe: dict[str, Any]) -> None:
     """Make the empty arrays, or make sure that those there are of the same set."""
     path = folder / "set.json"
     if path.exists():
-        there = json.loads(path.read_text())
-        if there != recipe:
+        stored = json.loads(path.read_text())
+        if stored != recipe:
             differs = sorted(
-                k for k in recipe.keys() | there.keys() if there.get(k) != recipe.get(k)
+                k for k in recipe.keys() | stored.keys() if stored.get(k) != recipe.get(k)
             )
-            told = "; ".join(
-                f"{k}: {there.get(k)!r} there, {recipe.get(k)!r} asked" for k in differs
+            differences = "; ".join(
+                f"{k}: {stored.get(k)!r} there, {recipe.get(k)!r} asked" for k in differs
             )
             raise ValueError(
-                f"expected an empty folder or the same set in {folder}, got {told}; "
+                f"expected an empty folder or the same set in {folder}, got {differences}; "
                 "take another folder or delete this one"
             )
         return
     folder.mkdir(parents=True, exist_ok=True)
     for name, (shape, dtype) in _shapes(recipe["num"], recipe["size_px"]).items():
         np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-    part = folder / "set.json.part"
-    part.write_text(json.dumps(recipe, indent=1))
-    part.replace(path)
+    temporary = folder / "set.json.part"
+    temporary.write_text(json.dumps(recipe, indent=1))
+    temporary.replace(path)
 
 
 def _draw_block(job: Job) -> int:
@@ -172,9 +172,9 @@ def _draw_block(job: Job) -> int:
         maps["attributes"][row] = list(portrait.attributes.values())
     for array in maps.values():
         array.flush()
-    _mark(folder, block).touch()
+    _marker(folder, block).touch()
     return block
 
 
-def _mark(folder: Path, block: int) -> Path:
+def _marker(folder: Path, block: int) -> Path:
     return folder / f"block-{block:05d}.done"

@@ -175,7 +175,7 @@ class Hair:
             side = 1.0 if p.hair_part_x > 0 else -1.0
             cx, cy, rx, ry = 0.62 * side + 0.3 * back, 0.85, 0.30, 1.0
         ry *= 1 + 0.08 * p.hair_volume
-        at = canvas.window.part(cx - rx - 0.1, cx + rx + 0.1, cy - ry - 0.1, cy + ry + 0.1)
+        at = canvas.window.crop(cx - rx - 0.1, cx + rx + 0.1, cy - ry - 0.1, cy + ry + 0.1)
         if at is None:
             return
         ex, ey = (at.x - cx) / rx, (at.y - cy) / ry

@@ -29,5 +29,5 @@ ORDER: Final = ("mask", "hat", "hand", "microphone", "text")
 
 def draw_objects(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp) -> None:
     """Every object of the portrait, the nearest last."""
-    for thing in sorted(head.portrait.ood, key=lambda o: ORDER.index(o.kind)):
-        DRAWERS[thing.kind](canvas, head, surface, lamp, thing)
+    for ood_object in sorted(head.portrait.ood, key=lambda o: ORDER.index(o.kind)):
+        DRAWERS[ood_object.kind](canvas, head, surface, lamp, ood_object)

@@ -53,7 +53,7 @@ def draw_text(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp, text: Oo
 
 def _word(stream: Stream, num: int) -> str:
     keys = tuple(LETTERS)
-    return "".join(keys[stream.whole(len(keys))] for _ in range(num))
+    return "".join(keys[stream.integer(len(keys))] for _ in range(num))
 
 
 def _caption(canvas: Canvas, text: OodObject, word: str) -> None:
@@ -111,9 +111,14 @@ def draw_busy_background(canvas: Canvas, head: Head) -> None:
     at, side = canvas.window, canvas.window.shape[0] * canvas.px
     u, v = (at.x - at.x[0, 0]) / side, (at.y - at.y[0, 0]) / side
     for _ in range(14):
-        kind, colour = stream.whole(4), palette.VIVID[stream.whole(len(palette.VIVID))]
-        x, y, w, h = stream.even(), stream.even(), stream.even(0.05, 0.22), stream.even(0.05, 0.3)
-        tone = linear(palette.jitter(colour, stream.even(0.6, 1.3)))
+        kind, colour = stream.integer(4), palette.VIVID[stream.integer(len(palette.VIVID))]
+        x, y, w, h = (
+            stream.uniform(),
+            stream.uniform(),
+            stream.uniform(0.05, 0.22),
+            stream.uniform(0.05, 0.3),
+        )
+        tone = linear(palette.jitter(colour, stream.uniform(0.6, 1.3)))
         cover = coverage(_thing(kind, u - x, v - y, w, h) * side, at.px)
         shade = 0.75 + 0.5 * clip(0.5 + (u - x) / (2 * w) + 0 * v, 0, 1)
         canvas.paint(at, cover.astype(np.float32), tone[:, None, None] * shade)

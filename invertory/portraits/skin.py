@@ -163,4 +163,4 @@ def _freckles(face: Face) -> None:
 
 def clip_window(window: Window, head: Head) -> Window | None:
     """The part of the picture that the head can cover."""
-    return window.part(-1.35, 1.35, head.top - 0.1, head.chin + 0.1)
+    return window.crop(-1.35, 1.35, head.top - 0.1, head.chin + 0.1)

@@ -46,15 +46,15 @@ class Stream:
     """Named draws in a fixed order: a new one is only ever added at the end."""
 
     def __init__(self, seed: int, num: int) -> None:
-        self._even = uniforms(seed, num)
+        self._uniforms = uniforms(seed, num)
         self._next = 0
 
-    def even(self, low: float = 0.0, high: float = 1.0) -> float:
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """A number evenly between the two."""
-        value = float(self._even[self._next])
+        value = float(self._uniforms[self._next])
         self._next += 1
         return low + (high - low) * value
 
-    def whole(self, num: int) -> int:
+    def integer(self, num: int) -> int:
         """A whole number from 0 to num - 1."""
-        return int(self.even() * num)
+        return int(self.uniform() * num)

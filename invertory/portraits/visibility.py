@@ -24,12 +24,12 @@ def visible_attributes(portrait: Appearance) -> dict[str, float]:
 
     Continuous ones describe the face itself, also behind a mask.
     """
-    seen = _seen(portrait)
-    binary = {name: float(seen[name]) for name in BINARY}
+    visible = _visible_binary(portrait)
+    binary = {name: float(visible[name]) for name in BINARY}
     return binary | {name: float(getattr(portrait, name)) for name in CONTINUOUS}
 
 
-def _seen(p: Appearance) -> dict[str, bool]:
+def _visible_binary(p: Appearance) -> dict[str, bool]:
     ood = {o.kind for o in p.ood}
     masks = {o.variant for o in p.ood if o.kind == "mask"}
     lower_free = 0 not in masks  # variant 0 covers nose, mouth and chin

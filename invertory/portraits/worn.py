@@ -21,7 +21,7 @@ def draw_glasses(canvas: Canvas, head: Head) -> None:
         return
     middle = head.place(0.0, 0.03, out=0.16)
     eyes = [head.place(sign * head.eye_x, 0.02, out=0.08) for sign in (-1, 1)]
-    at = canvas.window.part(-1.5, 1.5, middle[1] - 0.6, middle[1] + 0.6)
+    at = canvas.window.crop(-1.5, 1.5, middle[1] - 0.6, middle[1] + 0.6)
     if at is None:
         return
     lenses = [_lens(head, at, eye, sign) for eye, sign in zip(eyes, (-1, 1), strict=True)]
@@ -98,7 +98,7 @@ def draw_earrings(canvas: Canvas, head: Head) -> None:
         if sign * p.yaw_deg > 12:  # that ear is behind the head
             continue
         x, y = cx - 0.02 * sign, cy + 0.30
-        at = canvas.window.part(x - 0.3, x + 0.3, y - 0.2, y + 0.6)
+        at = canvas.window.crop(x - 0.3, x + 0.3, y - 0.2, y + 0.6)
         if at is None:
             continue
         d = _earring(at, x, y, p.earring)

@@ -26,7 +26,7 @@ def test_a_set_is_the_same_with_any_number_of_processes(tmp_path, monkeypatch):
         9,
         size_px=16,
         processes=2,
-        shown=lambda done, num: told.append((done, num)),
+        progress=lambda done, num: told.append((done, num)),
     )
     assert told[0] == (0, 9) and told[-1] == (9, 9) and len(told) == 4
     np.testing.assert_array_equal(alone.images, both.images)
