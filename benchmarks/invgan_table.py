@@ -34,7 +34,7 @@ from invertory.images import to_tensor
 from invertory.metrics.inception import InceptionFeatures
 from invertory.metrics.invertible import (
     SETS,
-    Invertible,
+    InvertibleGAN,
     absolute_error,
     frechet_to,
     seconds_per_image,
@@ -176,7 +176,7 @@ def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
 def measured(row: Row, asked: argparse.Namespace, truth: Truth) -> dict[str, Any]:
     """One line of the table; distances by the name of the features."""
     generator, encoder = (network(name).to(asked.device) for name in (row.generator, row.encoder))
-    pair = Invertible(generator, encoder)
+    pair = InvertibleGAN(generator, encoder)
     sets = synthesise_sets(pair, truth.test, seed=asked.seed)
     clock = _clock(asked.device)
     x = truth.test[0].to(asked.device)

@@ -116,7 +116,7 @@ def fit_boundary(
     `threshold` defaults to the middle of the scores' range. `permutations` replaces the seeded
     shuffles of the positives and the negatives.
     """
-    latents, scores = _checked(latents, scores)
+    latents, scores = _check_inputs(latents, scores)
     limit = (scores.max() + scores.min()).item() / 2 if threshold is None else threshold
     generator = torch.Generator().manual_seed(seed)
     chosen = _choose(scores, limit, _num_chosen(scores, limit, ratio), selection, generator)
@@ -159,12 +159,12 @@ def calibrate_offset(
     latents [N, rows, w_dim], scores [N]. Turns an imported direction, which has no plane, into a
     boundary. The normal is turned round where scores fall along it.
     """
-    latents, scores = _checked(latents, scores)
+    latents, scores = _check_inputs(latents, scores)
     limit = (scores.max() + scores.min()).item() / 2 if threshold is None else threshold
     labels = scores >= limit
-    _enough(int(labels.sum()), int((~labels).sum()), f"with threshold {limit:g}")
+    _check_enough(int(labels.sum()), int((~labels).sum()), f"with threshold {limit:g}")
     order = torch.randperm(len(scores), generator=torch.Generator().manual_seed(seed))
-    train, held = order[: int(len(order) * split)], order[int(len(order) * split) :]
+    train, held_out = order[: int(len(order) * split)], order[int(len(order) * split) :]
     along = project(latents, unit(normal))
     slope, crossing = _logistic_1d(along[train], labels[train])
     sign = 1.0 if slope > 0 else -1.0
@@ -174,7 +174,7 @@ def calibrate_offset(
         offset=-sign * crossing,
         spread=float(distances.std(correction=0)),
         threshold=limit,
-        accuracy_validation=_agreement((distances > 0)[held] == labels[held]),
+        accuracy_validation=_agreement((distances > 0)[held_out] == labels[held_out]),
         accuracy_remaining=None,
         num_positive=int(labels.sum()),
         num_negative=int((~labels).sum()),
@@ -221,7 +221,7 @@ def condition_boundary(
     return replace(placed, solver=boundary.solver)
 
 
-def _checked(latents: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+def _check_inputs(latents: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     """[N, rows, w_dim] and [N] float64 on the CPU, finite."""
     latents = latents[:, None] if latents.ndim == 2 else latents
     scores = scores.flatten()
@@ -255,7 +255,7 @@ def _choose(
         positive, negative = order[:num_positive], order[num_positive:]
     else:
         positive, negative = order[:num], order[len(order) - num :]
-    _enough(len(positive), len(negative), f"of {len(scores)} scored rows")
+    _check_enough(len(positive), len(negative), f"of {len(scores)} scored rows")
     if scores[positive].min() <= scores[negative].max():
         raise ValueError(
             f"expected scores that tell {len(positive)} high rows from {len(negative)} low ones, "
@@ -264,7 +264,7 @@ def _choose(
     return positive, negative
 
 
-def _enough(num_positive: int, num_negative: int, where: str) -> None:
+def _check_enough(num_positive: int, num_negative: int, where: str) -> None:
     if min(num_positive, num_negative) < MIN_CHOSEN:
         raise ValueError(
             f"expected at least {MIN_CHOSEN} rows on either side, got {num_positive} positive and "

@@ -32,8 +32,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, *, iterations: int = 50) -> 
         slope = ((p - y) * z).mean(0)
         curvature = (p * (1 - p) * z.square()).mean(0).clamp_min(1e-9)
         # at most a factor of two: far from the minimum the quadratic model overshoots
-        moved = (inverse - slope / curvature).clamp(inverse / 2, inverse * 2)
-        inverse = moved.clamp(1 / FLATTEST, 1 / SHARPEST)
+        updated = (inverse - slope / curvature).clamp(inverse / 2, inverse * 2)
+        inverse = updated.clamp(1 / FLATTEST, 1 / SHARPEST)
     return inverse.reciprocal().to(logits.dtype)
 
 

@@ -54,10 +54,10 @@ def pair(
         torch.tensor([b_a, b_g], dtype=torch.float64),
     )
     normals, offsets = normals.to(z.device), offsets.to(z.device)
-    wanted = z.double() @ normals.T + offsets
-    wanted[:, 1] *= 0.0 if variant.endswith("on_hyperplane") else -1.0
-    kept = slice(1, 2) if variant.startswith("perpendicular") else slice(0, 2)
-    return move_to(z, normals[kept], offsets[kept], wanted[:, kept])
+    goals = z.double() @ normals.T + offsets
+    goals[:, 1] *= 0.0 if variant.endswith("on_hyperplane") else -1.0
+    constraints = slice(1, 2) if variant.startswith("perpendicular") else slice(0, 2)
+    return move_to(z, normals[constraints], offsets[constraints], goals[:, constraints])
 
 
 def partner(
@@ -93,12 +93,12 @@ def partner(
             flat, target, protected, extra, min_distance=min_distance, is_protected=labels
         )
         return moved.reshape(w_plus.shape)
-    wanted = torch.stack([bound.distance(w_plus) for bound in bounds], 1)
-    wanted[:, 1] = _beyond(wanted[:, 1], min_distance, is_protected)
+    goals = torch.stack([bound.distance(w_plus) for bound in bounds], 1)
+    goals[:, 1] = _beyond(goals[:, 1], min_distance, is_protected)
     num_rows = w_plus.shape[1]
     W = torch.stack([bound.normal.expand(num_rows, -1).flatten() for bound in bounds]) / num_rows
     b = w_plus.new_tensor([bound.plane[1] for bound in bounds], dtype=torch.float64)
-    moved = move_to(w_plus.flatten(1), W.to(w_plus.device), b, wanted)
+    moved = move_to(w_plus.flatten(1), W.to(w_plus.device), b, goals)
     return moved.reshape(w_plus.shape).to(w_plus.dtype)
 
 

@@ -71,7 +71,7 @@ class MeshParser(nn.Module):
     def __init__(self, face_landmarker: bytes | Path) -> None:
         """`face_landmarker`: MediaPipe's face_landmarker.task, the file or its bytes."""
         super().__init__()
-        self._weights = _checked(face_landmarker)
+        self._weights = _read_bundle(face_landmarker)
 
     @torch.no_grad()
     def segment(self, x: Tensor) -> Tensor:
@@ -81,25 +81,25 @@ class MeshParser(nn.Module):
         """
         images = to_uint8(x.detach().float().nan_to_num(0.0).clamp(-1, 1))
         with FaceLandmarker(self._weights) as landmarker:
-            found = [_segmented(landmarker.meshes(image), image) for image in images]
-        return torch.from_numpy(np.stack(found)).to(x.device)
+            segmentations = [_segment_image(landmarker.meshes(image), image) for image in images]
+        return torch.from_numpy(np.stack(segmentations)).to(x.device)
 
 
-def filled(mesh: Points, shape: tuple[int, int]) -> Pixels:
+def fill_outlines(mesh: Points, shape: tuple[int, int]) -> Pixels:
     """mesh [478, 2] (x, y) of pixels' centres => index into SEGMENTS, uint8 [H, W]."""
-    found = np.zeros(shape, np.uint8)
+    segmentation = np.zeros(shape, np.uint8)
     for name, ring in OUTLINES:
         vertices = np.rint(mesh[list(ring)] * 2**_FRACTION_BITS).astype(np.int32)
-        cv2.fillPoly(found, [vertices], SEGMENTS.index(name), shift=_FRACTION_BITS)
-    return found
+        cv2.fillPoly(segmentation, [vertices], SEGMENTS.index(name), shift=_FRACTION_BITS)
+    return segmentation
 
 
-def _segmented(meshes: list[Points], image: Pixels) -> Pixels:
+def _segment_image(meshes: list[Points], image: Pixels) -> Pixels:
     shape = image.shape[:2]
-    return filled(meshes[0], shape) if meshes else np.zeros(shape, np.uint8)
+    return fill_outlines(meshes[0], shape) if meshes else np.zeros(shape, np.uint8)
 
 
-def _checked(weights: bytes | Path) -> bytes:
+def _read_bundle(weights: bytes | Path) -> bytes:
     """The bundle's bytes."""
     if isinstance(weights, Path) and not weights.is_file():
         raise FileNotFoundError(

@@ -90,15 +90,15 @@ class FaceScorer(Closing):
         return [self._score(image) for image in images]
 
     def _score(self, image: Pixels) -> Scores | BadScore:
-        found = self._landmarker.detect(image)
-        if not found.face_blendshapes:
+        detection = self._landmarker.detect(image)
+        if not detection.face_blendshapes:
             return BadScore("no face on the crop")
-        shapes = {shape.category_name: shape.score for shape in found.face_blendshapes[0]}
+        shapes = {shape.category_name: shape.score for shape in detection.face_blendshapes[0]}
         scores = {
-            name: float(np.mean([shapes[part] for part in parts]))
-            for name, parts in EXPRESSIONS.items()
+            name: float(np.mean([shapes[shape_name] for shape_name in shapes_of_name]))
+            for name, shapes_of_name in EXPRESSIONS.items()
         }
-        pose = head_pose(np.asarray(found.facial_transformation_matrixes[0], np.float64))
+        pose = head_pose(np.asarray(detection.facial_transformation_matrixes[0], np.float64))
         scores |= {**shapes, **dict(zip(POSE, pose, strict=True))}
         return {name: float(scores[name]) for name in self.names}
 
@@ -118,7 +118,7 @@ def head_pose(matrix: Vector) -> tuple[float, float, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ClassifierFormat:
     """How a classifier takes a picture and how its output is read.
 
     The picture is resized to `size_px` (Lanczos), divided by 255, `mean` subtracted, divided by
@@ -169,7 +169,9 @@ class Reading:
 class OnnxScorer:
     """A classifier as an ONNX file with one picture in; its first output is read."""
 
-    def __init__(self, weights: bytes | Path, reading: Reading, *, num_threads: int = 1) -> None:
+    def __init__(
+        self, weights: bytes | Path, format: ClassifierFormat, *, num_threads: int = 1
+    ) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -184,16 +186,16 @@ class OnnxScorer:
                 f"expected a classifier with one input, got {[i.name for i in inputs]}"
             )
         self._input = inputs[0].name
-        self._reading = reading
+        self._format = format
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._reading.outputs)
+        return tuple(self._format.outputs)
 
     def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
         """N pictures uint8 [H, W, 3] => N results, in order."""
-        feeds = ({self._input: self._reading.prepare(image)} for image in images)
-        return [self._reading.read(self._session.run(None, feed)[0]) for feed in feeds]
+        feeds = ({self._input: self._format.prepare(image)} for image in images)
+        return [self._format.read(self._session.run(None, feed)[0]) for feed in feeds]
 
 
 class TorchScorer:
@@ -204,24 +206,24 @@ class TorchScorer:
     otherwise. ONNX needs neither trust nor torch.
     """
 
-    def __init__(self, path: Path, reading: Reading, *, device: str = "cpu") -> None:
+    def __init__(self, path: Path, format: ClassifierFormat, *, device: str = "cpu") -> None:
         if not Path(path).is_file():
             raise FileNotFoundError(f"no classifier at {path}")
         self._model = _load_program(Path(path)).to(device)
         self._device = device
-        self._reading = reading
+        self._format = format
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._reading.outputs)
+        return tuple(self._format.outputs)
 
     @torch.no_grad()
     def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
         """N pictures uint8 [H, W, 3] => N results, in order."""
-        return [self._reading.read(self._output(image)) for image in images]
+        return [self._format.read(self._output(image)) for image in images]
 
     def _output(self, image: Pixels) -> npt.NDArray[Any]:
-        output = self._model(torch.from_numpy(self._reading.prepare(image)).to(self._device))
+        output = self._model(torch.from_numpy(self._format.prepare(image)).to(self._device))
         first = output[0] if isinstance(output, tuple | list) else output
         return np.asarray(first.float().cpu())
 
@@ -232,7 +234,7 @@ def _load_program(path: Path) -> Any:
     return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
 
 
-class Panel:
+class ScorerPanel:
     """Several scorers as one, under the names of a recipe's attributes.
 
     `sources` maps an attribute to (scorer, the scorer's name for it); each scorer looks at a
@@ -252,13 +254,13 @@ class Panel:
 
     def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
         """N pictures uint8 [H, W, 3] => N results, in order; the first reason against counts."""
-        given = {id(scorer): scorer.score(images) for scorer in self._scorers}
-        return [self._joined(given, i) for i in range(len(images))]
+        results = {id(scorer): scorer.score(images) for scorer in self._scorers}
+        return [self._join(results, i) for i in range(len(images))]
 
-    def _joined(self, given: dict[int, list[Scores | BadScore]], i: int) -> Scores | BadScore:
+    def _join(self, results: dict[int, list[Scores | BadScore]], i: int) -> Scores | BadScore:
         scores: Scores = {}
         for attribute, (scorer, name) in self._sources.items():
-            result = given[id(scorer)][i]
+            result = results[id(scorer)][i]
             if isinstance(result, BadScore):
                 return result
             scores[attribute] = result[name]

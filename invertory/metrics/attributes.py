@@ -34,19 +34,19 @@ class Confusion:
     fn: Tensor
 
     @classmethod
-    def of(cls, told: Tensor, labels: Tensor, counted: Tensor | None = None) -> Confusion:
+    def of(cls, predicted: Tensor, labels: Tensor, counted: Tensor | None = None) -> Confusion:
         """Booleans [N, A]: what was told, what is, and (optional) which of them count."""
-        told, labels = told.bool(), labels.bool()
-        counts = torch.ones_like(told) if counted is None else counted
+        predicted, labels = predicted.bool(), labels.bool()
+        counts = torch.ones_like(predicted) if counted is None else counted
 
         def number(cells: Tensor) -> Tensor:
             return (cells & counts).sum(0)
 
         return cls(
-            number(told & labels),
-            number(told & ~labels),
-            number(~told & ~labels),
-            number(~told & labels),
+            number(predicted & labels),
+            number(predicted & ~labels),
+            number(~predicted & ~labels),
+            number(~predicted & labels),
         )
 
     @property
@@ -125,22 +125,25 @@ def report(
     logits, values = torch.split(outputs.double(), [len(binary), len(continuous)], 1)
     truth, quantities = torch.split(labels.double(), [len(binary), len(continuous)], 1)
     clear = unambiguous(labels, binary + continuous, binary, thresholds)
-    all_of, clear_of = Confusion.of(logits > 0, truth), Confusion.of(logits > 0, truth, clear)
+    confusion, clear_confusion = (
+        Confusion.of(logits > 0, truth),
+        Confusion.of(logits > 0, truth, clear),
+    )
     columns = {
-        "accuracy": all_of.accuracy,
-        "accuracy_unambiguous": clear_of.accuracy,
-        "balanced_accuracy": all_of.balanced_accuracy,
+        "accuracy": confusion.accuracy,
+        "accuracy_unambiguous": clear_confusion.accuracy,
+        "balanced_accuracy": confusion.balanced_accuracy,
         "ece": calibration_error(logits.sigmoid(), truth),
         "nll": negative_log_likelihood(logits, truth),
     }
-    varies = all_of.balanced_accuracy.isfinite()
-    found = {name: float(column[varies].nanmean()) for name, column in columns.items()}
-    found["num_attributes"] = float(varies.sum())
-    columns |= {key: getattr(all_of, key) for key in ("tp", "fp", "tn", "fn")}
-    columns["num_unambiguous"] = clear_of.num
+    varies = confusion.balanced_accuracy.isfinite()
+    measures = {name: float(column[varies].nanmean()) for name, column in columns.items()}
+    measures["num_attributes"] = float(varies.sum())
+    columns |= {key: getattr(confusion, key) for key in ("tp", "fp", "tn", "fn")}
+    columns["num_unambiguous"] = clear_confusion.num
     for measure, column in columns.items():
-        found |= _by_name(measure, binary, column)
-    return found | _by_name("mae", continuous, (values - quantities).abs().mean(0))
+        measures |= _by_name(measure, binary, column)
+    return measures | _by_name("mae", continuous, (values - quantities).abs().mean(0))
 
 
 def _by_name(measure: str, names: Sequence[str], column: Tensor) -> dict[str, float]:

@@ -23,8 +23,8 @@ def average_precision(scores: Tensor, labels: Tensor) -> Tensor:
         raise ValueError("expected finite scores, got others: leave rejected images out")
     is_true = labels.double().gt(0.5)
     columns = zip(is_true.cpu().numpy().T, scores.double().cpu().numpy().T, strict=True)
-    found = [
-        average_precision_score(truth, told) if 0 < truth.sum() < len(truth) else torch.nan
-        for truth, told in columns
+    values = [
+        average_precision_score(truth, column) if 0 < truth.sum() < len(truth) else torch.nan
+        for truth, column in columns
     ]
-    return torch.tensor(found, dtype=torch.float64, device=scores.device)
+    return torch.tensor(values, dtype=torch.float64, device=scores.device)

@@ -32,12 +32,14 @@ def compare_edit(
     way; the errors see both.
     """
     error, idle_error = mse(edited, changed), mse(inverted, changed)
-    made = (edited.double() - inverted.double()).flatten(1)
-    true = (changed.double() - image.double()).flatten(1)
-    cosine = (made * true).sum(1) / (made.norm(dim=1) * true.norm(dim=1))  # 0 / 0: NaN
+    actual_change = (edited.double() - inverted.double()).flatten(1)
+    true_change = (changed.double() - image.double()).flatten(1)
+    cosine = (actual_change * true_change).sum(1) / (
+        actual_change.norm(dim=1) * true_change.norm(dim=1)
+    )  # 0 / 0: NaN
     return Counterfactual(error, idle_error, idle_error - error, cosine.float())
 
 
-def worth(comparison: Counterfactual) -> Tensor:
+def relative_gain(comparison: Counterfactual) -> Tensor:
     """[N]: share of the idle error that the edit took away, 1 at best; below 0 it added to it."""
     return torch.nan_to_num(comparison.gain / comparison.idle_error, nan=0.0)

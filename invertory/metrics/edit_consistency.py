@@ -37,8 +37,8 @@ def edit_cycle(
     """Inversions [N, num_ws, w_dim] => what `edit_consistency` compares; inverts N pictures."""
     edited = synthesis(edit(w_plus))
     with torch.enable_grad():  # an inversion may optimise
-        found = invert(edited.clamp(-1, 1))
-    return Cycle(synthesis(w_plus), edited, synthesis(undo(found)))
+        inverted_edit = invert(edited.clamp(-1, 1))
+    return Cycle(synthesis(w_plus), edited, synthesis(undo(inverted_edit)))
 
 
 @torch.no_grad()

@@ -38,8 +38,8 @@ class Moments:
     def update(self, features: Tensor) -> None:
         """Take in features [N, d]."""
         if features.ndim != 2 or (self.count and features.shape[1] != len(self.mean)):
-            asked = len(self.mean) if self.count else "d"
-            raise ValueError(f"expected features [N, {asked}], got {list(features.shape)}")
+            num_features = len(self.mean) if self.count else "d"
+            raise ValueError(f"expected features [N, {num_features}], got {list(features.shape)}")
         if len(features) == 0:
             return
         x = features.detach().double()

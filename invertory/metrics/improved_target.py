@@ -60,15 +60,15 @@ def paired_test(
             f"expected scores [N] of the same edits, got {x.shape} and {y.shape}"
             + ("" if names.shape == x.shape else f", and groups {names.shape}")
         )
-    whole = np.isfinite(x) & np.isfinite(y)
-    difference = (x - y)[whole]
-    num, place = np.unique(names[whole], return_inverse=True)
+    is_finite = np.isfinite(x) & np.isfinite(y)
+    difference = (x - y)[is_finite]
+    num, group_index = np.unique(names[is_finite], return_inverse=True)
     n, num_groups = len(difference), len(num)
     if num_groups < 2:
         what = "pairs" if n == num_groups else "groups of pairs"
         raise ValueError(f"expected two {what} or more with both scores, got {num_groups}")
     mean = float(difference.mean())
-    sums = np.bincount(place, difference - mean)
+    sums = np.bincount(group_index, difference - mean)
     variance = num_groups / (num_groups - 1) * float((sums**2).sum()) / n**2
     if difference.std() == 0 or variance == 0:  # all are equal: surely none, or surely one
         t = math.copysign(math.inf, mean) if mean else 0.0

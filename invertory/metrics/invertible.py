@@ -29,7 +29,7 @@ Batches = Sequence[Tensor]  # pictures [N, 3, R, R] in [-1, 1], of 8 bits
 
 
 @dataclass(frozen=True, slots=True)
-class Invertible:
+class InvertibleGAN:
     """A generator and the encoder into its latents, both frozen, in eval, on one device."""
 
     generator: Generator
@@ -56,7 +56,9 @@ class Invertible:
                 yield G.mapping(z.to(G.w_avg))[:, None].expand(-1, G.num_ws, -1)
 
 
-def synthesise_sets(pair: Invertible, test: Batches, *, seed: int = 0) -> dict[str, list[Tensor]]:
+def synthesise_sets(
+    pair: InvertibleGAN, test: Batches, *, seed: int = 0
+) -> dict[str, list[Tensor]]:
     """Each of `SETS`, as many pictures as `test` has, in batches."""
     batch, num = len(test[0]), sum(map(len, test))
     random = [pair.synthesise(w) for w in pair.draws(num, seed=seed, batch=batch)]
@@ -80,9 +82,9 @@ def frechet_to(
     }
 
 
-def absolute_error(made: Batches, wanted: Batches) -> float:
+def absolute_error(synth: Batches, target: Batches) -> float:
     """Mean over pictures, pixels and channels, on [-1, 1]."""
-    pairs = zip(made, wanted, strict=True)
+    pairs = zip(synth, target, strict=True)
     errors = torch.cat([(a - b).abs().mean((1, 2, 3)) for a, b in pairs])
     return float(errors.mean())
 
@@ -92,9 +94,9 @@ def seconds_per_image(
 ) -> float:
     """The fastest of three passes over x [N, 3, R, R], after one that warms up."""
     encode(x)
-    took = []
+    seconds = []
     for _ in range(3):
         start = clock()
         encode(x)
-        took.append(clock() - start)
-    return min(took) / len(x)
+        seconds.append(clock() - start)
+    return min(seconds) / len(x)

@@ -37,8 +37,10 @@ def kid(
         rows_a = torch.randperm(len(a), generator=rng)[:size].to(a.device)
         rows_b = torch.randperm(len(b), generator=rng)[:size].to(b.device)
         values.append(polynomial_mmd2(a[rows_a], b[rows_b]))
-    found = torch.tensor(values, dtype=torch.float64)
-    return KernelDistance(float(found.mean()), float(found.std(correction=0)), num_subsets, size)
+    estimates = torch.tensor(values, dtype=torch.float64)
+    return KernelDistance(
+        float(estimates.mean()), float(estimates.std(correction=0)), num_subsets, size
+    )
 
 
 def polynomial_mmd2(a: Tensor, b: Tensor) -> float:

@@ -39,8 +39,8 @@ def _errors(
 ) -> Tensor:
     edited = synthesis(edit(w_plus)).clamp(-1, 1)
     with torch.enable_grad():  # an inversion may optimise
-        found = invert(edited)
-    return latent_error(w_plus, undo(found))
+        inverted_edit = invert(edited)
+    return latent_error(w_plus, undo(inverted_edit))
 
 
 def latent_error(w_plus: Tensor, again: Tensor) -> Tensor:

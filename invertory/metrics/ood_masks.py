@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-class Share(NamedTuple):
+class MeanAndCount(NamedTuple):
     """A mean over the pictures that show something, and how many these are."""
 
     mean: float  # nan where there are none
@@ -29,22 +29,24 @@ def ood_area(mask: Tensor) -> Tensor:
 
 def soft_iou(mask: Tensor, truth: Tensor) -> Tensor:
     """mask in [0, 1], truth 0 or 1, both [N, 1, H, W] => [N]; nan where both are empty."""
-    told, true = _pair(mask, truth)
-    return torch.minimum(told, true).sum((1, 2, 3)) / torch.maximum(told, true).sum((1, 2, 3))
+    predicted, true_mask = _pair(mask, truth)
+    return torch.minimum(predicted, true_mask).sum((1, 2, 3)) / torch.maximum(
+        predicted, true_mask
+    ).sum((1, 2, 3))
 
 
 def mask_iou(mask: Tensor, truth: Tensor, threshold: float = 0.5) -> Tensor:
     """The same of the pixels whose mask is above `threshold`."""
-    told, true = _pair(mask, truth)
-    return soft_iou((told > threshold).double(), true)
+    predicted, true_mask = _pair(mask, truth)
+    return soft_iou((predicted > threshold).double(), true_mask)
 
 
 def pooled_iou(mask: Tensor, truth: Tensor, threshold: float = 0.5) -> float:
     """Counted over all pixels of all pictures, then divided, as for segmentations."""
-    told, true = _pair(mask, truth)
-    told = (told > threshold).double()
-    union = torch.maximum(told, true).sum()
-    return float(torch.minimum(told, true).sum() / union) if union else float("nan")
+    predicted, true_mask = _pair(mask, truth)
+    predicted = (predicted > threshold).double()
+    union = torch.maximum(predicted, true_mask).sum()
+    return float(torch.minimum(predicted, true_mask).sum() / union) if union else float("nan")
 
 
 def chance_iou(area: float, true_area: float) -> float:
@@ -54,21 +56,21 @@ def chance_iou(area: float, true_area: float) -> float:
     return both / union if union else float("nan")
 
 
-def by_kind(values: Tensor, is_shown: Mapping[str, Tensor]) -> dict[str, Share]:
+def by_kind(values: Tensor, is_shown: Mapping[str, Tensor]) -> dict[str, MeanAndCount]:
     """values [N], and for each kind of object which pictures show it [N] => its mean.
 
     Values that are nan are left out.
     """
-    found = {}
+    means = {}
     for kind, shown in is_shown.items():
         if shown.shape != values.shape:
             raise ValueError(
                 f"expected for {kind!r} one truth for each of {len(values)} values, got "
                 f"{list(shown.shape)}"
             )
-        own = values[shown.bool() & ~values.isnan()]
-        found[kind] = Share(float(own.mean()), len(own))
-    return found
+        selected = values[shown.bool() & ~values.isnan()]
+        means[kind] = MeanAndCount(float(selected.mean()), len(selected))
+    return means
 
 
 def _pair(mask: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

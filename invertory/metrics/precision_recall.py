@@ -15,13 +15,13 @@ from torch import Tensor
 BLOCK = 1024  # rows of a distance matrix that are in memory at a time
 
 
-def precision_recall(real: Tensor, made: Tensor, *, k: int = 3) -> tuple[float, float]:
+def precision_recall(real: Tensor, synth: Tensor, *, k: int = 3) -> tuple[float, float]:
     """Features [N, d], [M, d] => the shares of made in the real manifold, and the other way round.
 
     Equation 2.
     """
-    precision = is_within(made, real, squared_radii(real, k)).double().mean()
-    recall = is_within(real, made, squared_radii(made, k)).double().mean()
+    precision = is_within(synth, real, squared_radii(real, k)).double().mean()
+    recall = is_within(real, synth, squared_radii(synth, k)).double().mean()
     return float(precision), float(recall)
 
 
@@ -40,7 +40,9 @@ def squared_radii(features: Tensor, k: int = 3) -> Tensor:
 
 def is_within(features: Tensor, reference: Tensor, radii2: Tensor) -> Tensor:
     """[M, d], [N, d], [N] => [M] bool: in the sphere of one reference row at least (equation 1)."""
-    blocks = [(_squared_distances(part, reference) <= radii2).any(1) for part in _blocks(features)]
+    blocks = [
+        (_squared_distances(block, reference) <= radii2).any(1) for block in _blocks(features)
+    ]
     return torch.cat(blocks)
 
 
@@ -54,8 +56,8 @@ def realism(features: Tensor, reference: Tensor, *, k: int = 3, pruned: bool = T
     if pruned:
         radii2 = torch.where(radii2 <= radii2.quantile(0.5), radii2, 0)
     blocks = [
-        (radii2 / (_squared_distances(part, reference) + 1e-5)).amax(1)
-        for part in _blocks(features)
+        (radii2 / (_squared_distances(block, reference) + 1e-5)).amax(1)
+        for block in _blocks(features)
     ]
     return torch.cat(blocks)
 

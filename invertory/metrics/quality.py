@@ -41,16 +41,16 @@ class SetComparison:
 
 
 def compare_sets(
-    real: Iterable[Tensor], made: Iterable[Tensor], embedding: Embedding, *, seed: int = 0
+    real: Iterable[Tensor], synth: Iterable[Tensor], embedding: Embedding, *, seed: int = 0
 ) -> SetComparison:
     """Batches of pictures [N, 3, H, W] in [-1, 1]; only their features are kept."""
-    return compare_embedded(embed_set(real, embedding), embed_set(made, embedding), seed=seed)
+    return compare_embedded(embed_set(real, embedding), embed_set(synth, embedding), seed=seed)
 
 
 @torch.no_grad()
 def embed_set(batches: Iterable[Tensor], embedding: Embedding) -> EmbeddedSet:
     """Batches of pictures [N, 3, H, W] in [-1, 1] => their features, [n, d] together."""
-    parts, moments = [], Moments()
+    blocks, moments = [], Moments()
     for images in batches:
         features = embedding(images).float().cpu()
         first = moments.count
@@ -60,15 +60,15 @@ def embed_set(batches: Iterable[Tensor], embedding: Embedding) -> EmbeddedSet:
                 "expected finite features, got others among the pictures "
                 f"{first} to {moments.count - 1} of the set; look at these"
             )
-        parts.append(features)
+        blocks.append(features)
     if moments.count < 2:
         raise ValueError(f"expected two pictures or more in a set, got {moments.count}")
-    return EmbeddedSet(torch.cat(parts), moments)
+    return EmbeddedSet(torch.cat(blocks), moments)
 
 
 def compare_embedded(
     real: EmbeddedSet,
-    made: EmbeddedSet,
+    synth: EmbeddedSet,
     *,
     k: int = 3,
     kid_subsets: int = 100,
@@ -76,21 +76,21 @@ def compare_embedded(
     seed: int = 0,
 ) -> SetComparison:
     """`k` of precision and recall; `seed` draws KID's subsets, of half the smaller set at most."""
-    half = min(real.moments.count, made.moments.count) // 2
+    half = min(real.moments.count, synth.moments.count) // 2
     distance = kid(
         real.features,
-        made.features,
+        synth.features,
         num_subsets=kid_subsets,
         subset_size=min(kid_subset_size, max(half, 2)),
         seed=seed,
     )
-    precision, recall = precision_recall(real.features, made.features, k=k)
+    precision, recall = precision_recall(real.features, synth.features, k=k)
     return SetComparison(
-        fid=frechet_distance(real.moments, made.moments),
+        fid=frechet_distance(real.moments, synth.moments),
         kid=distance.mean,
         kid_std=distance.std,
         precision=precision,
         recall=recall,
         n_real=real.moments.count,
-        n_made=made.moments.count,
+        n_made=synth.moments.count,
     )

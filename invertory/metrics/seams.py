@@ -53,13 +53,13 @@ def seams(images: Tensor, borders: Sequence[int]) -> Seams:
     return Seams(border, inside)
 
 
-def seam_excess(made: Tensor, original: Tensor, borders: Sequence[int]) -> Tensor:
+def seam_excess(synth: Tensor, original: Tensor, borders: Sequence[int]) -> Tensor:
     """Both [N, C, H, W] => [N]: the excess at borders that `made` has over what `original` has.
 
     0 where the original's detail explains all that is at the borders; its own excess is not 0 where
     an edge happens to lie on a border.
     """
-    return seams(made, borders).excess - seams(original, borders).excess
+    return seams(synth, borders).excess - seams(original, borders).excess
 
 
 def _jumps(images: Tensor) -> Tensor:

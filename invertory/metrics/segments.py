@@ -9,13 +9,14 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def confusion_of(told: Tensor, labels: Tensor, num_segments: int) -> Tensor:
+def count_confusion(predicted: Tensor, labels: Tensor, num_segments: int) -> Tensor:
     """Indices, both [N, H, W] => counts int64 [num_segments (is), num_segments (told)]."""
-    if told.shape != labels.shape:
+    if predicted.shape != labels.shape:
         raise ValueError(
-            f"expected segmentations of one shape, got {list(told.shape)} and {list(labels.shape)}"
+            f"expected segmentations of one shape, got {list(predicted.shape)} and "
+            f"{list(labels.shape)}"
         )
-    pairs = labels.long().flatten() * num_segments + told.long().flatten()
+    pairs = labels.long().flatten() * num_segments + predicted.long().flatten()
     return pairs.bincount(minlength=num_segments**2).view(num_segments, num_segments)
 
 

@@ -32,7 +32,7 @@ def average_precision(latents: Tensor, labels: Tensor, *, seed: int = 0) -> floa
     halves = _halves(labels, seed)
     if halves is None:
         return float("nan")
-    found = []
+    values = []
     for fold in range(FOLDS):
         train, test = halves == fold, halves != fold
         boundary = fit_boundary(
@@ -43,11 +43,11 @@ def average_precision(latents: Tensor, labels: Tensor, *, seed: int = 0) -> floa
             split=1.0,
             solver="logistic",
         )
-        found.append(judged(boundary, latents[test], labels[test]))
-    return sum(found) / FOLDS
+        values.append(boundary_average_precision(boundary, latents[test], labels[test]))
+    return sum(values) / FOLDS
 
 
-def judged(boundary: Boundary, latents: Tensor, labels: Tensor) -> float:
+def boundary_average_precision(boundary: Boundary, latents: Tensor, labels: Tensor) -> float:
     """Average precision of a boundary that was fitted elsewhere; NaN without both classes."""
     if labels.min() == labels.max():
         return float("nan")

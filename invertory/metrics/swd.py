@@ -29,22 +29,22 @@ class SlicedWasserstein:
     directions: int = 128  # a repeat
     seed: int = 0
 
-    def __call__(self, real: Tensor, made: Tensor) -> dict[int, float]:
+    def __call__(self, real: Tensor, synth: Tensor) -> dict[int, float]:
         """Pictures [N, C, R, R] of any one range => {level px: distance x 1000}, finest first."""
-        if real.shape != made.shape or real.ndim != 4 or real.shape[-1] != real.shape[-2]:
+        if real.shape != synth.shape or real.ndim != 4 or real.shape[-1] != real.shape[-2]:
             raise ValueError(
                 "expected two sets of as many square pictures of one size, got "
-                f"{list(real.shape)} and {list(made.shape)}"
+                f"{list(real.shape)} and {list(synth.shape)}"
             )
         rng = torch.Generator().manual_seed(self.seed)
-        found = {}
-        for a, b in zip(laplacian_pyramid(real), laplacian_pyramid(made), strict=True):
+        distances = {}
+        for a, b in zip(laplacian_pyramid(real), laplacian_pyramid(synth), strict=True):
             level_px = a.shape[-1]
             a = standardised(self._patches(a, rng))
             b = standardised(self._patches(b, rng))
-            drawn = [self._directions(a.shape[1], rng).to(a) for _ in range(self.repeats)]
-            found[level_px] = 1000 * sliced_wasserstein(a, b, drawn)
-        return found
+            directions = [self._directions(a.shape[1], rng).to(a) for _ in range(self.repeats)]
+            distances[level_px] = 1000 * sliced_wasserstein(a, b, directions)
+        return distances
 
     def _patches(self, level: Tensor, rng: torch.Generator) -> Tensor:
         half, size_px = PATCH_PX // 2, level.shape[-1]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from invertory.metrics.counterfactual import compare_edit, worth
+from invertory.metrics.counterfactual import compare_edit, relative_gain
 
 
 def images() -> tuple[torch.Tensor, torch.Tensor]:
@@ -18,7 +18,7 @@ def test_the_exact_change_has_no_error_and_cosine_one() -> None:
     assert found.error.max() == 0
     assert (found.gain == found.idle_error).all()
     torch.testing.assert_close(found.cosine, torch.ones(3))
-    torch.testing.assert_close(worth(found), torch.ones(3))
+    torch.testing.assert_close(relative_gain(found), torch.ones(3))
 
 
 def test_the_opposite_change_is_worse_than_none() -> None:
@@ -26,7 +26,7 @@ def test_the_opposite_change_is_worse_than_none() -> None:
     found = compare_edit(before, 2 * before - after, before, after)
     torch.testing.assert_close(found.error, 4 * found.idle_error)
     torch.testing.assert_close(found.cosine, -torch.ones(3))
-    torch.testing.assert_close(worth(found), torch.full((3,), -3.0))
+    torch.testing.assert_close(relative_gain(found), torch.full((3,), -3.0))
 
 
 def test_the_cosine_does_not_see_what_the_inversion_lost() -> None:

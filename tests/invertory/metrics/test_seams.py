@@ -63,7 +63,7 @@ def test_an_edge_elsewhere_is_no_seam() -> None:
     assert float(found.inside) > 0
 
 
-def test_it_does_not_matter_which_way_a_image_lies() -> None:
+def test_it_does_not_matter_which_way_an_image_lies() -> None:
     made = stepped(noise(), 0.7)
     torch.testing.assert_close(seams(made, BORDERS).border, seams(made.mT, BORDERS).border)
 

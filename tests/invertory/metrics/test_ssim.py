@@ -41,6 +41,6 @@ def test_it_is_the_mean_over_whole_windows_of_the_definition() -> None:
     np.testing.assert_allclose(found.item(), np.mean(values), atol=1e-6)
 
 
-def test_a_image_smaller_than_the_window_is_refused() -> None:
+def test_an_image_smaller_than_the_window_is_refused() -> None:
     with pytest.raises(ValueError, match="11 px"):
         ssim(torch.zeros(1, 3, 10, 10), torch.zeros(1, 3, 10, 10))
