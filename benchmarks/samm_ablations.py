@@ -37,7 +37,7 @@ from invertory.metrics.ood_masks import (
 )
 from invertory.metrics.pixel import psnr_db
 from invertory.metrics.ssim import ssim
-from invertory.networks.samm.figures import figures
+from invertory.networks.samm.figures import alignment_figures
 from invertory.perceptual import FeatureDistance
 from invertory.portraits import SEGMENTS, World, draw, render, row_seed
 from invertory.portraits.attributes import OOD_KINDS
@@ -135,7 +135,7 @@ class Bench:
         print("\n| SAMM | flows at the limit % | second step: cosine | its length |")
         print("|---|---|---|---|")
         for n in cycles:
-            told = figures(samm.align(self.generator, w_plus, taps, cycles=n))
+            told = alignment_figures(samm.align(self.generator, w_plus, taps, cycles=n))
             alike = [f"{float(told[k]):.2f}" if k in told else "-" for k in ALIKE]
             print(f"| N = {n} | {100 * float(told['flow_saturation']):.0f} | {' | '.join(alike)} |")
 

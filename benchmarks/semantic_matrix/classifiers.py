@@ -18,7 +18,7 @@ from invertory.metrics.average_precision import average_precision
 from invertory.networks.classifier import AttributeClassifier
 from invertory.portraits.attributes import DECIDED
 from invertory.training.compute import Compute, TrainingImages, batch_rows
-from invertory.training.optimiser import Supervised, seeded
+from invertory.training.optimiser import AveragedNetwork, seeded
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -84,7 +84,7 @@ def trained(
             binary=names, size_px=size_px, stem=effort.stem, widths=effort.widths
         )
 
-    supervised = Supervised(seeded(fresh, seed), effort, compute)
+    supervised = AveragedNetwork(seeded(fresh, seed), effort, compute)
     rows_of, wanted = TrainingImages(pictures, compute), labels.to(compute.device)
     for step in range(effort.images // effort.batch_size):
         rows = batch_rows(len(pictures), effort.batch_size, seed=seed, step=step)

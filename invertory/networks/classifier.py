@@ -124,8 +124,8 @@ class AttributeClassifier(ConfiguredNetwork):
 
 def pixel_unshuffle(x: Tensor) -> Tensor:
     """[N, C, 2h, 2w] => [N, 4C, h, w], channels-last in memory where x is."""
-    parts = [x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
-    return torch.cat(parts, 1)
+    phases = [x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    return torch.cat(phases, 1)
 
 
 class ClassifierScorer:
@@ -156,15 +156,15 @@ class ClassifierScorer:
     def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
         """N pictures uint8 [H, W, 3] => N results, in order."""
         size_px, device = self._classifier.size_px, self._classifier.mean.device
-        found: list[Scores | BadScore] = []
+        scores: list[Scores | BadScore] = []
         for first in range(0, len(images), self._batch_size):
-            some = images[first : first + self._batch_size]
+            chunk = images[first : first + self._batch_size]
             batch = torch.zeros(self._batch_size, 3, size_px, size_px)
-            for row, image in enumerate(some):
+            for row, image in enumerate(chunk):
                 batch[row] = resized(to_tensor(image), size_px)[0]
-            rows = self._classifier.scores(batch.to(device))[: len(some), self._columns]
-            found += [self._read(row) for row in rows.double().tolist()]
-        return found
+            rows = self._classifier.scores(batch.to(device))[: len(chunk), self._columns]
+            scores += [self._read(row) for row in rows.double().tolist()]
+        return scores
 
     def _read(self, row: list[float]) -> Scores | BadScore:
         if not all(map(math.isfinite, row)):

@@ -76,15 +76,15 @@ class InvertibilityPredictor(UNet):
 
     def start_from(self, parser: FaceParser) -> InvertibilityPredictor:
         """Take the backbone of a trained parser of the same sizes."""
-        apart = ("heads.", "unit")
-        own = {k: v for k, v in self.state_dict().items() if not k.startswith(apart)}
-        given = parser.state_dict()
-        if any(name not in given or given[name].shape != own[name].shape for name in own):
+        excluded = ("heads.", "unit")
+        own = {k: v for k, v in self.state_dict().items() if not k.startswith(excluded)}
+        trained = parser.state_dict()
+        if any(name not in trained or trained[name].shape != own[name].shape for name in own):
             raise ValueError(
                 f"expected a parser of the widths {list(self._config.widths)}, got "
                 f"{parser.config['widths']}: set widths to the parser's, or use none"
             )
-        self.load_state_dict({name: given[name] for name in own}, strict=False)
+        self.load_state_dict({name: trained[name] for name in own}, strict=False)
         return self
 
     def forward(self, x: Tensor) -> Tensor:

@@ -74,9 +74,9 @@ class LandmarkRegressor(ConfiguredNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """[N, 68, 2]: points (x, y) in pixels of x."""
         size = x.new_tensor([x.shape[3], x.shape[2]], dtype=torch.float32)
-        return self.shares(x) * size - 0.5
+        return self.normalised_points(x) * size - 0.5
 
-    def shares(self, x: Tensor) -> Tensor:
+    def normalised_points(self, x: Tensor) -> Tensor:
         """[N, 68, 2]: points as shares (x, y) of the picture's sides, 0 at its left top edges."""
         y = functional.silu(self.norm(self.stem(resized(x, self.size_px))))
         for stage in self.stages:
@@ -86,7 +86,7 @@ class LandmarkRegressor(ConfiguredNetwork):
         return out
 
 
-class RegressedFaces:
+class RegressionFaceDetector:
     """A `LandmarkRegressor` as a `FaceDetector` of pictures that show one head each.
 
     It looks twice: at the whole picture, then at the window about the points found. Where the two
@@ -103,12 +103,12 @@ class RegressedFaces:
         """uint8 [H, W, 3] => the head, or nothing where the two looks disagree."""
         height, width = image.shape[:2]
         whole = (np.array([width - 1, height - 1]) / 2, float(max(width, height)))
-        first = self._look(image, *whole)
+        first = self._regress(image, *whole)
         low, high = first.min(0), first.max(0)
         side = WINDOW * float((high - low).max())
         if not 1 < side < 4 * whole[1]:
             return []
-        second = self._look(image, (low + high) / 2 + [0, OFFSET * side], side)
+        second = self._regress(image, (low + high) / 2 + [0, OFFSET * side], side)
         anchors = anchors_from_landmarks(second)
         eye_to_eye = float(np.hypot(*(anchors[1] - anchors[0])))
         distance = float(np.hypot(*(first - second).T).mean())
@@ -119,17 +119,17 @@ class RegressedFaces:
         return [Face(box, confidence, anchors, second)]
 
     @torch.no_grad()
-    def _look(self, image: Pixels, centre: Points, side: float) -> Points:
+    def _regress(self, image: Pixels, centre: Points, side: float) -> Points:
         """The points [68, 2] in the picture's pixels, seen in the square of `side` px."""
         left, top = (int(c) for c in np.floor(centre - side / 2 + 0.5))
         px = max(round(side), 1)
-        square = cut(image, left, top, px)
+        square = crop_square(image, left, top, px)
         device = self._regressor.mean_shape.device
         points = self._regressor(to_tensor(square).to(device))[0]
         return np.asarray(points.double().cpu().numpy() + np.array([left, top]))
 
 
-def cut(image: Pixels, left: int, top: int, side: int) -> Pixels:
+def crop_square(image: Pixels, left: int, top: int, side: int) -> Pixels:
     """The square [side, side, 3] at (left, top); beyond the picture its edge goes on."""
     rows = np.clip(np.arange(top, top + side), 0, image.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, image.shape[1] - 1)

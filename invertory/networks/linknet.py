@@ -75,9 +75,11 @@ class LinkNet(CheckpointedNetwork):
 
 def edited_labels(labels: Tensor, num: int) -> Tensor:
     """labels [N, A] => [N, 2A, A]: with attribute i set, for each i; then with it cleared."""
-    own = torch.eye(num, dtype=torch.bool, device=labels.device)
-    kept = labels[:, None].expand(-1, num, -1)
-    return torch.cat([kept.masked_fill(own, 1.0), kept.masked_fill(own, 0.0)], 1)
+    is_edited = torch.eye(num, dtype=torch.bool, device=labels.device)
+    repeated = labels[:, None].expand(-1, num, -1)
+    return torch.cat(
+        [repeated.masked_fill(is_edited, 1.0), repeated.masked_fill(is_edited, 0.0)], 1
+    )
 
 
 def _mean_over_edits(logits: Tensor, labels: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ Sizes = tuple[int, int]  # width and number of blocks
 
 
 @dataclass(frozen=True, slots=True)
-class Formed:
+class SamSynthesis:
     """N pictures as latents, features and what is drawn from them (eq. 3.4)."""
 
     w_plus: Tensor  # [N, num_ws, w_dim]
@@ -62,13 +62,13 @@ class DeltaEncoder(nn.Module):
     scale: Tensor  # [C, 1, 1], deviation of the feature
 
     def __init__(
-        self, seen: tuple[int, int], shape: Sequence[int], latent: tuple[int, int], sizes: Sizes
+        self, inputs: tuple[int, int], shape: Sequence[int], latent: tuple[int, int], sizes: Sizes
     ) -> None:
         """`seen`: channels and how much finer than the feature; `latent`: num_ws and w_dim."""
         super().__init__()
         channels, self.px = shape
-        (num_seen, self.factor), (num_ws, w_dim), (hidden, depth) = seen, latent, sizes
-        self.narrow = nn.Conv2d(num_seen, hidden, self.factor, stride=self.factor)
+        (num_inputs, self.factor), (num_ws, w_dim), (hidden, depth) = inputs, latent, sizes
+        self.narrow = nn.Conv2d(num_inputs, hidden, self.factor, stride=self.factor)
         self.feature = nn.Conv2d(channels, hidden, 1)
         self.rows = nn.Parameter(torch.zeros(num_ws))  # how much each counts, before a softmax
         self.style = nn.Linear(w_dim, 2 * hidden)
@@ -79,11 +79,11 @@ class DeltaEncoder(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(cast("Tensor", layer.bias))
 
-    def forward(self, seen: Tensor, x: Tensor, w_plus: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, x: Tensor, w_plus: Tensor) -> Tensor:
         """seen [N, num_seen, f r, f r], x [N, C, r, r], w_plus [N, num_ws, w_dim] => like x."""
         w = (self.rows.softmax(0)[:, None] * w_plus).sum(1)
         gain, shift = self.style(w)[:, :, None, None].chunk(2, 1)
-        y = self.narrow(seen) + self.feature(x / self.scale)
+        y = self.narrow(inputs) + self.feature(x / self.scale)
         y = self.blocks(y * (1 + gain) + shift)
         out: Tensor = self.delta(y).float() * self.scale
         return out
@@ -102,7 +102,7 @@ class SamEncoder(CheckpointedNetwork):
         super().__init__()
         if base.get("name") not in ENCODERS:
             raise ValueError(f"expected a base among {sorted(ENCODERS)}, got {base.get('name')!r}")
-        self._told = {"name": base["name"], "config": dict(base["config"])}
+        self._base_config = {"name": base["name"], "config": dict(base["config"])}
         self.base = cast("Encoder", ENCODERS[base["name"]](**base["config"]))
         self.resolution, self.num_ws = self.base.resolution, self.base.num_ws
         self.w_dim = self.base.w_dim
@@ -113,8 +113,8 @@ class SamEncoder(CheckpointedNetwork):
         latent, colours = (self.num_ws, self.w_dim), 6 + len(self.spaces)
         self.deltas = nn.ModuleDict()
         for name, (channels, px) in self.shapes.items():
-            seen = (colours, max(1, min(DETAIL, self.resolution // px)))
-            self.deltas[name] = DeltaEncoder(seen, (channels, px), latent, (hidden, depth))
+            inputs = (colours, max(1, min(DETAIL, self.resolution // px)))
+            self.deltas[name] = DeltaEncoder(inputs, (channels, px), latent, (hidden, depth))
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -125,10 +125,15 @@ class SamEncoder(CheckpointedNetwork):
     def config(self) -> dict[str, Any]:
         """The arguments of the constructor; JSON-able."""
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
-        return {"base": self._told, "shapes": shapes, "hidden": self.hidden, "depth": self.depth}
+        return {
+            "base": self._base_config,
+            "shapes": shapes,
+            "hidden": self.hidden,
+            "depth": self.depth,
+        }
 
     @classmethod
-    def on(
+    def from_base(
         cls,
         generator: Generator,
         base: nn.Module,
@@ -145,12 +150,12 @@ class SamEncoder(CheckpointedNetwork):
                 "from one of these"
             )
         known = f_spaces(generator)
-        told = {"name": names[0], "config": cast("Any", base).config}
-        wanted = checked_spaces(generator, (W_PLUS, *(name for name in spaces if name != W_PLUS)))
-        shapes = {name: known[name][1][:2] for name in wanted if name != W_PLUS}
-        made = cls(base=told, shapes=shapes, hidden=hidden, depth=depth)
-        load_strictly(cast("nn.Module", made.base), base.state_dict())
-        return made.check_fits(generator)
+        base_config = {"name": names[0], "config": cast("Any", base).config}
+        selected = checked_spaces(generator, (W_PLUS, *(name for name in spaces if name != W_PLUS)))
+        shapes = {name: known[name][1][:2] for name in selected if name != W_PLUS}
+        encoder = cls(base=base_config, shapes=shapes, hidden=hidden, depth=depth)
+        load_strictly(cast("nn.Module", encoder.base), base.state_dict())
+        return encoder.check_fits(generator)
 
     def train(self, mode: bool = True) -> SamEncoder:
         """As any module's, less the base, whose norms go on with the statistics they have."""
@@ -183,26 +188,26 @@ class SamEncoder(CheckpointedNetwork):
         """x [N, 3, H, H] in [-1, 1] => w_plus [N, num_ws, w_dim], float32; no map: all in W+."""
         if choice is None:
             choice = torch.zeros((len(x), *x.shape[2:]), dtype=torch.uint8, device=x.device)
-        return self._code(sized(x, self.resolution), self._maps(choice))
+        return self._encode_w_plus(sized(x, self.resolution), self._space_maps(choice))
 
-    def form(self, generator: Generator, x: Tensor, choice: Tensor) -> Formed:
+    def form(self, generator: Generator, x: Tensor, choice: Tensor) -> SamSynthesis:
         """x [N, 3, H, H] in [-1, 1] and its map => `Formed`, by a generator that it fits."""
-        w_plus, masks, hooks, deltas = self._hooked(generator, x, choice)
+        w_plus, masks, hooks, deltas = self._prepare_hooks(generator, x, choice)
         extra: dict[str, Any] = {"hooks": Hooks(after_block=hooks)} if hooks else {}
         images = generator.synthesis(w_plus, **extra)
-        return Formed(w_plus, Features(deltas, masks), images)
+        return SamSynthesis(w_plus, Features(deltas, masks), images)
 
     @torch.no_grad()
     def encode(self, generator: Generator, x: Tensor, choice: Tensor) -> tuple[Tensor, Features]:
         """As `form` without the picture, and no further than the finest feature."""
-        w_plus, masks, hooks, deltas = self._hooked(generator, x, choice)
+        w_plus, masks, hooks, deltas = self._prepare_hooks(generator, x, choice)
         if hooks:
             finest = max(hooks, key=lambda block: masks[block].shape[-1])
             extra: dict[str, Any] = {"hooks": Hooks(after_block=hooks)}
             generator.features(w_plus, (finest,), **extra)
         return w_plus, Features(deltas, masks)
 
-    def _hooked(
+    def _prepare_hooks(
         self, generator: Generator, x: Tensor, choice: Tensor
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Callable[[Tensor], Tensor]], dict[str, Tensor]]:
         """w_plus, masks by block, and hooks that fill the last of these with masked changes."""
@@ -212,25 +217,25 @@ class SamEncoder(CheckpointedNetwork):
                 f"{list(choice.shape)}: bring it to the pictures' size"
             )
         masks = masks_of(generator, choice, self.spaces)
-        x, maps = sized(x, self.resolution), self._maps(choice)
-        w_plus, deltas = self._code(x, maps), dict[str, Tensor]()
+        x, maps = sized(x, self.resolution), self._space_maps(choice)
+        w_plus, deltas = self._encode_w_plus(x, maps), dict[str, Tensor]()
         if not masks:
             return w_plus, masks, {}, deltas
         with torch.no_grad():
-            drawn = sized(generator.preview(w_plus, self.resolution).float(), self.resolution)
-        seen = torch.cat([x, x - drawn, maps], 1)
+            synth = sized(generator.preview(w_plus, self.resolution).float(), self.resolution)
+        inputs = torch.cat([x, x - synth, maps], 1)
         blocks = {name: f_spaces(generator)[name][0] for name in self.shapes}
         hooks = {
-            block: partial(self._change, name, block, seen, w_plus, masks[block], deltas)
+            block: partial(self._apply_delta, name, block, inputs, w_plus, masks[block], deltas)
             for name, block in blocks.items()
         }
         return w_plus, masks, dict(hooks), deltas
 
-    def _change(
+    def _apply_delta(
         self,
         name: str,
         block: str,
-        seen: Tensor,
+        inputs: Tensor,
         w_plus: Tensor,
         mask: Tensor,
         deltas: dict[str, Tensor],
@@ -239,16 +244,16 @@ class SamEncoder(CheckpointedNetwork):
         """Eq. 3.3 at one block; the masked change is noted in `deltas`."""
         encoder = cast("DeltaEncoder", self.deltas[name])
         px = encoder.px * encoder.factor
-        if seen.shape[-1] != px:
-            seen = interpolate(seen, size=(px, px), mode="area")
-        deltas[block] = mask * encoder(seen, x, w_plus)
+        if inputs.shape[-1] != px:
+            inputs = interpolate(inputs, size=(px, px), mode="area")
+        deltas[block] = mask * encoder(inputs, x, w_plus)
         return x + deltas[block].to(x.dtype)
 
-    def _code(self, x: Tensor, maps: Tensor) -> Tensor:
+    def _encode_w_plus(self, x: Tensor, maps: Tensor) -> Tensor:
         gain, shift = self.tint(maps).float().chunk(2, 1)
         return self.base(x * (1 + gain) + shift)
 
-    def _maps(self, choice: Tensor) -> Tensor:
+    def _space_maps(self, choice: Tensor) -> Tensor:
         """choice [N, H, W] => share of each space, [N, S, resolution, resolution]."""
         maps = one_hot(choice.long(), len(self.spaces)).movedim(-1, 1).float()
         size = (self.resolution,) * 2

@@ -103,8 +103,8 @@ class TrainingImages:
             index = rows if isinstance(rows, slice) else rows.to(self._device, non_blocking=True)
             batch = self._resident[index]
         else:
-            found = self._array[rows if isinstance(rows, slice) else rows.numpy()]
-            batch = torch.from_numpy(np.array(found))  # a copy: a memory map may not be written to
+            array = self._array[rows if isinstance(rows, slice) else rows.numpy()]
+            batch = torch.from_numpy(np.array(array))  # a copy: memory maps may be read-only
         return batch.permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 

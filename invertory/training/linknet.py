@@ -63,7 +63,7 @@ class LinkNetConfig:
                 f"got {self.single} and {self.crossed}; what is left has independent rows"
             )
 
-    def numbers(self, num: int) -> dict[Kind, int]:
+    def num_by_kind(self, num: int) -> dict[Kind, int]:
         """How many of `num` latents are of each kind."""
         single, crossed = round(self.single * num), round(self.crossed * num)
         crossed = min(crossed, num - single)
@@ -86,24 +86,24 @@ class LinkNetTraining:
 
     def __post_init__(self) -> None:
         G, F = self.generator, self.classifier
-        w = self._mapped(self.config.num_fitted, FITTED)  # (N, 1, w_dim)
+        w = self._draw_w(self.config.num_fitted, FITTED)  # (N, 1, w_dim)
         scores = self._scores(w.expand(-1, G.num_ws, -1))
         share = (scores > 0.5).float().mean(0)
         rare = self.config.min_share
-        shown = [i for i, s in enumerate(share.tolist()) if rare <= s <= 1 - rare]
-        if not shown:
+        columns = [i for i, s in enumerate(share.tolist()) if rare <= s <= 1 - rare]
+        if not columns:
             raise ValueError(
                 f"expected attributes on {rare:.0%} to {1 - rare:.0%} of the generator's pictures, "
                 "got none; use a classifier of what this generator draws"
             )
-        self._columns = shown
-        names = [F.attributes[i] for i in shown]
+        self._columns = columns
+        names = [F.attributes[i] for i in columns]
         self.linknet = LinkNet(num_ws=G.num_ws, w_dim=G.w_dim, attributes=names).to(w.device)
-        self.linknet.directions.copy_(self._fitted(w, scores[:, shown]))
+        self.linknet.directions.copy_(self._fit_directions(w, scores[:, columns]))
         self._offset = torch.zeros(len(names), device=w.device, requires_grad=True)
         self.linknet.bias.requires_grad_(False)
-        moved = [self.linknet.weight, self._offset]
-        self.optimiser = torch.optim.Adam(moved, lr=self.config.learning_rate)
+        parameters = [self.linknet.weight, self._offset]
+        self.optimiser = torch.optim.Adam(parameters, lr=self.config.learning_rate)
 
     @property
     def batch_size(self) -> int:
@@ -120,7 +120,7 @@ class LinkNetTraining:
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimiser.step()
-        self._tell_bias()
+        self._update_bias()
         agreement = ((logits > 0) == (labels > 0.5)).float().mean()
         return {"bce": loss.detach(), "agreement": agreement}
 
@@ -132,13 +132,15 @@ class LinkNetTraining:
         balanced accuracy and ROC AUC, which it does not help, as means over the attributes that
         some of the pictures have and some have not. Of all, also each attribute's own.
         """
-        held = {kind: self._pairs(kind, self.config.num_held_out, HELD_OUT) for kind in KINDS}
-        told = {kind: (self.linknet(w_plus), labels) for kind, (w_plus, labels) in held.items()}
-        all_of = tuple(torch.cat(parts) for parts in zip(*told.values(), strict=True))
-        found = _quality(*all_of)
-        for kind, pairs in told.items():
-            found |= {f"{kind}/{name}": value for name, value in _quality(*pairs).items()}
-        logits, labels = all_of
+        held_out = {kind: self._pairs(kind, self.config.num_held_out, HELD_OUT) for kind in KINDS}
+        outputs = {
+            kind: (self.linknet(w_plus), labels) for kind, (w_plus, labels) in held_out.items()
+        }
+        all_kinds = tuple(torch.cat(parts) for parts in zip(*outputs.values(), strict=True))
+        metrics = _quality(*all_kinds)
+        for kind, pairs in outputs.items():
+            metrics |= {f"{kind}/{name}": value for name, value in _quality(*pairs).items()}
+        logits, labels = all_kinds
         each = {
             "agreement": ((logits > 0) == (labels > 0.5)).float().mean(0),
             "balanced_accuracy": Confusion.of(logits > 0, labels > 0.5).balanced_accuracy,
@@ -146,8 +148,8 @@ class LinkNetTraining:
         }
         for measure, values in each.items():
             named = zip(self.linknet.attributes, values.tolist(), strict=True)
-            found |= {f"{measure}_{name}": value for name, value in named if value == value}
-        return found
+            metrics |= {f"{measure}_{name}": value for name, value in named if value == value}
+        return metrics
 
     def sheet(self) -> None:
         """Nothing to see."""
@@ -168,7 +170,7 @@ class LinkNetTraining:
     def networks(self) -> dict[str, nn.Module]:
         return {"linknet": self.linknet}
 
-    def _mapped(self, num: int, stream: int, step: int = 0, rows: int = 1) -> Tensor:
+    def _draw_w(self, num: int, stream: int, step: int = 0, rows: int = 1) -> Tensor:
         """w [num, rows, w_dim] of independent draws."""
         rng = self.compute.rng(self.config.seed, step, stream)
         z = torch.randn(num * rows, self.generator.z_dim, generator=rng, device=self.compute.device)
@@ -177,27 +179,27 @@ class LinkNetTraining:
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """The pairs of a step: w_plus [N, num_ws, w_dim], labels [N, A]."""
-        numbers = self.config.numbers(self.batch_size)
+        num_by_kind = self.config.num_by_kind(self.batch_size)
         parts = [
-            self._drawn(kind, num, stream, step)
-            for stream, (kind, num) in enumerate(numbers.items())
+            self._draw_latents(kind, num, stream, step)
+            for stream, (kind, num) in enumerate(num_by_kind.items())
             if num
         ]
         w_plus = torch.cat(parts)
         return w_plus, self._labels(w_plus)
 
     def _pairs(self, kind: Kind, num: int, stream: int) -> tuple[Tensor, Tensor]:
-        w_plus = self._drawn(kind, num, stream + KINDS.index(kind), 0)
+        w_plus = self._draw_latents(kind, num, stream + KINDS.index(kind), 0)
         return w_plus, self._labels(w_plus)
 
-    def _drawn(self, kind: Kind, num: int, stream: int, step: int) -> Tensor:
+    def _draw_latents(self, kind: Kind, num: int, stream: int, step: int) -> Tensor:
         """w_plus [num, num_ws, w_dim] whose rows are drawn as `kind` says."""
         num_ws = self.generator.num_ws
         if kind == "independent":
-            return self._mapped(num, stream, step, num_ws)
+            return self._draw_w(num, stream, step, num_ws)
         if kind == "single":
-            return self._mapped(num, stream, step).expand(-1, num_ws, -1)
-        w = self._mapped(num, stream, step, 2)
+            return self._draw_w(num, stream, step).expand(-1, num_ws, -1)
+        w = self._draw_w(num, stream, step, 2)
         rng = self.compute.rng(self.config.seed, step, stream + len(KINDS))
         first = torch.randint(1, max(num_ws, 2), (num, 1), generator=rng, device=w.device)
         is_first = torch.arange(num_ws, device=w.device) < first  # (num, num_ws)
@@ -208,7 +210,7 @@ class LinkNetTraining:
         return (self._scores(w_plus)[:, self._columns] > 0.5).float()
 
     @torch.no_grad()
-    def _tell_bias(self) -> None:
+    def _update_bias(self) -> None:
         """The map of w - w_avg as one of w."""
         mean = self.generator.w_avg.expand(self.generator.num_ws, -1).flatten()
         self.linknet.bias.copy_(self._offset - self.linknet.weight @ mean)
@@ -224,7 +226,7 @@ class LinkNetTraining:
                 parts.append(scores[:, : F.num_binary])
         return torch.cat(parts)
 
-    def _fitted(self, w: Tensor, scores: Tensor) -> Tensor:
+    def _fit_directions(self, w: Tensor, scores: Tensor) -> Tensor:
         """The editor's directions [A, num_ws, w_dim]; every row moves alike."""
         directions = []
         for i in range(scores.shape[1]):

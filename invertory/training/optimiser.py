@@ -46,7 +46,7 @@ class Schedule(Protocol):
         ...
 
 
-class Supervised(Generic[Network]):
+class AveragedNetwork(Generic[Network]):
     """`network` is trained; `average`, frozen and in eval, is what is kept."""
 
     def __init__(self, network: Network, schedule: Schedule, compute: Compute) -> None:

@@ -54,10 +54,10 @@ class Pairs:
 
     w_plus: Tensor  # [N, num_ws, w_dim]
     features: dict[int, Tensor]  # px => [N, C, px, px]
-    pictures: Tensor  # [N, 3, px, px] at the finest head's px
+    images: Tensor  # [N, 3, px, px] at the finest head's px
 
     def targets(self, resolution: int) -> Tensor:
-        return avg_pool2d(self.pictures, self.pictures.shape[2] // resolution)
+        return avg_pool2d(self.images, self.images.shape[2] // resolution)
 
 
 def draw_latents(generator: MobileStyleGAN, count: int, rng: torch.Generator) -> Tensor:
@@ -86,13 +86,13 @@ def draw_pairs(generator: MobileStyleGAN, settings: Settings) -> Pairs:
     names = {px: f"b{px}" for px in settings.resolutions}
     features: dict[int, list[Tensor]] = {px: [] for px in names}
     shrink = generator.resolution // max(names)
-    pictures = []
+    images = []
     for w in w_plus[:, None]:
         maps = generator.features(w, tuple(names.values()))
         for px, name in names.items():
             features[px].append(maps[name].half())
-        pictures.append(avg_pool2d(generator.synthesis(w), shrink))
-    return Pairs(w_plus, {px: torch.cat(f) for px, f in features.items()}, torch.cat(pictures))
+        images.append(avg_pool2d(generator.synthesis(w), shrink))
+    return Pairs(w_plus, {px: torch.cat(f) for px, f in features.items()}, torch.cat(images))
 
 
 def fit_head(
@@ -124,9 +124,9 @@ def held_out_psnr_db(
     targets = pairs.targets(head.resolution)
     scores = []
     for i in range(settings.pictures, settings.pictures + settings.held_out):
-        own = slice(i, i + 1)
-        picture = head(pairs.features[head.resolution][own].float(), pairs.w_plus[own], generator)
-        scores.append(10 * torch.log10(4 / mse_loss(picture, targets[own])))
+        row = slice(i, i + 1)
+        synth = head(pairs.features[head.resolution][row].float(), pairs.w_plus[row], generator)
+        scores.append(10 * torch.log10(4 / mse_loss(synth, targets[row])))
     return torch.stack(scores)
 
 
@@ -208,14 +208,14 @@ def main() -> None:
     for name in ("pictures", "held-out", "steps", "seed"):
         default = getattr(Settings(), name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=int, default=default)
-    given = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)  # sums in one order, so that a seed names a result
-    blobs = [(given.random_face / name).read_bytes() for name in FILES]
+    blobs = [(args.random_face / name).read_bytes() for name in FILES]
     settings = Settings(
-        pictures=given.pictures, held_out=given.held_out, steps=given.steps, seed=given.seed
+        pictures=args.pictures, held_out=args.held_out, steps=args.steps, seed=args.seed
     )
     heads, psnr_db = train(MobileStyleGAN.from_openvino(*blobs), settings)
-    write(given.out, heads, psnr_db, settings)
+    write(args.out, heads, psnr_db, settings)
     print(json.dumps(psnr_db, indent=2))
 
 

@@ -24,8 +24,8 @@ def render(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
     """
     w_plus = w_plus.expand(-1, generator.num_ws, -1)
     is_fine = generator.preview_resolution >= size_px
-    made = generator.preview(w_plus, size_px) if is_fine else generator.synthesis(w_plus)
-    return shrink(made, size_px)
+    synth = generator.preview(w_plus, size_px) if is_fine else generator.synthesis(w_plus)
+    return shrink(synth, size_px)
 
 
 def shrink(images: Tensor, size_px: int) -> Tensor:
@@ -40,20 +40,20 @@ def reconstruct(
     generator: Generator, encoder: Encoder, images: Tensor, size_px: int, compute: Compute
 ) -> Tensor:
     """pictures [N, 3, H, H] => those that the generator makes of their codes, float32."""
-    made = []
+    synths = []
     for part in torch.split(images, 8):
         with compute.autocast():
-            made.append(render(generator, encoder(part), size_px).float().clamp(-1, 1))
-    return torch.cat(made)
+            synths.append(render(generator, encoder(part), size_px).float().clamp(-1, 1))
+    return torch.cat(synths)
 
 
-def mean_psnr_db(real: Tensor, made: Tensor) -> float:
+def mean_psnr_db(real: Tensor, synth: Tensor) -> float:
     """Mean over pictures; `real` is brought to the size of `made`."""
-    return float(psnr_db(shrink(real, made.shape[-1]), made).mean())
+    return float(psnr_db(shrink(real, synth.shape[-1]), synth).mean())
 
 
-def sheet_of(real: Tensor, made: Tensor) -> Tensor:
+def sheet_of(real: Tensor, synth: Tensor) -> Tensor:
     """[N, 3, H, H] each => [3, 2 H, N H]: real above, made below."""
-    real = shrink(real, made.shape[-1])
-    rows = [torch.cat(list(images.float().cpu()), 2) for images in (real, made)]
+    real = shrink(real, synth.shape[-1])
+    rows = [torch.cat(list(images.float().cpu()), 2) for images in (real, synth)]
     return torch.cat(rows, 1).clamp(-1, 1)

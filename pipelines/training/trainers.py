@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from invertory.portraits.dataset import PortraitSet
     from invertory.training.compute import Compute
     from invertory.training.idinvert.pairs import Pairs
-    from invertory.training.loop.blocks import Shown
+    from invertory.training.loop.blocks import Progress
     from invertory.training.loop.run import Training
-    from invertory.training.sam.invertibility import Inverted
+    from invertory.training.sam.invertibility import InvertedImages
 
 Arguments = dict[str, Any]
 PICTURES = ("images", "pairs", "images and pairs")  # kinds of data without labels
@@ -40,7 +40,7 @@ class Work:
     sets: Mapping[str, PortraitSet | np.ndarray] = field(default_factory=dict)
     images: np.ndarray | None = None  # uint8 [N, H, W, 3]
     pairs: Pairs | None = None
-    inverted: Inverted | None = None  # what its networks made of the portraits before
+    inverted: InvertedImages | None = None  # what its networks made of the portraits before
 
     @property
     def pixels(self) -> np.ndarray:
@@ -73,7 +73,7 @@ class Trainer:
     may_use: tuple[str, ...] = ()  # kinds that it does without
     mixes: bool = False  # takes several sets of portraits at once
     # What its networks make of its data before, in a folder that a later run goes on in.
-    prepare: Callable[[Work, Path, Shown], Work] | None = None
+    prepare: Callable[[Work, Path, Progress], Work] | None = None
     adapted: Callable[[Arguments], Arguments] = dict
 
     @property
@@ -144,20 +144,20 @@ def _judging(given: Arguments) -> Arguments:
     return {name: given[name] for name in ("inverted", "parser", "config", "compute")}
 
 
-def _inverted(work: Work, folder: Path, shown: Shown) -> Work:
+def _inverted(work: Work, folder: Path, progress: Progress) -> Work:
     from invertory.generators.f_space import checked_spaces
     from invertory.training.compute import TrainingImages
-    from invertory.training.sam.errors import Inverter, prepare_errors
-    from invertory.training.sam.invertibility import Inverted, picked
+    from invertory.training.sam.errors import InversionNetworks, prepare_errors
+    from invertory.training.sam.invertibility import InvertedImages, pick_images
 
     settings, networks = work.settings, work.networks
     how = dataclasses.replace(settings.inverting, precision=work.compute.precision)
-    pictures, is_plain = picked(work.sets, settings.shares, settings.num)
-    inverter = Inverter(networks["generator"], networks["encoder"], networks["perceptual"])
+    pictures, is_plain = pick_images(work.sets, settings.shares, settings.num)
+    inverter = InversionNetworks(networks["generator"], networks["encoder"], networks["perceptual"])
     found = TrainingImages(pictures, work.compute)
-    errors = prepare_errors(inverter, found, folder, how, shown=shown)
+    errors = prepare_errors(inverter, found, folder, how, progress=progress)
     spaces = checked_spaces(inverter.generator, how.spaces)
-    return dataclasses.replace(work, inverted=Inverted(pictures, errors, spaces, is_plain))
+    return dataclasses.replace(work, inverted=InvertedImages(pictures, errors, spaces, is_plain))
 
 
 TRAINERS = {

@@ -13,7 +13,7 @@ from invertory.inversion.engine.objective import Rows, Start, Tensors
 from invertory.inversion.engine.view import View
 from invertory.inversion.feed_forward import Judging, Told, encoded, encoder_of
 from invertory.inversion.restyle import refined
-from invertory.networks.samm.network import Reachable, Samm, TappedEncoder
+from invertory.networks.samm.network import HookedGenerator, Samm, TappedEncoder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,7 +33,7 @@ STORED: Final = "stored"  # of the results: `TARGET`, in float32
 class Parts:
     """Networks that were found to fit each other."""
 
-    generator: Reachable
+    generator: HookedGenerator
     encoder: TappedEncoder
     samm: Samm
 
@@ -49,7 +49,7 @@ class Parts:
             )
         tapped = cast("TappedEncoder", encoder)
         samm.check(tapped, generator)
-        return cls(cast("Reachable", generator), tapped, samm)
+        return cls(cast("HookedGenerator", generator), tapped, samm)
 
 
 @dataclass(frozen=True, slots=True)

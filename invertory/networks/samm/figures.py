@@ -27,7 +27,7 @@ def saturation(flow: Tensor, mask: Tensor) -> Tensor:
     return (at_limit * mask).sum() / mask.sum().clamp_min(1e-6)
 
 
-def steps_alike(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def compare_steps(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """steps [cycles from 2, N, 2, r, r], mask [N, 1, r, r] => of the second with the first: the
     cosine, and the ratio of lengths.
     """
@@ -37,12 +37,12 @@ def steps_alike(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def figures(found: Aligned) -> dict[str, Tensor]:
+def alignment_figures(aligned: Aligned) -> dict[str, Tensor]:
     """Means over levels; of one cycle the saturation alone."""
-    parts = zip(found.flows, found.masks, strict=True)
-    told = [torch.stack([saturation(flow, mask) for flow, mask in parts])]
-    if len(found.steps[0]) > 1:
-        parts = zip(found.steps, found.masks, strict=True)
-        alike = [steps_alike(steps, mask) for steps, mask in parts]
-        told += [torch.stack(one) for one in zip(*alike, strict=True)]
-    return {name: values.mean() for name, values in zip(FIGURES, told, strict=False)}
+    pairs = zip(aligned.flows, aligned.masks, strict=True)
+    values = [torch.stack([saturation(flow, mask) for flow, mask in pairs])]
+    if len(aligned.steps[0]) > 1:
+        pairs = zip(aligned.steps, aligned.masks, strict=True)
+        alike = [compare_steps(steps, mask) for steps, mask in pairs]
+        values += [torch.stack(one) for one in zip(*alike, strict=True)]
+    return {name: value.mean() for name, value in zip(FIGURES, values, strict=False)}

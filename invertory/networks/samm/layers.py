@@ -39,7 +39,7 @@ def compose(old: Tensor, new: Tensor) -> Tensor:
     return (old * (new - old + 1)).clamp(0, 1)
 
 
-def enlarged(mask: Tensor, size_px: int, mode: Literal["bilinear", "bicubic"]) -> Tensor:
+def enlarge(mask: Tensor, size_px: int, mode: Literal["bilinear", "bicubic"]) -> Tensor:
     """mask [N, 1, h, w] => [N, 1, size_px, size_px], in [0, 1]."""
     if mask.shape[-1] == size_px:
         return mask
@@ -48,7 +48,7 @@ def enlarged(mask: Tensor, size_px: int, mode: Literal["bilinear", "bicubic"]) -
 
 def gather(masks: tuple[Tensor, ...], size_px: int) -> Tensor:
     """Algorithm 2: the levels' masks, coarse to fine => one mask [N, 1, size_px, size_px]."""
-    first, *finer = (enlarged(mask, size_px, "bilinear") for mask in masks)
+    first, *finer = (enlarge(mask, size_px, "bilinear") for mask in masks)
     for mask in finer:
         first = compose(first, mask)
     return first
@@ -84,8 +84,8 @@ class _Standardised(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> Tensor:
         (y, scale), slope = ctx.saved_tensors, slopes[0]
         common, along = _mean(slope), _mean(slope * y)
-        wanted = torch.addcmul(slope - common.to(y.dtype), y, along.to(y.dtype), value=-1)
-        out: Tensor = wanted * scale.to(y.dtype)
+        gradient = torch.addcmul(slope - common.to(y.dtype), y, along.to(y.dtype), value=-1)
+        out: Tensor = gradient * scale.to(y.dtype)
         return out
 
 
@@ -96,8 +96,8 @@ def _mean(x: Tensor) -> Tensor:
 
 def standardised(x: Tensor) -> Tensor:
     """Each channel of each row to mean 0 and deviation 1: instance normalisation."""
-    made: Tensor = _Standardised.apply(x)
-    return made
+    out: Tensor = _Standardised.apply(x)
+    return out
 
 
 class Bottleneck(nn.Module):
@@ -135,16 +135,16 @@ class AlignNet(nn.Module):
         # and with a mask of about 0.1 everywhere, near the area that it may have
         self.shift = nn.Parameter(torch.tensor([0.0, 0.0, -2.0]))
 
-    def forward(self, current: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, current: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The generator's map and the encoder's, standardised => flow [N, 2, r, r] within
         +-`MAX_FLOW`, mask [N, 1, r, r] in [0, 1]; float32.
         """
-        both = torch.cat([standardised(current) - wanted, wanted], 1)
-        told = self.head(self.second(self.first(both))).float() + self.shift[:, None, None]
-        told = pad(told, (1, 1, 1, 1), "replicate")
+        both = torch.cat([standardised(current) - target, target], 1)
+        output = self.head(self.second(self.first(both))).float() + self.shift[:, None, None]
+        output = pad(output, (1, 1, 1, 1), "replicate")
         for _ in range(2):  # [1, 1] twice is [1, 2, 1]
-            told = avg_pool2d(told, 2, 1)
-        return MAX_FLOW * torch.tanh(told[:, :2]), torch.sigmoid(told[:, 2:])
+            output = avg_pool2d(output, 2, 1)
+        return MAX_FLOW * torch.tanh(output[:, :2]), torch.sigmoid(output[:, 2:])
 
 
 class Level(nn.Module):
@@ -171,12 +171,12 @@ class Level(nn.Module):
         self.align = AlignNet(channels, hidden)
 
     @torch.no_grad()
-    def begin_near(self, area: float) -> None:
+    def set_initial_area(self, area: float) -> None:
         """Masks of an untrained one that are about `area` everywhere; never all or nothing."""
         share = torch.tensor(min(max(area, 0.02), 0.98))
         self.align.shift[2] = torch.logit(share)
 
-    def wanted(self, tap: Tensor, w: Tensor) -> Tensor:
+    def target_features(self, tap: Tensor, w: Tensor) -> Tensor:
         """The encoder's map as the generator's features are to be, [N, C, r, r], standardised."""
         return standardised(self.styled(self.refined(self.mapped(tap)), w, Pass("none")))
 
@@ -194,18 +194,18 @@ class Level(nn.Module):
         before => g warped, mask [N, 1, r, r], flow [N, 2, r, r], and the steps that it is the sum
         of [cycles, N, 2, r, r].
         """
-        f = self.wanted(tap, w)
+        f = self.target_features(tap, w)
         current, (flow, mask) = g, self.align(g, f)
         steps = [flow]
         for cycle in range(1, cycles + 1):
             if cycle > 1:
-                step, told = self.align(current, f)
+                step, new_mask = self.align(current, f)
                 steps.append(step)
                 flow = (flow + step).clamp(-MAX_FLOW, MAX_FLOW)  # line 4
                 # as printed, line 6 leaves the mask of the first cycle
-                mask = compose(mask, told) if self.preset == "code" else mask
+                mask = compose(mask, new_mask) if self.preset == "code" else mask
             if cycle == cycles and coarser is not None:
-                mask = compose(enlarged(coarser, self.size_px, "bicubic"), mask)
+                mask = compose(enlarge(coarser, self.size_px, "bicubic"), mask)
             if is_warping:  # line 8: always of g, never of what was warped before
                 current = torch.lerp(g, warp(g, flow), mask.to(g.dtype))
         return current, mask, flow, torch.stack(steps)

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from invertory.generators import Generator
 
 NUM_LEVELS: Final = 4
-Trained = Literal["full", "none"]
-Reachable = StyleGAN2 | MobileStyleGAN  # generators with `after_conv`, see Hooks
+Alignment = Literal["full", "none"]
+HookedGenerator = StyleGAN2 | MobileStyleGAN  # generators with `after_conv`, see Hooks
 
 
 @runtime_checkable
@@ -86,7 +86,7 @@ class Samm(CheckpointedNetwork):
         num_ws: int,
         w_dim: int,
         cycles: int = 2,
-        alignment: Trained = "full",
+        alignment: Alignment = "full",
         preset: Preset = "code",
         narrowing: int = 2,
     ) -> None:
@@ -119,7 +119,7 @@ class Samm(CheckpointedNetwork):
 
     @classmethod
     def between(
-        cls, encoder: TappedEncoder, generator: Generator, *, num: int = NUM_LEVELS, **how: Any
+        cls, encoder: TappedEncoder, generator: Generator, *, num: int = NUM_LEVELS, **settings: Any
     ) -> Samm:
         """A fresh one at the `num` finest sizes that both have: of 1024 px and an encoder of 256 px
         those of the paper, 32 to 256 px.
@@ -133,7 +133,7 @@ class Samm(CheckpointedNetwork):
             resolution=generator.resolution,
             num_ws=generator.num_ws,
             w_dim=generator.w_dim,
-            **how,
+            **settings,
         )
 
     @property
@@ -147,27 +147,30 @@ class Samm(CheckpointedNetwork):
 
     def check(self, encoder: TappedEncoder, generator: Generator) -> None:
         """Raises ValueError where it was made for another generator or encoder."""
-        theirs = level_channels(generator)
-        wanted = dict(zip(self.sizes_px, self.generator_channels, strict=True))
-        told = (self.resolution, self.num_ws, self.w_dim)
-        given = (generator.resolution, generator.num_ws, generator.w_dim)
-        if told != given or any(theirs.get(px) != num for px, num in wanted.items()):
+        channels = level_channels(generator)
+        expected_channels = dict(zip(self.sizes_px, self.generator_channels, strict=True))
+        expected = (self.resolution, self.num_ws, self.w_dim)
+        sizes = (generator.resolution, generator.num_ws, generator.w_dim)
+        if expected != sizes or any(
+            channels.get(px) != num for px, num in expected_channels.items()
+        ):
             raise ValueError(
-                f"expected a generator of {told[0]} px with latents [{told[1]}, {told[2]}] and "
-                f"features {wanted} (px: channels), got {given[0]} px, {list(given[1:])} and "
-                f"{theirs}: name the samm network that was trained for this generator"
+                f"expected a generator of {expected[0]} px with latents {list(expected[1:])} and "
+                f"features {expected_channels} (px: channels), got {sizes[0]} px, "
+                f"{list(sizes[1:])} and {channels}: name the samm network that was trained for "
+                "this generator"
             )
-        inputs = dict(zip(self.sizes_px, self.encoder_channels, strict=True))
+        expected_taps = dict(zip(self.sizes_px, self.encoder_channels, strict=True))
         taps = getattr(encoder, "tap_channels", {})
-        if any(taps.get(px) != num for px, num in inputs.items()):
+        if any(taps.get(px) != num for px, num in expected_taps.items()):
             raise ValueError(
-                f"expected an encoder with maps {inputs} (px: channels), got {taps or 'none'}: "
-                "name the encoder that this samm network was trained with"
+                f"expected an encoder with maps {expected_taps} (px: channels), got "
+                f"{taps or 'none'}: name the encoder that this samm network was trained with"
             )
 
     def align(
         self,
-        generator: Reachable,
+        generator: HookedGenerator,
         w_plus: Tensor,
         taps: Mapping[int, Tensor],
         *,
@@ -181,33 +184,35 @@ class Samm(CheckpointedNetwork):
         `is_skipped`: masks as always, but nothing is warped. `num_levels`: the coarsest alone.
         `size_px`: of the generator's preview, to be drawn in place of the whole picture.
         """
-        found = Aligned(w_plus)
-        how = {
+        aligned = Aligned(w_plus)
+        options = {
             "cycles": cycles or self.cycles,
             "is_warping": self.alignment == "full" and not is_skipped,
         }
-        active = list(zip(self.sizes_px, self.levels, strict=True))[:num_levels]
+        levels = list(zip(self.sizes_px, self.levels, strict=True))[:num_levels]
         hooks = Hooks(
             after_conv={
-                f"b{px}.conv0": partial(_at, found, cast("Level", level), taps[px], how)
-                for px, level in active
+                f"b{px}.conv0": partial(
+                    _align_level, aligned, cast("Level", level), taps[px], options
+                )
+                for px, level in levels
             }
         )
-        found.synth = drawn_at(generator, w_plus, size_px or generator.resolution, hooks)
-        return found
+        aligned.synth = synthesise_at(generator, w_plus, size_px or generator.resolution, hooks)
+        return aligned
 
-    def forward(self, generator: Reachable, encoder: TappedEncoder, images: Tensor) -> Tensor:
+    def forward(self, generator: HookedGenerator, encoder: TappedEncoder, images: Tensor) -> Tensor:
         """pictures [N, 3, H, H] => as they are inverted: aligned and blended; H is the generator's
         or that of a preview.
         """
         w_plus, taps = encoder.tapped(images)
         w_plus, size_px = w_plus.expand(-1, self.num_ws, -1), images.shape[-1]
-        found = self.align(generator, w_plus, taps, size_px=size_px)
-        return blend(images, found.synth, found.mask())
+        aligned = self.align(generator, w_plus, taps, size_px=size_px)
+        return blend(images, aligned.synth, aligned.mask())
 
 
-def drawn_at(
-    generator: Reachable, w_plus: Tensor, size_px: int, hooks: Hooks | None = None
+def synthesise_at(
+    generator: HookedGenerator, w_plus: Tensor, size_px: int, hooks: Hooks | None = None
 ) -> Tensor:
     """The whole picture [N, 3, R, R], or its preview of `size_px`."""
     if size_px == generator.resolution:
@@ -216,21 +221,21 @@ def drawn_at(
     return generator.preview(w_plus, size_px, hooks=hooks)
 
 
-def _at(
-    found: Aligned, level: Level, tap: Tensor, how: Mapping[str, Any], g: Tensor, w: Tensor
+def _align_level(
+    aligned: Aligned, level: Level, tap: Tensor, options: Mapping[str, Any], g: Tensor, w: Tensor
 ) -> Tensor:
     """The hook of a level: what goes on through the synthesis in place of g."""
-    coarser = found.masks[-1] if found.masks else None
-    g, mask, flow, steps = level(g, w, tap, coarser, **how)
-    found.masks.append(mask)
-    found.flows.append(flow)
-    found.steps.append(steps)
+    coarser = aligned.masks[-1] if aligned.masks else None
+    g, mask, flow, steps = level(g, w, tap, coarser, **options)
+    aligned.masks.append(mask)
+    aligned.flows.append(flow)
+    aligned.steps.append(steps)
     return g
 
 
 def level_channels(generator: Generator) -> dict[int, int]:
     """Size in px => channels after the first convolution of its block; from 8 px on."""
-    if not isinstance(generator, Reachable):
+    if not isinstance(generator, HookedGenerator):
         raise ValueError(
             "expected a generator whose convolutions can be reached into, a stylegan2 or a "
             f"mobile_stylegan, got {type(generator).__name__}: use one, or a method that moves "

@@ -15,19 +15,19 @@ SAMPLED = 64  # pictures whose bytes are read, evenly from the first to the last
 
 def data_digests(training: object) -> list[str]:
     """A line for each set of pictures among a trainer's attributes, sorted; none: nothing known."""
-    told: list[str] = []
+    digests: list[str] = []
     for value in getattr(training, "__dict__", {}).values():
         if isinstance(value, TrainingImages):
-            told.append(digest(value))
+            digests.append(digest(value))
         elif isinstance(value, PortraitMix):
-            told += map(digest, value.sets)
-    return sorted(told)
+            digests += map(digest, value.sets)
+    return sorted(digests)
 
 
 def digest(images: TrainingImages) -> str:
     """How many, of what size, and a digest of a sample."""
     last, (_, _, height, width) = len(images) - 1, images[:1].shape
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for row in sorted({round(i * last / (SAMPLED - 1)) for i in range(SAMPLED)}):
-        found.update(to_uint8(images[torch.tensor([row])]).tobytes())
-    return f"{last + 1} pictures of {height} x {width} px, {found.hexdigest()[:16]}"
+        sha256.update(to_uint8(images[torch.tensor([row])]).tobytes())
+    return f"{last + 1} pictures of {height} x {width} px, {sha256.hexdigest()[:16]}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from invertory.portraits.dataset import PortraitSet
 
-Part = Literal["train", "calibration", "test"]
+Split = Literal["train", "calibration", "test"]
 Kind = Literal["attributes", "segmentations", "landmarks"]
 Rows = dict[str, Tensor]  # set => its rows, int64
 
@@ -54,8 +54,8 @@ class PortraitMix:
         _check(sets, shares, held_out)
         self.held_out, self._compute = held_out, compute
         self._sets = {
-            name: _Set(TrainingImages(images_of(given), compute), _labels(given), share)
-            for (name, given), share in zip(sets.items(), shares, strict=True)
+            name: _Set(TrainingImages(images_of(source), compute), _labels(source), share)
+            for (name, source), share in zip(sets.items(), shares, strict=True)
         }
 
     @property
@@ -65,7 +65,7 @@ class PortraitMix:
     @property
     def sets(self) -> list[TrainingImages]:
         """The pictures of each."""
-        return [found.images for found in self._sets.values()]
+        return [one.images for one in self._sets.values()]
 
     @property
     def size_px(self) -> int:
@@ -73,14 +73,14 @@ class PortraitMix:
 
     def batch(self, batch_size: int, *, seed: int, step: int) -> Rows:
         """Training rows of a step; every batch has the same number of each set."""
-        total = sum(found.share for found in self._sets.values())
+        total = sum(one.share for one in self._sets.values())
         rows: Rows = {}
         left, left_share = batch_size, total
-        for name, found in self._sets.items():
-            num = round(left * found.share / left_share)
-            left, left_share = left - num, left_share - found.share
+        for name, one in self._sets.items():
+            num = round(left * one.share / left_share)
+            left, left_share = left - num, left_share - one.share
             if num:
-                trained = len(found.images) - 2 * self.held_out
+                trained = len(one.images) - 2 * self.held_out
                 if trained < num:
                     raise ValueError(
                         f"expected at least {num} portraits in {name!r} beside {2 * self.held_out} "
@@ -90,14 +90,14 @@ class PortraitMix:
                 rows[name] = batch_rows(trained, num, seed=seed, step=step)
         return rows
 
-    def held(self, part: Literal["calibration", "test"], name: str) -> Rows:
+    def held(self, split: Literal["calibration", "test"], name: str) -> Rows:
         """The held-out rows of one set."""
-        last = len(self._sets[name].images) - (self.held_out if part == "calibration" else 0)
+        last = len(self._sets[name].images) - (self.held_out if split == "calibration" else 0)
         return {name: torch.arange(last - self.held_out, last)}
 
     def images(self, rows: Rows) -> Tensor:
         """float32 [N, 3, H, W] in [-1, 1] on the device."""
-        return torch.cat([self._sets[name].images[own] for name, own in rows.items()])
+        return torch.cat([self._sets[name].images[indices] for name, indices in rows.items()])
 
     def has_labels(self, name: str) -> bool:
         """False of a set that is pictures alone."""
@@ -105,13 +105,13 @@ class PortraitMix:
 
     def labels(self, rows: Rows, kind: Kind) -> Tensor:
         """[N, A] float32, [N, H, W] uint8, or [N, 68, 2] float32 (x, y) px, on the device."""
-        parts = [self._sets[name].labels[kind][own.numpy()] for name, own in rows.items()]
-        return torch.from_numpy(np.concatenate(parts)).to(self._compute.device)
+        arrays = [self._sets[name].labels[kind][indices.numpy()] for name, indices in rows.items()]
+        return torch.from_numpy(np.concatenate(arrays)).to(self._compute.device)
 
 
-def images_of(given: PortraitSet | np.ndarray) -> np.ndarray:
+def images_of(source: PortraitSet | np.ndarray) -> np.ndarray:
     """uint8 [N, H, W, 3] of a set."""
-    return given if isinstance(given, np.ndarray) else given.images
+    return source if isinstance(source, np.ndarray) else source.images
 
 
 def _labels(portraits: PortraitSet | np.ndarray) -> dict[str, np.ndarray]:
@@ -132,12 +132,12 @@ def _check(
             f"expected a share above 0 for each of the sets {list(sets)} and rows held out, got "
             f"{list(shares)} and {held_out}"
         )
-    for name, given in sets.items():
-        if len(images_of(given)) <= 2 * held_out:
+    for name, source in sets.items():
+        if len(images_of(source)) <= 2 * held_out:
             raise ValueError(
                 f"expected more than {2 * held_out} pictures in {name!r} (twice held_out), got "
-                f"{len(images_of(given))}: prepare more, or hold out fewer"
+                f"{len(images_of(source))}: prepare more, or hold out fewer"
             )
-    sizes = {tuple(images_of(given).shape[1:3]) for given in sets.values()}
+    sizes = {tuple(images_of(source).shape[1:3]) for source in sets.values()}
     if len(sizes) > 1:
         raise ValueError(f"expected sets of one picture size, got {sorted(sizes)}")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from invertory.encoders.residual import ResidualEncoder
 from invertory.training.compute import Compute, TrainingImages, batch_rows
-from invertory.training.optimiser import Supervised, seeded
+from invertory.training.optimiser import AveragedNetwork, seeded
 from invertory.training.reconstruction import mean_psnr_db, reconstruct, render, sheet_of, shrink
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class ConventionalEncoderTraining:
             )
         self._images = TrainingImages(self.pairs.images, self.compute)
         self._w_plus = torch.from_numpy(np.array(self.pairs.w_plus)).to(device)
-        self._encoder = Supervised(self._fresh(), config, self.compute)
+        self._encoder = AveragedNetwork(self._build_network(), config, self.compute)
         self._row_weights = row_weights(self.generator, self._w_plus[:64].float())
 
     @property
@@ -112,19 +112,20 @@ class ConventionalEncoderTraining:
                 parts.append(encoder(self._images[part]))
         codes, target = torch.cat(parts), self._target(rows)
         unexplained = ((codes - target) / encoder.w_scale).square().mean()
-        shown = self._images[rows[:64]]
-        made = reconstruct(self.generator, encoder, shown, self.config.image_px, self.compute)
+        real = self._images[rows[:64]]
+        synth = reconstruct(self.generator, encoder, real, self.config.image_px, self.compute)
         return {
             "latent_error": float(unexplained),
             "latent_error_weighted": float(self._error(codes, target)),
-            "psnr_db": mean_psnr_db(shown, made),
+            "psnr_db": mean_psnr_db(real, synth),
         }
 
     def sheet(self) -> Tensor:
         """Held-out pictures above, those of their codes below."""
-        shown = self._images[torch.arange(self._num, min(self._num + NUM_SHOWN, len(self.pairs)))]
+        rows = torch.arange(self._num, min(self._num + NUM_SHOWN, len(self.pairs)))
+        real = self._images[rows]
         encoder, px = self._encoder.average, self.config.image_px
-        return sheet_of(shown, reconstruct(self.generator, encoder, shown, px, self.compute))
+        return sheet_of(real, reconstruct(self.generator, encoder, real, px, self.compute))
 
     def state_dict(self) -> dict[str, Any]:
         return self._encoder.state_dict()
@@ -135,7 +136,7 @@ class ConventionalEncoderTraining:
     def networks(self) -> dict[str, nn.Module]:
         return {"encoder": self._encoder.average}
 
-    def _fresh(self) -> ResidualEncoder:
+    def _build_network(self) -> ResidualEncoder:
         config = self.config
         encoder = seeded(
             lambda: ResidualEncoder(
@@ -168,12 +169,12 @@ class ConventionalEncoderTraining:
     def _image_losses(self, codes: Tensor, images: Tensor) -> dict[str, Tensor]:
         """The mean square, alone or with the perceptual distance: mean over pictures."""
         real = shrink(images, self.config.image_px)
-        made = render(self.generator, codes, self.config.image_px)
-        squares = (made.float() - real).square().mean()
+        synth = render(self.generator, codes, self.config.image_px)
+        squares = (synth.float() - real).square().mean()
         if self.perceptual is None:
             return {"image": squares, "mse": squares}
         features = self.perceptual.features
-        distance = self.perceptual.distance(features(made), features(real)).mean()
+        distance = self.perceptual.distance(features(synth), features(real)).mean()
         total = squares + self.config.perceptual_weight * distance
         return {"image": total, "mse": squares, "perceptual": distance}
 
@@ -193,11 +194,11 @@ def row_weights(generator: Generator, w_plus: Tensor, size_px: int = 64) -> Tens
         exchanged[:, i] = few.roll(1, 0)[:, i]
         difference = render(generator, exchanged, size_px) - whole
         changes.append(difference.float().square().mean().sqrt())
-    found = torch.stack(changes)
-    return weights_of(found)
+    root_mean_squares = torch.stack(changes)
+    return normalise_weights(root_mean_squares)
 
 
-def weights_of(changes: Tensor) -> Tensor:
+def normalise_weights(changes: Tensor) -> Tensor:
     """changes [num_ws] => weights of mean 1, each at least a tenth of the mean."""
     weights = changes / changes.mean().clamp_min(1e-12)
     weights = weights.clamp_min(0.1)

@@ -113,8 +113,8 @@ class DomainGuidedEncoderTraining:
     @property
     def adversarial_weight(self) -> float:
         """The one that was given, or the preset's."""
-        given = self.config.adversarial_weight
-        return ADVERSARIAL_WEIGHT[self.config.preset] if given is None else given
+        weight = self.config.adversarial_weight
+        return ADVERSARIAL_WEIGHT[self.config.preset] if weight is None else weight
 
     def step(self, step: int) -> dict[str, Tensor]:
         """One step of the encoder, then one of the discriminator, on the same pictures."""
@@ -125,9 +125,9 @@ class DomainGuidedEncoderTraining:
                 group["lr"] = config.learning_rate * config.decay ** (4 * done)
         real = self._batch(step)
         is_adversarial = self.adversarial_weight > 0 and done >= config.adversarial_from
-        losses, made = self._step_encoder(real, is_adversarial)
+        losses, synth = self._step_encoder(real, is_adversarial)
         if is_adversarial:
-            losses |= self._step_discriminator(real, made, step)
+            losses |= self._step_discriminator(real, synth, step)
         decay = decay_of(config.half_life_images, self.batch_size)
         update_average(self._average, self.encoder, min(decay, (step + 1) / (step + 10)))
         return {name: loss.detach() for name, loss in losses.items()}
@@ -137,28 +137,28 @@ class DomainGuidedEncoderTraining:
         config = self.config
         self.discriminator.requires_grad_(False)
         with self.compute.autocast():
-            made = render(self.generator, self.encoder(real), real.shape[-1])
+            synth = render(self.generator, self.encoder(real), real.shape[-1])
             features = self.perceptual.features
-            distance = self.perceptual.distance(features(made), features(real)).mean()
-            fooled = self.discriminator(made) if is_adversarial else made.new_zeros(1)
+            distance = self.perceptual.distance(features(synth), features(real)).mean()
+            fooled = self.discriminator(synth) if is_adversarial else synth.new_zeros(1)
         losses = {
-            "mse": (made.float() - real).square().mean(),
+            "mse": (synth.float() - real).square().mean(),
             "perceptual": distance,
-            "adversarial": -self._worth(fooled.float(), is_real=True),
+            "adversarial": -self._score(fooled.float(), is_real=True),
         }
         weights = (config.mse_weight, config.perceptual_weight, self.adversarial_weight)
         terms = [weight * loss for weight, loss in zip(weights, losses.values(), strict=True)]
         self._descend("encoder", torch.stack(terms).sum())
-        return losses, made.detach()
+        return losses, synth.detach()
 
-    def _step_discriminator(self, real: Tensor, made: Tensor, step: int) -> dict[str, Tensor]:
+    def _step_discriminator(self, real: Tensor, synth: Tensor, step: int) -> dict[str, Tensor]:
         """Eq. 3 => its terms."""
         config = self.config
         self.discriminator.requires_grad_(True)
         with self.compute.autocast():
-            told_real, told_made = self.discriminator(real), self.discriminator(made)
-        gain = self._worth(told_real.float(), is_real=True)
-        gain = gain + self._worth(told_made.float(), is_real=False)
+            real_logits, synth_logits = self.discriminator(real), self.discriminator(synth)
+        gain = self._score(real_logits.float(), is_real=True)
+        gain = gain + self._score(synth_logits.float(), is_real=False)
         losses = {"discriminator": -gain}
         total = -gain
         if config.r1_gamma > 0 and step % config.r1_every == 0:
@@ -167,9 +167,9 @@ class DomainGuidedEncoderTraining:
         self._descend("discriminator", total)
         return losses
 
-    def _worth(self, told: Tensor, *, is_real: bool) -> Tensor:
+    def _score(self, logits: Tensor, *, is_real: bool) -> Tensor:
         """What a discriminator wins by `told`, [N] => []: its output, or a logarithmic score."""
-        signed = told if is_real else -told
+        signed = logits if is_real else -logits
         return (signed if self.config.preset == "paper" else -softplus(-signed)).mean()
 
     def _gradient_penalty(self, real: Tensor) -> Tensor:
@@ -198,21 +198,21 @@ class DomainGuidedEncoderTraining:
     def evaluate(self) -> dict[str, float]:
         """Of pictures held out and what the average encoder's codes give: mean over pictures."""
         real = self._real[torch.arange(self._num, len(self._real))]
-        made = reconstruct(self.generator, self._average, real, real.shape[-1], self.compute)
-        small, features = shrink(real, made.shape[-1]), self.perceptual.features
-        pairs = zip(torch.split(small, 8), torch.split(made, 8), strict=True)
+        synth = reconstruct(self.generator, self._average, real, real.shape[-1], self.compute)
+        small, features = shrink(real, synth.shape[-1]), self.perceptual.features
+        pairs = zip(torch.split(small, 8), torch.split(synth, 8), strict=True)
         distances = [self.perceptual.distance(features(a), features(b)) for a, b in pairs]
         return {
-            "mse": float((small - made).square().mean()),
-            "psnr_db": mean_psnr_db(small, made),
+            "mse": float((small - synth).square().mean()),
+            "psnr_db": mean_psnr_db(small, synth),
             f"perceptual_{self.perceptual.name}": float(torch.cat(distances).mean()),
         }
 
     def sheet(self) -> Tensor:
         """Held-out pictures above, those of their codes below."""
-        shown = self._real[torch.arange(self._num, min(self._num + NUM_SHOWN, len(self._real)))]
-        px = shown.shape[-1]
-        return sheet_of(shown, reconstruct(self.generator, self._average, shown, px, self.compute))
+        real = self._real[torch.arange(self._num, min(self._num + NUM_SHOWN, len(self._real)))]
+        px = real.shape[-1]
+        return sheet_of(real, reconstruct(self.generator, self._average, real, px, self.compute))
 
     def state_dict(self) -> dict[str, Any]:
         networks = self._states()

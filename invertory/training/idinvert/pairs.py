@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from invertory.images import to_uint8
-from invertory.training.loop.blocks import BlockFolder, Shown, silent
+from invertory.training.loop.blocks import BlockFolder, Progress, silent
 
 if TYPE_CHECKING:
     from invertory.generators import Generator
@@ -75,19 +75,21 @@ def prepare_pairs(
     draws: Draws | None = None,
     batch_size: int = 8,
     block: int = 64,
-    shown: Shown = silent,
+    progress: Progress = silent,
 ) -> Pairs:
     """Draw `num` pairs of `size_px` into the folder, or those that are not there yet.
 
     On the generator's device; the picture is the preview where that is fine enough.
     """
-    asked = _asked(generator, num, size_px, draws or Draws())
+    settings = _folder_settings(generator, num, size_px, draws or Draws())
     store = BlockFolder(folder, "pairs")
-    store.begin(asked)
-    arrays = _arrays(folder, asked, generator)
-    for rows in store.blocks(asked, num, block, shown):
+    store.begin(settings)
+    arrays = _arrays(folder, settings, generator)
+    for rows in store.blocks(settings, num, block, progress):
         w_plus = draw_latents(generator, range(rows.start, rows.stop), draws or Draws())
-        parts = [image(generator, part, size_px) for part in torch.split(w_plus, batch_size)]
+        parts = [
+            render_pair_image(generator, part, size_px) for part in torch.split(w_plus, batch_size)
+        ]
         arrays[0][rows] = to_uint8(torch.cat(parts))
         arrays[1][rows] = w_plus.cpu().numpy()
         for array in arrays:
@@ -124,16 +126,16 @@ def draw_row(
 
 
 @torch.no_grad()
-def image(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
+def render_pair_image(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
     """w_plus [N, num_ws, w_dim] => [N, 3, size_px, size_px] in [-1, 1], by area means."""
     is_fine = generator.preview_resolution >= size_px
-    made = generator.preview(w_plus, size_px) if is_fine else generator.synthesis(w_plus)
-    if made.shape[-1] < size_px:
+    synth = generator.preview(w_plus, size_px) if is_fine else generator.synthesis(w_plus)
+    if synth.shape[-1] < size_px:
         raise ValueError(
-            f"expected pairs of at most {made.shape[-1]} px, got {size_px}: the generator "
+            f"expected pairs of at most {synth.shape[-1]} px, got {size_px}: the generator "
             "makes no finer pictures"
         )
-    shrunk = made if made.shape[-1] == size_px else interpolate(made, size=size_px, mode="area")
+    shrunk = synth if synth.shape[-1] == size_px else interpolate(synth, size=size_px, mode="area")
     return shrunk.float().clamp(-1, 1)
 
 
@@ -142,15 +144,15 @@ def _rng(seed: int, row: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def _asked(generator: Generator, num: int, size_px: int, draws: Draws) -> dict[str, Any]:
+def _folder_settings(generator: Generator, num: int, size_px: int, draws: Draws) -> dict[str, Any]:
     """What a folder must have been drawn with to be gone on with."""
     digest = hashlib.sha256(generator.w_avg.float().cpu().numpy().tobytes()).hexdigest()
-    made = {"w_avg_sha256": digest, "num_ws": generator.num_ws}
-    return {"num": num, "size_px": size_px} | made | asdict(draws)
+    own = {"w_avg_sha256": digest, "num_ws": generator.num_ws}
+    return {"num": num, "size_px": size_px} | own | asdict(draws)
 
 
-def _arrays(folder: Path, asked: dict[str, Any], generator: Generator) -> list[np.memmap]:
-    num, px = asked["num"], asked["size_px"]
+def _arrays(folder: Path, settings: dict[str, Any], generator: Generator) -> list[np.memmap]:
+    num, px = settings["num"], settings["size_px"]
     kinds = {
         _IMAGES: ((num, px, px, 3), np.uint8),
         _LATENTS: ((num, generator.num_ws, generator.w_dim), np.float16),

@@ -112,7 +112,7 @@ class InvGANConfig:
         return self.is_joint or self.is_frozen
 
     @property
-    def is_led(self) -> bool:
+    def follows_prior(self) -> bool:
         """M is kept at the Gaussian of the codes."""
         return self.is_joint and self.prior_images > 0
 
@@ -145,6 +145,6 @@ class InvGANConfig:
         return top * min(1.0, 0.02 + since / 2_000) * min(1.0, max(0.05, left))
 
 
-def _check_word(name: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        raise ValueError(f"expected a {name} among {', '.join(known)}, got {given!r}")
+def _check_word(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"expected a {name} among {', '.join(known)}, got {value!r}")

@@ -28,7 +28,7 @@ from invertory.training.stylegan2.autoencoding import feature_distance, reconstr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
+class ForwardPass:
     """One pass: latents w_total = w_R # w made into pictures, and what D says."""
 
     real: Tensor  # x [B, 3, R, R]
@@ -37,47 +37,47 @@ class Pass:
     prior: Tensor  # M(z) [B, w_dim], those in w_total among them
     compared: tuple[Tensor, Tensor] | None  # draws and codes [N, w_dim] for MMD, where it counts
     synth: Tensor  # G(w_total) [B, 3, R, R]
-    on_real: Look  # of `real`
-    still: Look  # of `synth`, D held
-    judged: Look  # of `synth`, which is held
+    real_look: Look  # of `real`
+    frozen_look: Look  # of `synth`, D held
+    synth_look: Look  # of `synth`, which is held
 
 
-def squared(latents: Tensor, wanted: Tensor) -> Tensor:
+def mean_squared_distance(latents: Tensor, target: Tensor) -> Tensor:
     """|latents - wanted|^2 over the latents' length, a mean; `wanted` is held."""
-    return (latents - wanted.detach()).square().mean()
+    return (latents - target.detach()).square().mean()
 
 
-def discriminator_terms(made: Pass, realness: Tensor, synthness: Tensor) -> dict[str, Tensor]:
+def discriminator_terms(run: ForwardPass, realness: Tensor, synthness: Tensor) -> dict[str, Tensor]:
     """Of D: realness, and the latents of pictures whose latents are known, w # w_R."""
     return {
         "discriminator": discriminator_loss(realness, synthness),
-        "latent": squared(made.judged.w, made.w),
+        "latent": mean_squared_distance(run.synth_look.w, run.w),
     }
 
 
-def generator_terms(made: Pass, logits: Tensor, config: InvGANConfig) -> dict[str, Tensor]:
+def generator_terms(run: ForwardPass, logits: Tensor, config: InvGANConfig) -> dict[str, Tensor]:
     """Of G (and M, and, in the full stage, of D by the codes it inferred); G held, of D alone."""
     if config.is_frozen:
-        return reconstruction_terms(made)
+        return reconstruction_terms(run)
     losses = {"generator": generator_loss(logits)}
-    if made.compared is None:
+    if run.compared is None:
         return losses
-    n = made.num_inferred
-    losses["latent_made"] = squared(made.still.w[n:], made.w[n:])
-    losses |= reconstruction_terms(made)
-    losses["mmd"] = mmd(*made.compared, config.mmd_scales)
+    n = run.num_inferred
+    losses["latent_made"] = mean_squared_distance(run.frozen_look.w[n:], run.w[n:])
+    losses |= reconstruction_terms(run)
+    losses["mmd"] = mmd(*run.compared, config.mmd_scales)
     return losses
 
 
-def reconstruction_terms(made: Pass) -> dict[str, Tensor]:
+def reconstruction_terms(run: ForwardPass) -> dict[str, Tensor]:
     """What the codes of real pictures make, against those pictures and codes; D held."""
-    n = made.num_inferred
-    maps = [m[:n] for m in made.still.maps]
-    wanted = [m[:n].detach() for m in made.on_real.maps]
+    n = run.num_inferred
+    maps = [m[:n] for m in run.frozen_look.maps]
+    target_maps = [m[:n].detach() for m in run.real_look.maps]
     return {
-        "cycle": squared(made.still.w[:n], made.w[:n]),
-        "features": feature_distance(maps, wanted),
-        "pixels": reconstruction_loss(made.synth[:n], made.real[:n]),
+        "cycle": mean_squared_distance(run.frozen_look.w[:n], run.w[:n]),
+        "features": feature_distance(maps, target_maps),
+        "pixels": reconstruction_loss(run.synth[:n], run.real[:n]),
     }
 
 

@@ -16,7 +16,12 @@ from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.stylegan2_discriminator import StyleGAN2Discriminator
 from invertory.training.compute import Compute, average_of, decay_of, update_average
 from invertory.training.invgan.config import InvGANConfig
-from invertory.training.invgan.prior import CodeMemory, follow_prior, lead, learn_mapping
+from invertory.training.invgan.prior import (
+    CodeMemory,
+    learn_mapping,
+    set_mapping_to_prior,
+    update_mapping,
+)
 from invertory.training.invgan.warm_start import WarmStart
 from invertory.training.optimiser import seeded
 from invertory.training.stylegan2.latent_prior import LatentPrior
@@ -37,7 +42,7 @@ class Networks:
         generator, encoder = _networks(config, size_px, warm_start)
         self.generator = compute.place(generator).requires_grad_(True)
         self.generator.train()
-        self._hold()
+        self._freeze()
         self.encoder = compute.place(encoder).requires_grad_(True).train()
         self.prior = compute.place(LatentPrior(generator.w_dim))
         self.memory = compute.place(CodeMemory(config.mmd_memory, generator.w_dim))
@@ -45,12 +50,12 @@ class Networks:
         self.encoder_average = average_of(self.encoder)
         self._glance = _Glance(self.encoder)
 
-    def _hold(self) -> None:
+    def _freeze(self) -> None:
         """What no loss moves: noise; M where `lead` moves it; all of a finished generator."""
         for name, parameter in self.generator.named_parameters():
             if name.endswith("noise_strength"):  # 0: a latent names one picture without noise
                 parameter.requires_grad_(False)
-        if self._config.is_led:
+        if self._config.follows_prior:
             self.generator.mapping.requires_grad_(False)
         if self._config.is_frozen:
             self.generator.eval().requires_grad_(False)
@@ -84,7 +89,7 @@ class Networks:
         w_plus = w[:, None].expand(-1, self.generator.num_ws, -1)
         return self.generator.synthesis(w_plus).float()
 
-    def look_still(self, x: Tensor) -> Look:
+    def look_frozen(self, x: Tensor) -> Look:
         """D on pictures, its weights constants: gradients go to the pictures alone."""
         held = {f"encoder.{name}": p.detach() for name, p in self.encoder.named_parameters()}
         return cast("Look", functional_call(self._glance, held, (x,)))
@@ -102,7 +107,7 @@ class Networks:
     def end_start(self) -> None:
         """M draws from the Gaussian of the codes; a warm start's stays, or from that of its w."""
         if self.is_warm:
-            if not self._config.is_led:
+            if not self._config.follows_prior:
                 return
             rng = self._compute.rng(self._config.seed, 0, 9)
             learn_mapping(self.prior, self.generator, rng)
@@ -111,15 +116,15 @@ class Networks:
             (self.generator, self.encoder),
             (self.average, self.encoder_average),
         ):
-            shift = follow_prior(generator, encoder, self.prior)
+            shift = set_mapping_to_prior(generator, encoder, self.prior)
         self.prior.mean.add_(shift)
 
-    def lead(self, codes: Tensor) -> None:
+    def follow_codes(self, codes: Tensor) -> None:
         """Take codes [B, w_dim] in; M draws from the Gaussian of those so far."""
         with self._compute.autocast(False):
             self.prior.update(codes, decay_of(self._config.prior_images, len(codes)))
             self.prior.factorise()
-            lead(self.generator, self.prior)
+            update_mapping(self.generator, self.prior)
 
     def follow(self, step: int) -> None:
         """Move the averages; their first pictures are forgotten sooner."""
@@ -128,7 +133,7 @@ class Networks:
         update_average(self.average, self.generator, decay)
         update_average(self.encoder_average, self.encoder, decay)
 
-    def parts(self) -> dict[str, nn.Module]:
+    def components(self) -> dict[str, nn.Module]:
         """By name, for a state."""
         names = ("generator", "encoder", "prior", "memory", "average", "encoder_average")
         return {name: getattr(self, name) for name in names}
@@ -168,14 +173,14 @@ def _networks(
 def _generator(config: InvGANConfig, size_px: int, rng: torch.Generator) -> StyleGAN2 | OneW:
     sizes: dict[str, Any] = {"z_dim": config.w_dim, "w_dim": config.w_dim}
     if config.backbone == "stylegan2":
-        made = StyleGAN2(
+        generator = StyleGAN2(
             **sizes,
             img_resolution=size_px,
             channel_table=config.channels,
             num_layers=config.mapping_layers,
             lr_multiplier=1.0,
         )
-        return made.initialise(rng)
+        return generator.initialise(rng)
     sizes |= {"img_channels": 1 if config.grey else 3, "channels": config.channels}
     family = {"dcgan": DCGAN, "biggan": BigGAN}[config.backbone]
     return seeded(lambda: family(resolution=size_px, **sizes), config.seed)
@@ -190,7 +195,7 @@ def _encoder(config: InvGANConfig, size_px: int, rng: torch.Generator) -> InvGAN
         img_channels = 1 if config.grey else 3
         sizes = {"resolution": size_px, "img_channels": img_channels, "channels": channels}
 
-    def made() -> InvGANEncoder:
+    def build() -> InvGANEncoder:
         return InvGANEncoder(
             backbone=config.backbone,
             discriminator=sizes,
@@ -199,7 +204,7 @@ def _encoder(config: InvGANConfig, size_px: int, rng: torch.Generator) -> InvGAN
             hidden=config.head_hidden,
         )
 
-    encoder = seeded(made, config.seed + 1)
+    encoder = seeded(build, config.seed + 1)
     if isinstance(encoder.discriminator, StyleGAN2Discriminator):
         encoder.discriminator.initialise(rng)
     return encoder

@@ -57,7 +57,9 @@ def learn_mapping(prior: LatentPrior, generator: StyleGAN2 | OneW, rng: torch.Ge
     prior.covariance.copy_(torch.cov(w.T))
 
 
-def follow_prior(generator: StyleGAN2 | OneW, encoder: InvGANEncoder, prior: LatentPrior) -> Tensor:
+def set_mapping_to_prior(
+    generator: StyleGAN2 | OneW, encoder: InvGANEncoder, prior: LatentPrior
+) -> Tensor:
     """Make the mapping draw from `prior`, exactly; its `root` is up to date.
 
     StyleGAN2's mapping ends in a leaky ReLU, which is linear where its input is positive. So its w
@@ -66,25 +68,25 @@ def follow_prior(generator: StyleGAN2 | OneW, encoder: InvGANEncoder, prior: Lat
     """
     deviation = prior.covariance.diagonal().sqrt()
     if isinstance(generator, OneW):
-        lead(generator, prior)
+        update_mapping(generator, prior)
         return torch.zeros_like(deviation)
     shift = CENTRE * deviation - prior.mean
-    _move(generator, encoder, shift)
-    _open(generator.mapping)
-    _lead(generator.mapping, prior.mean + shift, prior.root)
+    _shift_latents(generator, encoder, shift)
+    _normalise_hidden_layers(generator.mapping)
+    _set_last_layer(generator.mapping, prior.mean + shift, prior.root)
     return shift
 
 
-def lead(generator: StyleGAN2 | OneW, prior: LatentPrior) -> None:
+def update_mapping(generator: StyleGAN2 | OneW, prior: LatentPrior) -> None:
     """The same for a mapping that drew from a Gaussian near by: w stays where it is."""
     if isinstance(generator, OneW):
         generator.mapping.follow(prior.mean, prior.root)
     else:
-        _lead(generator.mapping, prior.mean, prior.root)
+        _set_last_layer(generator.mapping, prior.mean, prior.root)
 
 
 @torch.no_grad()
-def _move(generator: StyleGAN2, encoder: InvGANEncoder, shift: Tensor) -> None:
+def _shift_latents(generator: StyleGAN2, encoder: InvGANEncoder, shift: Tensor) -> None:
     """Every w and code by `shift`, with the same pictures."""
     encoder.head.code.bias.add_(shift)
     for name, module in generator.synthesis.named_modules():
@@ -93,25 +95,25 @@ def _move(generator: StyleGAN2, encoder: InvGANEncoder, shift: Tensor) -> None:
             module.bias.sub_(module.weight @ shift * gain)
 
 
-def _open(mapping: MappingNetwork) -> None:
+def _normalise_hidden_layers(mapping: MappingNetwork) -> None:
     """All layers but the last give the normalised z, moved to the positive."""
     for i in range(mapping.num_layers - 1):
         layer = mapping.get_submodule(f"fc{i}")
         eye = torch.eye(len(mapping.w_avg), device=mapping.w_avg.device)
-        _set(layer, eye, eye.new_full((1,), CENTRE if i == 0 else 0.0))
+        _set_layer(layer, eye, eye.new_full((1,), CENTRE if i == 0 else 0.0))
 
 
 @torch.no_grad()
-def _lead(mapping: MappingNetwork, mean: Tensor, root: Tensor) -> None:
+def _set_last_layer(mapping: MappingNetwork, mean: Tensor, root: Tensor) -> None:
     """The last layer."""
     mapping.w_avg.copy_(mean)
     last = mapping.num_layers - 1
     centre = CENTRE * root.sum(1) if last else 0.0
-    _set(mapping.get_submodule(f"fc{last}"), root, mean - centre)
+    _set_layer(mapping.get_submodule(f"fc{last}"), root, mean - centre)
 
 
 @torch.no_grad()
-def _set(layer: nn.Module, weight: Tensor, bias: Tensor) -> None:
+def _set_layer(layer: nn.Module, weight: Tensor, bias: Tensor) -> None:
     """So that layer and activation give weight x + bias where that is positive."""
     assert isinstance(layer, FullyConnected)
     layer.weight.copy_(weight / (layer.weight_gain * math.sqrt(2)))

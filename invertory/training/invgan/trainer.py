@@ -43,17 +43,17 @@ from invertory.training.adversarial import discriminator_loss, r1_penalty
 from invertory.training.compute import Compute, TrainingImages, batch_rows, decay_of
 from invertory.training.invgan.config import InvGANConfig
 from invertory.training.invgan.losses import (
-    Pass,
+    ForwardPass,
     discriminator_terms,
     generator_terms,
-    squared,
+    mean_squared_distance,
     start_terms,
     total,
 )
 from invertory.training.invgan.networks import Networks
 from invertory.training.invgan.warm_start import WarmStart
 from invertory.training.stylegan2.adaptive_augmentation import AdaptiveAugmentation
-from invertory.training.stylegan2.measures import Measures
+from invertory.training.stylegan2.measures import GeneratorMeasures
 
 
 class InvGANTraining:
@@ -85,7 +85,7 @@ class InvGANTraining:
                 f"{self.images.size_px} px"
             )
         held_out = TrainingImages(spread_patches(pixels[num:], self.size_px), compute)
-        self.measures = Measures(held_out, compute, classifier)
+        self.measures = GeneratorMeasures(held_out, compute, classifier)
         self.nets = Networks(config, compute, self.size_px, warm_start)
         self.optimiser = torch.optim.Adam(
             self.nets.groups(), lr=config.learning_rate, betas=(0.0, 0.99), eps=1e-8, fused=True
@@ -101,14 +101,16 @@ class InvGANTraining:
         self._set_rates(step * self.batch_size, is_start)
         real, rng = self._real(step), self.compute.rng(self.config.seed, step, 1)
         if is_start and self.nets.is_warm:
-            losses, told = self._head_start(real, step, rng)
+            losses, logged = self._warm_start_step(real, step, rng)
         else:
-            losses, told = self._start(real, rng) if is_start else self._play(real, step, rng)
+            losses, logged = (
+                self._autoencoder_step(real, rng) if is_start else self._joint_step(real, step, rng)
+            )
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(total(losses, self.config.weights))
         self.optimiser.step()
         self.nets.follow(step)
-        return losses | told
+        return losses | logged
 
     def _set_rates(self, images: int, is_start: bool) -> None:
         rate = self.config.learning_rate * self.config.rate(images)
@@ -127,7 +129,7 @@ class InvGANTraining:
             real = torch.where(draw < 0.5, real.flip(3), real)
         return real
 
-    def _start(
+    def _autoencoder_step(
         self, real: Tensor, rng: torch.Generator
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """As an autoencoder: noise on the codes, so that what lies between them is a picture."""
@@ -139,7 +141,7 @@ class InvGANTraining:
         nets.prior.update(codes, decay_of(2_000, len(real)))
         return start_terms(synth, real, codes), {}
 
-    def _head_start(
+    def _warm_start_step(
         self, real: Tensor, step: int, rng: torch.Generator
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """D alone, G and M held: the latents of draws, and realness, so that it does not drift."""
@@ -148,62 +150,62 @@ class InvGANTraining:
             with torch.no_grad():
                 w = nets.draw(len(real), rng)
                 synth = nets.synthesise(w)
-            realness, judged = encoder.realness(real), encoder.look(synth)
+            realness, synth_look = encoder.realness(real), encoder.look(synth)
             losses = {
-                "discriminator": discriminator_loss(realness, judged.logits),
-                "latent": squared(judged.w, w),
+                "discriminator": discriminator_loss(realness, synth_look.logits),
+                "latent": mean_squared_distance(synth_look.w, w),
             }
         self._penalise(losses, real, step)
         return losses, {"sign_real": realness.detach().float().sign().mean()}
 
-    def _penalise(self, losses: dict[str, Tensor], shown: Tensor, step: int) -> None:
+    def _penalise(self, losses: dict[str, Tensor], real: Tensor, step: int) -> None:
         """Add R1 where it is due."""
         if step % self.config.r1_every == 0:
             with self.compute.autocast(False):
-                losses["r1"] = r1_penalty(self.nets.encoder.realness, shown)
+                losses["r1"] = r1_penalty(self.nets.encoder.realness, real)
 
-    def _play(
+    def _joint_step(
         self, real: Tensor, step: int, rng: torch.Generator
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Eq. 3, on one batch; the losses, and what is only told."""
         config, encoder = self.config, self.nets.encoder
         with self.compute.autocast():
-            made = self._pass(real, rng)
-            shown = real
-            realness, synthness = made.on_real.logits, made.judged.logits
-            logits = made.still.logits
+            run = self._pass(real, rng)
+            augmented_real = real
+            realness, synthness = run.real_look.logits, run.synth_look.logits
+            logits = run.frozen_look.logits
             if config.augment_target:  # codes and features are of pictures left alone
-                shown = self.augmentation(real, rng)
-                altered = self.augmentation(made.synth, rng)
-                realness = encoder.realness(shown)
+                augmented_real = self.augmentation(real, rng)
+                altered = self.augmentation(run.synth, rng)
+                realness = encoder.realness(augmented_real)
                 synthness = encoder.realness(altered.detach())
-                logits = self.nets.look_still(altered).logits
-            losses = generator_terms(made, logits, config)
-            losses |= discriminator_terms(made, realness, synthness)
-        self._penalise(losses, shown, step)
+                logits = self.nets.look_frozen(altered).logits
+            losses = generator_terms(run, logits, config)
+            losses |= discriminator_terms(run, realness, synthness)
+        self._penalise(losses, augmented_real, step)
         return losses, self.augmentation.follow(realness)
 
-    def _pass(self, real: Tensor, rng: torch.Generator) -> Pass:
+    def _pass(self, real: Tensor, rng: torch.Generator) -> ForwardPass:
         """Codes of real pictures, draws, their pictures, and D on both."""
         nets, config = self.nets, self.config
-        on_real = nets.encoder.look(real)
-        if config.is_led:
-            nets.lead(on_real.w)
+        real_look = nets.encoder.look(real)
+        if config.follows_prior:
+            nets.follow_codes(real_look.w)
         prior = nets.draw(len(real), rng)
         n = round(config.inferred_share * len(real)) if config.has_inferred else 0
-        inferred = on_real.w[:n] if config.has_reconstruction else on_real.w[:n].detach()
+        inferred = real_look.w[:n] if config.has_reconstruction else real_look.w[:n].detach()
         w = torch.cat([inferred, prior[n:]])
         synth = nets.synthesise(w)
-        return Pass(
+        return ForwardPass(
             real=real,
             num_inferred=n,
             w=w,
             prior=prior,
-            compared=nets.compared(prior, on_real.w, rng) if config.is_joint else None,
+            compared=nets.compared(prior, real_look.w, rng) if config.is_joint else None,
             synth=synth,
-            on_real=on_real,
-            still=nets.look_still(synth),
-            judged=nets.encoder.look(synth.detach()),
+            real_look=real_look,
+            frozen_look=nets.look_frozen(synth),
+            synth_look=nets.encoder.look(synth.detach()),
         )
 
     def evaluate(self) -> dict[str, float]:
@@ -218,16 +220,16 @@ class InvGANTraining:
         return {"generator": self.nets.average, "invgan": self.nets.encoder_average}
 
     def state_dict(self) -> dict[str, Any]:
-        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state = {name: part.state_dict() for name, part in self._components().items()}
         return state | {"augment_strength": self.augmentation.strength}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
+        for name, part in self._components().items():
             part.load_state_dict(state[name])
         self.augmentation.strength.copy_(state["augment_strength"])
 
-    def _parts(self) -> dict[str, Any]:
-        return self.nets.parts() | {"optimiser": self.optimiser}
+    def _components(self) -> dict[str, Any]:
+        return self.nets.components() | {"optimiser": self.optimiser}
 
 
 def patches(x: Tensor, size_px: int, rng: torch.Generator) -> Tensor:
@@ -235,8 +237,8 @@ def patches(x: Tensor, size_px: int, rng: torch.Generator) -> Tensor:
     room = torch.tensor([x.shape[2] - size_px + 1, x.shape[3] - size_px + 1], device=x.device)
     draw = torch.rand(len(x), 2, generator=rng, device=x.device)
     corners = (draw * room).long().tolist()
-    found = [p[:, r : r + size_px, c : c + size_px] for p, (r, c) in zip(x, corners, strict=True)]
-    return torch.stack(found).contiguous(memory_format=torch.channels_last)
+    crops = [p[:, r : r + size_px, c : c + size_px] for p, (r, c) in zip(x, corners, strict=True)]
+    return torch.stack(crops).contiguous(memory_format=torch.channels_last)
 
 
 def spread_patches(pixels: Pixels, size_px: int) -> Pixels:

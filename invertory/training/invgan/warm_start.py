@@ -32,14 +32,14 @@ class WarmStart:
         """None where neither is given; refuses one alone, and what is no StyleGAN2."""
         if generator is None and discriminator is None:
             return None
-        for name, given, wanted in (
+        for name, network, expected in (
             ("generator", generator, StyleGAN2),
             ("discriminator", discriminator, StyleGAN2Discriminator),
         ):
-            if not isinstance(given, wanted):
-                got = "none" if given is None else type(given).__name__
+            if not isinstance(network, expected):
+                got = "none" if network is None else type(network).__name__
                 raise ValueError(
-                    f"expected a {wanted.__name__} as {name} of a warm start, got {got}: give "
+                    f"expected a {expected.__name__} as {name} of a warm start, got {got}: give "
                     "generator and discriminator of one StyleGAN2 training, or neither"
                 )
         assert isinstance(generator, StyleGAN2)
@@ -69,7 +69,7 @@ class WarmStart:
     def encoder(self, config: InvGANConfig) -> InvGANEncoder:
         """The discriminator's copy with a fresh head, its bias the mean latent."""
 
-        def made() -> InvGANEncoder:
+        def build() -> InvGANEncoder:
             return InvGANEncoder(
                 backbone="stylegan2",
                 discriminator=self.discriminator.config,
@@ -78,7 +78,7 @@ class WarmStart:
                 hidden=config.head_hidden,
             )
 
-        encoder = seeded(made, config.seed + 1)
+        encoder = seeded(build, config.seed + 1)
         encoder.discriminator.load_state_dict(self.discriminator.state_dict())
         encoder.head.code.bias.copy_(self.generator.w_avg)
         return encoder

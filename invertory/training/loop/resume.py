@@ -48,8 +48,8 @@ def resume(run: Run) -> None:
         (run.folder / "log.jsonl").unlink(missing_ok=True)  # of a run killed before its first state
         return
     stored = torch.load(path, map_location="cpu", weights_only=True)
-    given = {"name": run.training.name, "config": plain(run.training.config)}
-    for key, value in given.items():
+    expected = {"name": run.training.name, "config": plain(run.training.config)}
+    for key, value in expected.items():
         if stored[key] != value:
             raise ValueError(
                 f"expected in {path} a training of the {key} {value}, got {stored[key]}: "
@@ -103,4 +103,4 @@ def _floats(value: Any, name: str) -> list[tuple[str, Tensor]]:
     if isinstance(value, (list, tuple)):
         value = dict(enumerate(value))
     items = value.items() if isinstance(value, Mapping) else ()
-    return [found for key, item in items for found in _floats(item, f"{name}/{key}")]
+    return [pair for key, item in items for pair in _floats(item, f"{name}/{key}")]

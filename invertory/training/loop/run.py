@@ -13,18 +13,18 @@ from torch import Tensor, nn
 Progress = Callable[[int, int, Mapping[str, float]], None]  # images seen, of, losses or metrics
 
 
-class Composed:
+class CompositeState:
     """The state of a trainer that is no more than the states of its parts."""
 
-    def _parts(self) -> dict[str, Any]:
+    def _components(self) -> dict[str, Any]:
         """Networks, optimisers and the like, by name."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return {name: part.state_dict() for name, part in self._components().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
+        for name, part in self._components().items():
             part.load_state_dict(state[name])
 
 

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from invertory.encoders.pyramid import Heads
 from invertory.training.adversarial import discriminator_loss, generator_loss
-from invertory.training.loop.run import Composed
+from invertory.training.loop.run import CompositeState
 from invertory.training.optimiser import seeded
 from invertory.training.pyramid.config import PyramidEncoderConfig
 from invertory.training.pyramid.latent_discriminator import CodePool, LatentDiscriminator
-from invertory.training.pyramid.psp import Goal, PyramidEncoderTraining
+from invertory.training.pyramid.psp import PyramidEncoderTraining, TargetBatch
 
 _REAL, _ROWS, _POOL = 2, 3, 4  # streams of draws
 
@@ -50,14 +50,14 @@ class E4EConfig(PyramidEncoderConfig):
 Config = TypeVar("Config", bound=E4EConfig)
 
 
-class LatentJudge(Composed):
+class LatentJudge(CompositeState):
     """The discriminator of latents with its optimiser and pools."""
 
     def __init__(self, config: E4EConfig, w_mean: Tensor, w_scale: Tensor) -> None:
         self._config, device = config, str(w_mean.device)
-        made = seeded(lambda: LatentDiscriminator(w_mean.cpu(), w_scale.cpu()), config.seed + 1)
-        self.network = made.to(device)
-        self._optimiser = torch.optim.Adam(made.parameters(), lr=config.discriminator_rate)
+        network = seeded(lambda: LatentDiscriminator(w_mean.cpu(), w_scale.cpu()), config.seed + 1)
+        self.network = network.to(device)
+        self._optimiser = torch.optim.Adam(network.parameters(), lr=config.discriminator_rate)
         self._pools = {
             name: CodePool(config.pool_size, len(w_mean), device) for name in ("real", "made")
         }
@@ -83,7 +83,7 @@ class LatentJudge(Composed):
         self._optimiser.step()
         return losses
 
-    def _parts(self) -> dict[str, Any]:
+    def _components(self) -> dict[str, Any]:
         return {"network": self.network, "optimiser": self._optimiser, **self._pools}
 
 
@@ -114,14 +114,14 @@ class E4ETraining(PyramidEncoderTraining[Config]):
         num = 0 if late < 0 else 1 + int(late / config.progressive_every)
         return min(num, self.generator.num_ws - 1)
 
-    def _accumulate(self, goal: Goal, step: int) -> dict[str, Tensor]:
+    def _accumulate(self, batch: TargetBatch, step: int) -> dict[str, Tensor]:
         num_deltas = self.num_deltas(step)
         with self.compute.autocast():
-            codes = self._encoder.network(goal.seen, num_deltas=num_deltas)
-        losses, _ = self._losses(codes, goal)
+            codes = self._encoder.network(batch.seen, num_deltas=num_deltas)
+        losses, _ = self._losses(codes, batch)
         losses |= self._latent_losses(codes, num_deltas)
         torch.autograd.backward(self._total(losses))
-        return losses | self._judged(codes, num_deltas, step)
+        return losses | self._step_judge(codes, num_deltas, step)
 
     def _latent_losses(self, codes: Tensor, num_deltas: int) -> dict[str, Tensor]:
         """Of the rows let in: length of the offsets, and how far the judge sees through them."""
@@ -133,7 +133,7 @@ class E4ETraining(PyramidEncoderTraining[Config]):
             losses["adversarial"] = self.judge.fooled(codes[:, : num_deltas + 1])
         return losses
 
-    def _judged(self, codes: Tensor, num_deltas: int, step: int) -> dict[str, Tensor]:
+    def _step_judge(self, codes: Tensor, num_deltas: int, step: int) -> dict[str, Tensor]:
         """One step of the judge."""
         if not self.weights["adversarial"]:
             return {}
@@ -144,20 +144,20 @@ class E4ETraining(PyramidEncoderTraining[Config]):
             chosen = torch.randint(num_deltas + 1, shape, generator=rng, device=device)
             rows = rows.gather(1, chosen.expand(-1, -1, rows.shape[2]))
         made = rows.flatten(0, 1)
-        real = self._w_drawn(len(made), step, _REAL)
+        real = self._draw_w(len(made), step, _REAL)
         rng = self.compute.rng(self.config.seed, step, _POOL)
         return self.judge.learn(real, made, step, rng)
 
-    def _told_of(self, codes: Tensor) -> dict[str, float]:
+    def _code_metrics(self, codes: Tensor) -> dict[str, float]:
         """How far rows are from the first, mean |w_i - w_0|; how the judge sees codes and w's."""
-        told = {"delta_norm": float((codes[:, 1:] - codes[:, :1]).norm(dim=2).mean())}
+        metrics = {"delta_norm": float((codes[:, 1:] - codes[:, :1]).norm(dim=2).mean())}
         if not self.weights["adversarial"]:
-            return told
-        real = self._w_drawn(len(codes), 0, _REAL)
+            return metrics
+        real = self._draw_w(len(codes), 0, _REAL)
         with torch.no_grad():
-            told_real = self.judge.network(real).sigmoid().mean()
-            told_made = self.judge.network(codes.flatten(0, 1).float()).sigmoid().mean()
-        return told | {"judged_real": float(told_real), "judged_made": float(told_made)}
+            real_score = self.judge.network(real).sigmoid().mean()
+            encoder_score = self.judge.network(codes.flatten(0, 1).float()).sigmoid().mean()
+        return metrics | {"judged_real": float(real_score), "judged_made": float(encoder_score)}
 
     def state_dict(self) -> dict[str, Any]:
         return {"encoder": super().state_dict(), "judge": self.judge.state_dict()}

@@ -43,6 +43,6 @@ class KnownLatents:
 
     def error(self, codes: Tensor, rows: Tensor) -> Tensor:
         """Codes [N, num_ws, w_dim] of the pictures `rows` [N] => mean square in deviations."""
-        found = torch.from_numpy(np.array(self.w_plus[rows.cpu().numpy()]))
-        squares = ((codes - found.float().to(codes.device)) / self.scale).square()
+        target = torch.from_numpy(np.array(self.w_plus[rows.cpu().numpy()]))
+        squares = ((codes - target.float().to(codes.device)) / self.scale).square()
         return (squares.mean((0, 2)) * self.row_weights).mean()

@@ -38,23 +38,23 @@ class LatentDiscriminator(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         x = self.standard(w)
-        return self.judged(x)
+        return self.score_standardised(x)
 
     def standard(self, w: Tensor) -> Tensor:
         """w in deviations from the mean."""
         return (w - self.w_mean) / self.w_scale
 
-    def judged(self, x: Tensor) -> Tensor:
+    def score_standardised(self, x: Tensor) -> Tensor:
         """Standard w [N, w_dim] => logits [N]."""
         for layer in self.layers:
             x = leaky_relu(layer(x), SLOPE)
-        told: Tensor = self.told(x)[:, 0]
-        return told
+        logits: Tensor = self.told(x)[:, 0]
+        return logits
 
     def r1_penalty(self, w: Tensor) -> Tensor:
         """E |dD/dw|^2 at w [N, w_dim], in deviations (Mescheder et al. 2018, eq. 9)."""
         x = self.standard(w).detach().requires_grad_()
-        (slopes,) = torch.autograd.grad(self.judged(x).sum(), x, create_graph=True)
+        (slopes,) = torch.autograd.grad(self.score_standardised(x).sum(), x, create_graph=True)
         return slopes.square().sum(1).mean()
 
 
@@ -69,7 +69,7 @@ class CodePool:
         """codes [N, w_dim] => [N, w_dim], each the code itself or, by a coin, one of the pool,
         whose place it takes. Until the pool is full codes enter it and come back.
         """
-        given = codes.clone()
+        out = codes.clone()
         draws = torch.rand(len(codes), 2, generator=rng, device=codes.device).tolist()
         for i, (coin, place) in enumerate(draws):
             if self._num < len(self._codes):
@@ -77,9 +77,9 @@ class CodePool:
                 self._num += 1
             elif coin < 0.5:
                 slot = int(place * len(self._codes))
-                given[i] = self._codes[slot].clone()
+                out[i] = self._codes[slot].clone()
                 self._codes[slot] = codes[i]
-        return given
+        return out
 
     def state_dict(self) -> dict[str, Any]:
         return {"codes": self._codes, "num": self._num}

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 
 from invertory.encoders.pyramid import Heads, PyramidEncoder, Taps
 from invertory.training.compute import Compute, TrainingImages, batch_rows
-from invertory.training.optimiser import Supervised, seeded
+from invertory.training.optimiser import AveragedNetwork, seeded
 from invertory.training.pyramid.config import PyramidEncoderConfig
 from invertory.training.pyramid.known_latents import KnownLatents
-from invertory.training.pyramid.likeness import PART, alike, likeness
+from invertory.training.pyramid.likeness import PART, compare_images, identity_cosine
 from invertory.training.pyramid.photographic import altered, grained
 from invertory.training.reconstruction import render, sheet_of, shrink
 
@@ -48,7 +48,7 @@ Config = TypeVar("Config", bound=PyramidEncoderConfig)
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class TargetBatch:
     """A batch, and what the losses compare of its first N pictures."""
 
     seen: Tensor  # [M, 3, H, H], what the encoder sees
@@ -90,11 +90,11 @@ class PyramidEncoderTraining(Generic[Config]):
         self._num = len(pixels) - config.held_out
         self._real = TrainingImages(pixels, self.compute)
         self.w_mean, self.w_scale = self._statistics()
-        network = seeded(self._fresh, config.seed)
+        network = seeded(self._build_network, config.seed)
         network.set_statistics(self.w_mean.cpu(), self.w_scale.cpu())
         if encoder is not None:
             network.adopt(encoder.state_dict())
-        self._encoder = Supervised(network, config, self.compute)
+        self._encoder = AveragedNetwork(network, config, self.compute)
         self._known = None
         if config.latent_weight:
             self._known = KnownLatents.of(generator, w_plus, self.w_scale)
@@ -118,49 +118,51 @@ class PyramidEncoderTraining(Generic[Config]):
     def step(self, step: int) -> dict[str, Tensor]:
         """One batch of pictures."""
         self._encoder.clear()
-        losses = self._accumulate(self._goal(*self._batch(step)), step)
+        losses = self._accumulate(self._target_batch(*self._batch(step)), step)
         self._encoder.advance(step)
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _accumulate(self, goal: Goal, step: int) -> dict[str, Tensor]:
+    def _accumulate(self, batch: TargetBatch, step: int) -> dict[str, Tensor]:
         """The losses of one batch, their gradients added to the encoder's."""
         with self.compute.autocast():
-            codes = self._encoder.network(goal.seen)
-        losses, _ = self._losses(codes, goal)
+            codes = self._encoder.network(batch.seen)
+        losses, _ = self._losses(codes, batch)
         torch.autograd.backward(self._total(losses))
         return losses
 
-    def _losses(self, codes: Tensor, goal: Goal) -> tuple[dict[str, Tensor], Tensor]:
+    def _losses(self, codes: Tensor, batch: TargetBatch) -> tuple[dict[str, Tensor], Tensor]:
         """Codes [N, num_ws, w_dim] => losses that have a weight, and the pictures made."""
-        weights, num = self.weights, len(goal.images)
+        weights, num = self.weights, len(batch.images)
         with self.compute.autocast():
-            made = render(self.generator, codes[:num], goal.images.shape[-1])
-            losses = {"mse": (made.float() - goal.images).square().mean()}
+            synth = render(self.generator, codes[:num], batch.images.shape[-1])
+            losses = {"mse": (synth.float() - batch.images).square().mean()}
             if weights["perceptual"]:
-                features = self.perceptual.features(made)
-                losses["perceptual"] = self.perceptual.distance(features, goal.features).mean()
-            if goal.embedding is not None:
+                features = self.perceptual.features(synth)
+                losses["perceptual"] = self.perceptual.distance(features, batch.features).mean()
+            if batch.embedding is not None:
                 assert self.classifier is not None
-                losses["identity"] = 1 - likeness(self.classifier, made, goal.embedding).mean()
+                losses["identity"] = (
+                    1 - identity_cosine(self.classifier, synth, batch.embedding).mean()
+                )
         if weights["w_norm"]:
             losses["w_norm"] = (codes - self.w_mean).flatten(1).norm(dim=1).mean()
         if self._known is not None:
             others = slice(num if num < len(codes) else 0, None)
-            losses["latent"] = self._known.error(codes[others], goal.rows[others])
-        return losses, made
+            losses["latent"] = self._known.error(codes[others], batch.rows[others])
+        return losses, synth
 
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
         weights = self.weights
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
     @torch.no_grad()
-    def _goal(self, seen: Tensor, real: Tensor, rows: Tensor) -> Goal:
+    def _target_batch(self, seen: Tensor, real: Tensor, rows: Tensor) -> TargetBatch:
         weights = self.weights
         with self.compute.autocast():
             features = self.perceptual.features(real) if weights["perceptual"] else []
             has_identity = self.classifier is not None and weights["identity"] > 0
             embedding = self.classifier.embedding(real).float() if has_identity else None  # type: ignore[union-attr]
-        return Goal(seen, real, features, embedding, rows)
+        return TargetBatch(seen, real, features, embedding, rows)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """What the encoder sees, the pictures to be made of its first ones, and the rows."""
@@ -185,7 +187,7 @@ class PyramidEncoderTraining(Generic[Config]):
         """At which pictures are compared."""
         return self.config.image_px or self._real.size_px
 
-    def inverted(self, images: Tensor) -> Tensor:
+    def invert(self, images: Tensor) -> Tensor:
         """pictures [N, 3, H, H] => what the average encoder says, [N, num_ws, w_dim]."""
         with self.compute.autocast():
             codes: Tensor = self._encoder.average(images)
@@ -195,25 +197,26 @@ class PyramidEncoderTraining(Generic[Config]):
     def evaluate(self) -> dict[str, float]:
         """Of pictures held out and what their codes give: mean over pictures."""
         real = self._real[self._held_out()]
-        codes = torch.cat([self.inverted(part) for part in torch.split(real, PART)])
-        pairs = shrink(real, self._image_px), self._drawn(codes)
-        told = alike(*pairs, self.perceptual, self.classifier) | self._told_of(codes)
+        codes = torch.cat([self.invert(part) for part in torch.split(real, PART)])
+        pairs = shrink(real, self._image_px), self._synthesise(codes)
+        metrics = compare_images(*pairs, self.perceptual, self.classifier)
+        metrics |= self._code_metrics(codes)
         if self._known is not None:
-            told["latent_error"] = float(self._known.error(codes, self._held_out()))
-        return told
+            metrics["latent_error"] = float(self._known.error(codes, self._held_out()))
+        return metrics
 
-    def _told_of(self, codes: Tensor) -> dict[str, float]:
+    def _code_metrics(self, codes: Tensor) -> dict[str, float]:
         """Metrics of the codes [N, num_ws, w_dim] themselves."""
         return {}
 
     @torch.no_grad()
-    def _drawn(self, codes: Tensor) -> Tensor:
+    def _synthesise(self, codes: Tensor) -> Tensor:
         """Codes => pictures of the size that is compared, in [-1, 1]."""
-        made = []
+        synths = []
         for part in torch.split(codes, PART):
             with self.compute.autocast():
-                made.append(render(self.generator, part, self._image_px).float())
-        return torch.cat(made).clamp(-1, 1)
+                synths.append(render(self.generator, part, self._image_px).float())
+        return torch.cat(synths).clamp(-1, 1)
 
     def _held_out(self) -> Tensor:
         return torch.arange(self._num, len(self._real))
@@ -221,8 +224,8 @@ class PyramidEncoderTraining(Generic[Config]):
     @torch.no_grad()
     def sheet(self) -> Tensor:
         """Held-out pictures above, those of their codes below."""
-        shown = self._real[self._held_out()[:NUM_SHOWN]]
-        return sheet_of(shown, self._drawn(self.inverted(shown)))
+        images = self._real[self._held_out()[:NUM_SHOWN]]
+        return sheet_of(images, self._synthesise(self.invert(images)))
 
     def state_dict(self) -> dict[str, Any]:
         return self._encoder.state_dict()
@@ -233,7 +236,7 @@ class PyramidEncoderTraining(Generic[Config]):
     def networks(self) -> dict[str, nn.Module]:
         return {self.name: self._encoder.average}
 
-    def _fresh(self) -> PyramidEncoder:
+    def _build_network(self) -> PyramidEncoder:
         config = self.config
         return PyramidEncoder(
             resolution=config.resolution or max(self._real.size_px, 16),
@@ -252,11 +255,11 @@ class PyramidEncoderTraining(Generic[Config]):
     @torch.no_grad()
     def _statistics(self) -> tuple[Tensor, Tensor]:
         """The generator's mean w and the deviation of its w's, [w_dim] each."""
-        w = self._w_drawn(self.config.w_samples, 0, _STATISTICS)
+        w = self._draw_w(self.config.w_samples, 0, _STATISTICS)
         return self.generator.w_avg.float(), w.std(0)
 
     @torch.no_grad()
-    def _w_drawn(self, num: int, step: int, stream: int) -> Tensor:
+    def _draw_w(self, num: int, step: int, stream: int) -> Tensor:
         """w of fresh z, [num, w_dim], a function of the seed, the step and the stream."""
         rng = self.compute.rng(self.config.seed, step, stream)
         z = torch.randn(num, self.generator.z_dim, generator=rng, device=self.compute.device)

@@ -18,7 +18,7 @@ from invertory.encoders.pyramid import Heads, Taps
 from invertory.inversion.restyle import refined
 from invertory.training.pyramid.e4e import E4EConfig, E4ETraining
 from invertory.training.pyramid.likeness import PART
-from invertory.training.pyramid.psp import Goal
+from invertory.training.pyramid.psp import TargetBatch
 from invertory.training.reconstruction import render
 
 
@@ -41,7 +41,7 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         _check(self.config)
-        average = self._drawn(self._mean(1))[0]
+        average = self._synthesise(self._mean(1))[0]
         for network in (self._encoder.network, self._encoder.average):
             network.set_average(average)
 
@@ -57,22 +57,22 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
         added = ("delta_norm", "adversarial")
         return {k: v if is_e4e or k not in added else 0.0 for k, v in super().weights.items()}
 
-    def _accumulate(self, goal: Goal, step: int) -> dict[str, Tensor]:
+    def _accumulate(self, batch: TargetBatch, step: int) -> dict[str, Tensor]:
         """The losses of all iterations, added up."""
-        real, num_deltas = goal.images, self.num_deltas(step)
+        real, num_deltas = batch.images, self.num_deltas(step)
         network, sums = self._encoder.network, dict[str, Tensor]()
         codes, synth = self._mean(len(real)), self._average(len(real))
         for _ in range(self.config.iterations):
             with self.compute.autocast():
                 codes = codes + network.residual(real, synth, num_deltas=num_deltas)
-            losses, made = self._losses(codes, goal)
+            losses, new_synth = self._losses(codes, batch)
             losses |= self._latent_losses(codes, num_deltas)
             torch.autograd.backward(self._total(losses))
-            codes, synth = codes.detach(), made.detach()
+            codes, synth = codes.detach(), new_synth.detach()
             sums = {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
-        return sums | self._judged(codes, num_deltas, step)
+        return sums | self._step_judge(codes, num_deltas, step)
 
-    def inverted(self, images: Tensor) -> Tensor:
+    def invert(self, images: Tensor) -> Tensor:
         """pictures [N, 3, H, H] => what the average encoder says at last, [N, num_ws, w_dim]."""
         return self.iterated(images)[-1]
 
@@ -94,7 +94,7 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
     def evaluate(self) -> dict[str, float]:
         """Of the last iteration; and the mean square after each, on the first held-out pictures."""
         real = self._real[torch.arange(self._num, min(self._num + PART, len(self._real)))]
-        squares = [(self._drawn(w_plus) - real).square() for w_plus in self.iterated(real)]
+        squares = [(self._synthesise(w_plus) - real).square() for w_plus in self.iterated(real)]
         after = {f"mse_{i}": float(one.mean()) for i, one in enumerate(squares, 1)}
         return super().evaluate() | after
 
@@ -110,9 +110,9 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
 def _check(config: ReStyleConfig) -> None:
     """Each iteration sees the whole batch beside what was made of it, at one size."""
     names = ("image_px", "image_pictures", "latent_weight", "alter", "grain")
-    given = [name for name in names if getattr(config, name)]
-    if given:
+    set_names = [name for name in names if getattr(config, name)]
+    if set_names:
         raise ValueError(
-            f"expected none of {', '.join(names)} for ReStyle, got {', '.join(given)}: leave them "
-            "out, they are for psp and e4e"
+            f"expected none of {', '.join(names)} for ReStyle, got {', '.join(set_names)}: leave "
+            "them out, they are for psp and e4e"
         )

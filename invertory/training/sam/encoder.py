@@ -25,11 +25,11 @@ from invertory.generators.f_space import W_PLUS, checked_spaces, f_spaces
 from invertory.inversion.gaussian_prior import prior
 from invertory.inversion.w_space import Whitening, mapped_draws
 from invertory.metrics.pixel import psnr_db
-from invertory.networks.sam_encoder import Formed, SamEncoder
+from invertory.networks.sam_encoder import SamEncoder, SamSynthesis
 from invertory.portraits.attributes import SEGMENTS
 from invertory.training.compute import Compute, average_of, decay_of, update_average
 from invertory.training.data.portrait_batches import PortraitMix, Rows
-from invertory.training.loop.run import Composed
+from invertory.training.loop.run import CompositeState
 from invertory.training.optimiser import cosine_rate, seeded
 from invertory.training.reconstruction import shrink
 from invertory.training.sam.space_maps import checked_shares, space_maps
@@ -76,7 +76,7 @@ class SamEncoderConfig:
 
 
 @dataclass
-class SamEncoderTraining(Composed):
+class SamEncoderTraining(CompositeState):
     """`Training` of a `SamEncoder` that starts as `base`; generator and distance are frozen."""
 
     generator: Generator
@@ -92,7 +92,7 @@ class SamEncoderTraining(Composed):
         self.mix = PortraitMix(
             self.sets, config.shares, held_out=config.held_out, compute=self.compute
         )
-        encoder = seeded(self._fresh, config.seed).requires_grad_(True).train()
+        encoder = seeded(self._build_network, config.seed).requires_grad_(True).train()
         self.encoder = self.compute.place(encoder)
         self._average = average_of(self.encoder)
         self._whitening = Whitening.of(self.generator, config.w_samples)
@@ -120,23 +120,23 @@ class SamEncoderTraining(Composed):
         self._descend(torch.stack(terms).sum(), step)
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _losses(self, images: Tensor, formed: Formed) -> dict[str, Tensor]:
+    def _losses(self, images: Tensor, formed: SamSynthesis) -> dict[str, Tensor]:
         """Eq. 3.5 to 3.7."""
         real = shrink(images, formed.images.shape[-1])
-        made = shrink(formed.images, real.shape[-1])
+        synth = shrink(formed.images, real.shape[-1])
         with self.compute.autocast():
             features = self.perceptual.features
-            distance = self.perceptual.distance(features(made), features(real)).mean()
+            distance = self.perceptual.distance(features(synth), features(real)).mean()
         w_plus = formed.w_plus
         return {
-            "mse": (made.float() - real).square().mean(),
+            "mse": (synth.float() - real).square().mean(),
             "perceptual": distance,
             "prior": prior(w_plus, self._whitening).mean(),
             "spread": (w_plus - w_plus[:, :1]).square().mean(),
             "feature": self._change(formed),
         }
 
-    def _change(self, formed: Formed) -> Tensor:
+    def _change(self, formed: SamSynthesis) -> Tensor:
         """Eq. 3.7 in deviations: the mean over a feature, summed over features."""
         blocks, parts = f_spaces(self.generator), [formed.w_plus.new_zeros(())]
         for name, encoder in self.encoder.deltas.items():
@@ -173,33 +173,33 @@ class SamEncoderTraining(Composed):
         """On test rows, mean over pictures: PSNR and perceptual distance with a picture all in one
         space, and with a map by segments; of all sets, then of each.
         """
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for kind in self._kinds():
-            parts = {name: self._measured(name, kind) for name in self.mix.names}
+            parts = {name: self._measure(name, kind) for name in self.mix.names}
             for i, measure in enumerate(("psnr_db", f"perceptual_{self.perceptual.name}")):
                 means = {f"{name}/{measure}/{kind}": own[i] for name, own in parts.items()}
-                found[f"{measure}/{kind}"] = float(torch.cat(list(means.values())).mean())
-                found |= {name: float(values.mean()) for name, values in means.items()}
-        return found
+                metrics[f"{measure}/{kind}"] = float(torch.cat(list(means.values())).mean())
+                metrics |= {name: float(values.mean()) for name, values in means.items()}
+        return metrics
 
     def _kinds(self) -> tuple[str, ...]:
         """Of maps that are measured."""
         spaces = self.encoder.spaces
         return (*spaces, BY_SEGMENTS) if len(spaces) > 1 else spaces
 
-    def _measured(self, name: str, kind: str) -> tuple[Tensor, Tensor]:
+    def _measure(self, name: str, kind: str) -> tuple[Tensor, Tensor]:
         """PSNR [num] in dB, perceptual distance [num]."""
         (rows,) = self.mix.held("test", name).values()
         features = self.perceptual.features
         psnr, distances = [], []
         for part in torch.split(rows[: self.config.measured], 16):
-            real, made = self._reconstructed({name: part}, kind)
-            psnr.append(psnr_db(real, made))
-            distances.append(self.perceptual.distance(features(made), features(real)))
+            real, synth = self._reconstruct({name: part}, kind)
+            psnr.append(psnr_db(real, synth))
+            distances.append(self.perceptual.distance(features(synth), features(real)))
         return torch.cat(psnr), torch.cat(distances)
 
     @torch.no_grad()
-    def _reconstructed(self, rows: Rows, kind: str) -> tuple[Tensor, Tensor]:
+    def _reconstruct(self, rows: Rows, kind: str) -> tuple[Tensor, Tensor]:
         """Pictures and what the average encoder makes of them, one size."""
         images = self.mix.images(rows)
         with self.compute.autocast():
@@ -221,25 +221,25 @@ class SamEncoderTraining(Composed):
         """Test pictures; below, what each space alone makes of them, and a map by segments."""
         name = self.mix.names[min(1, len(self.mix.names) - 1)]
         (rows,) = self.mix.held("test", name).values()
-        shown = {name: rows[:NUM_SHOWN]}
-        pairs = [self._reconstructed(shown, kind) for kind in self._kinds()]
-        lines = [pairs[0][0], *(made for _, made in pairs)]
-        return torch.cat([torch.cat(list(line.float().cpu()), 2) for line in lines], 1)
+        rows_shown = {name: rows[:NUM_SHOWN]}
+        pairs = [self._reconstruct(rows_shown, kind) for kind in self._kinds()]
+        strips = [pairs[0][0], *(synth for _, synth in pairs)]
+        return torch.cat([torch.cat(list(strip.float().cpu()), 2) for strip in strips], 1)
 
     def networks(self) -> dict[str, nn.Module]:
         return {"sam_encoder": self._average}
 
-    def _parts(self) -> dict[str, Any]:
+    def _components(self) -> dict[str, Any]:
         return {"encoder": self.encoder, "average": self._average, "optimiser": self._optimiser}
 
-    def _fresh(self) -> SamEncoder:
+    def _build_network(self) -> SamEncoder:
         """Starts as `base`, for the spaces wanted, and knows the features' deviations."""
         base, generator = self.base, self.generator
         if isinstance(base, ResidualEncoder) and base.num_ws == 1:
             base = base.widened(generator.num_ws)
         spaces = checked_spaces(generator, self.config.spaces)
         sizes = {"hidden": self.config.hidden, "depth": self.config.depth}
-        encoder = SamEncoder.on(generator, base, spaces, **sizes)
+        encoder = SamEncoder.from_base(generator, base, spaces, **sizes)
         blocks = {name: f_spaces(generator)[name][0] for name in spaces if name != W_PLUS}
         if blocks:
             w = mapped_draws(generator, NUM_DRAWS).to(generator.w_avg)

@@ -24,7 +24,7 @@ from torch.nn.functional import interpolate
 from invertory.generators.f_space import checked_spaces, features_of, synthesised_with
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.precision import Precision
-from invertory.training.loop.blocks import BlockFolder, Shown, silent
+from invertory.training.loop.blocks import BlockFolder, Progress, silent
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +37,7 @@ _ERRORS = "errors.npy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inverting:
+class InversionSettings:
     """How each picture is inverted in each space."""
 
     spaces: tuple[str, ...] = ()  # none: the generator's
@@ -49,7 +49,7 @@ class Inverting:
 
 
 @dataclass(frozen=True, slots=True)
-class Inverter:
+class InversionNetworks:
     """The networks that an inversion takes."""
 
     generator: Generator
@@ -58,38 +58,40 @@ class Inverter:
 
 
 def prepare_errors(
-    inverter: Inverter,
+    inverter: InversionNetworks,
     images: TrainingImages,
     folder: Path,
-    how: Inverting,
+    settings: InversionSettings,
     *,
     block: int = 32,
-    shown: Shown = silent,
+    progress: Progress = silent,
 ) -> np.ndarray:
     """float16 [N, S, h, h] of all pictures, those made that are not in the folder yet.
 
     h is the picture's size or the generator's, whichever is less. The folder is for one set of
     pictures and networks alone: its name has to say which.
     """
-    spaces = checked_spaces(inverter.generator, how.spaces)
+    spaces = checked_spaces(inverter.generator, settings.spaces)
     num, px = len(images), min(images.size_px, inverter.generator.resolution)
-    asked = {"num": num, "px": px, **asdict(how), "spaces": list(spaces)}
+    folder_settings = {"num": num, "px": px, **asdict(settings), "spaces": list(spaces)}
     store = BlockFolder(folder, "errors")
     path, shape = folder / _ERRORS, (num, len(spaces), px, px)
-    if store.begin(asked) == 0:
+    if store.begin(folder_settings) == 0:
         np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape).flush()
     array = np.load(path, mmap_mode="r+")
-    for rows in store.blocks(asked, num, block, shown):
+    for rows in store.blocks(folder_settings, num, block, progress):
         targets = images[rows]
-        maps = [error_maps(inverter, targets, space, how, px) for space in spaces]
+        maps = [error_maps(inverter, targets, space, settings, px) for space in spaces]
         array[rows] = torch.cat(maps, 1).half().cpu().numpy()
         array.flush()
-    made: np.ndarray = np.load(path, mmap_mode="r")
-    return made
+    errors: np.ndarray = np.load(path, mmap_mode="r")
+    return errors
 
 
 @torch.no_grad()
-def error_maps(inverter: Inverter, targets: Tensor, space: str, how: Inverting, px: int) -> Tensor:
+def error_maps(
+    inverter: InversionNetworks, targets: Tensor, space: str, settings: InversionSettings, px: int
+) -> Tensor:
     """eq. 3.1: targets [N, 3, H, H] inverted in that space alone => [N, 1, px, px].
 
     By the generator's preview where that is fine enough; the error is the whole picture's.
@@ -98,25 +100,25 @@ def error_maps(inverter: Inverter, targets: Tensor, space: str, how: Inverting, 
     method = SpatiallyAdaptive(
         spaces=(space,),
         preview=px <= G.preview_resolution < G.resolution,
-        steps=how.steps,
-        learning_rate=how.learning_rate,
-        precision=how.precision,
-        w_samples=how.w_samples,
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        precision=settings.precision,
+        w_samples=settings.w_samples,
     )
     with torch.enable_grad():
-        found = method.invert(
+        inversion = method.invert(
             G,
             targets,
             seeds=range(len(targets)),
             perceptual=perceptual,
-            batch_size=how.batch_size,
+            batch_size=settings.batch_size,
             networks={"encoder": inverter.encoder},
         )
     maps = []
-    for start in range(0, len(targets), how.batch_size):
-        part = slice(start, start + how.batch_size)
-        state = {name: tensor[part].to(targets.device) for name, tensor in found.state.items()}
-        w_plus = found.latents[part].to(targets.device)
+    for start in range(0, len(targets), settings.batch_size):
+        part = slice(start, start + settings.batch_size)
+        state = {name: tensor[part].to(targets.device) for name, tensor in inversion.state.items()}
+        w_plus = inversion.latents[part].to(targets.device)
         synth = synthesised_with(G, w_plus, features_of(G, state, len(w_plus))).clamp(-1, 1)
         pair = [_reduced(x.float(), px) for x in (synth, targets[part])]
         maps.append(distance_map(perceptual, *pair))
@@ -136,28 +138,28 @@ def distance_map(perceptual: Perceptual, a: Tensor, b: Tensor) -> Tensor:
         )
         for x, y in zip(fa, fb, strict=True)
     ]
-    found = torch.stack(layers).sum(0)
+    total = torch.stack(layers).sum(0)
     # resizing changes a mean a little, and some distances weigh layers otherwise
-    scale = perceptual.distance(fa, fb) / found.mean((1, 2, 3)).clamp_min(1e-12)
-    return found * scale[:, None, None, None]
+    scale = perceptual.distance(fa, fb) / total.mean((1, 2, 3)).clamp_min(1e-12)
+    return total * scale[:, None, None, None]
 
 
 def interleaved(sizes: Sequence[int], shares: Sequence[float], num: int) -> list[tuple[int, int]]:
     """(set, row) of `num` pictures, the sets mixed evenly by share; rows from the last back."""
     taken = [0] * len(sizes)
-    found = []
+    rows = []
     for i in range(num):
         due = [
             share / sum(shares) * (i + 1) - have for share, have in zip(shares, taken, strict=True)
         ]
-        own = max(range(len(sizes)), key=due.__getitem__)
-        taken[own] += 1
-        found.append((own, sizes[own] - taken[own]))
+        chosen = max(range(len(sizes)), key=due.__getitem__)
+        taken[chosen] += 1
+        rows.append((chosen, sizes[chosen] - taken[chosen]))
     if any(have > size for have, size in zip(taken, sizes, strict=True)):
         raise ValueError(
             f"expected sets of at least {taken} pictures, got {list(sizes)}: draw more"
         )
-    return found
+    return rows
 
 
 def _reduced(x: Tensor, px: int) -> Tensor:

@@ -20,8 +20,8 @@ from invertory.networks.invertibility import InvertibilityPredictor
 from invertory.training.compute import Compute, TrainingImages, batch_rows
 from invertory.training.data.portrait_augmentation import Augmentation
 from invertory.training.data.portrait_batches import images_of
-from invertory.training.optimiser import Supervised, seeded
-from invertory.training.sam.errors import Inverting, interleaved
+from invertory.training.optimiser import AveragedNetwork, seeded
+from invertory.training.sam.errors import InversionSettings, interleaved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class InvertibilitySettings:
     held_out: int = 56  # of them, the last
     shares: tuple[float, ...] = (1.0,)  # of the sets
     rarely: float = 0.1  # share of plain pictures' patches whose error in W+ is above the unit
-    inverting: Inverting = field(default_factory=Inverting)
+    inverting: InversionSettings = field(default_factory=InversionSettings)
     learning_rate: float = 2e-3
     warm_up: float = 0.03  # share of `images` over which it rises
     weight_decay: float = 0.05
@@ -61,7 +61,7 @@ class InvertibilitySettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Inverted:
+class InvertedImages:
     """Pictures and what inversions left of them."""
 
     images: np.ndarray  # uint8 [N, H, W, 3]
@@ -70,7 +70,7 @@ class Inverted:
     is_plain: np.ndarray  # bool [N]: of the kind that the generator was made for
 
 
-def picked(
+def pick_images(
     sets: Mapping[str, PortraitSet | np.ndarray], shares: Sequence[float], num: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """uint8 [num, H, W, 3]: pictures of the sets, mixed by share throughout; and bool [num], those
@@ -89,7 +89,7 @@ class InvertibilityTraining:
 
     def __init__(
         self,
-        inverted: Inverted,
+        inverted: InvertedImages,
         config: InvertibilitySettings,
         compute: Compute,
         parser: FaceParser | None = None,
@@ -99,16 +99,16 @@ class InvertibilityTraining:
         self._images = TrainingImages(inverted.images, compute)
         self._errors = inverted.errors
         self._trained = len(inverted.errors) - config.held_out
-        fresh = seeded(self._fresh, config.seed)
+        network = seeded(self._build_network, config.seed)
         for i, mean in enumerate(self._means()):  # softplus of it: nothing to find first
-            bias = fresh.get_parameter(f"heads.{i}.3.bias")
+            bias = network.get_parameter(f"heads.{i}.3.bias")
             bias.data.fill_(float(np.log(np.expm1(max(mean, 1e-3)))))
         if parser is not None:
-            fresh.start_from(parser)
-        fresh.unit.fill_(self._unit(inverted))
-        self._supervised = Supervised(fresh, config, compute)
+            network.start_from(parser)
+        network.unit.fill_(self._unit(inverted))
+        self._supervised = AveragedNetwork(network, config, compute)
 
-    def _fresh(self) -> InvertibilityPredictor:
+    def _build_network(self) -> InvertibilityPredictor:
         sizes: dict[str, Any] = {
             "size_px": self._errors.shape[-1],
             "widths": self.config.widths,
@@ -119,7 +119,7 @@ class InvertibilityTraining:
         means = np.asarray(self._errors[: self._trained], np.float32).mean((0, 2, 3))
         return [float(mean) for mean in means]
 
-    def _unit(self, inverted: Inverted) -> float:
+    def _unit(self, inverted: InvertedImages) -> float:
         """What the mean error of a patch of a plain picture rarely exceeds in the first space."""
         is_plain = inverted.is_plain[: self._trained]
         errors = np.asarray(self._errors[: self._trained][is_plain, :1], np.float32)
@@ -140,8 +140,8 @@ class InvertibilityTraining:
         images = changes.images(self._images[rows], rng)
         errors = changes.maps(self._truth(rows))
         with self._compute.autocast():
-            told = self._supervised.network(images)
-        loss = (told - errors).square().mean()  # eq. 3.2
+            predicted = self._supervised.network(images)
+        loss = (predicted - errors).square().mean()  # eq. 3.2
         self._supervised.descend(loss, step)
         return {"loss": loss.detach()}
 
@@ -150,29 +150,29 @@ class InvertibilityTraining:
         """On the held-out rows, of each space and all: correlation over pixels, correlation of
         pictures' means, mean absolute error, and that of telling the mean of what was trained on.
         """
-        rows = self._held()
-        truth, told = self._truth(rows), self._told(rows)
-        found: dict[str, float] = {}
+        rows = self._held_out_rows()
+        truth, predicted = self._truth(rows), self._predict(rows)
+        metrics: dict[str, float] = {}
         for i, space in enumerate(self._spaces):
-            found |= {f"{space}/{k}": v for k, v in measure(told[:, i], truth[:, i]).items()}
+            metrics |= {f"{space}/{k}": v for k, v in measure(predicted[:, i], truth[:, i]).items()}
             mean = self._means()[i]
-            found[f"{space}/mae_of_mean"] = float((truth[:, i] - mean).abs().mean())
+            metrics[f"{space}/mae_of_mean"] = float((truth[:, i] - mean).abs().mean())
         unit = float(self._supervised.average.unit)
-        return measure(told, truth) | {"unit": unit} | found
+        return measure(predicted, truth) | {"unit": unit} | metrics
 
     def sheet(self) -> Tensor | None:
         """Held-out pictures; below them, space by space, true errors and what was told; white is
         the 99th percentile of the first space.
         """
-        rows = self._held()[:SHEET_COLUMNS]
-        truth, told = self._truth(rows), self._told(rows)
+        rows = self._held_out_rows()[:SHEET_COLUMNS]
+        truth, predicted = self._truth(rows), self._predict(rows)
         white = truth[:, 0].flatten().quantile(0.99)
         px = truth.shape[-1]
         images = functional.interpolate(self._images[rows], size=(px, px), mode="area")
-        maps = [m[:, i : i + 1] for i in range(truth.shape[1]) for m in (truth, told)]
+        maps = [m[:, i : i + 1] for i in range(truth.shape[1]) for m in (truth, predicted)]
         greys = [(m / white).clamp(0, 1).mul(2).sub(1).expand(-1, 3, -1, -1) for m in maps]
-        lines = [torch.cat(list(line), 2) for line in (images, *greys)]
-        return torch.cat(lines, 1)
+        strips = [torch.cat(list(strip), 2) for strip in (images, *greys)]
+        return torch.cat(strips, 1)
 
     def state_dict(self) -> dict[str, Any]:
         return self._supervised.state_dict()
@@ -183,30 +183,32 @@ class InvertibilityTraining:
     def networks(self) -> dict[str, nn.Module]:
         return {"invertibility": self._supervised.average}
 
-    def _held(self) -> Tensor:
+    def _held_out_rows(self) -> Tensor:
         return torch.arange(self._trained, len(self._errors))
 
     def _truth(self, rows: Tensor) -> Tensor:
         """[N, S, h, h] float32 on the device."""
-        found = np.asarray(self._errors[rows.numpy()], np.float32)
-        return torch.from_numpy(found).to(self._compute.device)
+        errors = np.asarray(self._errors[rows.numpy()], np.float32)
+        return torch.from_numpy(errors).to(self._compute.device)
 
     @torch.no_grad()
-    def _told(self, rows: Tensor) -> Tensor:
+    def _predict(self, rows: Tensor) -> Tensor:
         with self._compute.autocast():
-            parts = [self._supervised.average(self._images[some]) for some in torch.split(rows, 64)]
-        return torch.cat(parts).float()
+            predictions = [
+                self._supervised.average(self._images[chunk]) for chunk in torch.split(rows, 64)
+            ]
+        return torch.cat(predictions).float()
 
 
-def measure(told: Tensor, truth: Tensor) -> dict[str, float]:
+def measure(predicted: Tensor, truth: Tensor) -> dict[str, float]:
     """Maps [N, ..., h, h] => correlation over pixels and over the maps' means, and the mean
     absolute error.
     """
-    means = [x.mean((-2, -1)).flatten() for x in (told, truth)]
+    means = [x.mean((-2, -1)).flatten() for x in (predicted, truth)]
     return {
-        "correlation": _correlation(told.flatten(), truth.flatten()),
+        "correlation": _correlation(predicted.flatten(), truth.flatten()),
         "correlation_of_means": _correlation(*means),
-        "mae": float((told - truth).abs().mean()),
+        "mae": float((predicted - truth).abs().mean()),
     }
 
 
@@ -215,7 +217,7 @@ def _correlation(a: Tensor, b: Tensor) -> float:
     return float((a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-12))
 
 
-def _check(inverted: Inverted, settings: InvertibilitySettings) -> None:
+def _check(inverted: InvertedImages, settings: InvertibilitySettings) -> None:
     n = len(inverted.errors)
     if n != len(inverted.images) or inverted.errors.shape[1] != len(inverted.spaces):
         raise ValueError(

@@ -44,16 +44,16 @@ def space_maps(
     segments = _assigned(segmentations.long(), num_spaces, rng)
     cells = _assigned(_cells(segmentations.shape, rng), num_spaces, rng)
     single = _assigned(torch.zeros_like(segmentations, dtype=torch.long), num_spaces, rng)
-    found = torch.where(kinds == 0, single, torch.where(kinds == 1, segments, cells))
-    return found.to(torch.uint8)
+    choice = torch.where(kinds == 0, single, torch.where(kinds == 1, segments, cells))
+    return choice.to(torch.uint8)
 
 
-def _assigned(parts: Tensor, num_spaces: int, rng: torch.Generator) -> Tensor:
+def _assigned(regions: Tensor, num_spaces: int, rng: torch.Generator) -> Tensor:
     """A space for each part of each row: parts [N, H, W] int64 => like it."""
-    num_parts = int(parts.max()) + 1
-    shape = (len(parts), num_parts)
-    spaces = torch.randint(num_spaces, shape, generator=rng, device=parts.device)
-    return spaces.gather(1, parts.flatten(1)).view_as(parts)
+    num_regions = int(regions.max()) + 1
+    shape = (len(regions), num_regions)
+    spaces = torch.randint(num_spaces, shape, generator=rng, device=regions.device)
+    return spaces.gather(1, regions.flatten(1)).view_as(regions)
 
 
 def _cells(shape: torch.Size, rng: torch.Generator) -> Tensor:

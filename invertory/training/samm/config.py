@@ -32,10 +32,10 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from invertory.networks.samm.layers import Preset
-from invertory.networks.samm.network import NUM_LEVELS, Trained
+from invertory.networks.samm.network import NUM_LEVELS, Alignment
 
 
-class Weights(NamedTuple):
+class LossWeights(NamedTuple):
     """What print and code differ in."""
 
     identity: float
@@ -46,9 +46,9 @@ class Weights(NamedTuple):
     gathered_area: float | None
 
 
-PRESETS: Final[dict[Preset, Weights]] = {
-    "paper": Weights(1.0, 0.0, 1.0, 1.0, (0.3, 0.3, 0.25, 0.25), None),
-    "code": Weights(0.1, 50.0, 0.5, 5.0, (0.3, 0.3, 0.2, 0.2), 0.2),
+PRESETS: Final[dict[Preset, LossWeights]] = {
+    "paper": LossWeights(1.0, 0.0, 1.0, 1.0, (0.3, 0.3, 0.25, 0.25), None),
+    "code": LossWeights(0.1, 50.0, 0.5, 5.0, (0.3, 0.3, 0.2, 0.2), 0.2),
 }
 
 
@@ -57,7 +57,7 @@ class SammConfig:
     """Settings of a run; weights that are none are the preset's."""
 
     preset: Preset = "code"
-    alignment: Trained = "full"  # none: nothing is warped, in training and ever after
+    alignment: Alignment = "full"  # none: nothing is warped, in training and ever after
     num_levels: int = NUM_LEVELS
     cycles: tuple[int, ...] = (2,)  # of several, each step draws one; the first is the network's
     narrowing: int = 2
@@ -90,8 +90,8 @@ class SammConfig:
 
     def __post_init__(self) -> None:
         for name in ("cycles", "areas", "shares"):  # YAML and JSON have lists
-            given = getattr(self, name)
-            object.__setattr__(self, name, given if given is None else tuple(given))
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if value is None else tuple(value))
         if not self.cycles or min(self.cycles) < 1:
             raise ValueError(f"expected numbers of cycles from 1, got {list(self.cycles)}")
 
@@ -102,10 +102,10 @@ class SammConfig:
         return int(images / self.batch_size)
 
     @property
-    def weights(self) -> Weights:
+    def weights(self) -> LossWeights:
         """The preset's, less those that were given."""
         preset = PRESETS[self.preset]
-        given: dict[str, Any] = {
+        overrides: dict[str, Any] = {
             "identity": self.identity_weight,
             "gram": self.gram_weight,
             "adversarial": self.adversarial_weight,
@@ -113,7 +113,7 @@ class SammConfig:
             "areas": self.areas,
             "gathered_area": self.gathered_area,
         }
-        return preset._replace(**{k: v for k, v in given.items() if v is not None})
+        return preset._replace(**{k: v for k, v in overrides.items() if v is not None})
 
     def limits(self, num_levels: int) -> tuple[float, ...]:
         """Areas by level, coarse to fine; the preset's are cut to the finest levels."""

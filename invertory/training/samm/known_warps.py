@@ -23,11 +23,11 @@ from torch.nn.functional import interpolate
 
 from invertory.generators.stylegan2_layers import Hooks
 from invertory.networks.samm.layers import MAX_FLOW, Level, standardised, warp
-from invertory.networks.samm.network import drawn_at
+from invertory.networks.samm.network import synthesise_at
 
 if TYPE_CHECKING:
     from invertory.encoders.residual import ResidualEncoder
-    from invertory.networks.samm.network import Reachable, Samm
+    from invertory.networks.samm.network import HookedGenerator, Samm
 
 KNOTS: Final = 4  # of a known flow along a side; it is smooth between them
 CYCLES: Final = 2
@@ -44,7 +44,7 @@ def known_flow(num: int, size_px: int, rng: torch.Generator) -> Tensor:
     return flow.clamp(-MAX_FLOW, MAX_FLOW)
 
 
-def undoing(flow: Tensor, num: int = 4) -> Tensor:
+def inverse_flow(flow: Tensor, num: int = 4) -> Tensor:
     """The flow [N, 2, r, r] that leads back: warp(warp(x, flow), undoing(flow)) is about x."""
     back = -flow
     for _ in range(num):  # back(p) = -flow(p + back(p))
@@ -53,56 +53,60 @@ def undoing(flow: Tensor, num: int = 4) -> Tensor:
 
 
 @torch.no_grad()
-def fitting(
-    samm: Samm, generator: Reachable, encoder: ResidualEncoder, w_plus: Tensor, size_px: int
+def record_features(
+    samm: Samm, generator: HookedGenerator, encoder: ResidualEncoder, w_plus: Tensor, size_px: int
 ) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
     """w_plus [N, num_ws, w_dim] => by size of a level: the features of its picture [N, C, r, r],
     their styles [N, w_dim], and the encoder's map of that picture.
     """
-    seen: dict[int, tuple[Tensor, Tensor]] = {}
+    recorded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def keep(px: int, g: Tensor, w: Tensor) -> Tensor:
-        seen[px] = (g, w)
+        recorded[px] = (g, w)
         return g
 
     hooks = Hooks(after_conv={f"b{px}.conv0": partial(keep, px) for px in samm.sizes_px})
-    taps = encoder.tapped(drawn_at(generator, w_plus, size_px, hooks).clamp(-1, 1))[1]
-    return {px: (*both, taps[px]) for px, both in seen.items()}
+    taps = encoder.tapped(synthesise_at(generator, w_plus, size_px, hooks).clamp(-1, 1))[1]
+    return {px: (*both, taps[px]) for px, both in recorded.items()}
 
 
 def known_warp_losses(
-    samm: Samm, parts: Mapping[int, tuple[Tensor, Tensor, Tensor]], rng: torch.Generator
+    samm: Samm, recorded: Mapping[int, tuple[Tensor, Tensor, Tensor]], rng: torch.Generator
 ) -> dict[str, Tensor]:
     """Means over levels of how far the encoder's map is from the features, standardised, and of
     the squared error of each cycle's sum of flows in units of the limit.
     """
     levels = zip(samm.sizes_px, samm.levels, strict=True)
-    found = [_losses(cast("Level", level), parts[px], rng) for px, level in levels]
-    fits, errors = zip(*found, strict=True)
+    losses = [_losses(cast("Level", level), recorded[px], rng) for px, level in levels]
+    fits, errors = zip(*losses, strict=True)
     return {"fit": torch.stack(fits).mean(), "known_warp": torch.stack(errors).mean()}
 
 
-def weighed(losses: Mapping[str, Tensor]) -> Tensor:
+def weighted_sum(losses: Mapping[str, Tensor]) -> Tensor:
     """The two added up."""
     return losses["fit"] + KNOWN_WEIGHT * losses["known_warp"]
 
 
 def _losses(
-    level: Level, parts: tuple[Tensor, Tensor, Tensor], rng: torch.Generator
+    level: Level, recorded: tuple[Tensor, Tensor, Tensor], rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Of one level: flows add up as in algorithm 1, with a mask of 1 everywhere.
 
     Half of the rows are compared with the features themselves, for as long as the encoder's map
     tells nothing yet.
     """
-    g, w, tap = parts
-    moved, told, true = known_flow(len(g), g.shape[-1], rng), level.wanted(tap, w), standardised(g)
+    g, w, tap = recorded
+    flow_known, mapped, features = (
+        known_flow(len(g), g.shape[-1], rng),
+        level.target_features(tap, w),
+        standardised(g),
+    )
     half = len(g) // 2
-    f = torch.cat([told[:half], true[half:].to(told.dtype)])
-    flow, start = torch.zeros_like(moved), warp(g, moved)
-    back, current, errors = undoing(moved), start, []
+    f = torch.cat([mapped[:half], features[half:].to(mapped.dtype)])
+    flow, start = torch.zeros_like(flow_known), warp(g, flow_known)
+    back, current, errors = inverse_flow(flow_known), start, []
     for _ in range(CYCLES):
         flow = (flow + level.align(current, f)[0]).clamp(-MAX_FLOW, MAX_FLOW)
         errors.append(((flow - back) / MAX_FLOW).square().mean())
         current = warp(start, flow.detach())
-    return (told.float() - true.float()).square().mean(), torch.stack(errors).mean()
+    return (mapped.float() - features.float()).square().mean(), torch.stack(errors).mean()

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import torch
 from torch import Tensor, nn
 
-from invertory.networks.samm.figures import FIGURES, figures
-from invertory.networks.samm.network import Aligned, Samm, drawn_at
+from invertory.networks.samm.figures import FIGURES, alignment_figures
+from invertory.networks.samm.network import Aligned, Samm, synthesise_at
 from invertory.portraits.attributes import SEGMENTS
 from invertory.training.adversarial import discriminator_loss, r1_penalty
 from invertory.training.compute import Compute
 from invertory.training.data.portrait_batches import PortraitMix, Rows
-from invertory.training.loop.run import Composed
-from invertory.training.optimiser import Supervised, seeded
+from invertory.training.loop.run import CompositeState
+from invertory.training.optimiser import AveragedNetwork, seeded
 from invertory.training.samm.config import SammConfig
-from invertory.training.samm.known_warps import fitting, known_warp_losses, weighed
+from invertory.training.samm.known_warps import known_warp_losses, record_features, weighted_sum
 from invertory.training.samm.losses import SammLosses
 from invertory.training.samm.measures import measure
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from invertory.generators import Generator
     from invertory.networks.classifier import AttributeClassifier
     from invertory.networks.samm.layers import Level
-    from invertory.networks.samm.network import Reachable
+    from invertory.networks.samm.network import HookedGenerator
     from invertory.perceptual import Perceptual
     from invertory.portraits.dataset import PortraitSet
 
@@ -50,7 +50,7 @@ KEPT_UP: Final = 4  # after the start one picture of so many is still warped by 
 
 
 @dataclass
-class SammTraining(Composed):
+class SammTraining(CompositeState):
     """`Training` of a `Samm`. Only the discriminator is trained beside it, in place.
 
     A set is of portraits, whose foreign objects are known, or of pictures alone; they are the
@@ -58,7 +58,7 @@ class SammTraining(Composed):
     `classifier` may be None where the adversarial and the identity term weigh nothing.
     """
 
-    generator: Reachable
+    generator: HookedGenerator
     encoder: ResidualEncoder
     discriminator: nn.Module | None
     classifier: AttributeClassifier | None
@@ -81,8 +81,10 @@ class SammTraining(Composed):
         first = self._num_known * config.batch_size
         start = replace(config, images=max(first, 1), learning_rate=config.known_rate)
         rest = replace(config, images=max(config.images - first, 1))
-        self._supervised = Supervised(seeded(self._fresh, config.seed), rest, self.compute)
-        self._starting = Supervised(self._supervised.network, start, self.compute)
+        self._supervised = AveragedNetwork(
+            seeded(self._build_network, config.seed), rest, self.compute
+        )
+        self._starting = AveragedNetwork(self._supervised.network, start, self.compute)
         self._losses = SammLosses(
             config,
             config.limits(len(self._supervised.network.levels)),
@@ -93,7 +95,7 @@ class SammTraining(Composed):
         )
         if self.discriminator is not None:
             self.discriminator = self.compute.place(self.discriminator.requires_grad_(True).train())
-            self._judging = torch.optim.Adam(
+            self._discriminator_optimiser = torch.optim.Adam(
                 self.discriminator.parameters(), lr=config.discriminator_rate, betas=(0.0, 0.99)
             )
 
@@ -106,21 +108,21 @@ class SammTraining(Composed):
                 f"{self.mix.size_px} px: they are blended pixel by pixel"
             )
         weights = self.config.weights
-        given = {
+        networks = {
             ("discriminator", "adversarial"): (self.discriminator, weights.adversarial),
             ("classifier", "identity"): (self.classifier, weights.identity),
         }
-        for (kind, term), (network, weight) in given.items():
+        for (kind, term), (network, weight) in networks.items():
             if network is None and weight > 0:
                 raise ValueError(
                     f"expected a {kind} for the {term} term, got none: name one in uses, or set "
                     f"{term}_weight to 0"
                 )
 
-    def _fresh(self) -> Samm:
+    def _build_network(self) -> Samm:
         """Its masks begin near the areas that they may have."""
         config = self.config
-        made = Samm.between(
+        samm = Samm.between(
             self.encoder,
             cast("Generator", self.generator),
             num=config.num_levels,
@@ -129,9 +131,9 @@ class SammTraining(Composed):
             preset=config.preset,
             narrowing=config.narrowing,
         )
-        for level, area in zip(made.levels, config.limits(len(made.levels)), strict=True):
-            cast("Level", level).begin_near(area)
-        return made
+        for level, area in zip(samm.levels, config.limits(len(samm.levels)), strict=True):
+            cast("Level", level).set_initial_area(area)
+        return samm
 
     @property
     def batch_size(self) -> int:
@@ -148,31 +150,31 @@ class SammTraining(Composed):
         is_judged = config.weights.adversarial > 0 and done >= config.adversarial_from
         if self.discriminator is not None:
             self.discriminator.requires_grad_(False)
-        found = self._aligned(self._supervised.network, real, cycles, self._num_levels(done))
-        losses = self._losses(found, real, is_judged=is_judged)
+        aligned = self._aligned(self._supervised.network, real, cycles, self._num_levels(done))
+        losses = self._losses(aligned, real, is_judged=is_judged)
         total = self._losses.total(losses)
         if self._num_known:
-            known = self._known(real[: -(-len(real) // KEPT_UP)], step)
-            total, losses = total + weighed(known), losses | known
+            known = self._known_warp_losses(real[: -(-len(real) // KEPT_UP)], step)
+            total, losses = total + weighted_sum(known), losses | known
         self._supervised.descend(total, step - self._num_known)
         if is_judged:
-            losses |= self._step_discriminator(real, found.synth.detach(), step)
-        told = {"mask_area": found.mask().detach().mean()} | self._figures(found)
-        return {name: loss.detach() for name, loss in losses.items()} | told
+            losses |= self._step_discriminator(real, aligned.synth.detach(), step)
+        logged = {"mask_area": aligned.mask().detach().mean()} | self._alignment_figures(aligned)
+        return {name: loss.detach() for name, loss in losses.items()} | logged
 
     def _step_known(self, real: Tensor, step: int) -> dict[str, Tensor]:
         """One step of the start alone (see samm_known_warps.py)."""
-        losses = self._known(real, step)
-        self._starting.descend(weighed(losses), step)
+        losses = self._known_warp_losses(real, step)
+        self._starting.descend(weighted_sum(losses), step)
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _known(self, real: Tensor, step: int) -> dict[str, Tensor]:
+    def _known_warp_losses(self, real: Tensor, step: int) -> dict[str, Tensor]:
         """Its losses, of the generator's pictures with the codes of real ones."""
         samm, size_px = self._supervised.network, self.mix.size_px
         with self.compute.autocast():
             with torch.no_grad():
                 w_plus = self.encoder(real).expand(-1, self.generator.num_ws, -1)
-            parts = fitting(samm, self.generator, self.encoder, w_plus, size_px)
+            parts = record_features(samm, self.generator, self.encoder, w_plus, size_px)
             rng = self.compute.rng(self.config.seed, step, KNOWN_STREAM)
             return known_warp_losses(samm, parts, rng)
 
@@ -197,7 +199,7 @@ class SammTraining(Composed):
             with torch.no_grad():
                 w_plus, taps = self.encoder.tapped(real)
             w_plus = w_plus.expand(-1, self.generator.num_ws, -1)
-            found = samm.align(
+            aligned = samm.align(
                 self.generator,
                 w_plus,
                 taps,
@@ -205,23 +207,25 @@ class SammTraining(Composed):
                 num_levels=num_levels,
                 size_px=self.mix.size_px,
             )
-        found.synth = found.synth.float()
-        return found
+        aligned.synth = aligned.synth.float()
+        return aligned
 
-    def _step_discriminator(self, real: Tensor, made: Tensor, step: int) -> dict[str, Tensor]:
-        config, judge = self.config, self.discriminator
-        assert judge is not None  # `_check` has seen to it
-        judge.requires_grad_(True)
+    def _step_discriminator(self, real: Tensor, synth: Tensor, step: int) -> dict[str, Tensor]:
+        config, discriminator = self.config, self.discriminator
+        assert discriminator is not None  # `_check` has seen to it
+        discriminator.requires_grad_(True)
         with self.compute.autocast():
-            losses = {"discriminator": discriminator_loss(judge(real), judge(made))}
+            losses = {
+                "discriminator": discriminator_loss(discriminator(real), discriminator(synth))
+            }
         total = losses["discriminator"]
         if config.r1_gamma > 0 and step % config.r1_every == 0:
             with self.compute.autocast(enabled=False):
-                losses["r1"] = r1_penalty(judge, real)
+                losses["r1"] = r1_penalty(discriminator, real)
             total = total + config.r1_every * config.r1_gamma / 2 * losses["r1"]
-        self._judging.zero_grad(set_to_none=True)
+        self._discriminator_optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
-        self._judging.step()
+        self._discriminator_optimiser.step()
         return losses
 
     def evaluate(self) -> dict[str, float]:
@@ -229,39 +233,39 @@ class SammTraining(Composed):
         (`plain_psnr_db`), aligned, and blended (`psnr_db`); the mask's area; where there are
         foreign objects, how well it is theirs; and the figures of samm_figures.py.
         """
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for name in self.mix.names:
             rows = self.mix.held("test", name)
-            real, made = self.mix.images(rows), self._made(rows)
-            truth = torch.zeros_like(made["mask"], dtype=torch.bool)
+            real, results = self.mix.images(rows), self._invert_rows(rows)
+            truth = torch.zeros_like(results["mask"], dtype=torch.bool)
             if self.mix.has_labels(name):
                 truth = self.mix.labels(rows, "segmentations")[:, None] == FOREIGN
-            own = measure(real, made, truth)
-            own |= {key: float(made[key].mean()) for key in FIGURES if key in made}
-            found |= {f"{name}/{key}": value for key, value in own.items()}
-        return found
+            own = measure(real, results, truth)
+            own |= {key: float(results[key].mean()) for key in FIGURES if key in results}
+            metrics |= {f"{name}/{key}": value for key, value in own.items()}
+        return metrics
 
     @torch.no_grad()
-    def _made(self, rows: Rows) -> dict[str, Tensor]:
+    def _invert_rows(self, rows: Rows) -> dict[str, Tensor]:
         """The plain synthesis, the aligned one, the mask, the blended picture; and figures [1] of
         every 16 rows.
         """
         samm, parts = self._supervised.average, []
         for real in torch.split(self.mix.images(rows), 16):
-            found = self._aligned(samm, real, samm.cycles, len(samm.levels))
+            aligned = self._aligned(samm, real, samm.cycles, len(samm.levels))
             with self.compute.autocast():
                 w_plus = self.encoder(real).expand(-1, self.generator.num_ws, -1)
-                plain = drawn_at(self.generator, w_plus, self.mix.size_px).float()
-            mask = found.mask()
-            blended = torch.lerp(found.synth, real, mask)
-            own = {name: value[None] for name, value in self._figures(found).items()}
-            drawn = {"plain": plain, "aligned": found.synth, "mask": mask, "blended": blended}
+                plain = synthesise_at(self.generator, w_plus, self.mix.size_px).float()
+            mask = aligned.mask()
+            blended = torch.lerp(aligned.synth, real, mask)
+            own = {name: value[None] for name, value in self._alignment_figures(aligned).items()}
+            drawn = {"plain": plain, "aligned": aligned.synth, "mask": mask, "blended": blended}
             parts.append(drawn | own)
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _figures(self, found: Aligned) -> dict[str, Tensor]:
+    def _alignment_figures(self, aligned: Aligned) -> dict[str, Tensor]:
         """Whether alignment learns, where anything is warped."""
-        return figures(found) if self.config.alignment == "full" else {}
+        return alignment_figures(aligned) if self.config.alignment == "full" else {}
 
     def sheet(self) -> Tensor:
         """Held-out pictures of the last set; below them what the latents give, the masks, and the
@@ -269,19 +273,19 @@ class SammTraining(Composed):
         """
         name = self.mix.names[-1]
         rows = {name: self.mix.held("test", name)[name][:NUM_SHOWN]}
-        made = self._made(rows)
-        masks = (2 * made["mask"] - 1).expand(-1, 3, -1, -1)
-        lines = (self.mix.images(rows), made["plain"], masks, made["blended"])
-        return torch.cat([torch.cat(list(line), 2) for line in lines], 1).clamp(-1, 1)
+        results = self._invert_rows(rows)
+        masks = (2 * results["mask"] - 1).expand(-1, 3, -1, -1)
+        strips = (self.mix.images(rows), results["plain"], masks, results["blended"])
+        return torch.cat([torch.cat(list(strip), 2) for strip in strips], 1).clamp(-1, 1)
 
     def networks(self) -> dict[str, nn.Module]:
         return {"samm": self._supervised.average}
 
-    def _parts(self) -> dict[str, Any]:
+    def _components(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"supervised": self._supervised}
         if self._num_known:
             parts["starting"] = self._starting
         if self.discriminator is not None:
             parts["discriminator"] = self.discriminator
-            parts["discriminator_optimiser"] = self._judging
+            parts["discriminator_optimiser"] = self._discriminator_optimiser
         return parts

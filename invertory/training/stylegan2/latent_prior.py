@@ -64,30 +64,30 @@ def with_prior(generator: StyleGAN2, prior: LatentPrior) -> StyleGAN2:
     mean is CENTRE everywhere. The one layer of the mapping ends in a leaky ReLU, which is linear
     where its input is positive: hence CENTRE. The affine layers take both back.
     """
-    moved = copy.deepcopy(generator)
-    layer = moved.mapping.get_submodule("fc0")
-    if moved.mapping.num_layers != 1 or not isinstance(layer, FullyConnected):
-        raise ValueError(f"expected a mapping of 1 layer, got {moved.mapping.num_layers}")
+    copied = copy.deepcopy(generator)
+    layer = copied.mapping.get_submodule("fc0")
+    if copied.mapping.num_layers != 1 or not isinstance(layer, FullyConnected):
+        raise ValueError(f"expected a mapping of 1 layer, got {copied.mapping.num_layers}")
     layer.weight.copy_(torch.eye(len(prior.mean)) / (layer.weight_gain * math.sqrt(2)))
     layer.bias.fill_(CENTRE / (layer.bias_gain * math.sqrt(2)))  # sqrt(2): the activation's
-    moved.mapping.w_avg.fill_(CENTRE)
+    copied.mapping.w_avg.fill_(CENTRE)
     root = prior.root.double()
     start = prior.mean.double() - CENTRE * root.sum(1)  # w where the whitened one is 0
-    for name, module in moved.synthesis.named_modules():
+    for name, module in copied.synthesis.named_modules():
         if name.endswith("affine") and isinstance(module, FullyConnected):
             weight = module.weight.double()
             module.bias.add_((weight @ start * (module.weight_gain / module.bias_gain)).float())
             module.weight.copy_((weight @ root).float())
-    return moved
+    return copied
 
 
 @torch.no_grad()
 def encoder_for(encoder: ResidualEncoder, prior: LatentPrior) -> ResidualEncoder:
     """A copy that gives the w of `with_prior`'s generator; `encoder` gives one w, unscaled."""
-    moved = copy.deepcopy(encoder)
+    copied = copy.deepcopy(encoder)
     root, centred = prior.root.double(), encoder.code.bias.double() - prior.mean.double()
     lines = torch.cat([encoder.code.weight.double(), centred[:, None]], 1)
     lines = torch.linalg.solve_triangular(root, lines, upper=False)
-    moved.code.weight.copy_(lines[:, :-1].float())
-    moved.code.bias.copy_((lines[:, -1] + CENTRE).float())
-    return moved
+    copied.code.weight.copy_(lines[:, :-1].float())
+    copied.code.bias.copy_((lines[:, -1] + CENTRE).float())
+    return copied

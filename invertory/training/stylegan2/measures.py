@@ -19,7 +19,7 @@ BATCH = 50
 COLUMNS = 12  # of a sheet
 
 
-class Measures:
+class GeneratorMeasures:
     """On `held_out`; draws are those of the same z each time."""
 
     def __init__(
@@ -34,19 +34,19 @@ class Measures:
         """`psnr_db` and `mae` (on [-1, 1]) of reconstructions; `frechet` to as many draws as
         pictures are held out.
         """
-        found = {}
+        metrics = {}
         if encoder is not None:
             pairs = [(x, self._reconstruct(generator, encoder, x)) for x in self._reals(200)]
-            found["psnr_db"] = float(torch.cat([psnr_db(x, y) for x, y in pairs]).mean())
-            found["mae"] = float(
+            metrics["psnr_db"] = float(torch.cat([psnr_db(x, y) for x, y in pairs]).mean())
+            metrics["mae"] = float(
                 torch.cat([(x - y).abs().mean((1, 2, 3)) for x, y in pairs]).mean()
             )
         if self._classifier is not None:
             num = len(self._held_out)
             self._real = self._real or Moments.of(map(self._embed, self._reals(num)))
             draws = Moments.of(map(self._embed, self._draws(generator, num)))
-            found["frechet"] = frechet_distance(self._real, draws)
-        return found
+            metrics["frechet"] = frechet_distance(self._real, draws)
+        return metrics
 
     @torch.no_grad()
     def sheet(self, generator: StyleGAN2 | OneW, encoder: Encoder | None) -> Tensor:
@@ -57,10 +57,10 @@ class Measures:
             rows.append(self._reconstruct(generator, encoder, real))
         draws = torch.cat(list(self._draws(generator, 3 * COLUMNS)))
         rows += list(draws.chunk(3))
-        lines = [torch.cat(list(row.float().cpu()), 2) for row in rows if len(row)]
-        width = max(line.shape[2] for line in lines)
-        lines = [torch.nn.functional.pad(line, (0, width - line.shape[2])) for line in lines]
-        return torch.cat(lines, 1).clamp(-1, 1)
+        strips = [torch.cat(list(row.float().cpu()), 2) for row in rows if len(row)]
+        width = max(strip.shape[2] for strip in strips)
+        strips = [torch.nn.functional.pad(strip, (0, width - strip.shape[2])) for strip in strips]
+        return torch.cat(strips, 1).clamp(-1, 1)
 
     def _reals(self, num: int) -> Iterator[Tensor]:
         for first in range(0, min(num, len(self._held_out)), BATCH):

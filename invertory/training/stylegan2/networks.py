@@ -99,11 +99,11 @@ class Networks:
             return None
         return encoder_for(self.encoder_average, self.prior)
 
-    def parts(self) -> dict[str, nn.Module]:
+    def components(self) -> dict[str, nn.Module]:
         """By name, for a state."""
         names = ("generator", "discriminator", "prior", "average", "encoder", "encoder_average")
-        parts = {name: getattr(self, name) for name in names}
-        return {name: part for name, part in parts.items() if part is not None}
+        modules = {name: getattr(self, name) for name in names}
+        return {name: part for name, part in modules.items() if part is not None}
 
 
 def _generator(config: StyleGAN2TrainingConfig, size_px: int) -> StyleGAN2:

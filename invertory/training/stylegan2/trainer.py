@@ -36,7 +36,7 @@ from invertory.training.compute import Compute, TrainingImages, batch_rows
 from invertory.training.stylegan2.adaptive_augmentation import AdaptiveAugmentation
 from invertory.training.stylegan2.autoencoding import feature_distance, reconstruction_loss
 from invertory.training.stylegan2.config import StyleGAN2TrainingConfig
-from invertory.training.stylegan2.measures import Measures
+from invertory.training.stylegan2.measures import GeneratorMeasures
 from invertory.training.stylegan2.networks import Networks
 
 
@@ -74,11 +74,11 @@ class StyleGAN2Training:
             )
         self.images = TrainingImages(pixels[: len(pixels) - config.held_out], compute)
         held_out = TrainingImages(pixels[len(pixels) - config.held_out :], compute)
-        self.measures = Measures(held_out, compute, classifier)
+        self.measures = GeneratorMeasures(held_out, compute, classifier)
         self.nets = Networks(config, compute, self.images.size_px)
-        judged = [{"params": list(self.nets.discriminator.parameters())}]
-        self.made = _adam(self.nets.groups(), config.learning_rate)
-        self.judged = _adam(judged, config.discriminator_rate)
+        discriminator_group = [{"params": list(self.nets.discriminator.parameters())}]
+        self.generator_optimiser = _adam(self.nets.groups(), config.learning_rate)
+        self.discriminator_optimiser = _adam(discriminator_group, config.discriminator_rate)
         self.augmentation = AdaptiveAugmentation(config, compute.device)
         self.path_mean = torch.zeros((), device=compute.device)
 
@@ -98,10 +98,10 @@ class StyleGAN2Training:
     def _set_rates(self, images: int) -> None:
         factor = self.config.rate(images)
         beta = 0.0 if images >= self.config.autoencoder_images else 0.9
-        for group in self.made.param_groups:
+        for group in self.generator_optimiser.param_groups:
             group["lr"] = self.config.learning_rate * factor * group.get("scale", 1.0)
             group["betas"] = (beta, 0.99)
-        for group in self.judged.param_groups:
+        for group in self.discriminator_optimiser.param_groups:
             group["lr"] = self.config.discriminator_rate * factor
 
     def _real(self, step: int) -> Tensor:
@@ -135,7 +135,7 @@ class StyleGAN2Training:
             "features": config.feature_weight,
             "path": config.path_weight * config.path_every,
         }
-        _descend(self.made, losses, weights)
+        _descend(self.generator_optimiser, losses, weights)
         return losses, synth.detach()
 
     def _latents(
@@ -153,16 +153,16 @@ class StyleGAN2Training:
 
     def _judge(self, synth: Tensor, target: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """The discriminator on pictures made; the first of them after `target`."""
-        judge = self.nets.discriminator
+        discriminator = self.nets.discriminator
         with self.compute.autocast():
-            maps = judge.features(self.augmentation(synth, rng))
-            losses = {"generator": generator_loss(judge.judge(maps[-1]))}
+            maps = discriminator.features(self.augmentation(synth, rng))
+            losses = {"generator": generator_loss(discriminator.judge(maps[-1]))}
             if len(target) and self.config.feature_weight:
                 if self.config.augment_target:  # those maps are of other pictures
-                    maps = judge.features(synth[: len(target)])
+                    maps = discriminator.features(synth[: len(target)])
                 with torch.no_grad():
-                    wanted = judge.features(target)
-                losses["features"] = feature_distance([m[: len(target)] for m in maps], wanted)
+                    target_maps = discriminator.features(target)
+                losses["features"] = feature_distance([m[: len(target)] for m in maps], target_maps)
         return losses
 
     def _path(self, w_plus: Tensor, rng: torch.Generator) -> Tensor:
@@ -173,17 +173,17 @@ class StyleGAN2Training:
     def _step_discriminator(
         self, real: Tensor, synth: Tensor, step: int, rng: torch.Generator
     ) -> dict[str, Tensor]:
-        config, judge = self.config, self.nets.discriminator
+        config, discriminator = self.config, self.nets.discriminator
         with self.compute.autocast():
-            on_synth = judge(self.augmentation(synth, rng))
-            shown = self.augmentation(real, rng)
-            on_real = judge(shown)
+            on_synth = discriminator(self.augmentation(synth, rng))
+            augmented_real = self.augmentation(real, rng)
+            on_real = discriminator(augmented_real)
         losses = {"discriminator": discriminator_loss(on_real, on_synth)}
         if step % config.r1_every == 0:
             with self.compute.autocast(False):
-                losses["r1"] = r1_penalty(judge, shown)
+                losses["r1"] = r1_penalty(discriminator, augmented_real)
         _descend(
-            self.judged,
+            self.discriminator_optimiser,
             losses,
             {"discriminator": 1.0, "r1": config.r1_every * config.r1_gamma / 2},
         )
@@ -204,17 +204,19 @@ class StyleGAN2Training:
         return {"generator": generator, "discriminator": self.nets.discriminator, **kept}
 
     def state_dict(self) -> dict[str, Any]:
-        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state = {name: part.state_dict() for name, part in self._components().items()}
         return state | {"augment_strength": self.augmentation.strength, "path_mean": self.path_mean}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
+        for name, part in self._components().items():
             part.load_state_dict(state[name])
         self.augmentation.strength.copy_(state["augment_strength"])
         self.path_mean.copy_(state["path_mean"])
 
-    def _parts(self) -> dict[str, Any]:
-        return self.nets.parts() | {"made": self.made, "judged": self.judged}
+    def _components(self) -> dict[str, Any]:
+        # the keys are those of stored training states
+        optimisers = {"made": self.generator_optimiser, "judged": self.discriminator_optimiser}
+        return self.nets.components() | optimisers
 
 
 def _descend(

@@ -29,7 +29,7 @@ from invertory.portraits.attributes import (
 )
 from invertory.portraits.counterfactual import RANGES
 from invertory.training.data.portrait_augmentation import Augmentation
-from invertory.training.supervised.labelled import Labelled
+from invertory.training.supervised.labelled import LabelledTraining
 
 THRESHOLDS: Final = {
     name: Threshold(quantity, at, RANGES[quantity])
@@ -61,12 +61,12 @@ class ClassifierSettings:
     seed: int = 0
 
 
-class ClassifierTraining(Labelled[AttributeClassifier, ClassifierSettings]):
+class ClassifierTraining(LabelledTraining[AttributeClassifier, ClassifierSettings]):
     """See `Labelled`."""
 
     name = "attribute_classifier"
 
-    def _fresh(self) -> AttributeClassifier:
+    def _build_network(self) -> AttributeClassifier:
         """Untrained, its continuous attributes standardised over held-out rows of all sets."""
         network = AttributeClassifier(
             binary=BINARY,
@@ -75,8 +75,8 @@ class ClassifierTraining(Labelled[AttributeClassifier, ClassifierSettings]):
             stem=self.config.stem,
             widths=self.config.widths,
         )
-        held = [self.mix.held("calibration", name) for name in self.mix.names]
-        labels = torch.cat([self.mix.labels(rows, "attributes") for rows in held]).cpu()
+        calibration = [self.mix.held("calibration", name) for name in self.mix.names]
+        labels = torch.cat([self.mix.labels(rows, "attributes") for rows in calibration]).cpu()
         network.mean.copy_(labels[:, len(BINARY) :].mean(0))
         network.spread.copy_(labels[:, len(BINARY) :].std(0).clamp_min(1e-3))
         return network
@@ -84,7 +84,7 @@ class ClassifierTraining(Labelled[AttributeClassifier, ClassifierSettings]):
     def step(self, step: int) -> dict[str, Tensor]:
         """One step on one batch; the losses are means over pictures and attributes."""
         settings = self.config
-        rows, rng = self._drawn(step)
+        rows, rng = self._draw_batch(step)
         changes = settings.augmentation.draw(self.batch_size, rng)
         images = changes.images(self.mix.images(rows), rng)
         labels = changes.attributes(self.mix.labels(rows, "attributes"), ATTRIBUTES)
@@ -110,32 +110,32 @@ class ClassifierTraining(Labelled[AttributeClassifier, ClassifierSettings]):
         Names as in `invertory.metrics.attributes.report`, of all sets together; and the headlines
         of each set as <set>/<name>.
         """
-        held = [self._held("calibration", name) for name in self.mix.names]
-        raw, labels = torch.cat([r for r, _ in held]), torch.cat([t for _, t in held])
+        calibration = [self._held_out_outputs("calibration", name) for name in self.mix.names]
+        raw, labels = torch.cat([r for r, _ in calibration]), torch.cat([t for _, t in calibration])
         num = len(BINARY)
         self.average.temperature.copy_(fit_temperature(raw[:, :num], labels[:, :num]))
-        tested = {name: self._held("test", name) for name in self.mix.names}
+        tested = {name: self._held_out_outputs("test", name) for name in self.mix.names}
         raw = torch.cat([r for r, _ in tested.values()])
         labels = torch.cat([t for _, t in tested.values()])
-        found = self._report(raw, labels)
+        metrics = self._report(raw, labels)
         before = negative_log_likelihood(raw[:, :num], labels[:, :num])
-        found["nll_uncalibrated"] = float(before.mean())
+        metrics["nll_uncalibrated"] = float(before.mean())
         for name, (own_raw, own_labels) in tested.items():
             own = self._report(own_raw, own_labels)
-            found |= {f"{name}/{key}": own[key] for key in HEADLINES}
-        return found
+            metrics |= {f"{name}/{key}": own[key] for key in HEADLINES}
+        return metrics
 
     def _report(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
         outputs = self.average.calibrated(raw)
         return report(outputs, labels, (BINARY, CONTINUOUS), THRESHOLDS)
 
     @torch.no_grad()
-    def _held(self, part: Any, name: str) -> tuple[Tensor, Tensor]:
+    def _held_out_outputs(self, part: Any, name: str) -> tuple[Tensor, Tensor]:
         """(raw outputs of the average, true attributes), both [held_out, A]."""
         (rows,) = self.mix.held(part, name).values()
         with self._compute.autocast():
             raw = [
-                self.average.raw(self.mix.images({name: some})) for some in torch.split(rows, 256)
+                self.average.raw(self.mix.images({name: chunk})) for chunk in torch.split(rows, 256)
             ]
         return torch.cat(raw), self.mix.labels({name: rows}, "attributes")
 

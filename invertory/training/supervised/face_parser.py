@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invertory.metrics.segments import confusion_of, intersection_over_union
+from invertory.metrics.segments import count_confusion, intersection_over_union
 from invertory.networks.face_parser import FaceParser
 from invertory.portraits.attributes import SEGMENTS
 from invertory.training.data.portrait_augmentation import Augmentation
-from invertory.training.supervised.labelled import Labelled
+from invertory.training.supervised.labelled import LabelledTraining
 
 COLOURS: Final = (  # of the segments on sheets, RGB in [-1, 1]
     (-0.6, -0.6, -0.6),
@@ -52,19 +52,19 @@ class ParserSettings:
     seed: int = 0
 
 
-class ParserTraining(Labelled[FaceParser, ParserSettings]):
+class ParserTraining(LabelledTraining[FaceParser, ParserSettings]):
     """See `Labelled`."""
 
     name = "face_parser"
 
-    def _fresh(self) -> FaceParser:
+    def _build_network(self) -> FaceParser:
         sizes = {"size_px": self.mix.size_px, "widths": self.config.widths}
         return FaceParser(segments=SEGMENTS, **sizes)
 
     def step(self, step: int) -> dict[str, Tensor]:
         """One step on one batch."""
         settings = self.config
-        rows, rng = self._drawn(step)
+        rows, rng = self._draw_batch(step)
         changes = settings.augmentation.draw(self.batch_size, rng)
         images = changes.images(self.mix.images(rows), rng)
         labels = changes.segmentations(self.mix.labels(rows, "segmentations"))
@@ -82,10 +82,10 @@ class ParserTraining(Labelled[FaceParser, ParserSettings]):
         same of each set as <set>/<name>.
         """
         counts = {name: self._confusion(name) for name in self.mix.names}
-        found = measure(torch.stack(list(counts.values())).sum(0))
+        metrics = measure(torch.stack(list(counts.values())).sum(0))
         for name, own in counts.items():
-            found |= {f"{name}/{key}": value for key, value in measure(own).items()}
-        return found
+            metrics |= {f"{name}/{key}": value for key, value in measure(own).items()}
+        return metrics
 
     @torch.no_grad()
     def _confusion(self, name: str) -> Tensor:
@@ -93,13 +93,13 @@ class ParserTraining(Labelled[FaceParser, ParserSettings]):
         num = len(SEGMENTS)
         total = torch.zeros(num, num, dtype=torch.long, device=self._compute.device)
         (rows,) = self.mix.held("test", name).values()
-        for some in torch.split(rows, 128):
-            labels = self.mix.labels({name: some}, "segmentations")
-            total += confusion_of(self._told({name: some}), labels, num)
+        for chunk in torch.split(rows, 128):
+            labels = self.mix.labels({name: chunk}, "segmentations")
+            total += count_confusion(self._segment({name: chunk}), labels, num)
         return total
 
     @torch.no_grad()
-    def _told(self, rows: dict[str, Tensor]) -> Tensor:
+    def _segment(self, rows: dict[str, Tensor]) -> Tensor:
         with self._compute.autocast():
             return self.average.segment(self.mix.images(rows))
 
@@ -107,14 +107,14 @@ class ParserTraining(Labelled[FaceParser, ParserSettings]):
         """Held-out pictures; below them their true segments, below these what was told."""
         last = self.mix.names[-1]
         (rows,) = self.mix.held("test", last).values()
-        some = {last: rows[:SHEET_COLUMNS]}
+        chunk = {last: rows[:SHEET_COLUMNS]}
         colours = torch.tensor(COLOURS, device=self._compute.device)
         painted = [
             colours[labels.long()].permute(0, 3, 1, 2)
-            for labels in (self.mix.labels(some, "segmentations"), self._told(some))
+            for labels in (self.mix.labels(chunk, "segmentations"), self._segment(chunk))
         ]
-        lines = [torch.cat(list(line), 2) for line in (self.mix.images(some), *painted)]
-        return torch.cat(lines, 1)
+        strips = [torch.cat(list(strip), 2) for strip in (self.mix.images(chunk), *painted)]
+        return torch.cat(strips, 1)
 
     def networks(self) -> dict[str, nn.Module]:
         return {"parser": self.average}
@@ -139,9 +139,9 @@ def measure(confusion: Tensor) -> dict[str, float]:
     """
     each = intersection_over_union(confusion)
     present = confusion.sum(1) > 0
-    found = {
+    metrics = {
         "miou": float(each[present].mean()),
         "pixel_accuracy": float(confusion.diagonal().sum() / confusion.sum()),
     }
     pairs = zip(SEGMENTS, each.tolist(), present.tolist(), strict=True)
-    return found | {f"iou/{name}": value for name, value, is_there in pairs if is_there}
+    return metrics | {f"iou/{name}": value for name, value, is_there in pairs if is_there}

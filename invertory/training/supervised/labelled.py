@@ -10,7 +10,7 @@ from torch import Tensor
 
 from invertory.training.compute import Compute
 from invertory.training.data.portrait_batches import PortraitMix, Rows
-from invertory.training.optimiser import Network, Schedule, Supervised, seeded
+from invertory.training.optimiser import AveragedNetwork, Network, Schedule, seeded
 
 if TYPE_CHECKING:
     from invertory.portraits.dataset import PortraitSet
@@ -38,7 +38,7 @@ class LabelledSettings(Schedule, Protocol):
 Settings = TypeVar("Settings", bound=LabelledSettings)
 
 
-class Labelled(Generic[Network, Settings]):
+class LabelledTraining(Generic[Network, Settings]):
     """A `Training` less what is its own: a fresh network, a step, metrics, networks' names.
 
     `sets` of portraits by name, shares in the order of the sets.
@@ -48,9 +48,11 @@ class Labelled(Generic[Network, Settings]):
         self.config, self._compute = config, compute
         self.mix = PortraitMix(sets, config.shares, held_out=config.held_out, compute=compute)
         self.mix.batch(config.batch_size, seed=config.seed, step=0)  # too few are told now
-        self._supervised = Supervised(seeded(self._fresh, config.seed), config, compute)
+        self._supervised = AveragedNetwork(
+            seeded(self._build_network, config.seed), config, compute
+        )
 
-    def _fresh(self) -> Network:
+    def _build_network(self) -> Network:
         """The network, untrained; of `mix` it may look at held-out rows."""
         raise NotImplementedError
 
@@ -63,7 +65,7 @@ class Labelled(Generic[Network, Settings]):
     def batch_size(self) -> int:
         return self.config.batch_size
 
-    def _drawn(self, step: int) -> tuple[Rows, torch.Generator]:
+    def _draw_batch(self, step: int) -> tuple[Rows, torch.Generator]:
         """The rows of a step, and where its augmentation is drawn from."""
         seed = self.config.seed
         rows = self.mix.batch(self.batch_size, seed=seed, step=step)

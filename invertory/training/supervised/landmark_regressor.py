@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from invertory.networks.landmark_regressor import LandmarkRegressor
 from invertory.training.data.portrait_augmentation import Augmentation
-from invertory.training.supervised.labelled import Labelled
+from invertory.training.supervised.labelled import LabelledTraining
 
 MOVED_ABOUT: Final = Augmentation(
     moved=0.9, shift=0.16, turn_deg=20.0, scale=0.4, colour=0.06, padding="border"
@@ -39,28 +39,28 @@ class RegressorSettings:
     seed: int = 0
 
 
-class RegressorTraining(Labelled[LandmarkRegressor, RegressorSettings]):
+class RegressorTraining(LabelledTraining[LandmarkRegressor, RegressorSettings]):
     """See `Labelled`."""
 
     name = "landmark_regressor"
 
-    def _fresh(self) -> LandmarkRegressor:
+    def _build_network(self) -> LandmarkRegressor:
         """Untrained: the mean shape of held-out rows, whatever it is shown."""
         network = LandmarkRegressor(size_px=self.mix.size_px, widths=self.config.widths)
         nn.init.zeros_(network.head.weight)
         nn.init.zeros_(network.head.bias)
-        held = [self.mix.held("calibration", name) for name in self.mix.names]
-        points = torch.cat([self.mix.labels(rows, "landmarks") for rows in held]).cpu()
+        calibration = [self.mix.held("calibration", name) for name in self.mix.names]
+        points = torch.cat([self.mix.labels(rows, "landmarks") for rows in calibration]).cpu()
         network.mean_shape.copy_((points.mean(0) + 0.5) / self.mix.size_px)
         return network
 
     def step(self, step: int) -> dict[str, Tensor]:
         """One step on one batch."""
-        rows, rng = self._drawn(step)
+        rows, rng = self._draw_batch(step)
         images, points = self._moved(rows, rng)
         with self._compute.autocast():
-            told = self._supervised.network.shares(images)
-        loss = functional.l1_loss(told, (points + 0.5) / self.mix.size_px)
+            predicted = self._supervised.network.normalised_points(images)
+        loss = functional.l1_loss(predicted, (points + 0.5) / self.mix.size_px)
         self._supervised.descend(loss, step)
         return {"loss": loss.detach()}
 
@@ -76,37 +76,37 @@ class RegressorTraining(Labelled[LandmarkRegressor, RegressorSettings]):
         corners (300-W's measure), of the test rows of all sets; <set>/nme, <set>/nme_moved of one
         set, as it is and moved about; failures: the share of pictures with nme above 0.1.
         """
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         plain = {name: self._errors(name, is_moved=False) for name in self.mix.names}
         moved = {name: self._errors(name, is_moved=True) for name in self.mix.names}
         for key, errors in (("nme", plain), ("nme_moved", moved)):
-            found[key] = float(torch.cat(list(errors.values())).mean())
-            found |= {f"{name}/{key}": float(own.mean()) for name, own in errors.items()}
-        found["failures"] = float((torch.cat(list(plain.values())) > 0.1).float().mean())
-        found["failures_moved"] = float((torch.cat(list(moved.values())) > 0.1).float().mean())
-        return found
+            metrics[key] = float(torch.cat(list(errors.values())).mean())
+            metrics |= {f"{name}/{key}": float(values.mean()) for name, values in errors.items()}
+        metrics["failures"] = float((torch.cat(list(plain.values())) > 0.1).float().mean())
+        metrics["failures_moved"] = float((torch.cat(list(moved.values())) > 0.1).float().mean())
+        return metrics
 
     @torch.no_grad()
     def _errors(self, name: str, *, is_moved: bool) -> Tensor:
         """[held_out]: nme of each test row of a set."""
         (rows,) = self.mix.held("test", name).values()
         errors = []
-        for i, some in enumerate(torch.split(rows, 256)):
-            own = {name: some}
-            images, points = self.mix.images(own), self.mix.labels(own, "landmarks")
+        for i, chunk in enumerate(torch.split(rows, 256)):
+            rows_of_set = {name: chunk}
+            images, points = self.mix.images(rows_of_set), self.mix.labels(rows_of_set, "landmarks")
             if is_moved:
-                images, points = self._moved(own, self._compute.rng(0, i, _MOVED))
+                images, points = self._moved(rows_of_set, self._compute.rng(0, i, _MOVED))
             with self._compute.autocast():
-                told = self.average(images)
-            errors.append(normalised_error(told, points))
+                predicted = self.average(images)
+            errors.append(normalised_error(predicted, points))
         return torch.cat(errors)
 
     def networks(self) -> dict[str, nn.Module]:
         return {"landmarks": self.average}
 
 
-def normalised_error(told: Tensor, points: Tensor) -> Tensor:
+def normalised_error(predicted: Tensor, points: Tensor) -> Tensor:
     """Points of the 68, both [N, 68, 2] => [N], in distances between the outer eye corners."""
     eye_to_eye = (points[:, 45] - points[:, 36]).norm(dim=1)
-    out: Tensor = (told - points).norm(dim=2).mean(1) / eye_to_eye
+    out: Tensor = (predicted - points).norm(dim=2).mean(1) / eye_to_eye
     return out

@@ -9,9 +9,9 @@ from invertory.checkpoints.strict import ArchitectureError
 from invertory.images import to_uint8
 from invertory.networks.landmark_regressor import (
     LandmarkRegressor,
-    RegressedFaces,
+    RegressionFaceDetector,
     RegressorConfig,
-    cut,
+    crop_square,
 )
 from invertory.portraits import draw, render
 
@@ -73,7 +73,7 @@ def bright_disc(size=(80, 120), at=(70, 30)):
 def test_a_head_off_the_centre_is_found_in_the_images_own_pixels():
     shape = (render(draw(3), 64).landmarks - 32).astype(np.float32) / 2
     shape -= shape.mean(0)
-    (face,) = RegressedFaces(Known(shape)).detect(bright_disc())
+    (face,) = RegressionFaceDetector(Known(shape)).detect(bright_disc())
     assert np.allclose(face.landmarks, shape + np.array([70, 30]), atol=0.1)
     assert face.anchors.shape == (4, 2)
     assert face.confidence > 0.9
@@ -82,12 +82,12 @@ def test_a_head_off_the_centre_is_found_in_the_images_own_pixels():
 
 def test_where_the_two_looks_disagree_there_is_no_face(regressor):
     # a constant shape lies elsewhere in each window that it is asked about
-    assert RegressedFaces(regressor).detect(bright_disc((64, 64))) == []
+    assert RegressionFaceDetector(regressor).detect(bright_disc((64, 64))) == []
 
 
 def test_a_square_beyond_the_image_goes_on_with_its_edge():
     image = to_uint8(torch.rand(3, 4, 5) * 2 - 1)
-    square = cut(image, -2, -1, 9)
+    square = crop_square(image, -2, -1, 9)
     assert square.shape == (9, 9, 3)
     assert np.array_equal(square[1:5, 2:7], image)
     assert np.array_equal(square[0, 0], image[0, 0])

@@ -46,7 +46,7 @@ def base_for(generator: Generator, px: int = 32) -> ResidualEncoder:
 
 def fresh(generator: Generator = G) -> SamEncoder:
     base, spaces = base_for(generator), default_spaces(generator)
-    encoder = seeded(lambda: SamEncoder.on(generator, base, spaces, hidden=8, depth=1), 0)
+    encoder = seeded(lambda: SamEncoder.from_base(generator, base, spaces, hidden=8, depth=1), 0)
     return encoder.eval().requires_grad_(False)
 
 
@@ -163,12 +163,12 @@ def test_an_encoder_for_another_generator_is_refused() -> None:
 
 def test_a_space_that_the_generator_lacks_is_refused() -> None:
     with pytest.raises(ValueError, match="got F8"):
-        SamEncoder.on(G, base_for(G), ("F8",))
+        SamEncoder.from_base(G, base_for(G), ("F8",))
 
 
 def test_a_base_of_no_known_family_is_refused() -> None:
     with pytest.raises(ValueError, match="got a Linear"):
-        SamEncoder.on(G, nn.Linear(2, 2), ())
+        SamEncoder.from_base(G, nn.Linear(2, 2), ())
     with pytest.raises(ValueError, match="expected a base among"):
         SamEncoder(base={"name": "vit", "config": {}}, shapes={})
 

@@ -72,7 +72,7 @@ def test_a_generator_that_shows_none_of_the_attributes_is_refused() -> None:
 def test_a_batch_has_the_kinds_of_latents_that_were_asked_for() -> None:
     config = LinkNetConfig(batch_size=32, single=0.25, crossed=0.5, num_fitted=200)
     w_plus, labels = training(config)._batch(3)
-    assert config.numbers(32) == {"independent": 8, "single": 8, "crossed": 16}
+    assert config.num_by_kind(32) == {"independent": 8, "single": 8, "crossed": 16}
     assert w_plus.shape[:2] == (32, 4)
     assert labels.shape == (32, 2)
     distinct = [len(rows.unique(dim=0)) for rows in w_plus]

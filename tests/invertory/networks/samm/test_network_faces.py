@@ -11,7 +11,7 @@ from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.preview import untrained_head
 from invertory.inversion.drawing import drawn
 from invertory.inversion.samm.method import SAMM
-from invertory.networks.samm.network import Samm, drawn_at, level_channels
+from invertory.networks.samm.network import Samm, level_channels, synthesise_at
 from invertory.perceptual import PixelPyramid
 from invertory.training.optimiser import seeded
 
@@ -61,7 +61,7 @@ def test_levels_are_those_of_the_encoder_and_the_generator():
 @pytest.mark.parametrize("px", [32, 8])
 def test_mask_0_gives_the_generators_image_and_mask_1_the_input(px):
     x, w_plus = images(px), E(images(px))
-    plain = drawn_at(G, w_plus, px)
+    plain = synthesise_at(G, w_plus, px)
     assert plain.shape == x.shape
     torch.testing.assert_close(modules(0)(G, E, x), plain, rtol=1e-4, atol=1e-4)
     assert torch.equal(modules(1)(G, E, x), x)
@@ -74,7 +74,7 @@ def test_a_warp_changes_the_image_and_its_preview():
         # the preview stops before the level of 16 px
         found = samm.align(G, w_plus, taps, size_px=px)
         assert [m.shape[-1] for m in found.masks] == ([8, 16] if px == 32 else [8])
-        assert float((found.synth - drawn_at(G, w_plus, px)).abs().max()) > 1e-3
+        assert float((found.synth - synthesise_at(G, w_plus, px)).abs().max()) > 1e-3
 
 
 def test_the_method_inverts_draws_and_edits_with_it():

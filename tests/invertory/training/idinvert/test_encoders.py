@@ -132,10 +132,10 @@ def test_presets_have_the_weights_and_forms_of_print_and_code(pairs: Pairs) -> N
     assert (paper.adversarial_weight, code.adversarial_weight) == (0.1, 0.08)
     assert guided(pairs, adversarial_weight=0.5).adversarial_weight == 0.5
     told = torch.tensor([1.0, -2.0])
-    assert paper._worth(told, is_real=True) == pytest.approx(-0.5)
-    assert paper._worth(told, is_real=False) == pytest.approx(0.5)
+    assert paper._score(told, is_real=True) == pytest.approx(-0.5)
+    assert paper._score(told, is_real=False) == pytest.approx(0.5)
     logistic = torch.nn.functional.logsigmoid(told).mean()
-    torch.testing.assert_close(code._worth(told, is_real=True), logistic)
+    torch.testing.assert_close(code._score(told, is_real=True), logistic)
 
 
 def test_the_generator_and_without_a_weight_the_discriminator_stay(pairs: Pairs) -> None:

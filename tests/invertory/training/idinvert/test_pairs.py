@@ -15,7 +15,7 @@ from invertory.training.idinvert.pairs import Draws, Pairs, draw_latents, prepar
 G = ToyGenerator(resolution=16, frequencies=3)
 
 
-def test_a_image_is_that_of_its_latent(tmp_path: Path) -> None:
+def test_an_image_is_that_of_its_latent(tmp_path: Path) -> None:
     pairs = prepare_pairs(G, tmp_path, 5, size_px=8, block=2)
     w_plus = torch.from_numpy(np.array(pairs.w_plus)).float()
     made = torch.nn.functional.avg_pool2d(G.synthesis(w_plus), 2)
@@ -33,12 +33,12 @@ def test_a_stopped_drawing_goes_on_to_the_same_pairs(tmp_path: Path) -> None:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        prepare_pairs(G, tmp_path / "a", 9, size_px=16, block=2, shown=stop)
+        prepare_pairs(G, tmp_path / "a", 9, size_px=16, block=2, progress=stop)
     with pytest.raises(ValueError, match="got 4 of 9"):
         Pairs.open(tmp_path / "a")
     seen: list[int] = []
     again = prepare_pairs(
-        G, tmp_path / "a", 9, size_px=16, block=2, shown=lambda done, num: seen.append(done)
+        G, tmp_path / "a", 9, size_px=16, block=2, progress=lambda done, num: seen.append(done)
     )
     whole = prepare_pairs(G, tmp_path / "b", 9, size_px=16)
     assert seen == [6, 8, 9]

@@ -107,7 +107,7 @@ def test_every_reconstruction_term_reaches_the_latent_head(term: str) -> None:
     training = begun(start_images=0)
     with torch.no_grad():  # fresh codes hardly differ from picture to picture
         training.nets.encoder.head.code.weight.mul_(100)
-    losses, _ = training._play(training._real(0), 1, training.compute.rng(0, 0))
+    losses, _ = training._joint_step(training._real(0), 1, training.compute.rng(0, 0))
     (slope,) = torch.autograd.grad(losses[term], training.nets.encoder.head.code.weight)
     assert slope.norm() > 0
 

@@ -118,15 +118,15 @@ def test_the_gaussian_of_a_trained_mapping_is_that_of_its_draws() -> None:
 
 
 def test_only_a_full_stage_that_asks_is_led() -> None:
-    for stage, settings, is_led in (
+    for stage, settings, follows_prior in (
         ("full", LED, True),
         ("full", {}, False),
         ("naive", LED, False),
     ):
         config = replace(STYLE, stage=stage, **settings)
-        assert config.is_led == is_led
+        assert config.follows_prior == follows_prior
         learns = [p.requires_grad for p in make(config).nets.generator.mapping.parameters()]
-        assert learns == [not is_led] * len(learns)
+        assert learns == [not follows_prior] * len(learns)
 
 
 def test_mmd_is_given_the_codes_of_before_and_as_many_draws() -> None:
@@ -136,7 +136,7 @@ def test_mmd_is_given_the_codes_of_before_and_as_many_draws() -> None:
         made = training._pass(training._real(step), training.compute.rng(0, step))
         assert made.compared is not None
         latents, codes = made.compared
-        assert torch.equal(codes[:8], made.on_real.w)
+        assert torch.equal(codes[:8], made.real_look.w)
         assert latents.shape == codes.shape
         numbers.append(len(codes))
     assert numbers == [8, 16, 20]

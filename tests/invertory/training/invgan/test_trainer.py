@@ -139,7 +139,7 @@ def test_the_generator_sees_codes_of_real_images_where_the_stage_says() -> None:
         training = make(replace(STYLE, stage=stage, start_images=0))
         made = training._pass(training._real(0), training.compute.rng(0, 0))
         numbers[stage] = made.num_inferred
-        assert torch.equal(made.w[: made.num_inferred], made.on_real.w[: made.num_inferred])
+        assert torch.equal(made.w[: made.num_inferred], made.real_look.w[: made.num_inferred])
         assert torch.equal(made.w[made.num_inferred :], made.prior[made.num_inferred :])
     assert numbers == {"naive": 0, "augmented": 4, "full": 4}
 
@@ -149,17 +149,17 @@ def test_the_generators_losses_reach_the_encoder_in_the_full_stage_alone(backbon
     config = replace(CONFIGS[backbone], start_images=0)
     for stage in ("naive", "augmented", "full"):
         training = make(replace(config, stage=stage))
-        losses, _ = training._play(training._real(0), 1, training.compute.rng(0, 0))
+        losses, _ = training._joint_step(training._real(0), 1, training.compute.rng(0, 0))
         own = {"discriminator", "latent"}
         made = torch.stack([loss for name, loss in losses.items() if name not in own]).sum()
         nets = training.nets
         weight = nets.encoder.head.code.weight
         (slope,) = torch.autograd.grad(made, weight, retain_graph=True, allow_unused=True)
         assert (slope is not None and bool(slope.norm() > 0)) == (stage == "full")
-        judged = torch.stack([losses[name] for name in own]).sum()
+        synth_look = torch.stack([losses[name] for name in own]).sum()
         for network in (nets.generator,):
             given = torch.autograd.grad(
-                judged,
+                synth_look,
                 [p for p in network.parameters() if p.requires_grad],
                 allow_unused=True,
                 retain_graph=True,
@@ -169,7 +169,7 @@ def test_the_generators_losses_reach_the_encoder_in_the_full_stage_alone(backbon
 
 def test_the_mapping_learns_of_the_codes_by_mmd() -> None:
     training = make(replace(STYLE, start_images=0))
-    losses, _ = training._play(training._real(0), 1, training.compute.rng(0, 0))
+    losses, _ = training._joint_step(training._real(0), 1, training.compute.rng(0, 0))
     weight = training.nets.generator.mapping.get_submodule("fc0").weight
     (slope,) = torch.autograd.grad(losses["mmd"], weight)
     assert slope.norm() > 0

@@ -68,12 +68,12 @@ def drawn(num: int = 208) -> np.ndarray:
 IMAGES = drawn()
 
 
-def made(kind: str, images: np.ndarray = IMAGES, **changes: Any) -> Any:
+def made(kind: str, pixels: np.ndarray = IMAGES, **changes: Any) -> Any:
     training, config = KINDS[kind]
     named = {
         name: changes.pop(name) for name in ("classifier", "encoder", "w_plus") if name in changes
     }
-    return training(G, PixelPyramid(), images, config(**SMALL | changes), **named)
+    return training(G, PixelPyramid(), pixels, config(**SMALL | changes), **named)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -194,7 +194,7 @@ def test_losses_have_the_published_weights_and_forms() -> None:
     expected = {"mse": 1.0, "perceptual": 0.8, "identity": 0.1, "w_norm": 0.005, "latent": 0.0}
     assert training.weights == expected
     rows = torch.arange(4)
-    goal = training._goal(training._real[rows], training._real[rows], rows)
+    goal = training._target_batch(training._real[rows], training._real[rows], rows)
     codes = G.w_avg.expand(4, G.num_ws, -1) + 0.5
     losses, shown = training._losses(codes, goal)
     assert losses["w_norm"].item() == pytest.approx(0.5 * (G.num_ws * G.w_dim) ** 0.5)
@@ -236,7 +236,7 @@ def test_presets_show_the_judge_every_row_or_one(preset: str, num: int) -> None:
     seen = []
     training.judge.learn = lambda real, made, step, rng: seen.append((real, made)) or {}
     codes = torch.arange(4.0)[None, :, None].expand(8, -1, G.w_dim)
-    training._judged(codes, 2, 0)
+    training._step_judge(codes, 2, 0)
     ((real, rows),) = seen
     assert real.shape == rows.shape == (num, G.w_dim)
     assert set(rows[:, 0].tolist()) == {0, 1, 2}
@@ -244,7 +244,7 @@ def test_presets_show_the_judge_every_row_or_one(preset: str, num: int) -> None:
 
 def test_the_judge_learns_to_tell_codes_from_w() -> None:
     training = made("e4e", discriminator_rate=1e-2)
-    real, far = training._w_drawn(64, 1, 2), training._w_drawn(64, 2, 2) + 3 * training.w_scale
+    real, far = training._draw_w(64, 1, 2), training._draw_w(64, 2, 2) + 3 * training.w_scale
     losses = [
         training.judge.learn(real, far, step, torch.Generator().manual_seed(step))
         for step in range(30)
@@ -307,7 +307,7 @@ def slopes(training: Any, goal: Any, *, is_detached: bool) -> list[Tensor]:
 def test_restyle_adds_up_the_gradients_of_single_iterations() -> None:
     training = made("restyle", iterations=3)
     network = training._encoder.network
-    goal = training._goal(*training._batch(0))
+    goal = training._target_batch(*training._batch(0))
     training._encoder.clear()
     losses = training._accumulate(goal, 0)
     got = [parameter.grad.clone() for parameter in network.parameters()]
@@ -384,7 +384,7 @@ def test_what_saves_cores_learns_and_survives_a_kill(kind: str, tmp_path: Path) 
 
 def test_images_are_made_of_the_first_and_latents_compared_of_the_others() -> None:
     training = made("psp", **FEW_CORES)
-    goal = training._goal(*training._batch(0))
+    goal = training._target_batch(*training._batch(0))
     assert goal.images.shape == (4, 3, 4, 4)
     assert goal.seen.shape == (8, 3, 8, 8)
     exact = torch.from_numpy(known())[goal.rows].float()
@@ -393,7 +393,7 @@ def test_images_are_made_of_the_first_and_latents_compared_of_the_others() -> No
     assert len(shown) == 4
     assert losses["latent"].item() < 1e-6
     everywhere = made("psp", **FEW_CORES | {"image_pictures": 0})
-    losses, _ = everywhere._losses(exact, everywhere._goal(*everywhere._batch(0)))
+    losses, _ = everywhere._losses(exact, everywhere._target_batch(*everywhere._batch(0)))
     assert losses["latent"].item() > 1
 
 

@@ -16,26 +16,26 @@ from invertory.perceptual import PixelPyramid
 from invertory.training.compute import Compute, TrainingImages
 from invertory.training.loop.train import train
 from invertory.training.sam.errors import (
-    Inverter,
-    Inverting,
+    InversionNetworks,
+    InversionSettings,
     distance_map,
     interleaved,
     prepare_errors,
 )
 from invertory.training.sam.invertibility import (
-    Inverted,
+    InvertedImages,
     InvertibilitySettings,
     InvertibilityTraining,
     measure,
 )
 
-HOW = Inverting(steps=4, w_samples=64, batch_size=4)
+HOW = InversionSettings(steps=4, w_samples=64, batch_size=4)
 SMALL = InvertibilitySettings(
     images=512, batch_size=8, num=48, held_out=8, widths=(8, 12), half_life_images=50
 )
 
 
-def inverter() -> Inverter:
+def inverter() -> InversionNetworks:
     G = StyleGAN2(img_resolution=16, z_dim=8, w_dim=8, num_layers=1, channel_base=64)
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(0)
@@ -43,7 +43,7 @@ def inverter() -> Inverter:
             resolution=16, num_ws=6, w_dim=8, channels=(4, 8, 8), narrow=4, hidden=16
         )
     G.initialise(torch.Generator().manual_seed(1))
-    return Inverter(G, encoder.eval().requires_grad_(False), PixelPyramid())
+    return InversionNetworks(G, encoder.eval().requires_grad_(False), PixelPyramid())
 
 
 def images(num: int) -> TrainingImages:
@@ -51,7 +51,7 @@ def images(num: int) -> TrainingImages:
     return TrainingImages(drawn, Compute())
 
 
-def patches() -> Inverted:
+def patches() -> InvertedImages:
     """Red squares, hard in W+ and easy in F2, on grey, easy in both."""
     rng = np.random.default_rng(0)
     shown = np.full((48, 16, 16, 3), 128, np.uint8)
@@ -60,7 +60,7 @@ def patches() -> Inverted:
         y, x = rng.integers(0, 9, 2)
         shown[i, y : y + 7, x : x + 7] = (255, 0, 0)
         errors[i, 0, y : y + 7, x : x + 7] = 1.0
-    return Inverted(shown, errors, ("W+", "F2"), np.arange(48) % 2 == 0)
+    return InvertedImages(shown, errors, ("W+", "F2"), np.arange(48) % 2 == 0)
 
 
 def test_the_errors_are_resumed_where_they_were_stopped(tmp_path: Path) -> None:
@@ -77,10 +77,10 @@ def test_the_errors_are_resumed_where_they_were_stopped(tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        prepare_errors(found, images(6), tmp_path / "b", how, block=2, shown=kill)
+        prepare_errors(found, images(6), tmp_path / "b", how, block=2, progress=kill)
     seen: list[int] = []
     parts = prepare_errors(
-        found, images(6), tmp_path / "b", how, block=2, shown=lambda done, num: seen.append(done)
+        found, images(6), tmp_path / "b", how, block=2, progress=lambda done, num: seen.append(done)
     )
     assert seen == [6]
     assert np.array_equal(whole, parts)
@@ -165,7 +165,7 @@ def test_errors_of_other_images_are_refused() -> None:
     found = patches()
     with pytest.raises(ValueError, match="invert the same pictures"):
         InvertibilityTraining(
-            Inverted(found.images[:40], found.errors, found.spaces, found.is_plain),
+            InvertedImages(found.images[:40], found.errors, found.spaces, found.is_plain),
             SMALL,
             Compute(),
         )
