@@ -109,7 +109,7 @@ def test_a_killed_training_reaches_the_same_weights(tmp_path: Path, case: str) -
         f"train(begun({case!r}), Path({str(tmp_path / 'b')!r}), images=96,\n"
         "      progress=kill, log_every=24, checkpoint_every=24, evaluate_every=96)"
     )
-    root = Path(invertory.__file__).resolve().parents[2]
+    root = Path(invertory.__file__).resolve().parents[1]
     killed = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}, cwd=root
     )

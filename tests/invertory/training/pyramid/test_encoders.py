@@ -133,7 +133,7 @@ def test_a_training_that_is_killed_reaches_the_same_networks_and_judge(tmp_path:
         "    seen >= 48 and os.kill(os.getpid(), signal.SIGKILL)\n"
         f"train(judged(), Path({str(tmp_path / 'parts')!r}), images=64, progress=kill, **EVERY)"
     )
-    root = Path(invertory.__file__).resolve().parents[2]
+    root = Path(invertory.__file__).resolve().parents[1]
     killed = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}, cwd=root
     )

@@ -102,7 +102,7 @@ def test_a_killed_training_reaches_the_same_weights(
         config="PLAIN" if config is PLAIN else "FROM_AUTOENCODER",
         folder=str(tmp_path / "b"),
     )
-    root = Path(invertory.__file__).resolve().parents[2]
+    root = Path(invertory.__file__).resolve().parents[1]
     killed = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}, cwd=root
     )
