@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SEGMENTS: Final = ("background", "skin", "brows", "eyes", "mouth")
 
-# Rings of the mesh's indices, left and right as in the picture.
+# Rings of the mesh's indices, left and right as in the image.
 OVAL: Final = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
@@ -75,9 +75,9 @@ class MeshParser(nn.Module):
 
     @torch.no_grad()
     def segment(self, x: Tensor) -> Tensor:
-        """Pictures x [N, 3, H, W] in [-1, 1] => index into `segments`, uint8 [N, H, W].
+        """Images x [N, 3, H, W] in [-1, 1] => index into `segments`, uint8 [N, H, W].
 
-        A picture without a face is all background; of several faces the most certain counts.
+        An image without a face is all background; of several faces the most certain counts.
         """
         images = to_uint8(x.detach().float().nan_to_num(0.0).clamp(-1, 1))
         with FaceLandmarker(self._weights) as landmarker:

@@ -1,4 +1,4 @@
-"""Scorers: pictures to raw scores by name; what is above a threshold is a label elsewhere.
+"""Scorers: images to raw scores by name; what is above a threshold is a label elsewhere.
 
 MediaPipe's blendshapes and head pose for faces, and classifiers the user brings as ONNX,
 `torch.export` or TorchScript files; the last is a program that runs. A scorer's output for an image
@@ -49,19 +49,19 @@ BLENDSHAPES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class BadScore:
-    """A picture that could not be scored."""
+    """An image that could not be scored."""
 
     reason: str
 
 
 class Scorer(Protocol):
-    """Gives each picture a score under each of `names`, or says why not."""
+    """Gives each image a score under each of `names`, or says why not."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
 
     def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order."""
+        """N images uint8 [H, W, 3] => N results, in order."""
         ...
 
 
@@ -69,8 +69,8 @@ class FaceScorer(Closing):
     """MediaPipe's scores of the most certain face on a crop. Close it, or use `with`.
 
     Names: those of EXPRESSIONS and BLENDSHAPES (0..1, left and right are the person's), and the
-    head's pose in degrees. yaw_deg > 0: the face looks to the right of the picture; pitch_deg > 0:
-    it looks up; roll_deg > 0: it is turned clockwise as seen. Mirroring a picture negates yaw and
+    head's pose in degrees. yaw_deg > 0: the face looks to the right of the image; pitch_deg > 0:
+    it looks up; roll_deg > 0: it is turned clockwise as seen. Mirroring an image negates yaw and
     roll.
     """
 
@@ -86,7 +86,7 @@ class FaceScorer(Closing):
         self._landmarker = FaceLandmarker(face_landmarker, has_scores=True)
 
     def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order."""
+        """N images uint8 [H, W, 3] => N results, in order."""
         return [self._score(image) for image in images]
 
     def _score(self, image: Pixels) -> Scores | BadScore:
@@ -119,9 +119,9 @@ def head_pose(matrix: Vector) -> tuple[float, float, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierFormat:
-    """How a classifier takes a picture and how its output is read.
+    """How a classifier takes an image and how its output is read.
 
-    The picture is resized to `size_px` (Lanczos), divided by 255, `mean` subtracted, divided by
+    The image is resized to `size_px` (Lanczos), divided by 255, `mean` subtracted, divided by
     `std`, laid out [1, 3, size_px, size_px]. `outputs` gives each name the index of its logit in
     the flattened output; with "softmax" the probability is taken over the whole output.
     """
@@ -149,7 +149,7 @@ class ClassifierFormat:
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], np.float32)
 
     def read(self, output: npt.NDArray[Any]) -> Scores | BadScore:
-        """The model's first output for one picture => scores."""
+        """The model's first output for one image => scores."""
         logits = np.asarray(output, np.float64).ravel()
         top = max(self.outputs.values())
         if top >= logits.size:
@@ -167,7 +167,7 @@ class ClassifierFormat:
 
 
 class OnnxScorer:
-    """A classifier as an ONNX file with one picture in; its first output is read."""
+    """A classifier as an ONNX file with one image in; its first output is read."""
 
     def __init__(
         self, weights: bytes | Path, format: ClassifierFormat, *, num_threads: int = 1
@@ -193,7 +193,7 @@ class OnnxScorer:
         return tuple(self._format.outputs)
 
     def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order."""
+        """N images uint8 [H, W, 3] => N results, in order."""
         feeds = ({self._input: self._format.prepare(image)} for image in images)
         return [self._format.read(self._session.run(None, feed)[0]) for feed in feeds]
 
@@ -219,7 +219,7 @@ class TorchScorer:
 
     @torch.no_grad()
     def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order."""
+        """N images uint8 [H, W, 3] => N results, in order."""
         return [self._format.read(self._output(image)) for image in images]
 
     def _output(self, image: Pixels) -> npt.NDArray[Any]:
@@ -238,7 +238,7 @@ class ScorerPanel:
     """Several scorers as one, under the names of a recipe's attributes.
 
     `sources` maps an attribute to (scorer, the scorer's name for it); each scorer looks at a
-    picture once, however many attributes it gives.
+    image once, however many attributes it gives.
     """
 
     def __init__(self, sources: dict[str, tuple[Scorer, str]]) -> None:
@@ -253,7 +253,7 @@ class ScorerPanel:
         self._scorers = list({id(scorer): scorer for scorer, _ in sources.values()}.values())
 
     def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order; the first reason against counts."""
+        """N images uint8 [H, W, 3] => N results, in order; the first reason against counts."""
         results = {id(scorer): scorer.score(images) for scorer in self._scorers}
         return [self._join(results, i) for i in range(len(images))]
 

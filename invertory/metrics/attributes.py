@@ -1,9 +1,9 @@
-"""How well attributes are told: confusion, accuracy, and that of unambiguous pictures.
+"""How well attributes are told: confusion, accuracy, and that of unambiguous images.
 
 A binary attribute that is a threshold on a quantity cannot be told where the quantity is at the
 threshold. Ambiguous is what lies within a band about the threshold that is a tenth of the
 quantity's range wide: one rule for all attributes. Attributes without such a quantity have no
-ambiguous pictures.
+ambiguous images.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HEADLINES: Final = ("accuracy", "accuracy_unambiguous", "balanced_accuracy", "ec
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Counts [A] of pictures."""
+    """Counts [A] of images."""
 
     tp: Tensor
     fp: Tensor
@@ -117,7 +117,7 @@ def report(
     """Outputs (logits, then values in their unit) and true attributes, both [N, A] => measures.
 
     `names` are (binary, continuous). Each of HEADLINES is a mean over the binary attributes that
-    some of these pictures have and some have not (num_attributes of them), for what is always so
+    some of these images have and some have not (num_attributes of them), for what is always so
     is no feat to tell; <measure>/<attribute> is one attribute's, with the counts tp, fp, tn, fn;
     mae/<attribute> is a continuous one's mean absolute error. What cannot be computed is left out.
     """

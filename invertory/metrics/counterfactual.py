@@ -1,7 +1,7 @@
-"""How near an edit is to the picture that it should have given, where that picture is known.
+"""How near an edit is to the image that it should have given, where that image is known.
 
 Ours; no network takes part. The drawn portraits know what a person looks like with one attribute
-changed, so an edit of the inversion of x is compared with the true picture of the change.
+changed, so an edit of the inversion of x is compared with the true image of the change.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from invertory.metrics.pixel import mse
 
 
 class Counterfactual(NamedTuple):
-    """Per picture, [N]."""
+    """Per image, [N]."""
 
-    error: Tensor  # MSE of the edit from the true picture of the change
+    error: Tensor  # MSE of the edit from the true image of the change
     idle_error: Tensor  # the same of the inversion itself: what doing nothing gives
     gain: Tensor  # idle_error - error, positive where the edit was worth making
     cosine: Tensor  # between the change made and the true one; -1 to 1, NaN where nothing changed
@@ -26,7 +26,7 @@ class Counterfactual(NamedTuple):
 def compare_edit(
     inverted: Tensor, edited: Tensor, image: Tensor, changed: Tensor
 ) -> Counterfactual:
-    """All [N, 3, H, W] in [-1, 1]: the inversion of `picture`, its edit, and the true change.
+    """All [N, 3, H, W] in [-1, 1]: the inversion of `image`, its edit, and the true change.
 
     The cosine does not see what the inversion lost, only whether the right pixels moved the right
     way; the errors see both.

@@ -1,7 +1,7 @@
 """ECS: whether an edit of an inversion can be inverted and taken back.
 
 Grechka, Goudou and Cord, "MAGECally invert images for realistic editing", BMVC 2021,
-https://hal.sorbonne-universite.fr/hal-03504190, section 4 (equations 4 and 5). Only pictures that
+https://hal.sorbonne-universite.fr/hal-03504190, section 4 (equations 4 and 5). Only images that
 lack the target attribute are scored there; that choice is the caller's.
 """
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
 
 Latents = Callable[["Tensor"], "Tensor"]  # w_plus [N, num_ws, w_dim] => the same shape
-Synthesis = Callable[["Tensor"], "Tensor"]  # w_plus => pictures [N, 3, H, W] in [-1, 1]
-Inversion = Callable[["Tensor"], "Tensor"]  # pictures => w_plus
+Synthesis = Callable[["Tensor"], "Tensor"]  # w_plus => images [N, 3, H, W] in [-1, 1]
+Inversion = Callable[["Tensor"], "Tensor"]  # images => w_plus
 
 
 class Cycle(NamedTuple):
-    """Pictures [N, 3, H, W] in [-1, 1]."""
+    """Images [N, 3, H, W] in [-1, 1]."""
 
     inverted: Tensor  # p(x)
     edited: Tensor  # x_edit
@@ -34,7 +34,7 @@ class Cycle(NamedTuple):
 def edit_cycle(
     w_plus: Tensor, *, edit: Latents, undo: Latents, synthesis: Synthesis, invert: Inversion
 ) -> Cycle:
-    """Inversions [N, num_ws, w_dim] => what `edit_consistency` compares; inverts N pictures."""
+    """Inversions [N, num_ws, w_dim] => what `edit_consistency` compares; inverts N images."""
     edited = synthesis(edit(w_plus))
     with torch.enable_grad():  # an inversion may optimise
         inverted_edit = invert(edited.clamp(-1, 1))

@@ -1,7 +1,7 @@
 """The Fréchet distance between two sets of features, "FID" where they are Inception's.
 
 Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium",
-2017, https://arxiv.org/abs/1706.08500. Biased by the number of pictures: compare at equal n only.
+2017, https://arxiv.org/abs/1706.08500. Biased by the number of images: compare at equal n only.
 We take the trace of the root from singular values, not from the root of a matrix that is not
 symmetric, so no imaginary part arises and null directions add nothing.
 """

@@ -36,7 +36,7 @@ def improved_target(before: Tensor, after: Tensor, is_added: Tensor | bool = Tru
     """
     if before.shape != after.shape or before.ndim != 1:
         raise ValueError(
-            f"expected the probabilities [N] of the same pictures before and after, got "
+            f"expected the probabilities [N] of the same images before and after, got "
             f"{list(before.shape)} and {list(after.shape)}"
         )
     gained = after - before
@@ -49,7 +49,7 @@ def paired_test(
     """Student's paired t-test of two methods' scores [N] on the same edits.
 
     Rows where either is not finite are left out. `groups` [N]: rows of one number belong together,
-    as several edits of one picture do, and are not independent. Then the variance of the mean is
+    as several edits of one image do, and are not independent. Then the variance of the mean is
     that of the groups' sums, with a degree of freedom less than there are groups (Liang and Zeger
     1986, https://doi.org/10.1093/biomet/73.1.13); with a row each it is Student's own.
     """

@@ -1,4 +1,4 @@
-"""The Inception-V3 of FID: 2048 features of a picture, from the network of 2015-12-05.
+"""The Inception-V3 of FID: 2048 features of an image, from the network of 2015-12-05.
 
 Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016,
 https://arxiv.org/abs/1512.00567, as the graph in which Heusel et al., 2017,
@@ -36,7 +36,7 @@ Fan = tuple[int, tuple[int, int]]
 
 
 class InceptionFeatures(nn.Module):
-    """Pictures => the features before the classifier; frozen, in eval."""
+    """Images => the features before the classifier; frozen, in eval."""
 
     name = "inception_2015"
 
@@ -59,7 +59,7 @@ class InceptionFeatures(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [N, 3, H, W] in [-1, 1] => [N, 2048]."""
         if x.ndim != 4 or x.shape[1] != 3:
-            raise ValueError(f"expected pictures [N, 3, H, W], got {list(x.shape)}")
+            raise ValueError(f"expected images [N, 3, H, W], got {list(x.shape)}")
         prepared = prepare(x).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.layers(prepared)
         return features.flatten(1)

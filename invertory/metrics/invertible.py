@@ -1,9 +1,9 @@
 """How well a generator draws, and how well its encoder inverts it: the columns of InvGAN's Table 1.
 
 InvGAN: Invertable GANs, Ghosh et al., section 4, Table 1: Frechet distances to the training set of
-random draws (RandFID), of their reconstructions (RandRecFID), of reconstructed test pictures
+random draws (RandFID), of their reconstructions (RandRecFID), of reconstructed test images
 (TsRecFID) and of the middle between two of those (IntTsFID), and the mean absolute error of test
-reconstructions on [-1, 1] (MAE). Pictures are rounded to 8 bits.
+reconstructions on [-1, 1] (MAE). Images are rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from invertory.metrics.frechet import Moments
 
 SETS = ("random", "random_reconstructed", "test_reconstructed", "test_interpolated")
-Batches = Sequence[Tensor]  # pictures [N, 3, R, R] in [-1, 1], of 8 bits
+Batches = Sequence[Tensor]  # images [N, 3, R, R] in [-1, 1], of 8 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class InvertibleGAN:
 
     @torch.no_grad()
     def latents(self, x: Tensor) -> Tensor:
-        """Pictures [N, 3, R, R] => w_plus [N, num_ws, w_dim]."""
+        """Images [N, 3, R, R] => w_plus [N, num_ws, w_dim]."""
         return self.encoder(x.to(self.generator.w_avg)).expand(-1, self.generator.num_ws, -1)
 
     @torch.no_grad()
     def synthesise(self, w_plus: Tensor) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => pictures of 8 bits, on the CPU."""
+        """w_plus [N, num_ws, w_dim] => images of 8 bits, on the CPU."""
         return to_tensor(list(to_uint8(self.generator.synthesis(w_plus).clamp(-1, 1))))
 
     def draws(self, num: int, *, seed: int, batch: int) -> Iterator[Tensor]:
@@ -59,7 +59,7 @@ class InvertibleGAN:
 def synthesise_sets(
     pair: InvertibleGAN, test: Batches, *, seed: int = 0
 ) -> dict[str, list[Tensor]]:
-    """Each of `SETS`, as many pictures as `test` has, in batches."""
+    """Each of `SETS`, as many images as `test` has, in batches."""
     batch, num = len(test[0]), sum(map(len, test))
     random = [pair.synthesise(w) for w in pair.draws(num, seed=seed, batch=batch)]
     latents = torch.cat([pair.latents(x) for x in test])
@@ -83,7 +83,7 @@ def frechet_to(
 
 
 def absolute_error(synth: Batches, target: Batches) -> float:
-    """Mean over pictures, pixels and channels, on [-1, 1]."""
+    """Mean over images, pixels and channels, on [-1, 1]."""
     pairs = zip(synth, target, strict=True)
     errors = torch.cat([(a - b).abs().mean((1, 2, 3)) for a, b in pairs])
     return float(errors.mean())

@@ -1,8 +1,8 @@
-"""LEC: whether the encoding of an edited picture, the edit taken back, is the latent it came from.
+"""LEC: whether the encoding of an edited image, the edit taken back, is the latent it came from.
 
 Designing an Encoder for StyleGAN Image Manipulation, Tov et al. 2021,
-https://arxiv.org/abs/2102.02766. Where ECS (`edit_consistency`) compares pictures, LEC
-compares latents: E |w - e^-1(E(G(e(w))))|, w being what the encoder said of a picture. As in the
+https://arxiv.org/abs/2102.02766. Where ECS (`edit_consistency`) compares images, LEC
+compares latents: E |w - e^-1(E(G(e(w))))|, w being what the encoder said of an image. As in the
 code the mean leaves out what lies below the 1st and above the 99th percentile; the edit there is
 age by +-3. In units of w: compare encoders of one generator only.
 """
@@ -27,7 +27,7 @@ def latent_errors(
 ) -> Tensor:
     """Inversions [N, num_ws, w_dim], edits with what takes each back => [N, num_edits].
 
-    The length of the difference over all of W+. Inverts N pictures for each edit.
+    The length of the difference over all of W+. Inverts N images for each edit.
     """
     if not edits:
         raise ValueError("expected at least one edit with what takes it back, got none")

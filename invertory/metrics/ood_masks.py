@@ -16,14 +16,14 @@ from torch import Tensor
 
 
 class MeanAndCount(NamedTuple):
-    """A mean over the pictures that show something, and how many these are."""
+    """A mean over the images that show something, and how many these are."""
 
     mean: float  # nan where there are none
     num: int
 
 
 def ood_area(mask: Tensor) -> Tensor:
-    """mask [N, 1, H, W] in [0, 1] => its mean [N]: the share of the picture."""
+    """mask [N, 1, H, W] in [0, 1] => its mean [N]: the share of the image."""
     return _checked(mask).mean((1, 2, 3))
 
 
@@ -42,7 +42,7 @@ def mask_iou(mask: Tensor, truth: Tensor, threshold: float = 0.5) -> Tensor:
 
 
 def pooled_iou(mask: Tensor, truth: Tensor, threshold: float = 0.5) -> float:
-    """Counted over all pixels of all pictures, then divided, as for segmentations."""
+    """Counted over all pixels of all images, then divided, as for segmentations."""
     predicted, true_mask = _pair(mask, truth)
     predicted = (predicted > threshold).double()
     union = torch.maximum(predicted, true_mask).sum()
@@ -57,7 +57,7 @@ def chance_iou(area: float, true_area: float) -> float:
 
 
 def by_kind(values: Tensor, is_shown: Mapping[str, Tensor]) -> dict[str, MeanAndCount]:
-    """values [N], and for each kind of object which pictures show it [N] => its mean.
+    """values [N], and for each kind of object which images show it [N] => its mean.
 
     Values that are nan are left out.
     """
@@ -85,9 +85,7 @@ def _pair(mask: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 def _checked(mask: Tensor) -> Tensor:
     """Float64."""
     if mask.dim() != 4 or mask.shape[1] != 1 or not len(mask):
-        raise ValueError(
-            f"expected masks [N, 1, H, W] of a picture or more, got {list(mask.shape)}"
-        )
+        raise ValueError(f"expected masks [N, 1, H, W] of an image or more, got {list(mask.shape)}")
     wide = mask.double()
     if not bool(((wide >= 0) & (wide <= 1)).all()):
         raise ValueError("expected masks from 0 to 1, got other values: scale them")

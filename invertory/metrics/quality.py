@@ -1,6 +1,6 @@
-"""How near a set of made pictures is to a set of real ones, in one embedding.
+"""How near a set of made images is to a set of real ones, in one embedding.
 
-Pictures come in batches and are embedded once; a set is then its features and their moments, and
+Images come in batches and are embedded once; a set is then its features and their moments, and
 may be compared with any other set.
 """
 
@@ -16,12 +16,12 @@ from invertory.metrics.frechet import Moments, frechet_distance
 from invertory.metrics.kid import kid
 from invertory.metrics.precision_recall import precision_recall
 
-Embedding = Callable[[Tensor], Tensor]  # pictures [N, 3, H, W] in [-1, 1] => features [N, d]
+Embedding = Callable[[Tensor], Tensor]  # images [N, 3, H, W] in [-1, 1] => features [N, d]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedSet:
-    """The features of a set of pictures, on the CPU."""
+    """The features of a set of images, on the CPU."""
 
     features: Tensor  # [n, d] float32
     moments: Moments
@@ -43,13 +43,13 @@ class SetComparison:
 def compare_sets(
     real: Iterable[Tensor], synth: Iterable[Tensor], embedding: Embedding, *, seed: int = 0
 ) -> SetComparison:
-    """Batches of pictures [N, 3, H, W] in [-1, 1]; only their features are kept."""
+    """Batches of images [N, 3, H, W] in [-1, 1]; only their features are kept."""
     return compare_embedded(embed_set(real, embedding), embed_set(synth, embedding), seed=seed)
 
 
 @torch.no_grad()
 def embed_set(batches: Iterable[Tensor], embedding: Embedding) -> EmbeddedSet:
-    """Batches of pictures [N, 3, H, W] in [-1, 1] => their features, [n, d] together."""
+    """Batches of images [N, 3, H, W] in [-1, 1] => their features, [n, d] together."""
     blocks, moments = [], Moments()
     for images in batches:
         features = embedding(images).float().cpu()
@@ -57,12 +57,12 @@ def embed_set(batches: Iterable[Tensor], embedding: Embedding) -> EmbeddedSet:
         moments.update(features)
         if not torch.isfinite(features).all():
             raise ValueError(
-                "expected finite features, got others among the pictures "
+                "expected finite features, got others among the images "
                 f"{first} to {moments.count - 1} of the set; look at these"
             )
         blocks.append(features)
     if moments.count < 2:
-        raise ValueError(f"expected two pictures or more in a set, got {moments.count}")
+        raise ValueError(f"expected two images or more in a set, got {moments.count}")
     return EmbeddedSet(torch.cat(blocks), moments)
 
 

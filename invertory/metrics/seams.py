@@ -1,9 +1,9 @@
 """Whether the borders of tiles show: how far the slope across a border is from those beside it.
 
-The measure is that of blocking in coded pictures (Minami and Zakhor, "An optimization approach for
+The measure is that of blocking in coded images (Minami and Zakhor, "An optimization approach for
 removing blocking effects in transform coding", 1995, https://doi.org/10.1109/76.388056, mean
 squared difference of slopes), with absolute values in place of squares, so that a few strong edges
-of the picture do not decide. A ramp has none; a step of height h at a border has h.
+of the image do not decide. A ramp has none; a step of height h at a border has h.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Seams(NamedTuple):
-    """Mean jumps per picture [N], in units of the pictures' range [-1, 1]."""
+    """Mean jumps per image [N], in units of the images' range [-1, 1]."""
 
     border: Tensor  # at the borders of tiles
-    inside: Tensor  # everywhere else: what the picture's own detail gives
+    inside: Tensor  # everywhere else: what the image's own detail gives
 
     @property
     def excess(self) -> Tensor:
@@ -36,7 +36,7 @@ class Seams(NamedTuple):
 
 
 def seams(images: Tensor, borders: Sequence[int]) -> Seams:
-    """pictures [N, C, H, W], `borders`: the first row and column after each border => `Seams`.
+    """images [N, C, H, W], `borders`: the first row and column after each border => `Seams`.
 
     Across and down together. Places that touch a border from beside it count on neither side.
     """

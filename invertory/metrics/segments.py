@@ -1,7 +1,7 @@
 """Intersection over union of segmentations.
 
 Everingham et al., "The PASCAL Visual Object Classes Challenge: A Retrospective", 2015,
-https://doi.org/10.1007/s11263-014-0733-5: counted over all pixels of all pictures, then divided.
+https://doi.org/10.1007/s11263-014-0733-5: counted over all pixels of all images, then divided.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether inverted codes carry the meaning of their pictures: precision and recall of boundaries.
+"""Whether inverted codes carry the meaning of their images: precision and recall of boundaries.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
 section 3.2: an InterFaceGAN boundary takes the inverted codes for its classes, and the curve of

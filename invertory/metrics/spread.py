@@ -1,4 +1,4 @@
-"""A measure over pictures, told with its n and spread.
+"""A measure over images, told with its n and spread.
 
 Intervals are Efron's percentile bootstrap of the mean (1979,
 https://doi.org/10.1214/aos/1176344552).
@@ -27,7 +27,7 @@ class Spread(NamedTuple):
 
 
 def spread_of(values: npt.ArrayLike, *, seed: int = 0) -> Spread:
-    """Values [N]; those that are not finite (rejected pictures) are left out."""
+    """Values [N]; those that are not finite (rejected images) are left out."""
     x = np.asarray(values, dtype=np.float64).ravel()
     x = x[np.isfinite(x)]
     if not len(x):

@@ -11,12 +11,12 @@ from torch import Tensor
 
 _WINDOW_PX, _SIGMA_PX = 11, 1.5
 _TILE = 32  # means that one product gives: short enough to waste little, long enough to be fast
-_RANGE = 2.0  # pictures in [-1, 1]
+_RANGE = 2.0  # images in [-1, 1]
 _C1, _C2 = (0.01 * _RANGE) ** 2, (0.03 * _RANGE) ** 2
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """a, b [N, C, H, W] in [-1, 1], 11 px or more a side => mean SSIM per picture [N]."""
+    """a, b [N, C, H, W] in [-1, 1], 11 px or more a side => mean SSIM per image [N]."""
     if a.shape != b.shape or a.dim() != 4 or min(a.shape[-2:]) < _WINDOW_PX:
         raise ValueError(
             f"expected two batches [N, C, H, W] of one shape, {_WINDOW_PX} px or more a side, got "

@@ -1,8 +1,8 @@
-"""SWD: the sliced Wasserstein distance between patches of two sets of pictures, level by level.
+"""SWD: the sliced Wasserstein distance between patches of two sets of images, level by level.
 
 Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018,
 https://arxiv.org/abs/1710.10196, section 5. Coarse levels tell of layout, fine ones of texture;
-no network takes part. Both sets need the same number of pictures. Values are times 1000, as
+no network takes part. Both sets need the same number of images. Values are times 1000, as
 published.
 """
 
@@ -30,10 +30,10 @@ class SlicedWasserstein:
     seed: int = 0
 
     def __call__(self, real: Tensor, synth: Tensor) -> dict[int, float]:
-        """Pictures [N, C, R, R] of any one range => {level px: distance x 1000}, finest first."""
+        """Images [N, C, R, R] of any one range => {level px: distance x 1000}, finest first."""
         if real.shape != synth.shape or real.ndim != 4 or real.shape[-1] != real.shape[-2]:
             raise ValueError(
-                "expected two sets of as many square pictures of one size, got "
+                "expected two sets of as many square images of one size, got "
                 f"{list(real.shape)} and {list(synth.shape)}"
             )
         rng = torch.Generator().manual_seed(self.seed)

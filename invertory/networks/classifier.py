@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierConfig:
-    """What is told of a picture, and the network's sizes."""
+    """What is told of an image, and the network's sizes."""
 
     binary: tuple[str, ...]
     continuous: tuple[str, ...] = ()
-    size_px: int = 64  # of the pictures within; others are resized
+    size_px: int = 64  # of the images within; others are resized
     stem: int = 16  # channels at `size_px`
     widths: tuple[int, ...] = (32, 64, 128, 192)  # channels at 1/2, 1/4, ... of `size_px`
 
@@ -60,7 +60,7 @@ class ClassifierConfig:
 
 
 class AttributeClassifier(ConfiguredNetwork):
-    """Pictures x [N, 3, H, W] in [-1, 1] of any size => what they show, [N, A].
+    """Images x [N, 3, H, W] in [-1, 1] of any size => what they show, [N, A].
 
     Columns are `attributes`: the binary ones, then the continuous ones. Frozen and in eval when
     loaded; made afresh it can be trained.
@@ -131,7 +131,7 @@ def pixel_unshuffle(x: Tensor) -> Tensor:
 class ClassifierScorer:
     """An `AttributeClassifier` as a scorer: probabilities, and continuous ones in their unit.
 
-    Batches are filled up to `batch_size`, so that a picture's kernels never depend on how many
+    Batches are filled up to `batch_size`, so that an image's kernels never depend on how many
     others came with it.
     """
 
@@ -154,7 +154,7 @@ class ClassifierScorer:
 
     @torch.no_grad()
     def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order."""
+        """N images uint8 [H, W, 3] => N results, in order."""
         size_px, device = self._classifier.size_px, self._classifier.mean.device
         scores: list[Scores | BadScore] = []
         for first in range(0, len(images), self._batch_size):

@@ -20,7 +20,7 @@ class ParserConfig:
     """The segments' names, in the order of their logits, and the network's sizes."""
 
     segments: tuple[str, ...]
-    size_px: int = 64  # of the pictures within; others are resized
+    size_px: int = 64  # of the images within; others are resized
     widths: tuple[int, ...] = (32, 64, 96, 128)  # channels at `size_px`, 1/2, 1/4, ...
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class ParserConfig:
 
 
 class FaceParser(UNet):
-    """Pictures x [N, 3, H, W] in [-1, 1] of any size => logits [N, num_segments, H, W].
+    """Images x [N, 3, H, W] in [-1, 1] of any size => logits [N, num_segments, H, W].
 
     Frozen and in eval when loaded; made afresh it can be trained.
     """
@@ -53,7 +53,7 @@ class FaceParser(UNet):
         self.head = nn.Conv2d(self._config.widths[0], len(self.segments), 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, num_segments, H, W]; computed at `size_px`, then brought to the picture's size."""
+        """[N, num_segments, H, W]; computed at `size_px`, then brought to the image's size."""
         logits = self.head(self.trunk(x)).float()
         if logits.shape[2:] == x.shape[2:]:
             out: Tensor = logits

@@ -1,4 +1,4 @@
-"""How hard each pixel of a picture is to invert, in each of a generator's latent spaces.
+"""How hard each pixel of an image is to invert, in each of a generator's latent spaces.
 
 The invertibility predictor of Spatially-Adaptive Multilayer Selection, Parmar et al. 2022,
 https://arxiv.org/abs/2206.08357, section 3.1: one backbone, a head for each space, regressing the
@@ -25,7 +25,7 @@ class PredictorConfig:
     """The spaces, the most editable first, and the network's sizes."""
 
     spaces: tuple[str, ...]
-    size_px: int = 64  # of the pictures within; others are resized
+    size_px: int = 64  # of the images within; others are resized
     widths: tuple[int, ...] = (32, 64, 96, 128)  # channels at `size_px`, 1/2, 1/4, ...
     head_width: int = 16
 
@@ -45,10 +45,10 @@ class PredictorConfig:
 
 
 class InvertibilityPredictor(UNet):
-    """Pictures x [N, 3, H, W] in [-1, 1] of any size => errors [N, num_spaces, px, px], 0 or more.
+    """Images x [N, 3, H, W] in [-1, 1] of any size => errors [N, num_spaces, px, px], 0 or more.
 
     px is `size_px`; errors are in the unit of the perceptual distance that it was trained for, and
-    `unit` is the error which plain pictures rarely exceed in the first space, so that a threshold
+    `unit` is the error which plain images rarely exceed in the first space, so that a threshold
     can be named in it whatever the distance. Frozen and in eval when loaded; made afresh it can be
     trained.
     """

@@ -1,7 +1,7 @@
 """The 68 landmarks of a portrait by regression, so that portraits need no photographs' detector.
 
 A residual trunk as the classifier's, the last map read whole (where a feature lies is the answer),
-offsets from the mean shape. One head in the picture is assumed.
+offsets from the mean shape. One head in the image is assumed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OFFSET: Final = -0.1  # its middle above the points' middle: landmarks have no f
 class RegressorConfig:
     """The network's sizes."""
 
-    size_px: int = 64  # of the pictures within; others are resized
+    size_px: int = 64  # of the images within; others are resized
     widths: tuple[int, ...] = (32, 64, 96, 128)  # channels at 1/2, 1/4, ... of `size_px`
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class RegressorConfig:
 
 
 class LandmarkRegressor(ConfiguredNetwork):
-    """Pictures x [N, 3, H, W] in [-1, 1] of one head => points [N, 68, 2] (x, y) px, iBUG order.
+    """Images x [N, 3, H, W] in [-1, 1] of one head => points [N, 68, 2] (x, y) px, iBUG order.
 
     Pixels of x, counted from centres. Frozen and in eval when loaded; made afresh it can be
     trained.
@@ -77,7 +77,7 @@ class LandmarkRegressor(ConfiguredNetwork):
         return self.normalised_points(x) * size - 0.5
 
     def normalised_points(self, x: Tensor) -> Tensor:
-        """[N, 68, 2]: points as shares (x, y) of the picture's sides, 0 at its left top edges."""
+        """[N, 68, 2]: points as shares (x, y) of the image's sides, 0 at its left top edges."""
         y = functional.silu(self.norm(self.stem(resized(x, self.size_px))))
         for stage in self.stages:
             y = stage(functional.avg_pool2d(y, 2))
@@ -87,10 +87,10 @@ class LandmarkRegressor(ConfiguredNetwork):
 
 
 class RegressionFaceDetector:
-    """A `LandmarkRegressor` as a `FaceDetector` of pictures that show one head each.
+    """A `LandmarkRegressor` as a `FaceDetector` of images that show one head each.
 
-    It looks twice: at the whole picture, then at the window about the points found. Where the two
-    looks disagree there is no result; yet this is no test for a head, and most pictures that show
+    It looks twice: at the whole image, then at the window about the points found. Where the two
+    looks disagree there is no result; yet this is no test for a head, and most images that show
     none (noise, one colour) pass it.
     """
 
@@ -120,7 +120,7 @@ class RegressionFaceDetector:
 
     @torch.no_grad()
     def _regress(self, image: Pixels, centre: Points, side: float) -> Points:
-        """The points [68, 2] in the picture's pixels, seen in the square of `side` px."""
+        """The points [68, 2] in the image's pixels, seen in the square of `side` px."""
         left, top = (int(c) for c in np.floor(centre - side / 2 + 0.5))
         px = max(round(side), 1)
         square = crop_square(image, left, top, px)
@@ -130,7 +130,7 @@ class RegressionFaceDetector:
 
 
 def crop_square(image: Pixels, left: int, top: int, side: int) -> Pixels:
-    """The square [side, side, 3] at (left, top); beyond the picture its edge goes on."""
+    """The square [side, side, 3] at (left, top); beyond the image its edge goes on."""
     rows = np.clip(np.arange(top, top + side), 0, image.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, image.shape[1] - 1)
     return image[rows[:, None], columns]

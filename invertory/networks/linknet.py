@@ -1,8 +1,8 @@
-"""LinkNet: attributes of a picture, told from its latent by one affine map.
+"""LinkNet: attributes of an image, told from its latent by one affine map.
 
 MAGECally invert images for realistic editing, Grechka, Goudou and Cord, BMVC 2021, section 3,
 https://hal.sorbonne-universite.fr/hal-03504190. Trained on pairs of a latent and the labels that
-the attribute net F gives its picture; the rows of a training latent are drawn independently, as
+the attribute net F gives its image; the rows of a training latent are drawn independently, as
 the first author's thesis says. Beside the map we keep the editor: one direction per attribute.
 """
 

@@ -1,16 +1,16 @@
-"""SAM's encoders: a picture and the map of its spaces to W+ and a change of features in each F.
+"""SAM's encoders: an image and the map of its spaces to W+ and a change of features in each F.
 
 Spatially-Adaptive Multilayer Selection for GAN Inversion and Editing, Parmar et al. 2022,
 https://arxiv.org/abs/2206.08357, section 3.3, whose encoders were never released. Printed are: an
-encoder of its own for each space, which sees the picture and the invertibility map; image formation
-by eq. 3.3 and 3.4; the objective 3.8; training on the pictures that the predictor is trained on.
+encoder of its own for each space, which sees the image and the invertibility map; image formation
+by eq. 3.3 and 3.4; the objective 3.8; training on the images that the predictor is trained on.
 
 Not printed, and chosen here. The code in W+ is that of an encoder which there is already, trained
-on; the map scales and shifts the picture before it. An F encoder sees besides what W+ draws and how
-the picture differs from it, the feature that it is to change (coarser changes are in it already),
+on; the map scales and shifts the image before it. An F encoder sees besides what W+ draws and how
+the image differs from it, the feature that it is to change (coarser changes are in it already),
 and w_plus, whose later rows decide what a change looks like. It works at the size of its feature,
 sees at most four times that, and answers in units of the feature's own deviation. All start with
-zeros at their last layers, so that a fresh network gives the picture of the encoder it began as.
+zeros at their last layers, so that a fresh network gives the image of the encoder it began as.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from invertory.encoders import Encoder
     from invertory.generators import Generator
 
-DETAIL = 4  # an F encoder sees pictures of at most so many times its feature's size
+DETAIL = 4  # an F encoder sees images of at most so many times its feature's size
 Shapes = Mapping[str, Sequence[int]]  # F-space => channels and px of its feature
 Sizes = tuple[int, int]  # width and number of blocks
 
 
 @dataclass(frozen=True, slots=True)
 class SamSynthesis:
-    """N pictures as latents, features and what is drawn from them (eq. 3.4)."""
+    """N images as latents, features and what is drawn from them (eq. 3.4)."""
 
     w_plus: Tensor  # [N, num_ws, w_dim]
     features: Features
@@ -90,7 +90,7 @@ class DeltaEncoder(nn.Module):
 
 
 class SamEncoder(CheckpointedNetwork):
-    """Pictures and their maps => `Formed`; as a function of pictures alone, w_plus.
+    """Images and their maps => `Formed`; as a function of images alone, w_plus.
 
     `base` is an encoder's word in `ENCODERS` and its configuration. Norms of the base keep their
     statistics in training. A map is `choice` [N, H, W], which of `spaces` each pixel is in.
@@ -199,7 +199,7 @@ class SamEncoder(CheckpointedNetwork):
 
     @torch.no_grad()
     def encode(self, generator: Generator, x: Tensor, choice: Tensor) -> tuple[Tensor, Features]:
-        """As `form` without the picture, and no further than the finest feature."""
+        """As `form` without the image, and no further than the finest feature."""
         w_plus, masks, hooks, deltas = self._prepare_hooks(generator, x, choice)
         if hooks:
             finest = max(hooks, key=lambda block: masks[block].shape[-1])
@@ -214,7 +214,7 @@ class SamEncoder(CheckpointedNetwork):
         if choice.shape != (len(x), *x.shape[2:]):
             raise ValueError(
                 f"expected a map {[len(x), *x.shape[2:]]}, a space for each pixel, got "
-                f"{list(choice.shape)}: bring it to the pictures' size"
+                f"{list(choice.shape)}: bring it to the images' size"
             )
         masks = masks_of(generator, choice, self.spaces)
         x, maps = sized(x, self.resolution), self._space_maps(choice)

@@ -119,7 +119,7 @@ def draw_ears(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp) -> None:
 
 
 def ear_place(head: Head, sign: int) -> tuple[float, float]:
-    """Middle of the ear at the left (-1) or right (1) as seen, in the picture."""
+    """Middle of the ear at the left (-1) or right (1) as seen, in the image."""
     angle = sign * math.radians(88) + head.yaw
     reach = float(head.width(0.15)) + 0.045
     return reach * math.sin(angle), 0.17 + 0.0 * head.pitch

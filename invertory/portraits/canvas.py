@@ -1,4 +1,4 @@
-"""The picture while it is drawn: light in planes, what each pixel shows, and soft edges.
+"""The image while it is drawn: light in planes, what each pixel shows, and soft edges.
 
 Every shape is a signed distance d in head units, negative inside; its coverage of a pixel is
 clip(1/2 - d / pixel), which is the exact area under a straight edge across the pixel's middle.
@@ -64,7 +64,7 @@ class Window:
 
 
 class Canvas:
-    """A square picture of `size` pixels over a crop of the head's plane."""
+    """A square image of `size` pixels over a crop of the head's plane."""
 
     def __init__(self, crop: Crop, size: int) -> None:
         self.px = crop.side / size

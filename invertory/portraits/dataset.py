@@ -22,7 +22,7 @@ from invertory.portraits.render import SIZES, check_whole, render
 from invertory.portraits.streams import check_seed, row_seed
 from invertory.portraits.world import World
 
-LOOK: Final = 1  # raised when the default world's pictures change
+LOOK: Final = 1  # raised when the default world's images change
 BLOCK_ROWS: Final = 512
 Job = tuple[Path, int, range, int, int, World]  # folder, block, its rows, size, seed, world
 Progress = Callable[[int, int], None]  # portraits done, portraits in all

@@ -46,7 +46,7 @@ CUTS: Final = {
 
 
 class Hair:
-    """A portrait's hair over a window of the picture."""
+    """A portrait's hair over a window of the image."""
 
     def __init__(self, head: Head, surface: Surface) -> None:
         p = head.portrait

@@ -135,7 +135,7 @@ class Head:
         return centre + w * math.sin(turned) + out * sin, y
 
     def project(self, face: npt.ArrayLike, *, out: npt.ArrayLike = 0.0) -> Floats:
-        """Face coordinates (X, Y) [n, 2], standing `out` of the skin => picture (x, y) [n, 2].
+        """Face coordinates (X, Y) [n, 2], standing `out` of the skin => image (x, y) [n, 2].
 
         A point beyond the silhouette slides along it, as contour landmarks do.
         """

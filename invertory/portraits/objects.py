@@ -1,6 +1,6 @@
 """What lies over a face and is out of domain: one drawer a kind, each marks exactly its pixels.
 
-Nothing here touches a pixel that an object does not cover, so that the picture around it is that
+Nothing here touches a pixel that an object does not cover, so that the image around it is that
 of `portrait.without_ood()`.
 """
 

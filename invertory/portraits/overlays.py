@@ -1,4 +1,4 @@
-"""Lettering over a picture, and backgrounds full of things."""
+"""Lettering over an image, and backgrounds full of things."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _line(
     canvas: Canvas, word: str, row: float, width: float, colour: palette.Colour, opacity: float,
     *, grow: float = 0.0,
 ) -> None:  # fmt: skip
-    """Letters of the picture's `width` around the row (shares of the side), exact to the area."""
+    """Letters of the image's `width` around the row (shares of the side), exact to the area."""
     at, size = canvas.window, canvas.window.shape[0]
     cell = width / (6 * len(word) - 1)
     bitmap = _bitmap(word)

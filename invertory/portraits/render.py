@@ -1,4 +1,4 @@
-"""A portrait to a picture, its segmentation and its landmarks."""
+"""A portrait to an image, its segmentation and its landmarks."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Surface:
         )
 
     def around(self, head: Head, x: float, y: float, half_x: float, half_y: float) -> Patch | None:
-        """The part of the surface around the face point (x, y); None outside the picture."""
+        """The part of the surface around the face point (x, y); None outside the image."""
         cx, cy = head.place(x, y)
         at = self.at.crop(cx - half_x, cx + half_x, cy - half_y, cy + half_y)
         return None if at is None else Patch(at, at.within(self.at), self)

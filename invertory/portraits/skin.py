@@ -162,5 +162,5 @@ def _freckles(face: Face) -> None:
 
 
 def clip_window(window: Window, head: Head) -> Window | None:
-    """The part of the picture that the head can cover."""
+    """The part of the image that the head can cover."""
     return window.crop(-1.35, 1.35, head.top - 0.1, head.chin + 0.1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def visible_attributes(portrait: Appearance) -> dict[str, float]:
-    """Attributes in the order of ATTRIBUTES; a binary one is 1 only where the picture shows it.
+    """Attributes in the order of ATTRIBUTES; a binary one is 1 only where the image shows it.
 
     Continuous ones describe the face itself, also behind a mask.
     """

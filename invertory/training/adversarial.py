@@ -26,7 +26,7 @@ def discriminator_loss(real: Tensor, synth: Tensor) -> Tensor:
 
 
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """E |dD/dx|^2 over pictures [N, 3, H, W]; times gamma / 2 it is the regulariser.
+    """E |dD/dx|^2 over images [N, 3, H, W]; times gamma / 2 it is the regulariser.
 
     To be taken in float32: squares of small gradients drown in bfloat16.
     """
@@ -37,7 +37,7 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tenso
 
 
 def path_lengths(synth: Tensor, w_plus: Tensor, rng: torch.Generator) -> Tensor:
-    """|J^T y| of each picture [N], y normal; to w_plus [N, num_ws, w_dim] that made `synth`."""
+    """|J^T y| of each image [N], y normal; to w_plus [N, num_ws, w_dim] that made `synth`."""
     noise = torch.randn(synth.shape, generator=rng, device=synth.device)
     noise = noise.to(synth) / math.sqrt(synth.shape[2] * synth.shape[3])
     (slopes,) = torch.autograd.grad((synth * noise).sum(), w_plus, create_graph=True)

@@ -54,7 +54,7 @@ class Compute:
 def batch_rows(num: int, batch_size: int, *, seed: int, step: int) -> Tensor:
     """[batch_size] int64 rows of `num`: those of step `step` where each epoch is a permutation.
 
-    A function of its arguments alone, so that a resumed training sees the same pictures.
+    A function of its arguments alone, so that a resumed training sees the same images.
     """
     first = step * batch_size
     epochs = range(first // num, (first + batch_size - 1) // num + 1)
@@ -82,7 +82,7 @@ class TrainingImages:
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise ValueError(
                 f"expected uint8 [N, H, W, 3], got {images.dtype} {images.shape}: bring "
-                "pictures of several sizes to one first"
+                "images of several sizes to one first"
             )
         self._array = images
         self._device = torch.device(compute.device)

@@ -93,7 +93,7 @@ class LinkNetTraining:
         columns = [i for i, s in enumerate(share.tolist()) if rare <= s <= 1 - rare]
         if not columns:
             raise ValueError(
-                f"expected attributes on {rare:.0%} to {1 - rare:.0%} of the generator's pictures, "
+                f"expected attributes on {rare:.0%} to {1 - rare:.0%} of the generator's images, "
                 "got none; use a classifier of what this generator draws"
             )
         self._columns = columns
@@ -130,7 +130,7 @@ class LinkNetTraining:
 
         Agreement with F's labels and what always saying the commoner label gives (`majority`);
         balanced accuracy and ROC AUC, which it does not help, as means over the attributes that
-        some of the pictures have and some have not. Of all, also each attribute's own.
+        some of the images have and some have not. Of all, also each attribute's own.
         """
         held_out = {kind: self._pairs(kind, self.config.num_held_out, HELD_OUT) for kind in KINDS}
         outputs = {
@@ -206,7 +206,7 @@ class LinkNetTraining:
         return torch.where(is_first[..., None], w[:, :1], w[:, 1:])
 
     def _labels(self, w_plus: Tensor) -> Tensor:
-        """F's labels of the pictures, [N, A] of 0 and 1."""
+        """F's labels of the images, [N, A] of 0 and 1."""
         return (self._scores(w_plus)[:, self._columns] > 0.5).float()
 
     @torch.no_grad()

@@ -1,10 +1,10 @@
-"""Fit the preview heads of MobileStyleGAN on pictures that it makes itself.
+"""Fit the preview heads of MobileStyleGAN on images that it makes itself.
 
     python -m invertory.training.preview_head --random-face FOLDER --out HEAD.safetensors
 
-Targets are 1024 px pictures averaged down to the head's resolution. Latents are, in turn, w, w
+Targets are 1024 px images averaged down to the head's resolution. Latents are, in turn, w, w
 truncated (psi 0.6), two w crossed at a row, and w with every row moved by 0.4 of another w's
-offset from the mean, since an inversion in W+ visits all of these. The last `--held-out` pictures
+offset from the mean, since an inversion in W+ visits all of these. The last `--held-out` images
 are not trained on; PSNR is theirs (peak to peak 2).
 """
 
@@ -50,7 +50,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Latents, the features that the heads start from (float16) and the pictures, shrunk."""
+    """Latents, the features that the heads start from (float16) and the images, shrunk."""
 
     w_plus: Tensor  # [N, num_ws, w_dim]
     features: dict[int, Tensor]  # px => [N, C, px, px]
@@ -80,7 +80,7 @@ def draw_latents(generator: MobileStyleGAN, count: int, rng: torch.Generator) ->
 
 @torch.no_grad()
 def draw_pairs(generator: MobileStyleGAN, settings: Settings) -> Pairs:
-    """Pictures one by one: at 1024 px a picture takes seconds and gigabytes."""
+    """Images one by one: at 1024 px an image takes seconds and gigabytes."""
     rng = torch.Generator().manual_seed(settings.seed)
     w_plus = draw_latents(generator, settings.pictures + settings.held_out, rng)
     names = {px: f"b{px}" for px in settings.resolutions}
@@ -120,7 +120,7 @@ def fit_head(
 def held_out_psnr_db(
     generator: MobileStyleGAN, head: PreviewHead, pairs: Pairs, settings: Settings
 ) -> Tensor:
-    """[held_out], of the last pictures."""
+    """[held_out], of the last images."""
     targets = pairs.targets(head.resolution)
     scores = []
     for i in range(settings.pictures, settings.pictures + settings.held_out):
@@ -191,7 +191,7 @@ def write(out: Path, heads: Sequence[PreviewHead], psnr_db: Measured, settings: 
             "heads": [head.config for head in heads],
         },
         "licence": LICENCE,
-        "provenance": "trained here on pictures that the generator made: w, truncated, crossed "
+        "provenance": "trained here on images that the generator made: w, truncated, crossed "
         "and moved latents in turn",
         "command": "python -m invertory.training.preview_head --random-face FOLDER "
         f"--out {out.name} {options} --steps {settings.steps} --seed {settings.seed}",

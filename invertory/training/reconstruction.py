@@ -1,4 +1,4 @@
-"""What the trainers of encoders share: pictures through encoder and generator, and how alike."""
+"""What the trainers of encoders share: images through encoder and generator, and how alike."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def render(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
 
 
 def shrink(images: Tensor, size_px: int) -> Tensor:
-    """Area means; pictures that are no larger stay as they are."""
+    """Area means; images that are no larger stay as they are."""
     if images.shape[-1] <= size_px:
         return images
     return interpolate(images, size=(size_px, size_px), mode="area")
@@ -39,7 +39,7 @@ def shrink(images: Tensor, size_px: int) -> Tensor:
 def reconstruct(
     generator: Generator, encoder: Encoder, images: Tensor, size_px: int, compute: Compute
 ) -> Tensor:
-    """pictures [N, 3, H, H] => those that the generator makes of their codes, float32."""
+    """images [N, 3, H, H] => those that the generator makes of their codes, float32."""
     synths = []
     for part in torch.split(images, 8):
         with compute.autocast():
@@ -48,7 +48,7 @@ def reconstruct(
 
 
 def mean_psnr_db(real: Tensor, synth: Tensor) -> float:
-    """Mean over pictures; `real` is brought to the size of `made`."""
+    """Mean over images; `real` is brought to the size of `made`."""
     return float(psnr_db(shrink(real, synth.shape[-1]), synth).mean())
 
 

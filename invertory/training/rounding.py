@@ -33,7 +33,7 @@ def rounding_error(network: nn.Module, outputs: Outputs) -> float:
 
 
 def outputs_for_z(z: Tensor) -> Outputs:
-    """A generator's pictures of z [N, z_dim]."""
+    """A generator's images of z [N, z_dim]."""
 
     def outputs(generator: Any) -> Tensor:
         w_plus = generator.mapping(z)[:, None].expand(-1, generator.num_ws, -1)
@@ -44,5 +44,5 @@ def outputs_for_z(z: Tensor) -> Outputs:
 
 
 def outputs_for_images(images: Tensor) -> Outputs:
-    """What any other network says of pictures [N, 3, H, W] in [-1, 1]."""
+    """What any other network says of images [N, 3, H, W] in [-1, 1]."""
     return lambda network: network(images)

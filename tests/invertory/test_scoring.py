@@ -109,7 +109,7 @@ def entry(number, value):
 
 
 def onnx_mean() -> bytes:
-    """An ONNX model: picture [1, 3, H, W] => mean of each channel [1, 3, 1, 1]."""
+    """An ONNX model: image [1, 3, H, W] => mean of each channel [1, 3, 1, 1]."""
 
     def value(name, shape):
         dims = b"".join(entry(1, entry(1, size)) for size in shape)
@@ -183,7 +183,7 @@ def test_outputs_that_are_not_finite_are_no_scores():
 
 
 class Counting:
-    """Scores a picture by its mean; counts how often it was asked."""
+    """Scores an image by its mean; counts how often it was asked."""
 
     names = ("mean", "peak")
 

@@ -1,6 +1,6 @@
 """The layers of SAMM (see samm.py for the paper), and what it does with flows and masks.
 
-Coordinates: a picture reaches from -1 to 1 along either axis, whatever its size; a flow of (0.1, 0)
+Coordinates: an image reaches from -1 to 1 along either axis, whatever its size; a flow of (0.1, 0)
 fetches what lies a twentieth of the width to the right. Masks: 1 is out of the generator's domain.
 """
 
@@ -55,13 +55,13 @@ def gather(masks: tuple[Tensor, ...], size_px: int) -> Tensor:
 
 
 def blend(images: Tensor, synth: Tensor, mask: Tensor) -> Tensor:
-    """Eq. 2 to 4: pictures, synth [N, 3, H, W], mask [N, 1, H, W] in [0, 1] => [N, 3, H, W].
+    """Eq. 2 to 4: images, synth [N, 3, H, W], mask [N, 1, H, W] in [0, 1] => [N, 3, H, W].
 
-    Where the mask is 1 it is the input, where it is 0 the generator's picture, each to the bit.
+    Where the mask is 1 it is the input, where it is 0 the generator's image, each to the bit.
     """
     if images.shape != synth.shape or mask.shape != synth[:, :1].shape:
         raise ValueError(
-            f"expected pictures like the generator's {list(synth.shape)} and a mask of their size, "
+            f"expected images like the generator's {list(synth.shape)} and a mask of their size, "
             f"got {list(images.shape)} and {list(mask.shape)}: resize them first"
         )
     if not bool(((mask >= 0) & (mask <= 1)).all()):
@@ -103,7 +103,7 @@ def standardised(x: Tensor) -> Tensor:
 class Bottleneck(nn.Module):
     """Two 3x3 convolutions beside a shortcut: [N, inputs, H, W] => [N, outputs, H, W].
 
-    The shortcut is never normalised: how far two maps differ must reach the mask, or a picture that
+    The shortcut is never normalised: how far two maps differ must reach the mask, or an image that
     fits everywhere would look like one that fits nowhere.
     """
 

@@ -1,10 +1,10 @@
-"""SAMM: the generator's features aligned to a picture's, and a mask of what they cannot reach.
+"""SAMM: the generator's features aligned to an image's, and a mask of what they cannot reach.
 
 Out-of-domain GAN Inversion via Invertibility Decomposition for Photo-Realistic Human Face
 Manipulation, Yang, Xu and Chen 2023, https://arxiv.org/abs/2212.09262. At several sizes of the
 synthesis a module compares the generator's features with those of the encoder, and says how far to
 warp the former (flow) and where no warp will do (mask). The masks are gathered into one, by which
-the input is laid over the generator's picture.
+the input is laid over the generator's image.
 
 Where print and code differ in what is computed, `preset` chooses:
 
@@ -179,10 +179,10 @@ class Samm(CheckpointedNetwork):
         num_levels: int | None = None,
         size_px: int | None = None,
     ) -> Aligned:
-        """w_plus [N, num_ws, w_dim] and the maps of the picture => its synthesis, aligned.
+        """w_plus [N, num_ws, w_dim] and the maps of the image => its synthesis, aligned.
 
         `is_skipped`: masks as always, but nothing is warped. `num_levels`: the coarsest alone.
-        `size_px`: of the generator's preview, to be drawn in place of the whole picture.
+        `size_px`: of the generator's preview, to be drawn in place of the whole image.
         """
         aligned = Aligned(w_plus)
         options = {
@@ -202,7 +202,7 @@ class Samm(CheckpointedNetwork):
         return aligned
 
     def forward(self, generator: HookedGenerator, encoder: TappedEncoder, images: Tensor) -> Tensor:
-        """pictures [N, 3, H, H] => as they are inverted: aligned and blended; H is the generator's
+        """images [N, 3, H, H] => as they are inverted: aligned and blended; H is the generator's
         or that of a preview.
         """
         w_plus, taps = encoder.tapped(images)
@@ -214,7 +214,7 @@ class Samm(CheckpointedNetwork):
 def synthesise_at(
     generator: HookedGenerator, w_plus: Tensor, size_px: int, hooks: Hooks | None = None
 ) -> Tensor:
-    """The whole picture [N, 3, R, R], or its preview of `size_px`."""
+    """The whole image [N, 3, R, R], or its preview of `size_px`."""
     if size_px == generator.resolution:
         whole: Tensor = generator.synthesis(w_plus, hooks=hooks)
         return whole

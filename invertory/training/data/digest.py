@@ -1,4 +1,4 @@
-"""Which pictures a trainer holds, told briefly: a run must not go on over others unnoticed."""
+"""Which images a trainer holds, told briefly: a run must not go on over others unnoticed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from invertory.images import to_uint8
 from invertory.training.compute import TrainingImages
 from invertory.training.data.portrait_batches import PortraitMix
 
-SAMPLED = 64  # pictures whose bytes are read, evenly from the first to the last
+SAMPLED = 64  # images whose bytes are read, evenly from the first to the last
 
 
 def data_digests(training: object) -> list[str]:
-    """A line for each set of pictures among a trainer's attributes, sorted; none: nothing known."""
+    """A line for each set of images among a trainer's attributes, sorted; none: nothing known."""
     digests: list[str] = []
     for value in getattr(training, "__dict__", {}).values():
         if isinstance(value, TrainingImages):

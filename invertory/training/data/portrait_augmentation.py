@@ -1,7 +1,7 @@
 """What may happen to a portrait without its labels changing, or with a known change.
 
 Mirrored, shifted, turned and scaled a little (crops of an aligner are never exact); blurred, noisy
-and of slightly other colours (so that pictures from a generator are judged too). Light, skin and
+and of slightly other colours (so that images from a generator are judged too). Light, skin and
 hair colour are labels, so colours move by little.
 """
 
@@ -31,7 +31,7 @@ MIRRORED_ATTRIBUTES: Final = ("yaw_deg", "light_deg")  # negated in a mirror
 class Augmentation:
     """Most of each change; 0 turns it off."""
 
-    mirrored: float = 0.5  # share of pictures
+    mirrored: float = 0.5  # share of images
     moved: float = 0.5  # share that is shifted, turned and scaled
     shift: float = 0.04  # of the side
     turn_deg: float = 4.0
@@ -40,10 +40,10 @@ class Augmentation:
     noisy: float = 0.3  # share
     noise: float = 0.1  # deviation; white is 1
     colour: float = 0.03  # deviation of each channel's gain, and of the brightness
-    padding: Literal["reflection", "border"] = "reflection"  # beyond the picture
+    padding: Literal["reflection", "border"] = "reflection"  # beyond the image
 
     def draw(self, num: int, rng: torch.Generator) -> Changes:
-        """Changes of `num` pictures, on the generator's device."""
+        """Changes of `num` images, on the generator's device."""
         u = torch.rand(num, 8, generator=rng, device=rng.device)
         n = torch.randn(num, 4, generator=rng, device=rng.device)
         is_mirrored = u[:, 0] < self.mirrored
@@ -71,7 +71,7 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Of N pictures: `theta` brings a place of the changed picture (x, y, 1), each in [-1, 1], to
+    """Of N images: `theta` brings a place of the changed image (x, y, 1), each in [-1, 1], to
     its place in the original.
     """
 
@@ -95,15 +95,15 @@ class Changes:
         return (x + self.noise.view(-1, 1, 1, 1) * grain).clamp(-1, 1)
 
     def segmentations(self, labels: Tensor) -> Tensor:
-        """Indices [N, H, W] => int64, moved as the pictures were."""
+        """Indices [N, H, W] => int64, moved as the images were."""
         return self._warped(labels[:, None].float(), "nearest")[:, 0].long()
 
     def maps(self, values: Tensor) -> Tensor:
-        """Values [N, C, H, W] => the same, moved as the pictures were."""
+        """Values [N, C, H, W] => the same, moved as the images were."""
         return self._warped(values, "bilinear")
 
     def landmarks(self, points: Tensor, size_px: int) -> Tensor:
-        """[N, 68, 2] px (x, y) in iBUG order => the same, moved as the pictures were."""
+        """[N, 68, 2] px (x, y) in iBUG order => the same, moved as the images were."""
         places = 2 * (points + 0.5) / size_px - 1  # pixel centres, as grid_sample counts
         moved = torch.linalg.solve(self.theta[:, :, :2], (places - self.theta[:, None, :, 2]).mT).mT
         swapped = torch.where(self.is_mirrored[:, None, None], moved[:, MIRRORED], moved)

@@ -1,6 +1,6 @@
-"""Batches of labelled portraits for the networks that read pictures, held-out rows kept apart.
+"""Batches of labelled portraits for the networks that read images, held-out rows kept apart.
 
-A set may also be pictures alone, of which nothing is known: uint8 [N, H, W, 3].
+A set may also be images alone, of which nothing is known: uint8 [N, H, W, 3].
 
 Several sets are mixed in fixed shares, say in-domain portraits and ones with objects that the
 generator never sees: attributes like a hat occur in the latter alone.
@@ -30,7 +30,7 @@ Rows = dict[str, Tensor]  # set => its rows, int64
 
 @dataclass(frozen=True, slots=True)
 class _Set:
-    """One set: pictures by row, and labels by kind and row."""
+    """One set: images by row, and labels by kind and row."""
 
     images: TrainingImages
     labels: dict[str, np.ndarray]
@@ -64,7 +64,7 @@ class PortraitMix:
 
     @property
     def sets(self) -> list[TrainingImages]:
-        """The pictures of each."""
+        """The images of each."""
         return [one.images for one in self._sets.values()]
 
     @property
@@ -100,7 +100,7 @@ class PortraitMix:
         return torch.cat([self._sets[name].images[indices] for name, indices in rows.items()])
 
     def has_labels(self, name: str) -> bool:
-        """False of a set that is pictures alone."""
+        """False of a set that is images alone."""
         return bool(self._sets[name].labels)
 
     def labels(self, rows: Rows, kind: Kind) -> Tensor:
@@ -135,9 +135,9 @@ def _check(
     for name, source in sets.items():
         if len(images_of(source)) <= 2 * held_out:
             raise ValueError(
-                f"expected more than {2 * held_out} pictures in {name!r} (twice held_out), got "
+                f"expected more than {2 * held_out} images in {name!r} (twice held_out), got "
                 f"{len(images_of(source))}: prepare more, or hold out fewer"
             )
     sizes = {tuple(images_of(source).shape[1:3]) for source in sets.values()}
     if len(sizes) > 1:
-        raise ValueError(f"expected sets of one picture size, got {sorted(sizes)}")
+        raise ValueError(f"expected sets of one image size, got {sorted(sizes)}")

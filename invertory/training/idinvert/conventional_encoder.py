@@ -1,9 +1,9 @@
 """Trains an encoder on pairs of a generator: In-Domain's conventional encoder, and one term more.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
-eq. 1: |z - E(G(z))|^2. Ours weighs the rows of W+ by what they change in the picture, in units of
-the latents' deviation, and, where `image_weight` is set, compares a few pictures of each batch with
-what the generator makes of their codes, late in the run (what eq. 2 does, on generated pictures).
+eq. 1: |z - E(G(z))|^2. Ours weighs the rows of W+ by what they change in the image, in units of
+the latents' deviation, and, where `image_weight` is set, compares a few images of each batch with
+what the generator makes of their codes, late in the run (what eq. 2 does, on generated images).
 Any generator will do, and no photograph is needed.
 
     pairs = prepare_pairs(generator, folder, 8000, size_px=128)
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
     from invertory.training.idinvert.pairs import Pairs
 
-NUM_SHOWN = 8  # pictures of a sheet
+NUM_SHOWN = 8  # images of a sheet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class ConventionalEncoderTraining:
         return self.config.batch_size
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One batch of pairs; the image terms on its first pictures."""
+        """One batch of pairs; the image terms on its first images."""
         config = self.config
         rows = batch_rows(self._num, self.batch_size, seed=config.seed, step=step)
         images = self._images[rows]
@@ -103,7 +103,7 @@ class ConventionalEncoderTraining:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """On the held-out pairs: share of the latents' variance that is left, PSNR of pictures."""
+        """On the held-out pairs: share of the latents' variance that is left, PSNR of images."""
         encoder = self._encoder.average
         rows = torch.arange(self._num, len(self.pairs))
         parts = []
@@ -121,7 +121,7 @@ class ConventionalEncoderTraining:
         }
 
     def sheet(self) -> Tensor:
-        """Held-out pictures above, those of their codes below."""
+        """Held-out images above, those of their codes below."""
         rows = torch.arange(self._num, min(self._num + NUM_SHOWN, len(self.pairs)))
         real = self._images[rows]
         encoder, px = self._encoder.average, self.config.image_px
@@ -167,7 +167,7 @@ class ConventionalEncoderTraining:
         return images + size * torch.randn(images.shape, generator=rng, device=device)
 
     def _image_losses(self, codes: Tensor, images: Tensor) -> dict[str, Tensor]:
-        """The mean square, alone or with the perceptual distance: mean over pictures."""
+        """The mean square, alone or with the perceptual distance: mean over images."""
         real = shrink(images, self.config.image_px)
         synth = render(self.generator, codes, self.config.image_px)
         squares = (synth.float() - real).square().mean()
@@ -181,9 +181,9 @@ class ConventionalEncoderTraining:
 
 @torch.no_grad()
 def row_weights(generator: Generator, w_plus: Tensor, size_px: int = 64) -> Tensor:
-    """What the rows of W+ change in a picture => [num_ws], mean 1, none below a tenth.
+    """What the rows of W+ change in an image => [num_ws], mean 1, none below a tenth.
 
-    Row i of each latent is exchanged for that of the next: the root mean square that the picture
+    Row i of each latent is exchanged for that of the next: the root mean square that the image
     changes by. w_plus [N, num_ws, w_dim].
     """
     few = w_plus[:8]

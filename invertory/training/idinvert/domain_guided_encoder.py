@@ -1,4 +1,4 @@
-"""Trains In-Domain's domain-guided encoder: real pictures, through a frozen generator and back.
+"""Trains In-Domain's domain-guided encoder: real images, through a frozen generator and back.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
 eq. 2 and 3. The encoder lowers a pixel and a perceptual distance between x and G(E(x)), while a
@@ -8,7 +8,7 @@ discriminator, which starts as the GAN's own, learns to tell them apart. Print a
     paper   the discriminator's raw output as a critic's (eq. 2, 3), adversarial weight 0.1
     code    logistic losses, the encoder's non-saturating, adversarial weight 0.08
 
-Both penalise the discriminator's gradient at real pictures (gamma 10), as in the code lazily if
+Both penalise the discriminator's gradient at real images (gamma 10), as in the code lazily if
 wanted. Distances are means, as in the code: with the sums that are printed the weights make no
 sense. The perceptual distance is whichever is passed in, so its weight is not the paper's 5e-5,
 which belongs to features of a Caffe VGG16.
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 Preset = Literal["paper", "code"]
 ADVERSARIAL_WEIGHT: dict[Preset, float] = {"paper": 0.1, "code": 0.08}
-NUM_SHOWN = 8  # pictures of a sheet
+NUM_SHOWN = 8  # images of a sheet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +63,15 @@ class DomainGuidedEncoderConfig:
     r1_every: int = 1  # steps; the penalty is multiplied by it
     mirror: bool = True
     half_life_images: float = 1_000
-    held_out: int = 256  # the last pictures
+    held_out: int = 256  # the last images
     seed: int = 0
 
 
 @dataclass
 class DomainGuidedEncoderTraining:
-    """`Training` of `encoder` against `discriminator` on real pictures; the generator is frozen.
+    """`Training` of `encoder` against `discriminator` on real images; the generator is frozen.
 
-    `pictures` uint8 [N, H, W, 3] have the discriminator's size. The encoder may be a fresh one or,
+    `images` uint8 [N, H, W, 3] have the discriminator's size. The encoder may be a fresh one or,
     better, one that pairs have taught, or one of W, which is widened to W+. Networks are trained in
     place, so the discriminator may not be the one behind `perceptual`.
     """
@@ -90,7 +90,7 @@ class DomainGuidedEncoderTraining:
         self._num = len(self.pixels) - config.held_out
         if self._num < config.batch_size or self.pixels.shape[1] > self.generator.resolution:
             raise ValueError(
-                f"expected at least {config.held_out + config.batch_size} pictures of at most "
+                f"expected at least {config.held_out + config.batch_size} images of at most "
                 f"{self.generator.resolution} px, the generator's, got {self.pixels.shape[:2]}"
             )
         if self.encoder.num_ws == 1:
@@ -117,7 +117,7 @@ class DomainGuidedEncoderTraining:
         return ADVERSARIAL_WEIGHT[self.config.preset] if weight is None else weight
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One step of the encoder, then one of the discriminator, on the same pictures."""
+        """One step of the encoder, then one of the discriminator, on the same images."""
         config = self.config
         done = step * self.batch_size / config.images
         for optimiser in self._optimisers.values():
@@ -133,7 +133,7 @@ class DomainGuidedEncoderTraining:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _step_encoder(self, real: Tensor, is_adversarial: bool) -> tuple[dict[str, Tensor], Tensor]:
-        """Eq. 2 => its terms, and the pictures made, without their graph."""
+        """Eq. 2 => its terms, and the images made, without their graph."""
         config = self.config
         self.discriminator.requires_grad_(False)
         with self.compute.autocast():
@@ -173,7 +173,7 @@ class DomainGuidedEncoderTraining:
         return (signed if self.config.preset == "paper" else -softplus(-signed)).mean()
 
     def _gradient_penalty(self, real: Tensor) -> Tensor:
-        """E |dD / dx|^2 at real pictures, in float32."""
+        """E |dD / dx|^2 at real images, in float32."""
         x = real.detach().requires_grad_(True)
         with self.compute.autocast(enabled=False):
             (slope,) = torch.autograd.grad(self.discriminator(x).sum(), x, create_graph=True)
@@ -196,7 +196,7 @@ class DomainGuidedEncoderTraining:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Of pictures held out and what the average encoder's codes give: mean over pictures."""
+        """Of images held out and what the average encoder's codes give: mean over images."""
         real = self._real[torch.arange(self._num, len(self._real))]
         synth = reconstruct(self.generator, self._average, real, real.shape[-1], self.compute)
         small, features = shrink(real, synth.shape[-1]), self.perceptual.features
@@ -209,7 +209,7 @@ class DomainGuidedEncoderTraining:
         }
 
     def sheet(self) -> Tensor:
-        """Held-out pictures above, those of their codes below."""
+        """Held-out images above, those of their codes below."""
         real = self._real[torch.arange(self._num, min(self._num + NUM_SHOWN, len(self._real)))]
         px = real.shape[-1]
         return sheet_of(real, reconstruct(self.generator, self._average, real, px, self.compute))

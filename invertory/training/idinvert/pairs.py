@@ -1,4 +1,4 @@
-"""Pairs of latents and pictures from a generator: what a conventional encoder regresses.
+"""Pairs of latents and images from a generator: what a conventional encoder regresses.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
 eq. 1 trains on (z, G(z)). The paper's generator draws another code for each layer; where a
@@ -79,7 +79,7 @@ def prepare_pairs(
 ) -> Pairs:
     """Draw `num` pairs of `size_px` into the folder, or those that are not there yet.
 
-    On the generator's device; the picture is the preview where that is fine enough.
+    On the generator's device; the image is the preview where that is fine enough.
     """
     settings = _folder_settings(generator, num, size_px, draws or Draws())
     store = BlockFolder(folder, "pairs")
@@ -133,7 +133,7 @@ def render_pair_image(generator: Generator, w_plus: Tensor, size_px: int) -> Ten
     if synth.shape[-1] < size_px:
         raise ValueError(
             f"expected pairs of at most {synth.shape[-1]} px, got {size_px}: the generator "
-            "makes no finer pictures"
+            "makes no finer images"
         )
     shrunk = synth if synth.shape[-1] == size_px else interpolate(synth, size=size_px, mode="area")
     return shrunk.float().clamp(-1, 1)

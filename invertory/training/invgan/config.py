@@ -19,7 +19,7 @@ class InvGANConfig:
     """Sizes, phases and weights; the defaults are for portraits of 64 px on one CPU core.
 
     `stage` is a preset over the weights (section 4.4): it switches off what it does not have.
-    naive: |M(z) - w~|^2 alone, and D alone learns of it. augmented: codes of real pictures in the
+    naive: |M(z) - w~|^2 alone, and D alone learns of it. augmented: codes of real images in the
     generator's batch, too. full: the generator's losses reach D through those codes; features,
     pixels, the cycle and MMD count. The paper has no pixels (`pixel_weight` 0): section 3.2 argues
     against them beside features, and takes D's maps alone.
@@ -27,7 +27,7 @@ class InvGANConfig:
     afterwards is ours, the control of "joint": G and M are held, as they were given, and D's trunk
     and latent head alone learn, by full's latent, cycle, feature and pixel terms. What serves G's
     draws is left out, the adversary through the codes and MMD. So it is no ablation of one factor:
-    its pictures may be nearer and look less real for that, too.
+    its images may be nearer and look less real for that, too.
     """
 
     stage: Literal["naive", "augmented", "full", "afterwards"] = "full"
@@ -37,7 +37,7 @@ class InvGANConfig:
     start_images: int = 20_000  # of either start, alike in all stages
     batch_size: int = 16  # so small a budget is better spent on steps
     held_out: int = 1_000  # last rows of the data
-    patch_px: int = 0  # train on random patches of this size (section 4.3); 0: on whole pictures
+    patch_px: int = 0  # train on random patches of this size (section 4.3); 0: on whole images
     grey: bool = False  # one channel, told as three; not for stylegan2
     channels: tuple[int, ...] = (96, 96, 64, 48, 32)  # of G at 4, 8, ... px; dcgan: not of the last
     discriminator_channels: tuple[int, ...] = (96, 96, 64, 48, 32)  # stylegan2: from R px, others
@@ -47,7 +47,7 @@ class InvGANConfig:
     head_narrow: int = 32  # channels of the 4 px map before the head's linear layers
     head_hidden: int = 256
     flips: bool = False
-    inferred_share: float = 0.5  # of codes of real pictures in the generator's batch
+    inferred_share: float = 0.5  # of codes of real images in the generator's batch
     learning_rate: float = 2e-3
     joint_rate: float = 0.5  # times the rates, once the start is over: codes must not outrun M
     discriminator_rate: float = 1.0  # times the learning rate
@@ -60,11 +60,11 @@ class InvGANConfig:
     latent_weight: float = 0.5  # of |M(z) - w~|^2, a mean over the latent
     cycle_weight: float = 0.5  # of |w~ - E(G(w~))|^2, a mean over the latent
     feature_weight: float = 2.0  # of L_fm, relative to the features' magnitude
-    pixel_weight: float = 4.0  # ours: the picture itself as a feature; 0: as printed
+    pixel_weight: float = 4.0  # ours: the image itself as a feature; 0: as printed
     mmd_weight: float = 10.0
     mmd_memory: int = 0  # codes of the batches before, held, beside the batch's; as many draws
     prior_images: float = 0.0  # full, after the start: M is kept at the codes' Gaussian, that
-    # forgets half in so many pictures; 0: M learns by gradient, of MMD and the adversary
+    # forgets half in so many images; 0: M learns by gradient, of MMD and the adversary
     mmd_scales: tuple[float, ...] = SCALES  # sigma^2 of the kernels, over the median
     start_pixel_weight: float = 4.0
     code_weight: float = 0.03  # start: of half the codes' mean square
@@ -93,7 +93,7 @@ class InvGANConfig:
 
     @property
     def has_inferred(self) -> bool:
-        """Codes of real pictures are in the generator's batch."""
+        """Codes of real images are in the generator's batch."""
         return self.stage != "naive"
 
     @property
@@ -108,7 +108,7 @@ class InvGANConfig:
 
     @property
     def has_reconstruction(self) -> bool:
-        """What G makes of the codes of real pictures is held against those pictures."""
+        """What G makes of the codes of real images is held against those images."""
         return self.is_joint or self.is_frozen
 
     @property

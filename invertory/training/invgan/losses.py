@@ -6,9 +6,9 @@ a latent term is held (else M and D make it small by making latents small); D is
 serves as the features f of eq. 2, and learns of L_fm through the codes that it infers.
 
 Two things here are not as printed. Eq. 2 is the norm of an expectation, |E_x(f(x) - f(G(D(x))))|_p,
-which a batch's mean picture would satisfy; ours is the L1 of every element of every picture, over
-the target's mean magnitude, so that each picture counts and deep maps count as shallow ones.
-"pixels" (L1 of the picture, its 4x4 means and its slopes) is no term of eq. 3: section 3.2 says of
+which a batch's mean image would satisfy; ours is the L1 of every element of every image, over
+the target's mean magnitude, so that each image counts and deep maps count as shallow ones.
+"pixels" (L1 of the image, its 4x4 means and its slopes) is no term of eq. 3: section 3.2 says of
 pixels beside VGG's features that they often degrade quality, and takes D's features alone instead.
 Weight 0 is the paper's (trainings/portraits_invgan_features.yaml).
 """
@@ -29,7 +29,7 @@ from invertory.training.stylegan2.autoencoding import feature_distance, reconstr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardPass:
-    """One pass: latents w_total = w_R # w made into pictures, and what D says."""
+    """One pass: latents w_total = w_R # w made into images, and what D says."""
 
     real: Tensor  # x [B, 3, R, R]
     num_inferred: int  # of the batch: w_R of the first `real`; the rest is M(z)
@@ -48,7 +48,7 @@ def mean_squared_distance(latents: Tensor, target: Tensor) -> Tensor:
 
 
 def discriminator_terms(run: ForwardPass, realness: Tensor, synthness: Tensor) -> dict[str, Tensor]:
-    """Of D: realness, and the latents of pictures whose latents are known, w # w_R."""
+    """Of D: realness, and the latents of images whose latents are known, w # w_R."""
     return {
         "discriminator": discriminator_loss(realness, synthness),
         "latent": mean_squared_distance(run.synth_look.w, run.w),
@@ -70,7 +70,7 @@ def generator_terms(run: ForwardPass, logits: Tensor, config: InvGANConfig) -> d
 
 
 def reconstruction_terms(run: ForwardPass) -> dict[str, Tensor]:
-    """What the codes of real pictures make, against those pictures and codes; D held."""
+    """What the codes of real images make, against those images and codes; D held."""
     n = run.num_inferred
     maps = [m[:n] for m in run.frozen_look.maps]
     target_maps = [m[:n].detach() for m in run.real_look.maps]

@@ -53,7 +53,7 @@ class Networks:
     def _freeze(self) -> None:
         """What no loss moves: noise; M where `lead` moves it; all of a finished generator."""
         for name, parameter in self.generator.named_parameters():
-            if name.endswith("noise_strength"):  # 0: a latent names one picture without noise
+            if name.endswith("noise_strength"):  # 0: a latent names one image without noise
                 parameter.requires_grad_(False)
         if self._config.follows_prior:
             self.generator.mapping.requires_grad_(False)
@@ -85,12 +85,12 @@ class Networks:
         return out
 
     def synthesise(self, w: Tensor) -> Tensor:
-        """w [n, w_dim] => pictures [n, 3, R, R], float32."""
+        """w [n, w_dim] => images [n, 3, R, R], float32."""
         w_plus = w[:, None].expand(-1, self.generator.num_ws, -1)
         return self.generator.synthesis(w_plus).float()
 
     def look_frozen(self, x: Tensor) -> Look:
-        """D on pictures, its weights constants: gradients go to the pictures alone."""
+        """D on images, its weights constants: gradients go to the images alone."""
         held = {f"encoder.{name}": p.detach() for name, p in self.encoder.named_parameters()}
         return cast("Look", functional_call(self._glance, held, (x,)))
 
@@ -127,7 +127,7 @@ class Networks:
             update_mapping(self.generator, self.prior)
 
     def follow(self, step: int) -> None:
-        """Move the averages; their first pictures are forgotten sooner."""
+        """Move the averages; their first images are forgotten sooner."""
         decay = decay_of(self._config.average_images, self._config.batch_size)
         decay = min(decay, (step + 1) / (step + 10))
         update_average(self.average, self.generator, decay)

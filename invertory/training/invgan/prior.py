@@ -2,7 +2,7 @@
 
 InvGAN: Invertable GANs, Ghosh et al., section 3.2: MMD gives M "a direct learning signal". The
 gradient alone is slow: M's weights are large beside a step of the joint game, while the codes of
-pictures are free to settle in few directions of w, where no draw goes. In section 5 they name the
+images are free to settle in few directions of w, where no draw goes. In section 5 they name the
 remedy of autoencoders: estimate the codes' density afterwards. `lead` does so all along, with the
 Gaussian of the codes so far, so that D and G play about the draws that will be made. And MMD of one
 small batch sees little of a covariance: `CodeMemory` keeps the codes of the batches before it.
@@ -26,7 +26,7 @@ NUM_DRAWS = 20_000  # for the Gaussian of an M that is trained
 
 
 class CodeMemory(nn.Module):
-    """The latest codes [size, w_dim] of real pictures, as they were inferred; the newest first."""
+    """The latest codes [size, w_dim] of real images, as they were inferred; the newest first."""
 
     codes: Tensor
     num: Tensor
@@ -87,7 +87,7 @@ def update_mapping(generator: StyleGAN2 | OneW, prior: LatentPrior) -> None:
 
 @torch.no_grad()
 def _shift_latents(generator: StyleGAN2, encoder: InvGANEncoder, shift: Tensor) -> None:
-    """Every w and code by `shift`, with the same pictures."""
+    """Every w and code by `shift`, with the same images."""
     encoder.head.code.bias.add_(shift)
     for name, module in generator.synthesis.named_modules():
         if name.endswith("affine") and isinstance(module, FullyConnected):

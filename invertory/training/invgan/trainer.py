@@ -1,4 +1,4 @@
-"""Trains InvGAN: a GAN whose discriminator says the latent of a picture as well.
+"""Trains InvGAN: a GAN whose discriminator says the latent of an image as well.
 
 InvGAN: Invertable GANs, Ghosh et al. (papers name no public code; written from the paper), eq. 3:
 
@@ -6,8 +6,8 @@ InvGAN: Invertable GANs, Ghosh et al. (papers name no public code; written from 
                                                 + MMD{w, w_R} ] ]
 
 Both players descend from one pass (the paper's +, "simultaneously"): D is held where it judges for
-G, pictures are held where they teach D. The third term is printed as |w~ - w~|^2, which is nought;
-we read it as the code of the picture that the code makes. `InvGANConfig.stage` switches terms on.
+G, images are held where they teach D. The third term is printed as |w~ - w~|^2, which is nought;
+we read it as the code of the image that the code makes. `InvGANConfig.stage` switches terms on.
 
 Not the paper's: a pixel term beside L_fm in the full stage (`pixel_weight`; section 3.2 argues
 against pixels beside features, and takes D's features alone: 0); and L_fm itself, printed in eq. 2
@@ -21,9 +21,9 @@ draws, beside its realness (`_head_start`).
 
 Stage "afterwards" is the control of "joint training inverts better": the same D, data, steps and
 reconstruction terms, G and M held. Its realness is trained on: D's maps are the features f, and
-they are worth something only as long as they tell pictures from real ones.
+they are worth something only as long as they tell images from real ones.
 
-    training = InvGANTraining(pictures, InvGANConfig(), Compute.best())
+    training = InvGANTraining(images, InvGANConfig(), Compute.best())
     train(training, Path("out"), images=training.config.images)
 
 Leaves `generator` and `invgan`, its encoder; both averaged.
@@ -74,14 +74,14 @@ class InvGANTraining:
         num = len(pixels) - config.held_out
         if config.held_out < 2 or num < config.batch_size:
             raise ValueError(
-                f"expected {config.held_out} pictures held out (2 or more) and a batch of "
+                f"expected {config.held_out} images held out (2 or more) and a batch of "
                 f"{config.batch_size} beside them, got {len(pixels)}"
             )
         self.images = TrainingImages(pixels[:num], compute)
         self.size_px = config.patch_px or self.images.size_px
         if self.size_px > self.images.size_px:
             raise ValueError(
-                f"expected pictures of at least {self.size_px} px for such patches, got "
+                f"expected images of at least {self.size_px} px for such patches, got "
                 f"{self.images.size_px} px"
             )
         held_out = TrainingImages(spread_patches(pixels[num:], self.size_px), compute)
@@ -132,7 +132,7 @@ class InvGANTraining:
     def _autoencoder_step(
         self, real: Tensor, rng: torch.Generator
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """As an autoencoder: noise on the codes, so that what lies between them is a picture."""
+        """As an autoencoder: noise on the codes, so that what lies between them is an image."""
         nets, config = self.nets, self.config
         with self.compute.autocast():
             codes = nets.encoder(real)[:, 0]
@@ -174,7 +174,7 @@ class InvGANTraining:
             augmented_real = real
             realness, synthness = run.real_look.logits, run.synth_look.logits
             logits = run.frozen_look.logits
-            if config.augment_target:  # codes and features are of pictures left alone
+            if config.augment_target:  # codes and features are of images left alone
                 augmented_real = self.augmentation(real, rng)
                 altered = self.augmentation(run.synth, rng)
                 realness = encoder.realness(augmented_real)
@@ -186,7 +186,7 @@ class InvGANTraining:
         return losses, self.augmentation.follow(realness)
 
     def _pass(self, real: Tensor, rng: torch.Generator) -> ForwardPass:
-        """Codes of real pictures, draws, their pictures, and D on both."""
+        """Codes of real images, draws, their images, and D on both."""
         nets, config = self.nets, self.config
         real_look = nets.encoder.look(real)
         if config.follows_prior:
@@ -209,7 +209,7 @@ class InvGANTraining:
         )
 
     def evaluate(self) -> dict[str, float]:
-        """On pictures held out; see `Measures`."""
+        """On images held out; see `Measures`."""
         return self.measures.metrics(self.nets.average, self.nets.encoder_average)
 
     def sheet(self) -> Tensor:
@@ -233,7 +233,7 @@ class InvGANTraining:
 
 
 def patches(x: Tensor, size_px: int, rng: torch.Generator) -> Tensor:
-    """A random square [N, 3, size_px, size_px] of each picture [N, 3, H, W]."""
+    """A random square [N, 3, size_px, size_px] of each image [N, 3, H, W]."""
     room = torch.tensor([x.shape[2] - size_px + 1, x.shape[3] - size_px + 1], device=x.device)
     draw = torch.rand(len(x), 2, generator=rng, device=x.device)
     corners = (draw * room).long().tolist()

@@ -2,7 +2,7 @@
 
 The paper (InvGAN: Invertable GANs, Ghosh et al.) starts plainly; this start is ours. G and M begin
 as a copy of the generator, D's trunk as a copy of the discriminator; the latent head alone is
-fresh, and says the mean latent of every picture. Sizes are those of the two networks.
+fresh, and says the mean latent of every image. Sizes are those of the two networks.
 """
 
 from __future__ import annotations

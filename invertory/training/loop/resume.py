@@ -62,11 +62,11 @@ def resume(run: Run) -> None:
 
 
 def _check_data(run: Run, stored: list[str]) -> None:
-    """Refuses other pictures; a state from before they were noted may be of any."""
+    """Refuses other images; a state from before they were noted may be of any."""
     if stored and run.data != stored:
         raise ValueError(
             f"expected the data that {run.folder / 'state.pt'} was trained on, "
-            f"{'; '.join(stored)}, got {'; '.join(run.data) or 'none'}: give the same pictures, or "
+            f"{'; '.join(stored)}, got {'; '.join(run.data) or 'none'}: give the same images, or "
             "another folder"
         )
 

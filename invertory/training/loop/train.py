@@ -1,7 +1,7 @@
 """Runs a training: resumable after a kill, logged, with sample sheets, networks at the end.
 
     from invertory.training.loop.train import train
-    folder = train(StyleGAN2Training(pictures, config, Compute.best()), Path("out"), images=300_000)
+    folder = train(StyleGAN2Training(images, config, Compute.best()), Path("out"), images=300_000)
 
 In the folder: `state.pt` (replaced atomically; a second call goes on from it and reaches, on a
 deterministic device, the very weights of an undisturbed run), `log.jsonl` (losses, mean since the
@@ -42,7 +42,7 @@ def train(
     log_every: int = 2_000,
     progress: Progress = silent,
 ) -> Path:
-    """Train until `images` pictures have been seen (rounded up to batches); returns `folder`.
+    """Train until `images` images have been seen (rounded up to batches); returns `folder`.
 
     The cadences are in images. `progress` is called at each line of the log.
     """

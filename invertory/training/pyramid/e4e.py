@@ -6,7 +6,7 @@ one by one and kept short, and a discriminator of latents judges each row.
 Which rows it learns from is where print and code differ, and `preset` chooses:
 
     paper   every row that has been let in
-    code    of each picture one row, drawn at random
+    code    of each image one row, drawn at random
 
 Progress is told in shares of the run: of the published 200,000 steps the first offset comes after
 20,000 and one more each 2,000. Of the published optimiser see `pyramid_encoders`.

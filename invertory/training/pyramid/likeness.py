@@ -1,4 +1,4 @@
-"""How alike pictures and what an encoder and a generator made of them are."""
+"""How alike images and what an encoder and a generator made of them are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from invertory.networks.classifier import AttributeClassifier
     from invertory.perceptual import Perceptual
 
-PART = 32  # pictures of one pass
+PART = 32  # images of one pass
 
 
 def identity_cosine(classifier: AttributeClassifier, synth: Tensor, embedding: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def identity_cosine(classifier: AttributeClassifier, synth: Tensor, embedding: T
 def compare_images(
     real: Tensor, synth: Tensor, perceptual: Perceptual, classifier: AttributeClassifier | None
 ) -> dict[str, float]:
-    """Of pictures [N, 3, H, H] in [-1, 1]: means over pictures; identity where there is a judge."""
+    """Of images [N, 3, H, H] in [-1, 1]: means over images; identity where there is a judge."""
     pairs = list(zip(torch.split(real, PART), torch.split(synth, PART), strict=True))
     features = perceptual.features
     distances = [perceptual.distance(features(a), features(b)) for a, b in pairs]

@@ -1,4 +1,4 @@
-"""Trains encoders of the pSp family: pictures, through encoder and frozen generator, and back.
+"""Trains encoders of the pSp family: images, through encoder and frozen generator, and back.
 
 pSp: Encoding in Style, Richardson et al. 2021, https://arxiv.org/abs/2008.00951. What e4e and
 ReStyle add is in `e4e` and `restyle`. As in the code distances are means, an identity loss is one
@@ -8,9 +8,9 @@ the w-norm is that of the whole offset from the mean latent.
 Three things are ours. The published optimiser, Ranger (RAdam and Lookahead), is not in torch: we
 have AdamW with a warm-up, which is what RAdam's rectification does, and keep an average of the
 weights, which does Lookahead's part. The heads speak in deviations of the generator's w. And for
-training on few cores, off unless set: losses on pictures of `image_px`, on the first
+training on few cores, off unless set: losses on images of `image_px`, on the first
 `image_pictures` of a batch alone; for the others of a batch of pairs the distance to the latents
-that made them (`latent_weight`, see `known_latents`); pictures altered as photographs differ, and
+that made them (`latent_weight`, see `known_latents`); images altered as photographs differ, and
 grain (`alter`, `grain`, see `photographic`).
 """
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from invertory.networks.classifier import AttributeClassifier
     from invertory.perceptual import Perceptual
 
-NUM_SHOWN = 8  # pictures of a sheet
+NUM_SHOWN = 8  # images of a sheet
 _MIRROR, _STATISTICS, _ALTER, _GRAIN = 0, 1, 5, 6  # streams of draws
 
 
@@ -49,7 +49,7 @@ Config = TypeVar("Config", bound=PyramidEncoderConfig)
 
 @dataclass(frozen=True, slots=True)
 class TargetBatch:
-    """A batch, and what the losses compare of its first N pictures."""
+    """A batch, and what the losses compare of its first N images."""
 
     seen: Tensor  # [M, 3, H, H], what the encoder sees
     images: Tensor  # [N, 3, image_px, image_px] in [-1, 1]
@@ -59,9 +59,9 @@ class TargetBatch:
 
 
 class PyramidEncoderTraining(Generic[Config]):
-    """`Training` of a `PyramidEncoder` on uint8 pictures [N, H, H, 3] no finer than the generator's
+    """`Training` of a `PyramidEncoder` on uint8 images [N, H, H, 3] no finer than the generator's
     own. `encoder`, if given, is one whose maps are a start (see `PyramidEncoder.adopt`); `w_plus`
-    [N, num_ws, w_dim] are the latents that made the pictures, where they are known.
+    [N, num_ws, w_dim] are the latents that made the images, where they are known.
     """
 
     name = "psp"
@@ -116,7 +116,7 @@ class PyramidEncoderTraining(Generic[Config]):
         }
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One batch of pictures."""
+        """One batch of images."""
         self._encoder.clear()
         losses = self._accumulate(self._target_batch(*self._batch(step)), step)
         self._encoder.advance(step)
@@ -131,7 +131,7 @@ class PyramidEncoderTraining(Generic[Config]):
         return losses
 
     def _losses(self, codes: Tensor, batch: TargetBatch) -> tuple[dict[str, Tensor], Tensor]:
-        """Codes [N, num_ws, w_dim] => losses that have a weight, and the pictures made."""
+        """Codes [N, num_ws, w_dim] => losses that have a weight, and the images made."""
         weights, num = self.weights, len(batch.images)
         with self.compute.autocast():
             synth = render(self.generator, codes[:num], batch.images.shape[-1])
@@ -165,7 +165,7 @@ class PyramidEncoderTraining(Generic[Config]):
         return TargetBatch(seen, real, features, embedding, rows)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What the encoder sees, the pictures to be made of its first ones, and the rows."""
+        """What the encoder sees, the images to be made of its first ones, and the rows."""
         config = self.config
         rows = batch_rows(self._num, self.batch_size, seed=config.seed, step=step)
         seen = self._real[rows]
@@ -184,18 +184,18 @@ class PyramidEncoderTraining(Generic[Config]):
 
     @property
     def _image_px(self) -> int:
-        """At which pictures are compared."""
+        """At which images are compared."""
         return self.config.image_px or self._real.size_px
 
     def invert(self, images: Tensor) -> Tensor:
-        """pictures [N, 3, H, H] => what the average encoder says, [N, num_ws, w_dim]."""
+        """images [N, 3, H, H] => what the average encoder says, [N, num_ws, w_dim]."""
         with self.compute.autocast():
             codes: Tensor = self._encoder.average(images)
         return codes
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Of pictures held out and what their codes give: mean over pictures."""
+        """Of images held out and what their codes give: mean over images."""
         real = self._real[self._held_out()]
         codes = torch.cat([self.invert(part) for part in torch.split(real, PART)])
         pairs = shrink(real, self._image_px), self._synthesise(codes)
@@ -211,7 +211,7 @@ class PyramidEncoderTraining(Generic[Config]):
 
     @torch.no_grad()
     def _synthesise(self, codes: Tensor) -> Tensor:
-        """Codes => pictures of the size that is compared, in [-1, 1]."""
+        """Codes => images of the size that is compared, in [-1, 1]."""
         synths = []
         for part in torch.split(codes, PART):
             with self.compute.autocast():
@@ -223,7 +223,7 @@ class PyramidEncoderTraining(Generic[Config]):
 
     @torch.no_grad()
     def sheet(self) -> Tensor:
-        """Held-out pictures above, those of their codes below."""
+        """Held-out images above, those of their codes below."""
         images = self._real[self._held_out()[:NUM_SHOWN]]
         return sheet_of(images, self._synthesise(self.invert(images)))
 
@@ -267,7 +267,7 @@ class PyramidEncoderTraining(Generic[Config]):
 
 
 def _check(pixels: Pixels, config: PyramidEncoderConfig, most_px: int) -> None:
-    """Square pictures that the generator can draw, with some beside those held out."""
+    """Square images that the generator can draw, with some beside those held out."""
     if config.held_out < 1:
         raise ValueError(
             f"expected held_out from 1, got {config.held_out}: what is held out is measured and "
@@ -275,10 +275,10 @@ def _check(pixels: Pixels, config: PyramidEncoderConfig, most_px: int) -> None:
         )
     if pixels.shape[1] != pixels.shape[2]:
         raise ValueError(
-            f"expected square pictures [N, H, H, 3], got {list(pixels.shape)}: align them first"
+            f"expected square images [N, H, H, 3], got {list(pixels.shape)}: align them first"
         )
     if len(pixels) < config.held_out + config.batch_size or pixels.shape[1] > most_px:
         raise ValueError(
-            f"expected at least {config.held_out + config.batch_size} pictures of at most "
+            f"expected at least {config.held_out + config.batch_size} images of at most "
             f"{most_px} px, the generator's, got {pixels.shape[:2]}"
         )

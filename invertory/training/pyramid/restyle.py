@@ -1,6 +1,6 @@
-"""Trains ReStyle: an encoder that sees the picture beside what it has made of it so far.
+"""Trains ReStyle: an encoder that sees the image beside what it has made of it so far.
 
-ReStyle, Alaluf et al. 2021, https://arxiv.org/abs/2104.02699. The first iteration sees the picture
+ReStyle, Alaluf et al. 2021, https://arxiv.org/abs/2104.02699. The first iteration sees the image
 of the mean latent; each adds to the latent, and its losses are added up, while no gradient reaches
 the iteration before, as in the code. All styles are read off the coarsest map. The losses are those
 of pSp or of e4e, as `base` says.
@@ -73,7 +73,7 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
         return sums | self._step_judge(codes, num_deltas, step)
 
     def invert(self, images: Tensor) -> Tensor:
-        """pictures [N, 3, H, H] => what the average encoder says at last, [N, num_ws, w_dim]."""
+        """images [N, 3, H, H] => what the average encoder says at last, [N, num_ws, w_dim]."""
         return self.iterated(images)[-1]
 
     @torch.no_grad()
@@ -92,7 +92,7 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Of the last iteration; and the mean square after each, on the first held-out pictures."""
+        """Of the last iteration; and the mean square after each, on the first held-out images."""
         real = self._real[torch.arange(self._num, min(self._num + PART, len(self._real)))]
         squares = [(self._synthesise(w_plus) - real).square() for w_plus in self.iterated(real)]
         after = {f"mse_{i}": float(one.mean()) for i, one in enumerate(squares, 1)}
@@ -103,7 +103,7 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
         return self.w_mean.expand(num, self.generator.num_ws, -1)
 
     def _average(self, num: int) -> Tensor:
-        """Its picture, [num, 3, resolution, resolution]."""
+        """Its image, [num, 3, resolution, resolution]."""
         return self._encoder.network.average_picture.expand(num, -1, -1, -1)
 
 

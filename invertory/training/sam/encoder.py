@@ -1,14 +1,14 @@
 """Trains SAM's encoders: portraits through W+ and changes of features, and back.
 
 Spatially-Adaptive Multilayer Selection for GAN Inversion and Editing, Parmar et al. 2022,
-https://arxiv.org/abs/2206.08357, section 3.3: eq. 3.8 over pictures instead of latents,
+https://arxiv.org/abs/2206.08357, section 3.3: eq. 3.8 over images instead of latents,
 
     |x - x'|^2 + a LPIPS(x, x') + b (prior(w_plus) + |w_n - w_0|^2) + c |m delta|^2
 
 with means for norms, so that weights hold at any size, and each delta in deviations of its feature.
 The weights are not printed. Whichever perceptual distance is passed in stands for LPIPS. The paper
 has an encoder a space; ours are trained together, each step with a map of all of them for every
-picture (`space_maps`). What starts as an encoder of W+ is trained on at a rate of its own.
+image (`space_maps`). What starts as an encoder of W+ is trained on at a rate of its own.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from invertory.portraits.dataset import PortraitSet
 
 NUM_DRAWS = 256  # of the generator, for the features' deviations
-NUM_SHOWN = 8  # pictures of a sheet
+NUM_SHOWN = 8  # images of a sheet
 BY_SEGMENTS = "by_segments"  # the map of the sheets and metrics: foreign objects in the last space
 _BATCH, _MAPS = 0, 1  # streams of a step's draws
 
@@ -157,7 +157,7 @@ class SamEncoderTraining(CompositeState):
         update_average(self._average, self.encoder, min(decay, (step + 1) / (step + 10)))
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Pictures [N, 3, H, W], some mirrored, and their maps [N, H, W]."""
+        """Images [N, 3, H, W], some mirrored, and their maps [N, H, W]."""
         config = self.config
         rows = self.mix.batch(self.batch_size, seed=config.seed, step=step)
         images, segments = self.mix.images(rows), self.mix.labels(rows, "segmentations")
@@ -170,7 +170,7 @@ class SamEncoderTraining(CompositeState):
         return images, space_maps(segments, len(self.encoder.spaces), config.map_shares, rng)
 
     def evaluate(self) -> dict[str, float]:
-        """On test rows, mean over pictures: PSNR and perceptual distance with a picture all in one
+        """On test rows, mean over images: PSNR and perceptual distance with an image all in one
         space, and with a map by segments; of all sets, then of each.
         """
         metrics: dict[str, float] = {}
@@ -200,7 +200,7 @@ class SamEncoderTraining(CompositeState):
 
     @torch.no_grad()
     def _reconstruct(self, rows: Rows, kind: str) -> tuple[Tensor, Tensor]:
-        """Pictures and what the average encoder makes of them, one size."""
+        """Images and what the average encoder makes of them, one size."""
         images = self.mix.images(rows)
         with self.compute.autocast():
             formed = self._average.form(self.generator, images, self._choice(rows, kind))
@@ -218,7 +218,7 @@ class SamEncoderTraining(CompositeState):
         return table[segments.long()]
 
     def sheet(self) -> Tensor:
-        """Test pictures; below, what each space alone makes of them, and a map by segments."""
+        """Test images; below, what each space alone makes of them, and a map by segments."""
         name = self.mix.names[min(1, len(self.mix.names) - 1)]
         (rows,) = self.mix.held("test", name).values()
         rows_shown = {name: rows[:NUM_SHOWN]}

@@ -1,12 +1,12 @@
 """Error maps of inversions in one space after another: what an invertibility predictor regresses.
 
 Spatially-Adaptive Multilayer Selection, Parmar et al. 2022, https://arxiv.org/abs/2206.08357,
-section 3.1, eq. 3.1: every picture is inverted in each candidate space alone, and the perceptual
-distance of what came of it is kept pixel by pixel. The paper runs 501 steps on 10,000 pictures; the
+section 3.1, eq. 3.1: every image is inverted in each candidate space alone, and the perceptual
+distance of what came of it is kept pixel by pixel. The paper runs 501 steps on 10,000 images; the
 batched engine makes fewer steps a matter of minutes.
 
 A folder holds `errors.npy` float16 [N, S, h, h] and `errors.json`. It is made in blocks, and a run
-that was stopped goes on at its last block. A row is a function of its picture alone.
+that was stopped goes on at its last block. A row is a function of its image alone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ERRORS = "errors.npy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InversionSettings:
-    """How each picture is inverted in each space."""
+    """How each image is inverted in each space."""
 
     spaces: tuple[str, ...] = ()  # none: the generator's
     steps: int = 48
@@ -66,10 +66,10 @@ def prepare_errors(
     block: int = 32,
     progress: Progress = silent,
 ) -> np.ndarray:
-    """float16 [N, S, h, h] of all pictures, those made that are not in the folder yet.
+    """float16 [N, S, h, h] of all images, those made that are not in the folder yet.
 
-    h is the picture's size or the generator's, whichever is less. The folder is for one set of
-    pictures and networks alone: its name has to say which.
+    h is the image's size or the generator's, whichever is less. The folder is for one set of
+    images and networks alone: its name has to say which.
     """
     spaces = checked_spaces(inverter.generator, settings.spaces)
     num, px = len(images), min(images.size_px, inverter.generator.resolution)
@@ -94,7 +94,7 @@ def error_maps(
 ) -> Tensor:
     """eq. 3.1: targets [N, 3, H, H] inverted in that space alone => [N, 1, px, px].
 
-    By the generator's preview where that is fine enough; the error is the whole picture's.
+    By the generator's preview where that is fine enough; the error is the whole image's.
     """
     G, perceptual = inverter.generator, inverter.perceptual
     method = SpatiallyAdaptive(
@@ -126,9 +126,9 @@ def error_maps(
 
 
 def distance_map(perceptual: Perceptual, a: Tensor, b: Tensor) -> Tensor:
-    """The perceptual distance of pictures [N, 3, h, h] by place, [N, 1, h, h]; its mean is theirs.
+    """The perceptual distance of images [N, 3, h, h] by place, [N, 1, h, h]; its mean is theirs.
 
-    As spatial LPIPS: squared differences of each layer, brought to the pictures' size, summed.
+    As spatial LPIPS: squared differences of each layer, brought to the images' size, summed.
     """
     fa, fb = perceptual.features(a), perceptual.features(b)
     size = list(a.shape[-2:])
@@ -145,7 +145,7 @@ def distance_map(perceptual: Perceptual, a: Tensor, b: Tensor) -> Tensor:
 
 
 def interleaved(sizes: Sequence[int], shares: Sequence[float], num: int) -> list[tuple[int, int]]:
-    """(set, row) of `num` pictures, the sets mixed evenly by share; rows from the last back."""
+    """(set, row) of `num` images, the sets mixed evenly by share; rows from the last back."""
     taken = [0] * len(sizes)
     rows = []
     for i in range(num):
@@ -156,9 +156,7 @@ def interleaved(sizes: Sequence[int], shares: Sequence[float], num: int) -> list
         taken[chosen] += 1
         rows.append((chosen, sizes[chosen] - taken[chosen]))
     if any(have > size for have, size in zip(taken, sizes, strict=True)):
-        raise ValueError(
-            f"expected sets of at least {taken} pictures, got {list(sizes)}: draw more"
-        )
+        raise ValueError(f"expected sets of at least {taken} images, got {list(sizes)}: draw more")
     return rows
 
 

@@ -1,8 +1,8 @@
 """Train the invertibility predictor of Parmar et al. 2022 (`invertory.networks.invertibility`).
 
 Eq. 3.2: the squared difference from the error maps that inversions in each space left (see
-errors.py). A few hundred inverted pictures are what minutes of one core make, so the backbone
-starts as a face parser's where one is given, and pictures are mirrored, moved and recoloured. AdamW
+errors.py). A few hundred inverted images are what minutes of one core make, so the backbone
+starts as a face parser's where one is given, and images are mirrored, moved and recoloured. AdamW
 with a cosine schedule, and an average of the weights, in place of the paper's SGD over 100 epochs.
 """
 
@@ -40,10 +40,10 @@ class InvertibilitySettings:
 
     images: int = 24_000  # over which the learning rate falls to 0
     batch_size: int = 32
-    num: int = 400  # pictures that are inverted in every space
+    num: int = 400  # images that are inverted in every space
     held_out: int = 56  # of them, the last
     shares: tuple[float, ...] = (1.0,)  # of the sets
-    rarely: float = 0.1  # share of plain pictures' patches whose error in W+ is above the unit
+    rarely: float = 0.1  # share of plain images' patches whose error in W+ is above the unit
     inverting: InversionSettings = field(default_factory=InversionSettings)
     learning_rate: float = 2e-3
     warm_up: float = 0.03  # share of `images` over which it rises
@@ -62,7 +62,7 @@ class InvertibilitySettings:
 
 @dataclass(frozen=True, slots=True)
 class InvertedImages:
-    """Pictures and what inversions left of them."""
+    """Images and what inversions left of them."""
 
     images: np.ndarray  # uint8 [N, H, W, 3]
     errors: np.ndarray  # float16 [N, S, h, h]
@@ -73,7 +73,7 @@ class InvertedImages:
 def pick_images(
     sets: Mapping[str, PortraitSet | np.ndarray], shares: Sequence[float], num: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [num, H, W, 3]: pictures of the sets, mixed by share throughout; and bool [num], those
+    """uint8 [num, H, W, 3]: images of the sets, mixed by share throughout; and bool [num], those
     of the first set.
     """
     arrays = [images_of(one) for one in sets.values()]
@@ -120,7 +120,7 @@ class InvertibilityTraining:
         return [float(mean) for mean in means]
 
     def _unit(self, inverted: InvertedImages) -> float:
-        """What the mean error of a patch of a plain picture rarely exceeds in the first space."""
+        """What the mean error of a patch of a plain image rarely exceeds in the first space."""
         is_plain = inverted.is_plain[: self._trained]
         errors = np.asarray(self._errors[: self._trained][is_plain, :1], np.float32)
         side = max(errors.shape[-1] // PATCHES, 1)
@@ -148,7 +148,7 @@ class InvertibilityTraining:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """On the held-out rows, of each space and all: correlation over pixels, correlation of
-        pictures' means, mean absolute error, and that of telling the mean of what was trained on.
+        images' means, mean absolute error, and that of telling the mean of what was trained on.
         """
         rows = self._held_out_rows()
         truth, predicted = self._truth(rows), self._predict(rows)
@@ -161,7 +161,7 @@ class InvertibilityTraining:
         return measure(predicted, truth) | {"unit": unit} | metrics
 
     def sheet(self) -> Tensor | None:
-        """Held-out pictures; below them, space by space, true errors and what was told; white is
+        """Held-out images; below them, space by space, true errors and what was told; white is
         the 99th percentile of the first space.
         """
         rows = self._held_out_rows()[:SHEET_COLUMNS]
@@ -222,11 +222,11 @@ def _check(inverted: InvertedImages, settings: InvertibilitySettings) -> None:
     if n != len(inverted.images) or inverted.errors.shape[1] != len(inverted.spaces):
         raise ValueError(
             f"expected errors [{len(inverted.images)}, {len(inverted.spaces)}, h, h] of the "
-            f"pictures, got {list(inverted.errors.shape)}: invert the same pictures"
+            f"images, got {list(inverted.errors.shape)}: invert the same images"
         )
     if not inverted.is_plain[: n - settings.held_out].any():
-        raise ValueError("expected some plain pictures among those trained on, got none")
+        raise ValueError("expected some plain images among those trained on, got none")
     if n <= settings.held_out:
         raise ValueError(
-            f"expected more than {settings.held_out} pictures (held_out), got {n}: invert more"
+            f"expected more than {settings.held_out} images (held_out), got {n}: invert more"
         )

@@ -1,8 +1,8 @@
-"""Random maps of latent spaces over pictures, for SAM's encoders to be trained with.
+"""Random maps of latent spaces over images, for SAM's encoders to be trained with.
 
 Parmar et al. 2022, https://arxiv.org/abs/2206.08357, train theirs with predicted maps. Ours are
 drawn, so that no predictor is needed and every threshold works afterwards: a row's map is one space
-everywhere, or a space for each of the picture's segments, or for each of a few cells around random
+everywhere, or a space for each of the image's segments, or for each of a few cells around random
 points (what a map without refinement may look like). Spaces are disjoint, and equally likely.
 """
 

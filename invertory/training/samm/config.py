@@ -11,7 +11,7 @@ Yang, Xu and Chen 2023, https://arxiv.org/abs/2212.09262, eq. 5 to 9, and the pu
     limit of all gathered  -                 0.2
 
 The limits are those of 32, 64, 128, 256 px, here by level; as in the code they hold for the mean
-over a batch, so that pictures with much that is foreign may take from those with nothing. Eq. 7 has
+over a batch, so that images with much that is foreign may take from those with nothing. Eq. 7 has
 a sign misprinted: what lies beyond the limit is a loss. The weight of eq. 6 is not printed; both
 have the code's. `preset` also says how masks are refined (see invertory/networks/samm/network.py).
 

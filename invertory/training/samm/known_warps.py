@@ -1,13 +1,13 @@
 """A start for SAMM's flows: features are warped by known amounts, and are to be warped back.
 
 Our own, and no part of Yang, Xu and Chen 2023 (see samm.py), who train from random weights for
-hundreds of thousands of steps. In a few thousand pictures the blended picture alone teaches flows
-that hang on the input only: each cycle repeats the first. Here the target is a picture of the
+hundreds of thousands of steps. In a few thousand images the blended image alone teaches flows
+that hang on the input only: each cycle repeats the first. Here the target is an image of the
 generator's, whose features fit it to the bit until they are warped, so that what is told can only
 come from comparing the two. The encoder's map is taught to be the generator's features, as the
-difference of the two is what an alignment looks at. There are no labels of real pictures in it.
+difference of the two is what an alignment looks at. There are no labels of real images in it.
 
-After the start a share of each batch goes on so: without it some tens of steps of the pictures'
+After the start a share of each batch goes on so: without it some tens of steps of the images'
 losses undo what was learnt.
 """
 
@@ -56,8 +56,8 @@ def inverse_flow(flow: Tensor, num: int = 4) -> Tensor:
 def record_features(
     samm: Samm, generator: HookedGenerator, encoder: ResidualEncoder, w_plus: Tensor, size_px: int
 ) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
-    """w_plus [N, num_ws, w_dim] => by size of a level: the features of its picture [N, C, r, r],
-    their styles [N, w_dim], and the encoder's map of that picture.
+    """w_plus [N, num_ws, w_dim] => by size of a level: the features of its image [N, C, r, r],
+    their styles [N, w_dim], and the encoder's map of that image.
     """
     recorded: dict[int, tuple[Tensor, Tensor]] = {}
 

@@ -1,12 +1,12 @@
-"""Trains SAMM: real pictures through a frozen encoder and generator, aligned, then blended.
+"""Trains SAMM: real images through a frozen encoder and generator, aligned, then blended.
 
 Out-of-domain GAN Inversion via Invertibility Decomposition, Yang, Xu and Chen 2023,
-https://arxiv.org/abs/2212.09262, eq. 5 to 9. No labels of masks or flows: the blended picture is to
+https://arxiv.org/abs/2212.09262, eq. 5 to 9. No labels of masks or flows: the blended image is to
 be the input, and the masks, which would make it so everywhere, are held to an area. What print and
 code differ in lies in samm_config.py. Ours differs in the schedule (Adam with a cosine, an average
 of the weights is kept), in distances (the `perceptual` that is passed in), in the identity, for
 which the embedding of an attribute classifier stands, in that the discriminator sees the unblended
-picture, and, where the settings ask for it, in how alignment starts (samm_known_warps.py). The log
+image, and, where the settings ask for it, in how alignment starts (samm_known_warps.py). The log
 and the evaluation tell whether it learns (invertory/networks/samm/figures.py).
 """
 
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
     from invertory.portraits.dataset import PortraitSet
 
 FOREIGN: Final = SEGMENTS.index("ood")
-NUM_SHOWN: Final = 12  # pictures of a sheet
+NUM_SHOWN: Final = 12  # images of a sheet
 KNOWN_STREAM: Final = 1  # of draws; batches have 0
-KEPT_UP: Final = 4  # after the start one picture of so many is still warped by a known amount
+KEPT_UP: Final = 4  # after the start one image of so many is still warped by a known amount
 
 
 @dataclass
 class SammTraining(CompositeState):
     """`Training` of a `Samm`. Only the discriminator is trained beside it, in place.
 
-    A set is of portraits, whose foreign objects are known, or of pictures alone; they are the
+    A set is of portraits, whose foreign objects are known, or of images alone; they are the
     generator's size or its preview's, which is then what is aligned. `discriminator` and
     `classifier` may be None where the adversarial and the identity term weigh nothing.
     """
@@ -100,11 +100,11 @@ class SammTraining(CompositeState):
             )
 
     def _check(self) -> None:
-        """Pictures of a size that can be blended, and a network for each term that has a weight."""
+        """Images of a size that can be blended, and a network for each term that has a weight."""
         sizes_px = sorted({self.generator.resolution, self.generator.preview_resolution})
         if self.mix.size_px not in sizes_px:
             raise ValueError(
-                f"expected pictures of {' or '.join(map(str, sizes_px))} px, the generator's, got "
+                f"expected images of {' or '.join(map(str, sizes_px))} px, the generator's, got "
                 f"{self.mix.size_px} px: they are blended pixel by pixel"
             )
         weights = self.config.weights
@@ -145,7 +145,7 @@ class SammTraining(CompositeState):
         real, cycles = self._batch(step)
         if step < self._num_known:
             return self._step_known(real, step)
-        first = self._num_known * config.batch_size  # of the pictures that are blended
+        first = self._num_known * config.batch_size  # of the images that are blended
         done = (step * config.batch_size - first) / max(config.images - first, 1)
         is_judged = config.weights.adversarial > 0 and done >= config.adversarial_from
         if self.discriminator is not None:
@@ -169,7 +169,7 @@ class SammTraining(CompositeState):
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _known_warp_losses(self, real: Tensor, step: int) -> dict[str, Tensor]:
-        """Its losses, of the generator's pictures with the codes of real ones."""
+        """Its losses, of the generator's images with the codes of real ones."""
         samm, size_px = self._supervised.network, self.mix.size_px
         with self.compute.autocast():
             with torch.no_grad():
@@ -179,7 +179,7 @@ class SammTraining(CompositeState):
             return known_warp_losses(samm, parts, rng)
 
     def _batch(self, step: int) -> tuple[Tensor, int]:
-        """Pictures, and the number of cycles."""
+        """Images, and the number of cycles."""
         config = self.config
         real = self.mix.images(self.mix.batch(config.batch_size, seed=config.seed, step=step))
         rng = self.compute.rng(config.seed, step)
@@ -247,7 +247,7 @@ class SammTraining(CompositeState):
 
     @torch.no_grad()
     def _invert_rows(self, rows: Rows) -> dict[str, Tensor]:
-        """The plain synthesis, the aligned one, the mask, the blended picture; and figures [1] of
+        """The plain synthesis, the aligned one, the mask, the blended image; and figures [1] of
         every 16 rows.
         """
         samm, parts = self._supervised.average, []
@@ -268,8 +268,8 @@ class SammTraining(CompositeState):
         return alignment_figures(aligned) if self.config.alignment == "full" else {}
 
     def sheet(self) -> Tensor:
-        """Held-out pictures of the last set; below them what the latents give, the masks, and the
-        blended pictures.
+        """Held-out images of the last set; below them what the latents give, the masks, and the
+        blended images.
         """
         name = self.mix.names[-1]
         rows = {name: self.mix.held("test", name)[name][:NUM_SHOWN]}

@@ -1,8 +1,8 @@
-"""Adaptive augmentation of what a discriminator sees, for when its pictures are few.
+"""Adaptive augmentation of what a discriminator sees, for when its images are few.
 
 Karras et al., "Training Generative Adversarial Networks with Limited Data", 2020,
 https://arxiv.org/abs/2006.06676: random transforms that are undone by no network as long as each
-picture is left alone often enough, real and synthetic alike, with a probability p that follows how
+image is left alone often enough, real and synthetic alike, with a probability p that follows how
 surely the discriminator knows its training set (section 3). Of the paper's transforms: mirror,
 quarter turns, translation, scale; brightness, contrast, saturation (appendix B).
 """
@@ -61,14 +61,14 @@ class AdaptiveAugmentation:
 
 
 def augment(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
-    """Pictures [N, 3, H, W], each transform with probability `strength` (scalar in [0, 1])."""
+    """Images [N, 3, H, W], each transform with probability `strength` (scalar in [0, 1])."""
     return _recolour(_move(x, strength, rng), strength, rng)
 
 
 def adapt(
     strength: Tensor, sign_real: Tensor, *, target: float, batch_size: int, ramp_images: int
 ) -> None:
-    """Move `strength` in place towards a mean sign of the logits of real pictures of `target`.
+    """Move `strength` in place towards a mean sign of the logits of real images of `target`.
 
     It can go from 0 to 1 within `ramp_images`.
     """
@@ -77,7 +77,7 @@ def adapt(
 
 
 def _move(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
-    """Out of the picture it is mirrored."""
+    """Out of the image it is mirrored."""
     n, device = len(x), x.device
 
     def gate() -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d
 
 
 def reconstruction_loss(synth: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute differences of pixels, of 4x4 means and of slopes; pictures [N, 3, H, W].
+    """Mean absolute differences of pixels, of 4x4 means and of slopes; images [N, 3, H, W].
 
     Pixels alone blur; slopes ask for edges, means for the right colours first.
     """

@@ -38,9 +38,7 @@ class StyleGAN2TrainingConfig:
     pixel_weight: float = 4.0  # of reconstruction beside the adversarial loss
     feature_weight: float = 1.0  # of reconstruction in the discriminator's features
     code_weight: float = 0.03  # of half the codes' mean square, the divergence from N(0, I)
-    latent_noise: float = (
-        1.0  # deviation, on codes: what lies between them looks like a picture too
-    )
+    latent_noise: float = 1.0  # deviation, on codes: what lies between them looks like an image too
     augment_target: float = 0.0  # adaptive augmentation: sign(D(real)) to hold; 0 is off, 0.6 usual
     augment_images: int = 100_000  # that the strength takes from 0 to 1
     average_images: int = 10_000  # half-life of the average of weights

@@ -1,4 +1,4 @@
-"""What a training of a generator measures and shows on pictures held out."""
+"""What a training of a generator measures and shows on images held out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class GeneratorMeasures:
     @torch.no_grad()
     def metrics(self, generator: StyleGAN2 | OneW, encoder: Encoder | None) -> dict[str, float]:
         """`psnr_db` and `mae` (on [-1, 1]) of reconstructions; `frechet` to as many draws as
-        pictures are held out.
+        images are held out.
         """
         metrics = {}
         if encoder is not None:
@@ -50,7 +50,7 @@ class GeneratorMeasures:
 
     @torch.no_grad()
     def sheet(self, generator: StyleGAN2 | OneW, encoder: Encoder | None) -> Tensor:
-        """[3, H, W]: rows of real pictures, reconstructions, and three of draws."""
+        """[3, H, W]: rows of real images, reconstructions, and three of draws."""
         real = next(self._reals(COLUMNS))
         rows = [real]
         if encoder is not None:

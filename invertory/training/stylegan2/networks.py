@@ -17,7 +17,7 @@ from invertory.training.stylegan2.latent_prior import LatentPrior, encoder_for, 
 
 
 class Networks:
-    """All that is trained, with running averages of what makes pictures."""
+    """All that is trained, with running averages of what makes images."""
 
     def __init__(self, config: StyleGAN2TrainingConfig, compute: Compute, size_px: int) -> None:
         self._config, self._compute, place = config, compute, compute.place
@@ -43,7 +43,7 @@ class Networks:
         return [*groups, {"params": parameters, "scale": self._config.encoder_rate}]
 
     def encode(self, target: Tensor, step: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Codes [n, w_dim] of pictures, and w: the codes with noise, which the prior follows."""
+        """Codes [n, w_dim] of images, and w: the codes with noise, which the prior follows."""
         assert self.encoder is not None
         is_first = step * self._config.batch_size < self._config.autoencoder_images
         self.encoder.train(is_first)  # later its batches are too small for moments of their own
@@ -76,13 +76,13 @@ class Networks:
         return out
 
     def synthesise(self, w_plus: Tensor, rng: torch.Generator) -> Tensor:
-        """Pictures [n, 3, R, R], float32."""
+        """Images [n, 3, R, R], float32."""
         mode = "random" if self._config.noise else "none"
         out: Tensor = self.generator.synthesis(w_plus, noise_mode=mode, rng=rng).float()
         return out
 
     def follow(self, step: int) -> None:
-        """Move the averages; their first pictures are forgotten sooner."""
+        """Move the averages; their first images are forgotten sooner."""
         decay = decay_of(self._config.average_images, self._config.batch_size)
         decay = min(decay, (step + 1) / (step + 10))
         update_average(self.average, self.generator, decay)

@@ -10,7 +10,7 @@ images: (1) encoder and generator reconstruct, as a variational autoencoder; (2)
 joins, on reconstructions and on draws from the latents' Gaussian; (3) mainly on draws. With no
 images in (1) and (2) it is the plain schedule, with a trained mapping network.
 
-    training = stylegan2(pictures, StyleGAN2TrainingConfig(images=400_000), Compute.best())
+    training = stylegan2(images, StyleGAN2TrainingConfig(images=400_000), Compute.best())
     train(training, Path("out"), images=training.config.images)
 
 Leaves `generator` (averaged), `discriminator` and, of an autoencoder, its `encoder` (one w).
@@ -68,7 +68,7 @@ class StyleGAN2Training:
         self.config, self.compute, self.batch_size = config, compute, config.batch_size
         if len(pixels) < config.held_out + config.batch_size or config.held_out < 2:
             raise ValueError(
-                f"expected at least a batch of {config.batch_size} more pictures than the "
+                f"expected at least a batch of {config.batch_size} more images than the "
                 f"{config.held_out} held out (2 or more), got {len(pixels)}: bring more, or "
                 "lower batch_size or held_out"
             )
@@ -152,13 +152,13 @@ class StyleGAN2Training:
         return torch.cat(latents), losses
 
     def _judge(self, synth: Tensor, target: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        """The discriminator on pictures made; the first of them after `target`."""
+        """The discriminator on images made; the first of them after `target`."""
         discriminator = self.nets.discriminator
         with self.compute.autocast():
             maps = discriminator.features(self.augmentation(synth, rng))
             losses = {"generator": generator_loss(discriminator.judge(maps[-1]))}
             if len(target) and self.config.feature_weight:
-                if self.config.augment_target:  # those maps are of other pictures
+                if self.config.augment_target:  # those maps are of other images
                     maps = discriminator.features(synth[: len(target)])
                 with torch.no_grad():
                     target_maps = discriminator.features(target)
@@ -190,7 +190,7 @@ class StyleGAN2Training:
         return losses | self.augmentation.follow(on_real)
 
     def evaluate(self) -> dict[str, float]:
-        """On pictures held out; see `Measures`."""
+        """On images held out; see `Measures`."""
         return self.measures.metrics(self.nets.kept_generator(), self.nets.kept_encoder())
 
     def sheet(self) -> Tensor:

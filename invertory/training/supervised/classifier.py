@@ -82,7 +82,7 @@ class ClassifierTraining(LabelledTraining[AttributeClassifier, ClassifierSetting
         return network
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One step on one batch; the losses are means over pictures and attributes."""
+        """One step on one batch; the losses are means over images and attributes."""
         settings = self.config
         rows, rng = self._draw_batch(step)
         changes = settings.augmentation.draw(self.batch_size, rng)

@@ -104,7 +104,7 @@ class ParserTraining(LabelledTraining[FaceParser, ParserSettings]):
             return self.average.segment(self.mix.images(rows))
 
     def sheet(self) -> Tensor | None:
-        """Held-out pictures; below them their true segments, below these what was told."""
+        """Held-out images; below them their true segments, below these what was told."""
         last = self.mix.names[-1]
         (rows,) = self.mix.held("test", last).values()
         chunk = {last: rows[:SHEET_COLUMNS]}

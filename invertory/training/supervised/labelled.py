@@ -72,7 +72,7 @@ class LabelledTraining(Generic[Network, Settings]):
         return rows, self._compute.rng(seed, step, _STEPS)
 
     def sheet(self) -> Tensor | None:
-        """None: no pictures are made."""
+        """None: no images are made."""
         return None
 
     def state_dict(self) -> dict[str, Any]:

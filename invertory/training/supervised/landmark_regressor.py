@@ -65,7 +65,7 @@ class RegressorTraining(LabelledTraining[LandmarkRegressor, RegressorSettings]):
         return {"loss": loss.detach()}
 
     def _moved(self, rows: dict[str, Tensor], rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Pictures and their points (px), both augmented."""
+        """Images and their points (px), both augmented."""
         num = sum(map(len, rows.values()))
         changes = self.config.augmentation.draw(num, rng)
         points = changes.landmarks(self.mix.labels(rows, "landmarks"), self.mix.size_px)
@@ -74,7 +74,7 @@ class RegressorTraining(LabelledTraining[LandmarkRegressor, RegressorSettings]):
     def evaluate(self) -> dict[str, float]:
         """nme: the mean distance from the true points, in distances between the eyes' outer
         corners (300-W's measure), of the test rows of all sets; <set>/nme, <set>/nme_moved of one
-        set, as it is and moved about; failures: the share of pictures with nme above 0.1.
+        set, as it is and moved about; failures: the share of images with nme above 0.1.
         """
         metrics: dict[str, float] = {}
         plain = {name: self._errors(name, is_moved=False) for name in self.mix.names}

@@ -32,7 +32,7 @@ class Exact(nn.Module):
 
 
 class Deaf(Exact):
-    """It says the mean of any picture."""
+    """It says the mean of any image."""
 
     def forward(self, x: Tensor) -> Tensor:
         return TOY.w_avg.expand(len(x), self.num_ws, -1)

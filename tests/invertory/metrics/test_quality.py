@@ -1,4 +1,4 @@
-"""Sets of pictures compared in an embedding whose distances are known."""
+"""Sets of images compared in an embedding whose distances are known."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def test_an_embedded_set_may_be_compared_again() -> None:
 def test_an_embedding_that_breaks_says_where() -> None:
     bad = images(6, 0).clone()
     bad[4] = math.nan
-    with pytest.raises(ValueError, match="among the pictures 4 to 5"):
+    with pytest.raises(ValueError, match="among the images 4 to 5"):
         embed_set(bad.split(2), colours)
 
 
 def test_an_empty_set_is_refused() -> None:
-    with pytest.raises(ValueError, match="two pictures or more in a set, got 0"):
+    with pytest.raises(ValueError, match="two images or more in a set, got 0"):
         embed_set([], colours)

@@ -59,7 +59,7 @@ def test_other_sizes_are_averaged_down_not_sampled(classifier):
     large = x.repeat_interleave(4, 2).repeat_interleave(4, 3)
     assert classifier(large).shape == (3, 3)
     stripes = torch.ones(1, 3, 64, 64)
-    stripes[..., ::2] = -1.0  # a grid of the picture's own pixels would see one colour alone
+    stripes[..., ::2] = -1.0  # a grid of the image's own pixels would see one colour alone
     grey = torch.zeros(1, 3, 16, 16)
     assert torch.allclose(classifier(stripes), classifier(grey), atol=0.02)
 
@@ -117,7 +117,7 @@ def test_impossible_configurations_are_refused(change, told):
 
 
 def test_what_is_no_batch_of_rgb_is_refused(classifier):
-    with pytest.raises(ValueError, match=r"expected pictures \[N, 3, H, W\].*got \[1, 1, 8, 8\]"):
+    with pytest.raises(ValueError, match=r"expected images \[N, 3, H, W\].*got \[1, 1, 8, 8\]"):
         classifier(torch.zeros(1, 1, 8, 8))
 
 

@@ -57,7 +57,7 @@ def test_images_become_tensors_in_range() -> None:
 def test_images_of_mixed_size_are_refused() -> None:
     mixed = np.empty(2, object)
     mixed[:] = [np.zeros((8, 8, 3), np.uint8), np.zeros((9, 8, 3), np.uint8)]
-    with pytest.raises(ValueError, match="bring pictures of several sizes to one first"):
+    with pytest.raises(ValueError, match="bring images of several sizes to one first"):
         TrainingImages(mixed, Compute())
 
 

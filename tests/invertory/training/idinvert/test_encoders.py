@@ -172,7 +172,7 @@ def test_images_finer_than_the_generators_are_refused(pairs: Pairs) -> None:
 
 
 def test_fewer_images_than_a_batch_are_refused(pairs: Pairs) -> None:
-    with pytest.raises(ValueError, match="expected at least 258 pictures"):
+    with pytest.raises(ValueError, match="expected at least 258 images"):
         guided(pairs, held_out=250)
 
 

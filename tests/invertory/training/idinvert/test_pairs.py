@@ -1,4 +1,4 @@
-"""Pairs of latents and pictures, on a linear generator."""
+"""Pairs of latents and images, on a linear generator."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_its_terms_are_fulls_without_the_adversary_of_g_and_mmd() -> None:
 @pytest.mark.parametrize("term", ["cycle", "features", "pixels", "latent"])
 def test_every_reconstruction_term_reaches_the_latent_head(term: str) -> None:
     training = begun(start_images=0)
-    with torch.no_grad():  # fresh codes hardly differ from picture to picture
+    with torch.no_grad():  # fresh codes hardly differ from image to image
         training.nets.encoder.head.code.weight.mul_(100)
     losses, _ = training._joint_step(training._real(0), 1, training.compute.rng(0, 0))
     (slope,) = torch.autograd.grad(losses[term], training.nets.encoder.head.code.weight)

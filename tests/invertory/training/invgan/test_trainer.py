@@ -344,5 +344,5 @@ def test_bad_settings_and_too_few_images_are_refused() -> None:
         InvGANConfig(grey=True)
     with pytest.raises(ValueError, match="a batch of 8 beside them, got 15"):
         InvGANTraining(blobs(15), STYLE, Compute())
-    with pytest.raises(ValueError, match="expected pictures of at least 32 px"):
+    with pytest.raises(ValueError, match="expected images of at least 32 px"):
         make(replace(STYLE, patch_px=32))

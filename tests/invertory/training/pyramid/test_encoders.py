@@ -159,7 +159,7 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_that_are_not_square_are_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match=r"expected square pictures .*align them first"):
+    with pytest.raises(ValueError, match=r"expected square images .*align them first"):
         made(kind, np.zeros((40, 8, 4, 3), np.uint8))
 
 
@@ -171,7 +171,7 @@ def test_nothing_held_out_is_refused_before_it_trains(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_collection_smaller_than_a_batch_is_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match="expected at least 24 pictures"):
+    with pytest.raises(ValueError, match="expected at least 24 images"):
         made(kind, IMAGES[:20])
 
 
@@ -347,7 +347,7 @@ def test_configurations_are_told_apart() -> None:
 
 
 def known(num: int = 208) -> Any:
-    """The latents that `drawn` made its pictures of."""
+    """The latents that `drawn` made its images of."""
     w = G.mapping(torch.randn(num, G.z_dim, generator=torch.Generator().manual_seed(7)))
     return w[:, None].expand(-1, G.num_ws, -1).half().numpy()
 
@@ -388,7 +388,7 @@ def test_images_are_made_of_the_first_and_latents_compared_of_the_others() -> No
     assert goal.images.shape == (4, 3, 4, 4)
     assert goal.seen.shape == (8, 3, 8, 8)
     exact = torch.from_numpy(known())[goal.rows].float()
-    exact[:4] += 5  # which only the pictures see
+    exact[:4] += 5  # which only the images see
     losses, shown = training._losses(exact, goal)
     assert len(shown) == 4
     assert losses["latent"].item() < 1e-6

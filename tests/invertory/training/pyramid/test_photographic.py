@@ -1,4 +1,4 @@
-"""Changes as photographs have them: small, seeded, and of the picture as a whole."""
+"""Changes as photographs have them: small, seeded, and of the image as a whole."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_correlation_is_1_for_the_truth_and_minus_1_for_its_opposite() -> None:
 
 def test_errors_of_other_images_are_refused() -> None:
     found = patches()
-    with pytest.raises(ValueError, match="invert the same pictures"):
+    with pytest.raises(ValueError, match="invert the same images"):
         InvertibilityTraining(
             InvertedImages(found.images[:40], found.errors, found.spaces, found.is_plain),
             SMALL,

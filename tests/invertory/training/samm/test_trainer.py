@@ -185,7 +185,7 @@ def test_measures_are_of_masks_and_images():
 
 def test_images_of_another_size_than_the_generators_are_refused(sets, tmp_path):
     fine = {"in_domain": prepare(tmp_path / "fine", 10, size_px=2 * PX)}
-    with pytest.raises(ValueError, match="expected pictures of 16 px"):
+    with pytest.raises(ValueError, match="expected images of 16 px"):
         training(fine, shares=(1.0,))
 
 

@@ -183,7 +183,7 @@ def test_rates_rise_in_each_phase_and_fall_at_the_end() -> None:
 
 
 def test_too_few_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="a batch of 8 more pictures than the 8 held out"):
+    with pytest.raises(ValueError, match="a batch of 8 more images than the 8 held out"):
         stylegan2(blobs(15), FROM_AUTOENCODER, Compute())
     with pytest.raises(ValueError, match="expected autoencoder_images before joint_images"):
         StyleGAN2TrainingConfig(autoencoder_images=0)

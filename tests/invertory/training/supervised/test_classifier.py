@@ -122,7 +122,7 @@ def test_labels_belong_to_their_images(sets):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"held_out": 24}, "more than 48 pictures in 'ood' .* prepare more"),
+        ({"held_out": 24}, "more than 48 images in 'ood' .* prepare more"),
         ({"shares": (1.0,)}, "a share above 0 for each of the sets"),
         ({"shares": (1.0, 0.0)}, "a share above 0"),
     ],
@@ -139,5 +139,5 @@ def test_a_set_smaller_than_its_part_of_a_batch_is_refused(sets):
 
 def test_sets_of_two_sizes_are_refused(sets, tmp_path):
     other = prepare(tmp_path, 40, size_px=16)
-    with pytest.raises(ValueError, match="sets of one picture size"):
+    with pytest.raises(ValueError, match="sets of one image size"):
         mix({"in_domain": sets["in_domain"], "other": other})
