@@ -1,7 +1,7 @@
-"""How near an edit is to the image that it should have given, where that image is known.
+"""Distance of an edit from the true image of the same change, if that image is known.
 
-Ours; no network takes part. The drawn portraits know what a person looks like with one attribute
-changed, so an edit of the inversion of x is compared with the true image of the change.
+This metric is our own and uses no network. The renderer of the portraits can draw a person with one
+attribute changed, so an edit of the inversion of x is compared with the true counterfactual.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from invertory.metrics.pixel import mse
 
 
 class Counterfactual(NamedTuple):
-    """Per image, [N]."""
+    """Values per image, [N]."""
 
-    error: Tensor  # MSE of the edit from the true image of the change
-    idle_error: Tensor  # the same of the inversion itself: what doing nothing gives
-    gain: Tensor  # idle_error - error, positive where the edit was worth making
-    cosine: Tensor  # between the change made and the true one; -1 to 1, NaN where nothing changed
+    error: Tensor  # MSE between the edit and the true counterfactual
+    idle_error: Tensor  # MSE between the unedited inversion and the counterfactual
+    gain: Tensor  # idle_error - error; positive if the edit helped
+    cosine: Tensor  # of the actual and the true change, -1 to 1; NaN if nothing changed
 
 
 def compare_edit(
@@ -28,8 +28,8 @@ def compare_edit(
 ) -> Counterfactual:
     """All [N, 3, H, W] in [-1, 1]: the inversion of `image`, its edit, and the true change.
 
-    The cosine does not see what the inversion lost, only whether the right pixels moved the right
-    way; the errors see both.
+    The cosine ignores what the inversion lost and measures only whether the right pixels changed in
+    the right direction; the errors measure both.
     """
     error, idle_error = mse(edited, changed), mse(inverted, changed)
     actual_change = (edited.double() - inverted.double()).flatten(1)
@@ -41,5 +41,7 @@ def compare_edit(
 
 
 def relative_gain(comparison: Counterfactual) -> Tensor:
-    """[N]: share of the idle error that the edit took away, 1 at best; below 0 it added to it."""
+    """[N]: the share of the idle error that the edit removed, at most 1; negative if it added
+    error.
+    """
     return torch.nan_to_num(comparison.gain / comparison.idle_error, nan=0.0)

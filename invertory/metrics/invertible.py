@@ -1,9 +1,9 @@
-"""How well a generator draws, and how well its encoder inverts it: the columns of InvGAN's Table 1.
+"""Quality of a generator and of its encoder's inversions: the columns of InvGAN's Table 1.
 
-InvGAN: Invertable GANs, Ghosh et al., section 4, Table 1: Frechet distances to the training set of
-random draws (RandFID), of their reconstructions (RandRecFID), of reconstructed test images
-(TsRecFID) and of the middle between two of those (IntTsFID), and the mean absolute error of test
-reconstructions on [-1, 1] (MAE). Images are rounded to 8 bits.
+InvGAN: Invertable GANs, Ghosh et al., section 4, Table 1: Fréchet distances to the training set of
+random draws (RandFID), their reconstructions (RandRecFID), reconstructed test images (TsRecFID) and
+midpoints between pairs of these (IntTsFID); and the mean absolute error of test reconstructions on
+[-1, 1] (MAE). Images are rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from invertory.metrics.frechet import Moments
 
 SETS = ("random", "random_reconstructed", "test_reconstructed", "test_interpolated")
-Batches = Sequence[Tensor]  # images [N, 3, R, R] in [-1, 1], of 8 bits
+Batches = Sequence[Tensor]  # images [N, 3, R, R] in [-1, 1], 8-bit levels
 
 
 @dataclass(frozen=True, slots=True)
 class InvertibleGAN:
-    """A generator and the encoder into its latents, both frozen, in eval, on one device."""
+    """A generator and an encoder into its latents; both frozen, in eval mode, on one device."""
 
     generator: Generator
     encoder: Encoder
@@ -42,11 +42,11 @@ class InvertibleGAN:
 
     @torch.no_grad()
     def synthesise(self, w_plus: Tensor) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => images of 8 bits, on the CPU."""
+        """w_plus [N, num_ws, w_dim] => images with 8-bit levels, on the CPU."""
         return to_tensor(list(to_uint8(self.generator.synthesis(w_plus).clamp(-1, 1))))
 
     def draws(self, num: int, *, seed: int, batch: int) -> Iterator[Tensor]:
-        """Latents of random z; number i is a function of the seed and i alone."""
+        """Latents of random z; latent i is a function of the seed and i only."""
         G = self.generator
         for start in range(0, num, batch):
             rows = range(start, min(start + batch, num))
@@ -59,7 +59,7 @@ class InvertibleGAN:
 def synthesise_sets(
     pair: InvertibleGAN, test: Batches, *, seed: int = 0
 ) -> dict[str, list[Tensor]]:
-    """Each of `SETS`, as many images as `test` has, in batches."""
+    """Each of `SETS` in batches, with as many images as `test`."""
     batch, num = len(test[0]), sum(map(len, test))
     random = [pair.synthesise(w) for w in pair.draws(num, seed=seed, batch=batch)]
     latents = torch.cat([pair.latents(x) for x in test])
@@ -75,7 +75,7 @@ def synthesise_sets(
 def frechet_to(
     train: Moments, sets: Mapping[str, Batches], embedding: Embedding
 ) -> dict[str, float]:
-    """Of each set, in one embedding; `train` in the same."""
+    """The distance of each set to `train`, in one embedding."""
     return {
         name: frechet_distance(train, embed_set(batches, embedding).moments)
         for name, batches in sets.items()
@@ -83,7 +83,7 @@ def frechet_to(
 
 
 def absolute_error(synth: Batches, target: Batches) -> float:
-    """Mean over images, pixels and channels, on [-1, 1]."""
+    """Mean absolute error over images, pixels and channels, on [-1, 1]."""
     pairs = zip(synth, target, strict=True)
     errors = torch.cat([(a - b).abs().mean((1, 2, 3)) for a, b in pairs])
     return float(errors.mean())
@@ -92,7 +92,7 @@ def absolute_error(synth: Batches, target: Batches) -> float:
 def seconds_per_image(
     encode: Callable[[Tensor], Tensor], x: Tensor, clock: Callable[[], float]
 ) -> float:
-    """The fastest of three passes over x [N, 3, R, R], after one that warms up."""
+    """The fastest of three passes over x [N, 3, R, R], after one warm-up pass."""
     encode(x)
     seconds = []
     for _ in range(3):

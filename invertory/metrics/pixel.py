@@ -17,8 +17,8 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
 
 
 def psnr_db(a: Tensor, b: Tensor) -> Tensor:
-    """a, b [N, C, H, W] in [-1, 1] => peak signal to noise ratio [N] in dB; equal images: inf.
+    """a, b [N, C, H, W] in [-1, 1] => peak signal-to-noise ratio [N] in dB; inf for equal images.
 
-    The peak is the range of the images, 2.
+    PSNR = 10 log10(2^2 / MSE); the peak is the range of the images, 2.
     """
     return 10 * torch.log10(2**2 / mse(a, b))

@@ -1,7 +1,7 @@
-"""How near a set of made images is to a set of real ones, in one embedding.
+"""Similarity of a set of synthesised images to a set of real ones, in one embedding.
 
-Images come in batches and are embedded once; a set is then its features and their moments, and
-may be compared with any other set.
+Images arrive in batches and are embedded once; a set is then represented by its features and their
+moments, and can be compared with any other set.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class EmbeddedSet:
 
 @dataclass(frozen=True, slots=True)
 class SetComparison:
-    """Distances are 0 for equal distributions. FID is biased by n; the other three far less."""
+    """Distances are 0 for equal distributions. FID is biased by n; the others far less."""
 
     fid: float
     kid: float
@@ -43,13 +43,16 @@ class SetComparison:
 def compare_sets(
     real: Iterable[Tensor], synth: Iterable[Tensor], embedding: Embedding, *, seed: int = 0
 ) -> SetComparison:
-    """Batches of images [N, 3, H, W] in [-1, 1]; only their features are kept."""
+    """Compare batches of images [N, 3, H, W] in [-1, 1]; only their features are kept."""
     return compare_embedded(embed_set(real, embedding), embed_set(synth, embedding), seed=seed)
 
 
 @torch.no_grad()
 def embed_set(batches: Iterable[Tensor], embedding: Embedding) -> EmbeddedSet:
-    """Batches of images [N, 3, H, W] in [-1, 1] => their features, [n, d] together."""
+    """Batches of images [N, 3, H, W] in [-1, 1] => their features [n, d] and moments.
+
+    Raises ValueError if features are not finite or there are fewer than two images.
+    """
     blocks, moments = [], Moments()
     for images in batches:
         features = embedding(images).float().cpu()
@@ -57,8 +60,8 @@ def embed_set(batches: Iterable[Tensor], embedding: Embedding) -> EmbeddedSet:
         moments.update(features)
         if not torch.isfinite(features).all():
             raise ValueError(
-                "expected finite features, got others among the images "
-                f"{first} to {moments.count - 1} of the set; look at these"
+                "expected finite features, got NaN or infinity among the images "
+                f"{first} to {moments.count - 1} of the set; inspect or remove these images"
             )
         blocks.append(features)
     if moments.count < 2:
@@ -75,7 +78,11 @@ def compare_embedded(
     kid_subset_size: int = 1000,
     seed: int = 0,
 ) -> SetComparison:
-    """`k` of precision and recall; `seed` draws KID's subsets, of half the smaller set at most."""
+    """Compare embedded sets.
+
+    `k` is the neighbour of precision and recall; `seed` draws the subsets of KID, each at most half
+    of the smaller set.
+    """
     half = min(real.moments.count, synth.moments.count) // 2
     distance = kid(
         real.features,

@@ -89,5 +89,5 @@ def test_the_same_seed_gives_the_same_distance() -> None:
 
 
 def test_sets_of_two_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="as many square images"):
+    with pytest.raises(ValueError, match="same number of square images"):
         SlicedWasserstein()(torch.zeros(2, 3, 32, 32), torch.zeros(3, 3, 32, 32))
