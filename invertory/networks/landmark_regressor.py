@@ -1,7 +1,8 @@
-"""The 68 landmarks of a portrait by regression, so that portraits need no photographs' detector.
+"""Regression of the 68 landmarks of a portrait, so that portraits need no detector of photographs.
 
-A residual trunk as the classifier's, the last map read whole (where a feature lies is the answer),
-offsets from the mean shape. One head in the image is assumed.
+A residual trunk as in the classifier; a linear layer reads the whole last map, since positions of
+features are the target, and predicts offsets from the mean shape. An image must show exactly one
+head.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from invertory.networks.residual import ResidualBlock, resized
 if TYPE_CHECKING:
     from invertory.images import Pixels
 
-NUM_POINTS: Final = 68  # iBUG's
-WINDOW: Final = 2.5  # side of the second look, in longer sides of the points' box
-OFFSET: Final = -0.1  # its middle above the points' middle: landmarks have no forehead
+NUM_POINTS: Final = 68  # in iBUG order
+WINDOW: Final = 2.5  # side of the second pass's window, in longer sides of the points' box
+OFFSET: Final = -0.1  # of the window's centre, in sides: landmarks do not cover the forehead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressorConfig:
-    """The network's sizes."""
+    """The sizes of the network."""
 
-    size_px: int = 64  # of the images within; others are resized
+    size_px: int = 64  # input size; images are resized to it
     widths: tuple[int, ...] = (32, 64, 96, 128)  # channels at 1/2, 1/4, ... of `size_px`
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))  # JSON has no tuples
         if not self.widths or min(self.widths) < 1:
-            raise ValueError(f"expected the channels of each stage, got {list(self.widths)}")
+            raise ValueError(f"expected positive channels of each stage, got {list(self.widths)}")
         step = 2 ** len(self.widths)
         if self.size_px < step or self.size_px % step:
             raise ValueError(
@@ -51,8 +52,8 @@ class RegressorConfig:
 class LandmarkRegressor(ConfiguredNetwork):
     """Images x [N, 3, H, W] in [-1, 1] of one head => points [N, 68, 2] (x, y) px, iBUG order.
 
-    Pixels of x, counted from centres. Frozen and in eval when loaded; made afresh it can be
-    trained.
+    Coordinates are pixels of x, with integers at pixel centres. Frozen and in eval mode when
+    loaded; trainable when constructed.
     """
 
     mean_shape: Tensor
@@ -77,7 +78,7 @@ class LandmarkRegressor(ConfiguredNetwork):
         return self.normalised_points(x) * size - 0.5
 
     def normalised_points(self, x: Tensor) -> Tensor:
-        """[N, 68, 2]: points as shares (x, y) of the image's sides, 0 at its left top edges."""
+        """[N, 68, 2]: points (x, y) as shares of the sides, 0 at the left and top edges."""
         y = functional.silu(self.norm(self.stem(resized(x, self.size_px))))
         for stage in self.stages:
             y = stage(functional.avg_pool2d(y, 2))
@@ -87,20 +88,22 @@ class LandmarkRegressor(ConfiguredNetwork):
 
 
 class RegressionFaceDetector:
-    """A `LandmarkRegressor` as a `FaceDetector` of images that show one head each.
+    """A `LandmarkRegressor` as a `FaceDetector`, for images that show one head each.
 
-    It looks twice: at the whole image, then at the window about the points found. Where the two
-    looks disagree there is no result; yet this is no test for a head, and most images that show
-    none (noise, one colour) pass it.
+    It runs twice: on the whole image, then on a window around the points. If the two results
+    disagree, it reports no face. This is no test for the presence of a head: most images without
+    one (noise, a single colour) pass.
     """
 
     def __init__(self, regressor: LandmarkRegressor, *, max_disagreement: float = 0.35) -> None:
-        """`max_disagreement` of the two looks: mean distance, in distances between the eyes."""
+        """`max_disagreement` of the two passes: mean distance in units of the inter-ocular
+        distance.
+        """
         self._regressor = regressor.eval()
         self._max_disagreement = max_disagreement
 
     def detect(self, image: Pixels) -> list[Face]:
-        """uint8 [H, W, 3] => the head, or nothing where the two looks disagree."""
+        """uint8 [H, W, 3] => the head, or no face if the two passes disagree."""
         height, width = image.shape[:2]
         whole = (np.array([width - 1, height - 1]) / 2, float(max(width, height)))
         first = self._regress(image, *whole)
@@ -120,7 +123,7 @@ class RegressionFaceDetector:
 
     @torch.no_grad()
     def _regress(self, image: Pixels, centre: Points, side: float) -> Points:
-        """The points [68, 2] in the image's pixels, seen in the square of `side` px."""
+        """Points [68, 2] in pixels of the image, regressed from the square of `side` px."""
         left, top = (int(c) for c in np.floor(centre - side / 2 + 0.5))
         px = max(round(side), 1)
         square = crop_square(image, left, top, px)
@@ -130,7 +133,7 @@ class RegressionFaceDetector:
 
 
 def crop_square(image: Pixels, left: int, top: int, side: int) -> Pixels:
-    """The square [side, side, 3] at (left, top); beyond the image its edge goes on."""
+    """The square [side, side, 3] at (left, top); beyond the image, edge pixels are repeated."""
     rows = np.clip(np.arange(top, top + side), 0, image.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, image.shape[1] - 1)
     return image[rows[:, None], columns]

@@ -1,16 +1,16 @@
-"""SAM's encoders: an image and the map of its spaces to W+ and a change of features in each F.
+"""SAM's encoders map an image and its space map to W+ and to a feature change in each F space.
 
 Spatially-Adaptive Multilayer Selection for GAN Inversion and Editing, Parmar et al. 2022,
-https://arxiv.org/abs/2206.08357, section 3.3, whose encoders were never released. Printed are: an
-encoder of its own for each space, which sees the image and the invertibility map; image formation
-by eq. 3.3 and 3.4; the objective 3.8; training on the images that the predictor is trained on.
+https://arxiv.org/abs/2206.08357, section 3.3. The encoders were never released. The paper
+specifies: a separate encoder per space, which sees the image and the invertibility map; image
+formation by eq. 3.3 and 3.4; the objective 3.8; training on the same images as the predictor.
 
-Not printed, and chosen here. The code in W+ is that of an encoder which there is already, trained
-on; the map scales and shifts the image before it. An F encoder sees besides what W+ draws and how
-the image differs from it, the feature that it is to change (coarser changes are in it already),
-and w_plus, whose later rows decide what a change looks like. It works at the size of its feature,
-sees at most four times that, and answers in units of the feature's own deviation. All start with
-zeros at their last layers, so that a fresh network gives the image of the encoder it began as.
+The rest is our choice. The encoder into W+ is an existing one that is fine-tuned; the map scales
+and shifts its input image. An F encoder additionally sees the synthesis of w_plus, its difference
+from the image, the feature that it changes (which already contains coarser changes), and w_plus,
+whose later rows determine the effect of a change. It works at the size of its feature, sees images
+of at most four times that size, and predicts in units of the standard deviation of the feature. All
+last layers are initialised to zero, so that a fresh network reproduces its base encoder.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from invertory.encoders import Encoder
     from invertory.generators import Generator
 
-DETAIL = 4  # an F encoder sees images of at most so many times its feature's size
-Shapes = Mapping[str, Sequence[int]]  # F-space => channels and px of its feature
+DETAIL = 4  # largest ratio of the image seen by an F encoder to its feature
+Shapes = Mapping[str, Sequence[int]]  # F space => channels and px of its feature
 Sizes = tuple[int, int]  # width and number of blocks
 
 
 @dataclass(frozen=True, slots=True)
 class SamSynthesis:
-    """N images as latents, features and what is drawn from them (eq. 3.4)."""
+    """Latents, feature changes and the images synthesised from them (eq. 3.4)."""
 
     w_plus: Tensor  # [N, num_ws, w_dim]
     features: Features
@@ -57,20 +57,20 @@ class SamSynthesis:
 
 
 class DeltaEncoder(nn.Module):
-    """Of one F-space: what is seen at the feature's size, and the feature => its change."""
+    """The encoder of one F space: inputs at the feature's size, and the feature => its change."""
 
     scale: Tensor  # [C, 1, 1], deviation of the feature
 
     def __init__(
         self, inputs: tuple[int, int], shape: Sequence[int], latent: tuple[int, int], sizes: Sizes
     ) -> None:
-        """`seen`: channels and how much finer than the feature; `latent`: num_ws and w_dim."""
+        """`inputs`: channels, and size relative to the feature; `latent`: num_ws and w_dim."""
         super().__init__()
         channels, self.px = shape
         (num_inputs, self.factor), (num_ws, w_dim), (hidden, depth) = inputs, latent, sizes
         self.narrow = nn.Conv2d(num_inputs, hidden, self.factor, stride=self.factor)
         self.feature = nn.Conv2d(channels, hidden, 1)
-        self.rows = nn.Parameter(torch.zeros(num_ws))  # how much each counts, before a softmax
+        self.rows = nn.Parameter(torch.zeros(num_ws))  # weight of each row of W+, before a softmax
         self.style = nn.Linear(w_dim, 2 * hidden)
         self.blocks = nn.Sequential(*(ResidualBlock(hidden, hidden) for _ in range(depth)))
         self.delta = nn.Conv2d(hidden, channels, 1)
@@ -80,7 +80,7 @@ class DeltaEncoder(nn.Module):
             nn.init.zeros_(cast("Tensor", layer.bias))
 
     def forward(self, inputs: Tensor, x: Tensor, w_plus: Tensor) -> Tensor:
-        """seen [N, num_seen, f r, f r], x [N, C, r, r], w_plus [N, num_ws, w_dim] => like x."""
+        """inputs [N, num_inputs, f r, f r], x [N, C, r, r], w_plus [N, num_ws, w_dim] => like x."""
         w = (self.rows.softmax(0)[:, None] * w_plus).sum(1)
         gain, shift = self.style(w)[:, :, None, None].chunk(2, 1)
         y = self.narrow(inputs) + self.feature(x / self.scale)
@@ -90,10 +90,11 @@ class DeltaEncoder(nn.Module):
 
 
 class SamEncoder(CheckpointedNetwork):
-    """Images and their maps => `Formed`; as a function of images alone, w_plus.
+    """Images and their space maps => `SamSynthesis`; called on images alone, returns w_plus.
 
-    `base` is an encoder's word in `ENCODERS` and its configuration. Norms of the base keep their
-    statistics in training. A map is `choice` [N, H, W], which of `spaces` each pixel is in.
+    `base` is a name in `ENCODERS` with its configuration. Norm layers of the base keep their
+    statistics in training. A space map is `choice` [N, H, W], the index into `spaces` of each
+    pixel.
     """
 
     def __init__(
@@ -118,12 +119,12 @@ class SamEncoder(CheckpointedNetwork):
 
     @property
     def spaces(self) -> tuple[str, ...]:
-        """Most editable first."""
+        """Names of the spaces, most editable first."""
         return (W_PLUS, *self.shapes)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments of the constructor; JSON-able."""
+        """The arguments of the constructor; JSON-serialisable."""
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
         return {
             "base": self._base_config,
@@ -142,7 +143,10 @@ class SamEncoder(CheckpointedNetwork):
         hidden: int = 48,
         depth: int = 2,
     ) -> SamEncoder:
-        """A fresh one which starts as `base`, for W+ and those `spaces` of the generator."""
+        """A new encoder that reproduces `base`, for W+ and the given F spaces of the generator.
+
+        Raises ValueError if `base` is not one of `ENCODERS` or a space is unknown.
+        """
         names = [name for name, kind in ENCODERS.items() if type(base) is kind]
         if not names:
             raise ValueError(
@@ -158,13 +162,13 @@ class SamEncoder(CheckpointedNetwork):
         return encoder.check_fits(generator)
 
     def train(self, mode: bool = True) -> SamEncoder:
-        """As any module's, less the base, whose norms go on with the statistics they have."""
+        """As in `nn.Module`, but the base stays in eval mode with fixed norm statistics."""
         super().train(mode)
         cast("nn.Module", self.base).eval()
         return self
 
     def check_fits(self, generator: Generator) -> SamEncoder:
-        """Itself, if it speaks the generator's latents and knows its features by their shapes."""
+        """Return self; raises ValueError unless latents and features match the generator's."""
         known = {name: shape[:2] for name, (_, shape) in f_spaces(generator).items()}
         is_latent = (self.num_ws, self.w_dim) == (generator.num_ws, generator.w_dim)
         if not is_latent or any(known.get(name) != shape for name, shape in self.shapes.items()):
@@ -177,21 +181,23 @@ class SamEncoder(CheckpointedNetwork):
 
     @torch.no_grad()
     def set_statistics(self, features: Mapping[str, Tensor]) -> None:
-        """Deviations of the features [N, C, r, r] by space, as the generator draws them."""
+        """Set the standard deviations of features [N, C, r, r] by space."""
         for name, feature in features.items():
             spread = feature.float().std((0, 2, 3))
-            floor = spread.mean() * 0.1  # a channel that hardly varies may have to
+            floor = spread.mean() * 0.1  # allows changes in channels that hardly vary
             encoder = cast("DeltaEncoder", self.deltas[name])
             encoder.scale.copy_(spread.clamp_min(floor)[:, None, None])
 
     def forward(self, x: Tensor, choice: Tensor | None = None) -> Tensor:
-        """x [N, 3, H, H] in [-1, 1] => w_plus [N, num_ws, w_dim], float32; no map: all in W+."""
+        """x [N, 3, H, H] in [-1, 1] => w_plus [N, num_ws, w_dim], float32; without a map, all in
+        W+.
+        """
         if choice is None:
             choice = torch.zeros((len(x), *x.shape[2:]), dtype=torch.uint8, device=x.device)
         return self._encode_w_plus(sized(x, self.resolution), self._space_maps(choice))
 
     def form(self, generator: Generator, x: Tensor, choice: Tensor) -> SamSynthesis:
-        """x [N, 3, H, H] in [-1, 1] and its map => `Formed`, by a generator that it fits."""
+        """x [N, 3, H, H] in [-1, 1] and its space map => `SamSynthesis` of the generator."""
         w_plus, masks, hooks, deltas = self._prepare_hooks(generator, x, choice)
         extra: dict[str, Any] = {"hooks": Hooks(after_block=hooks)} if hooks else {}
         images = generator.synthesis(w_plus, **extra)
@@ -199,7 +205,7 @@ class SamEncoder(CheckpointedNetwork):
 
     @torch.no_grad()
     def encode(self, generator: Generator, x: Tensor, choice: Tensor) -> tuple[Tensor, Features]:
-        """As `form` without the image, and no further than the finest feature."""
+        """As `form` without the image; the synthesis stops at the finest feature."""
         w_plus, masks, hooks, deltas = self._prepare_hooks(generator, x, choice)
         if hooks:
             finest = max(hooks, key=lambda block: masks[block].shape[-1])
@@ -210,11 +216,11 @@ class SamEncoder(CheckpointedNetwork):
     def _prepare_hooks(
         self, generator: Generator, x: Tensor, choice: Tensor
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Callable[[Tensor], Tensor]], dict[str, Tensor]]:
-        """w_plus, masks by block, and hooks that fill the last of these with masked changes."""
+        """w_plus, masks by block, hooks, and the deltas that the hooks record (masked changes)."""
         if choice.shape != (len(x), *x.shape[2:]):
             raise ValueError(
-                f"expected a map {[len(x), *x.shape[2:]]}, a space for each pixel, got "
-                f"{list(choice.shape)}: bring it to the images' size"
+                f"expected a map {[len(x), *x.shape[2:]]} with a space for each pixel, got "
+                f"{list(choice.shape)}: resize it to the images' size"
             )
         masks = masks_of(generator, choice, self.spaces)
         x, maps = sized(x, self.resolution), self._space_maps(choice)
@@ -241,7 +247,7 @@ class SamEncoder(CheckpointedNetwork):
         deltas: dict[str, Tensor],
         x: Tensor,
     ) -> Tensor:
-        """Eq. 3.3 at one block; the masked change is noted in `deltas`."""
+        """Eq. 3.3 at one block, x + m * delta; records the masked change in `deltas`."""
         encoder = cast("DeltaEncoder", self.deltas[name])
         px = encoder.px * encoder.factor
         if inputs.shape[-1] != px:

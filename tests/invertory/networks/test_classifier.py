@@ -105,8 +105,8 @@ def test_a_checkpoint_of_other_attributes_is_refused_with_both_shapes(classifier
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"binary": []}, "expected binary attributes, each name once"),
-        ({"continuous": ["hat"]}, "each name once"),
+        ({"binary": []}, "expected at least one binary attribute"),
+        ({"continuous": ["hat"]}, "unique names"),
         ({"widths": []}, "channels of stem and stages"),
         ({"size_px": 20}, "multiples of 8 px"),
     ],

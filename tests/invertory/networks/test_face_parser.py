@@ -54,9 +54,9 @@ def test_a_checkpoint_of_other_widths_is_refused_with_both_shapes(parser):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"segments": ["skin"]}, "two segments or more"),
-        ({"segments": ["skin", "skin"]}, "two segments or more"),
-        ({"widths": [4, 0]}, "channels of each size"),
+        ({"segments": ["skin"]}, "two or more unique segments"),
+        ({"segments": ["skin", "skin"]}, "two or more unique segments"),
+        ({"widths": [4, 0]}, "channels for each size"),
         ({"size_px": 18}, "multiples of 4 px"),
     ],
 )

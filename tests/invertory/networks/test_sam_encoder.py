@@ -174,7 +174,7 @@ def test_a_base_of_no_known_family_is_refused() -> None:
 
 
 def test_a_map_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="bring it to the images' size"):
+    with pytest.raises(ValueError, match="resize it to the images' size"):
         fresh().form(G, images(), everywhere(0, px=16))
 
 

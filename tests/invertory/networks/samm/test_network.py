@@ -195,7 +195,7 @@ def test_a_generator_or_an_encoder_of_another_kind_is_refused():
         samm.check(other, G)
     with pytest.raises(ValueError, match="expected an encoder with maps"):
         samm.check(torch.nn.Identity(), G)
-    with pytest.raises(ValueError, match="expected a generator whose convolutions"):
+    with pytest.raises(ValueError, match="expected a generator with hooks"):
         level_channels(ToyGenerator(resolution=16))
 
 
@@ -216,7 +216,7 @@ def test_settings_without_a_meaning_are_refused():
     sizes = {"resolution": 16, "num_ws": 6, "w_dim": 8}
     with pytest.raises(ValueError, match="1 cycle or more"):
         Samm(**sides, **sizes, cycles=0)
-    with pytest.raises(ValueError, match="channels on both sides"):
+    with pytest.raises(ValueError, match="channels of both networks"):
         Samm(**sides | {"encoder_channels": (6, 4)}, **sizes)
     with pytest.raises(ValueError, match="expected alignment full or none"):
         Samm(**sides, **sizes, alignment="skipped")
