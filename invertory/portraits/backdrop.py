@@ -1,4 +1,4 @@
-"""What is behind and below the head: background, neck, ears, clothes."""
+"""Everything behind and below the head: background, neck, ears, clothes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invertory.portraits.streams import uniforms
 
 
 def draw_background(canvas: Canvas, head: Head) -> None:
-    """A soft gradient with two wide patches of light; busy ones are drawn over it elsewhere."""
+    """Draw a soft gradient with two wide patches of light; busy backgrounds are drawn over it."""
     p, at = head.portrait, canvas.window
     size = at.shape[0] * at.px
     u, v = (at.x - at.x[0, 0]) / size, (at.y - at.y[0, 0]) / size
@@ -30,7 +30,7 @@ def draw_background(canvas: Canvas, head: Head) -> None:
 
 
 def draw_body(canvas: Canvas, head: Head, lamp: Lamp) -> None:
-    """Neck with the chin's shadow, then shoulders with a collar."""
+    """Draw the neck with the chin's shadow, then shoulders with a collar."""
     p = head.portrait
     at = canvas.window.crop(-9, 9, 0.3, 9)
     if at is None:
@@ -93,7 +93,7 @@ def _lapels(canvas: Canvas, head: Head, at: Window, off: Floats, light: Floats) 
 
 
 def draw_ears(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp) -> None:
-    """Both ears beside the head, from the line where they grow; the far one slips behind it."""
+    """Draw both ears beside the head; the far one disappears behind it."""
     p = head.portrait
     skin = linear(palette.skin(p.skin_monk, p.skin_warmth + 1.0))
     for sign in (-1, 1):
@@ -119,7 +119,7 @@ def draw_ears(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp) -> None:
 
 
 def ear_place(head: Head, sign: int) -> tuple[float, float]:
-    """Middle of the ear at the left (-1) or right (1) as seen, in the image."""
+    """Centre of the ear at the left (-1) or right (1) as seen, in image coordinates."""
     angle = sign * math.radians(88) + head.yaw
     reach = float(head.width(0.15)) + 0.045
     return reach * math.sin(angle), 0.17 + 0.0 * head.pitch

@@ -1,7 +1,8 @@
-"""A collection of portraits on disk: memory-mapped arrays, drawn in blocks, resumed after a kill.
+"""A collection of portraits on disk: memory-mapped arrays, drawn in blocks, resumable.
 
-Row i is the portrait of seed `row_seed(seed, i)` whatever the number of rows, processes or blocks,
-so that a set is a prefix of the longer one. A block's mark is written after its rows are on disk.
+Row i is the portrait of seed `row_seed(seed, i)`, independent of the number of rows, processes or
+blocks, so that a set is a prefix of any longer one. The marker file of a block is written after its
+rows are on disk.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from invertory.portraits.render import SIZES, check_whole, render
 from invertory.portraits.streams import check_seed, row_seed
 from invertory.portraits.world import World
 
-LOOK: Final = 1  # raised when the default world's images change
+LOOK: Final = 1  # version of the default world's images
 BLOCK_ROWS: Final = 512
 Job = tuple[Path, int, range, int, int, World]  # folder, block, its rows, size, seed, world
 Progress = Callable[[int, int], None]  # portraits done, portraits in all
@@ -30,7 +31,7 @@ Progress = Callable[[int, int], None]  # portraits done, portraits in all
 
 @dataclass(frozen=True, slots=True)
 class PortraitSet:
-    """Memory-mapped rows; read as arrays, one row a portrait."""
+    """Memory-mapped arrays with one row per portrait."""
 
     folder: Path
     images: npt.NDArray[np.uint8]  # [N, H, W, 3]
@@ -62,10 +63,10 @@ def prepare(
     processes: int = 1,
     progress: Progress = lambda done, num: None,
 ) -> PortraitSet:
-    """Draw `num` portraits into the folder, or as many as are missing, and open them.
+    """Draw `num` portraits into the folder, or the missing ones, and open the set.
 
-    A folder that holds another set is an error; nothing in it is touched. `shown` is told after
-    each block how many portraits are done, and how many there will be.
+    Raises ValueError, without changing any file, if the folder holds another set. `progress` is
+    called after each block with the number of finished portraits and the total.
     """
     check_whole("num", num, 1, 2**31)
     check_whole("size_px", size_px, *SIZES)
@@ -86,17 +87,20 @@ def prepare(
 
 
 def _drawn_blocks(jobs: list[Job], processes: int) -> Iterator[int]:
-    """The numbers of the blocks as they are done, in any order."""
+    """The numbers of finished blocks, in any order."""
     if processes == 1 or len(jobs) < 2:
         yield from map(_draw_block, jobs)
         return
-    context = multiprocessing.get_context("spawn")  # safe beside threads, the same everywhere
+    context = multiprocessing.get_context("spawn")  # safe with threads, and equal on all platforms
     with context.Pool(min(processes, len(jobs))) as pool:
         yield from pool.imap_unordered(_draw_block, jobs)
 
 
 def open_set(folder: str | Path) -> PortraitSet:
-    """A finished set, read-only."""
+    """Open a finished set, read-only.
+
+    Raises FileNotFoundError if there is no set and ValueError if blocks are missing.
+    """
     folder = Path(folder)
     try:
         recipe = json.loads((folder / "set.json").read_text())
@@ -136,7 +140,7 @@ def _shapes(num: int, size_px: int) -> dict[str, tuple[tuple[int, ...], type]]:
 
 
 def _create_or_check(folder: Path, recipe: dict[str, Any]) -> None:
-    """Make the empty arrays, or make sure that those there are of the same set."""
+    """Create the empty arrays, or check that existing ones belong to the same set."""
     path = folder / "set.json"
     if path.exists():
         stored = json.loads(path.read_text())
@@ -145,11 +149,11 @@ def _create_or_check(folder: Path, recipe: dict[str, Any]) -> None:
                 k for k in recipe.keys() | stored.keys() if stored.get(k) != recipe.get(k)
             )
             differences = "; ".join(
-                f"{k}: {stored.get(k)!r} there, {recipe.get(k)!r} asked" for k in differs
+                f"{k}: {stored.get(k)!r} stored, {recipe.get(k)!r} requested" for k in differs
             )
             raise ValueError(
                 f"expected an empty folder or the same set in {folder}, got {differences}; "
-                "take another folder or delete this one"
+                "use another folder or delete this one"
             )
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""A seed to a portrait: every trait is a fixed-order function of the seed's numbers.
+"""Draws a portrait from a seed: every trait is a function of the seed's numbers in fixed order.
 
-The world only moves thresholds, so that the same seed in another world is the same person.
+The world only changes thresholds, so the same seed is the same person in every world.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ TRAITS: Final = (
     "brow_tilt", "nose_length", "nose_width", "nose_height", "mouth_width", "upper_lip",
     "lower_lip", "lip_redness", "hair_volume", "hair_length", "hairline", "frame_width",
 )  # fmt: skip
-_OOD_STREAM: Final = 0x0DD0_0DD0  # mixed into the seed for what is out of domain
+_OOD_STREAM: Final = 0x0DD0_0DD0  # mixed into the seed of out-of-domain objects
 
 
 def draw(seed: int, world: World | None = None) -> Portrait:
-    """The portrait of this seed, 0 to 2^63 - 1, in this world (the in-domain one by default)."""
+    """The portrait of this seed, 0 to 2^63 - 1, in this world (by default the in-domain one).
+
+    Raises ValueError for other seeds.
+    """
     world = world or World()
     seed = check_seed(seed)
     traits = np.clip(normals(uniforms(seed ^ (MAX_SEED >> 1), NUM_UNIFORMS)), -2.2, 2.2)
@@ -59,7 +62,7 @@ def draw(seed: int, world: World | None = None) -> Portrait:
 
 
 def _decide(stream: Stream, world: World) -> tuple[dict[str, bool], float]:
-    """Every binary attribute in the order of DECIDED, and the age in years."""
+    """Sample all binary attributes in the order of DECIDED, and the age in years."""
     within = stream.uniform()
     decided: dict[str, bool] = {}
     age_years = 0.0
@@ -67,13 +70,13 @@ def _decide(stream: Stream, world: World) -> tuple[dict[str, bool], float]:
         rate = world.probability(name, decided, _base_probability(name, decided, age_years))
         decided[name] = stream.uniform() < rate
         if name == "old":
-            young = 18 + (OLD_YEARS - 5 - 18) * within**1.15  # nobody is about the limit
+            young = 18 + (OLD_YEARS - 5 - 18) * within**1.15  # no ages near the threshold
             age_years = 65 + 20 * within if decided["old"] else young
     return decided, age_years
 
 
 def _base_probability(name: str, decided: Mapping[str, bool], age_years: float) -> float:
-    """P(name) of the training world, given what is decided before it."""
+    """P(name) in the training world, given the attributes sampled before it."""
     male = decided.get("male", False)
     match name:
         case "male" | "light_skin" | "smile":
@@ -184,7 +187,7 @@ def _hair_colour(stream: Stream, decided: Mapping[str, bool]) -> Colour:
 
 
 def _style(first: float, second: float, decided: Mapping[str, bool], age_years: float) -> str:
-    """The hair style that has the decided attributes."""
+    """A hair style with the sampled attributes."""
     male = decided["male"]
     if decided["long_hair"]:
         return "long"
@@ -229,7 +232,7 @@ def _scene(stream: Stream, traits: np.ndarray) -> dict[str, Any]:
 
 
 def _in_world(portrait: Portrait, world: World) -> Portrait:
-    """The same person with what the world lays over it or fixes."""
+    """The same person with the fixed attributes and objects of the world."""
     for name, value in world.fixed.items():
         if name not in OOD_KINDS and (name not in BINARY or portrait.attributes[name] != value):
             portrait = with_attribute(portrait, name, value)

@@ -1,4 +1,4 @@
-"""Which objects lie over a portrait: their shapes, colours and places, from the portrait's seed."""
+"""The objects over a portrait: their shapes, colours and positions, from the portrait's seed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ VARIANTS: Final = {"hat": 4, "mask": 2, "hand": 2, "microphone": 2, "text": 3}
 
 @dataclass(frozen=True, slots=True)
 class OodObject:
-    """Something before or on a face that the generator never sees in training."""
+    """An object in front of or on a face that the generator never sees in training."""
 
     kind: OodKind
-    variant: int  # which shape of its kind
+    variant: int  # shape within its kind
     colour: palette.Colour
     second_colour: palette.Colour
     size: float  # factor, about 1
@@ -29,7 +29,7 @@ class OodObject:
 
 
 def draw_object(seed: int, kind: str) -> OodObject:
-    """The object of this kind that the portrait of this seed has, in every world the same."""
+    """The object of this kind for the portrait of this seed; the same in every world."""
     which: OodKind = next(k for k in OOD_KINDS if k == kind)
     stream = Stream(seed ^ (0x0B1E_C700 + OOD_KINDS.index(kind)), 16)
     variant = stream.integer(VARIANTS[kind])

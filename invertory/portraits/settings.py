@@ -1,4 +1,4 @@
-"""A world in words: `glasses|male=0.8` and its like, as an address or a command line has them."""
+"""Parses a world from settings such as `glasses|male=0.8`, as in addresses and on command lines."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OTHERS: Final = ("ood", "ood_kinds", "background")
 
 
 def parse_world(settings: Iterable[tuple[str, str]], others: tuple[str, ...] = ()) -> World:
-    """Pairs (name, value) => the world they describe; ValueError where one says nothing.
+    """Pairs (name, value) => the world that they describe; raises ValueError for invalid ones.
 
-    `glasses=0.5` is a rate, `glasses|male=0.8` and `glasses|not male=0.2` (or `!male`) are rates in
-    a group, `age_years=70` fixes a continuous attribute, `ood=0.2` is the share of portraits with
-    something before the face, `ood_kinds=hat,mask` says what, and `background=busy` fills the back.
-    `others` are words that mean something to the caller, for the hint of an error.
+    `glasses=0.5` is a rate, `glasses|male=0.8` and `glasses|not male=0.2` (or `!male`) are rates
+    within a group, `age_years=70` fixes a continuous attribute, `ood=0.2` is the share of portraits
+    with an object, `ood_kinds=hat,mask` limits its kind, and `background=busy` draws a busy
+    background. `others` are names that the caller accepts, for the hint of an error.
     """
     world_fields: dict[str, Any] = {"rates": {}, "correlations": {}, "fixed": {}}
     seen: set[str] = set()
@@ -43,7 +43,7 @@ def parse_world(settings: Iterable[tuple[str, str]], others: tuple[str, ...] = (
 
 
 def canonical_settings(settings: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The settings in one way of writing and one order, so that equal worlds have equal words."""
+    """The settings in a canonical spelling and order, so that equal worlds have equal settings."""
     return sorted((_plain(key).replace(" | not ", "|!").replace(" | ", "|"), value.strip())
                   for key, value in settings)  # fmt: skip
 

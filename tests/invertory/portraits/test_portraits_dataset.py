@@ -51,7 +51,7 @@ def test_a_killed_preparation_goes_on_with_its_missing_blocks(tmp_path, monkeypa
 def test_a_folder_with_another_set_is_left_alone(tmp_path):
     prepare(tmp_path, 2, size_px=16)
     before = (tmp_path / "pictures.npy").read_bytes()
-    with pytest.raises(ValueError, match="num: 2 there, 3 asked; take another folder"):
+    with pytest.raises(ValueError, match="num: 2 stored, 3 requested; use another folder"):
         prepare(tmp_path, 3, size_px=16)
     with pytest.raises(ValueError, match="world: "):
         prepare(tmp_path, 2, size_px=16, world=World(ood=0.1))

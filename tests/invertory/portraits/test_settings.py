@@ -44,7 +44,7 @@ def test_a_world_has_one_way_of_writing():
         ("glasses", "many", "expected a number for 'glasses', got 'many'"),
         ("hat", "1", "such as ood=0.2 and ood_kinds=hat"),
         ("busy_background", "1", "expected an attribute among"),
-        ("male|glasses", "1", "expected a group that is decided before male"),
+        ("male|glasses", "1", "expected a group that is sampled before male"),
         ("glasses", "1.5", "from 0 to 1"),
         ("background", "red", "busy"),
     ],
