@@ -1,4 +1,4 @@
-"""What the trainers of encoders share: images through encoder and generator, and how alike."""
+"""Shared by the trainers of encoders: reconstruction of images, and its measures."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def render(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
     """w_plus [N, 1 or num_ws, w_dim] => [N, 3, size_px, size_px], differentiable.
 
-    From the cheapest preview that is fine enough; by area means. The generator's finest where
-    `size_px` is finer still.
+    Uses the cheapest preview that is fine enough, reduced by area means, or the full synthesis if
+    no preview is.
     """
     w_plus = w_plus.expand(-1, generator.num_ws, -1)
     is_fine = generator.preview_resolution >= size_px
@@ -29,7 +29,7 @@ def render(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
 
 
 def shrink(images: Tensor, size_px: int) -> Tensor:
-    """Area means; images that are no larger stay as they are."""
+    """Reduce by area means; images that are no larger are returned unchanged."""
     if images.shape[-1] <= size_px:
         return images
     return interpolate(images, size=(size_px, size_px), mode="area")
@@ -39,7 +39,7 @@ def shrink(images: Tensor, size_px: int) -> Tensor:
 def reconstruct(
     generator: Generator, encoder: Encoder, images: Tensor, size_px: int, compute: Compute
 ) -> Tensor:
-    """images [N, 3, H, H] => those that the generator makes of their codes, float32."""
+    """Images [N, 3, H, H] => their reconstructions, float32 in [-1, 1]."""
     synths = []
     for part in torch.split(images, 8):
         with compute.autocast():
@@ -48,12 +48,12 @@ def reconstruct(
 
 
 def mean_psnr_db(real: Tensor, synth: Tensor) -> float:
-    """Mean over images; `real` is brought to the size of `made`."""
+    """Mean PSNR over images; `real` is resized to `synth`."""
     return float(psnr_db(shrink(real, synth.shape[-1]), synth).mean())
 
 
 def sheet_of(real: Tensor, synth: Tensor) -> Tensor:
-    """[N, 3, H, H] each => [3, 2 H, N H]: real above, made below."""
+    """[N, 3, H, H] each => [3, 2 H, N H]: `real` above, `synth` below."""
     real = shrink(real, synth.shape[-1])
     rows = [torch.cat(list(images.float().cpu()), 2) for images in (real, synth)]
     return torch.cat(rows, 1).clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""Which images a trainer holds, told briefly: a run must not go on over others unnoticed."""
+"""Short digests of a trainer's images, so that a run cannot resume on other data unnoticed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from invertory.images import to_uint8
 from invertory.training.compute import TrainingImages
 from invertory.training.data.portrait_batches import PortraitMix
 
-SAMPLED = 64  # images whose bytes are read, evenly from the first to the last
+SAMPLED = 64  # images that are hashed, evenly spaced from first to last
 
 
 def data_digests(training: object) -> list[str]:
-    """A line for each set of images among a trainer's attributes, sorted; none: nothing known."""
+    """One line per set of images among a trainer's attributes, sorted; may be empty."""
     digests: list[str] = []
     for value in getattr(training, "__dict__", {}).values():
         if isinstance(value, TrainingImages):
@@ -25,7 +25,7 @@ def data_digests(training: object) -> list[str]:
 
 
 def digest(images: TrainingImages) -> str:
-    """How many, of what size, and a digest of a sample."""
+    """The number and size of images, and a digest of a sample."""
     last, (_, _, height, width) = len(images) - 1, images[:1].shape
     sha256 = hashlib.sha256()
     for row in sorted({round(i * last / (SAMPLED - 1)) for i in range(SAMPLED)}):

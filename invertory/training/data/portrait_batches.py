@@ -1,9 +1,9 @@
-"""Batches of labelled portraits for the networks that read images, held-out rows kept apart.
+"""Batches of labelled portraits for the networks that read images, with held-out rows.
 
-A set may also be images alone, of which nothing is known: uint8 [N, H, W, 3].
+A set can also consist of images without labels: uint8 [N, H, W, 3].
 
-Several sets are mixed in fixed shares, say in-domain portraits and ones with objects that the
-generator never sees: attributes like a hat occur in the latter alone.
+Several sets are mixed with fixed shares, for example in-domain portraits and portraits with objects
+that the generator never sees: attributes such as a hat occur only in the latter.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "calibration", "test"]
 Kind = Literal["attributes", "segmentations", "landmarks"]
-Rows = dict[str, Tensor]  # set => its rows, int64
+Rows = dict[str, Tensor]  # set => rows, int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,10 @@ class _Set:
 
 
 class PortraitMix:
-    """Labelled portraits of several sets, the last 2 `held_out` rows of each set held out.
+    """Portraits of several sets; the last 2 `held_out` rows of each set are held out.
 
-    The first half of these is for calibration, the second for tests.
+    The first half of these is for calibration, the second for tests. Raises ValueError if shares,
+    sizes or numbers do not fit.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class PortraitMix:
 
     @property
     def sets(self) -> list[TrainingImages]:
-        """The images of each."""
+        """The images of each set."""
         return [one.images for one in self._sets.values()]
 
     @property
@@ -72,7 +73,10 @@ class PortraitMix:
         return next(iter(self._sets.values())).images.size_px
 
     def batch(self, batch_size: int, *, seed: int, step: int) -> Rows:
-        """Training rows of a step; every batch has the same number of each set."""
+        """Training rows of a step; every batch has the same number of rows from each set.
+
+        Raises ValueError if a set has too few rows.
+        """
         total = sum(one.share for one in self._sets.values())
         rows: Rows = {}
         left, left_share = batch_size, total
@@ -84,7 +88,7 @@ class PortraitMix:
                 if trained < num:
                     raise ValueError(
                         f"expected at least {num} portraits in {name!r} beside {2 * self.held_out} "
-                        f"held out, as many as a batch has of it, got {trained}: prepare more, or "
+                        f"held out, the number per batch, got {trained}: prepare more, or "
                         "lower batch_size or held_out"
                     )
                 rows[name] = batch_rows(trained, num, seed=seed, step=step)
@@ -100,7 +104,7 @@ class PortraitMix:
         return torch.cat([self._sets[name].images[indices] for name, indices in rows.items()])
 
     def has_labels(self, name: str) -> bool:
-        """False of a set that is images alone."""
+        """Whether the set has labels."""
         return bool(self._sets[name].labels)
 
     def labels(self, rows: Rows, kind: Kind) -> Tensor:
@@ -110,7 +114,7 @@ class PortraitMix:
 
 
 def images_of(source: PortraitSet | np.ndarray) -> np.ndarray:
-    """uint8 [N, H, W, 3] of a set."""
+    """The images uint8 [N, H, W, 3] of a set."""
     return source if isinstance(source, np.ndarray) else source.images
 
 
@@ -129,7 +133,7 @@ def _check(
 ) -> None:
     if not sets or len(shares) != len(sets) or min(shares) <= 0 or held_out < 1:
         raise ValueError(
-            f"expected a share above 0 for each of the sets {list(sets)} and rows held out, got "
+            f"expected a positive share for each of the sets {list(sets)} and held_out from 1, got "
             f"{list(shares)} and {held_out}"
         )
     for name, source in sets.items():
@@ -140,4 +144,6 @@ def _check(
             )
     sizes = {tuple(images_of(source).shape[1:3]) for source in sets.values()}
     if len(sizes) > 1:
-        raise ValueError(f"expected sets of one image size, got {sorted(sizes)}")
+        raise ValueError(
+            f"expected sets of one image size, got {sorted(sizes)}: prepare them at one size"
+        )

@@ -1,10 +1,10 @@
-"""Trains an encoder on pairs of a generator: In-Domain's conventional encoder, and one term more.
+"""Trains an encoder on pairs of a generator: In-Domain's conventional encoder with an extra term.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
-eq. 1: |z - E(G(z))|^2. Ours weighs the rows of W+ by what they change in the image, in units of
-the latents' deviation, and, where `image_weight` is set, compares a few images of each batch with
-what the generator makes of their codes, late in the run (what eq. 2 does, on generated images).
-Any generator will do, and no photograph is needed.
+eq. 1: |z - E(G(z))|^2. We weight the rows of W+ by their effect on the image, in units of the
+latents' standard deviation, and, if `image_weight` is set, compare a few images of each batch with
+their reconstructions late in the run (as eq. 2 does, on generated images). Works with any generator
+and needs no photographs.
 
     pairs = prepare_pairs(generator, folder, 8000, size_px=128)
     train(ConventionalEncoderTraining(generator, pairs, config, perceptual), out, images=60_000)
@@ -36,7 +36,7 @@ NUM_SHOWN = 8  # images of a sheet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConventionalEncoderConfig:
-    """Settings of a run; the schedule falls to 0 over `images`."""
+    """Settings of a run; the learning rate decays to 0 over `images`."""
 
     images: int = 60_000
     batch_size: int = 32
@@ -44,14 +44,16 @@ class ConventionalEncoderConfig:
     warm_up: float = 0.02
     weight_decay: float = 1e-4
     half_life_images: float = 2_000
-    channels: tuple[int, ...] = ()  # none: the encoder's usual ones
+    channels: tuple[int, ...] = ()  # empty: the encoder's defaults
     narrow: int = 32
     hidden: int = 256
-    grain: float = 0.05  # most deviation of the noise on the input, so that it is no perfect fake
-    image_weight: float = 0.0  # of the mean square, and of the perceptual distance
+    grain: float = (
+        0.05  # largest standard deviation of input noise, against overfitting to artefacts
+    )
+    image_weight: float = 0.0  # weight of the image terms
     perceptual_weight: float = 0.5
-    image_from: float = 0.4  # share of the run after which the image terms act
-    image_pictures: int = 4  # of each batch
+    image_from: float = 0.4  # share of the run after which image terms are active
+    image_pictures: int = 4  # images of each batch
     image_px: int = 64
     held_out: int = 256  # the last pairs
     seed: int = 0
@@ -59,7 +61,10 @@ class ConventionalEncoderConfig:
 
 @dataclass
 class ConventionalEncoderTraining:
-    """`Training` of a `ResidualEncoder` on pairs of `generator`, which is frozen."""
+    """`Training` of a `ResidualEncoder` on pairs of `generator`, which is frozen.
+
+    Raises ValueError if there are too few pairs.
+    """
 
     generator: Generator
     pairs: Pairs
@@ -86,7 +91,7 @@ class ConventionalEncoderTraining:
         return self.config.batch_size
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One batch of pairs; the image terms on its first images."""
+        """Train on one batch of pairs; image terms use its first images."""
         config = self.config
         rows = batch_rows(self._num, self.batch_size, seed=config.seed, step=step)
         images = self._images[rows]
@@ -103,7 +108,7 @@ class ConventionalEncoderTraining:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """On the held-out pairs: share of the latents' variance that is left, PSNR of images."""
+        """On held-out pairs: unexplained share of the latents' variance, and PSNR of images."""
         encoder = self._encoder.average
         rows = torch.arange(self._num, len(self.pairs))
         parts = []
@@ -121,7 +126,7 @@ class ConventionalEncoderTraining:
         }
 
     def sheet(self) -> Tensor:
-        """Held-out images above, those of their codes below."""
+        """Held-out images above, their reconstructions below."""
         rows = torch.arange(self._num, min(self._num + NUM_SHOWN, len(self.pairs)))
         real = self._images[rows]
         encoder, px = self._encoder.average, self.config.image_px
@@ -156,7 +161,7 @@ class ConventionalEncoderTraining:
         return self._w_plus[rows.to(self._w_plus.device)].float()
 
     def _error(self, codes: Tensor, target: Tensor) -> Tensor:
-        """Eq. 1 in deviations, rows weighted by what they change."""
+        """Eq. 1 in standard deviations, with rows weighted by their effect."""
         squares = ((codes - target) / self._encoder.network.w_scale).square()
         return (squares.mean((0, 2)) * self._row_weights).mean()
 
@@ -167,7 +172,7 @@ class ConventionalEncoderTraining:
         return images + size * torch.randn(images.shape, generator=rng, device=device)
 
     def _image_losses(self, codes: Tensor, images: Tensor) -> dict[str, Tensor]:
-        """The mean square, alone or with the perceptual distance: mean over images."""
+        """Mean squared error, optionally with the perceptual distance; means over images."""
         real = shrink(images, self.config.image_px)
         synth = render(self.generator, codes, self.config.image_px)
         squares = (synth.float() - real).square().mean()
@@ -181,10 +186,10 @@ class ConventionalEncoderTraining:
 
 @torch.no_grad()
 def row_weights(generator: Generator, w_plus: Tensor, size_px: int = 64) -> Tensor:
-    """What the rows of W+ change in an image => [num_ws], mean 1, none below a tenth.
+    """The effect of each row of W+ on the image => weights [num_ws], mean 1, each at least 0.1.
 
-    Row i of each latent is exchanged for that of the next: the root mean square that the image
-    changes by. w_plus [N, num_ws, w_dim].
+    The effect of row i is the root mean square change of the image if row i of each latent is
+    replaced by that of the next. w_plus [N, num_ws, w_dim].
     """
     few = w_plus[:8]
     whole = render(generator, few, size_px)
@@ -199,7 +204,7 @@ def row_weights(generator: Generator, w_plus: Tensor, size_px: int = 64) -> Tens
 
 
 def normalise_weights(changes: Tensor) -> Tensor:
-    """changes [num_ws] => weights of mean 1, each at least a tenth of the mean."""
+    """Changes [num_ws] => weights of mean 1, each at least a tenth of the mean."""
     weights = changes / changes.mean().clamp_min(1e-12)
     weights = weights.clamp_min(0.1)
     return weights / weights.mean()

@@ -1,17 +1,17 @@
-"""Trains In-Domain's domain-guided encoder: real images, through a frozen generator and back.
+"""Trains In-Domain's domain-guided encoder on real images, through a frozen generator.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
-eq. 2 and 3. The encoder lowers a pixel and a perceptual distance between x and G(E(x)), while a
-discriminator, which starts as the GAN's own, learns to tell them apart. Print and code differ, and
-`preset` chooses:
+eq. 2 and 3. The encoder minimises a pixel and a perceptual distance between x and G(E(x)), while a
+discriminator, initialised with the GAN's own, learns to distinguish them. Paper and code differ,
+and `preset` chooses:
 
-    paper   the discriminator's raw output as a critic's (eq. 2, 3), adversarial weight 0.1
-    code    logistic losses, the encoder's non-saturating, adversarial weight 0.08
+    paper   the discriminator's raw output as a critic (eq. 2, 3), adversarial weight 0.1
+    code    logistic losses, non-saturating for the encoder, adversarial weight 0.08
 
-Both penalise the discriminator's gradient at real images (gamma 10), as in the code lazily if
-wanted. Distances are means, as in the code: with the sums that are printed the weights make no
-sense. The perceptual distance is whichever is passed in, so its weight is not the paper's 5e-5,
-which belongs to features of a Caffe VGG16.
+Both penalise the discriminator's gradient at real images (gamma 10), optionally lazily as in the
+code. Distances are means, as in the code: the weights do not work with the printed sums. The
+perceptual distance is a parameter, so its weight is not the paper's 5e-5, which applies to features
+of a Caffe VGG16.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ NUM_SHOWN = 8  # images of a sheet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainGuidedEncoderConfig:
-    """Settings of a run; the learning rate falls by a fifth in each quarter of `images`."""
+    """Settings of a run; the learning rate drops by a fifth in each quarter of `images`."""
 
     preset: Preset = "code"
     images: int = 200_000
     batch_size: int = 16
     learning_rate: float = 1e-4
-    decay: float = 0.8  # of the rate, a quarter of the run
+    decay: float = 0.8  # factor of the rate per quarter of the run
     beta1: float = 0.9
     beta2: float = 0.99
     mse_weight: float = 1.0
     perceptual_weight: float = 1.0
-    adversarial_weight: float | None = None  # none: the preset's
-    adversarial_from: float = 0.0  # share of the run after which the discriminator takes part
+    adversarial_weight: float | None = None  # None: the preset's
+    adversarial_from: float = 0.0  # share of the run after which the discriminator is used
     r1_gamma: float = 10.0
     r1_every: int = 1  # steps; the penalty is multiplied by it
     mirror: bool = True
@@ -71,9 +71,10 @@ class DomainGuidedEncoderConfig:
 class DomainGuidedEncoderTraining:
     """`Training` of `encoder` against `discriminator` on real images; the generator is frozen.
 
-    `images` uint8 [N, H, W, 3] have the discriminator's size. The encoder may be a fresh one or,
-    better, one that pairs have taught, or one of W, which is widened to W+. Networks are trained in
-    place, so the discriminator may not be the one behind `perceptual`.
+    `pixels` uint8 [N, H, W, 3] have the discriminator's size. The encoder may be untrained, or
+    better, trained on pairs; an encoder into W is extended to W+. Networks are trained in place, so
+    the discriminator must not be the one behind `perceptual`. Raises ValueError for too few or too
+    large images.
     """
 
     generator: Generator
@@ -112,7 +113,7 @@ class DomainGuidedEncoderTraining:
 
     @property
     def adversarial_weight(self) -> float:
-        """The one that was given, or the preset's."""
+        """The configured weight, or the preset's."""
         weight = self.config.adversarial_weight
         return ADVERSARIAL_WEIGHT[self.config.preset] if weight is None else weight
 
@@ -133,7 +134,7 @@ class DomainGuidedEncoderTraining:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _step_encoder(self, real: Tensor, is_adversarial: bool) -> tuple[dict[str, Tensor], Tensor]:
-        """Eq. 2 => its terms, and the images made, without their graph."""
+        """Minimise eq. 2 => its terms, and the detached synthesised images."""
         config = self.config
         self.discriminator.requires_grad_(False)
         with self.compute.autocast():
@@ -152,7 +153,7 @@ class DomainGuidedEncoderTraining:
         return losses, synth.detach()
 
     def _step_discriminator(self, real: Tensor, synth: Tensor, step: int) -> dict[str, Tensor]:
-        """Eq. 3 => its terms."""
+        """Minimise eq. 3 => its terms."""
         config = self.config
         self.discriminator.requires_grad_(True)
         with self.compute.autocast():
@@ -168,7 +169,7 @@ class DomainGuidedEncoderTraining:
         return losses
 
     def _score(self, logits: Tensor, *, is_real: bool) -> Tensor:
-        """What a discriminator wins by `told`, [N] => []: its output, or a logarithmic score."""
+        """The discriminator's gain for logits [N] => []: raw output or log probability."""
         signed = logits if is_real else -logits
         return (signed if self.config.preset == "paper" else -softplus(-signed)).mean()
 
@@ -196,7 +197,7 @@ class DomainGuidedEncoderTraining:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Of images held out and what the average encoder's codes give: mean over images."""
+        """Mean measures of held-out images and their reconstructions by the average encoder."""
         real = self._real[torch.arange(self._num, len(self._real))]
         synth = reconstruct(self.generator, self._average, real, real.shape[-1], self.compute)
         small, features = shrink(real, synth.shape[-1]), self.perceptual.features
@@ -209,7 +210,7 @@ class DomainGuidedEncoderTraining:
         }
 
     def sheet(self) -> Tensor:
-        """Held-out images above, those of their codes below."""
+        """Held-out images above, their reconstructions below."""
         real = self._real[torch.arange(self._num, min(self._num + NUM_SHOWN, len(self._real)))]
         px = real.shape[-1]
         return sheet_of(real, reconstruct(self.generator, self._average, real, px, self.compute))

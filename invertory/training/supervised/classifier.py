@@ -1,9 +1,9 @@
-"""Train the attribute classifier on portraits, whose labels are exact.
+"""Trains the attribute classifier on portraits, whose labels are exact.
 
-Binary cross-entropy for the binary attributes, smooth L1 of standardised values for the continuous
-ones; AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101) with a cosine schedule; an
-average of the weights is kept. Each evaluation fits the temperatures on rows that are neither
-trained on nor tested.
+Losses are binary cross-entropy for the binary attributes and smooth L1 of standardised values for
+the continuous ones; the optimiser is AdamW (Loshchilov & Hutter 2019,
+https://arxiv.org/abs/1711.05101) with a cosine schedule and an average of the weights. Each
+evaluation fits the temperatures on rows that are used neither for training nor for tests.
 """
 
 from __future__ import annotations
@@ -44,30 +44,30 @@ THRESHOLDS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierSettings:
-    """Of one training."""
+    """Settings of a training."""
 
-    images: int = 150_000  # over which the learning rate falls to 0
+    images: int = 150_000  # images over which the learning rate decays to 0
     batch_size: int = 64
     learning_rate: float = 4e-3
-    warm_up: float = 0.03  # share of `images` over which it rises
+    warm_up: float = 0.03  # share of `images` over which the rate increases
     weight_decay: float = 0.02
     regression: float = 0.5  # weight of the continuous attributes
-    half_life_images: float = 3_000  # of the average
+    half_life_images: float = 3_000  # half-life of the average of weights
     stem: int = 16
     widths: tuple[int, ...] = (32, 64, 128, 192)
-    shares: tuple[float, ...] = (0.7, 0.3)  # of the sets
-    held_out: int = 2_000  # rows of each set, twice: to calibrate, to test
+    shares: tuple[float, ...] = (0.7, 0.3)  # shares of the sets in a batch
+    held_out: int = 2_000  # rows of each set for calibration, and again for tests
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
 
 
 class ClassifierTraining(LabelledTraining[AttributeClassifier, ClassifierSettings]):
-    """See `Labelled`."""
+    """`Training` of an `AttributeClassifier`; see `LabelledTraining`."""
 
     name = "attribute_classifier"
 
     def _build_network(self) -> AttributeClassifier:
-        """Untrained, its continuous attributes standardised over held-out rows of all sets."""
+        """An untrained network; its continuous attributes are standardised over held-out rows."""
         network = AttributeClassifier(
             binary=BINARY,
             continuous=CONTINUOUS,
@@ -82,7 +82,7 @@ class ClassifierTraining(LabelledTraining[AttributeClassifier, ClassifierSetting
         return network
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One step on one batch; the losses are means over images and attributes."""
+        """Train on one batch; losses are means over images and attributes."""
         settings = self.config
         rows, rng = self._draw_batch(step)
         changes = settings.augmentation.draw(self.batch_size, rng)
@@ -105,10 +105,10 @@ class ClassifierTraining(LabelledTraining[AttributeClassifier, ClassifierSetting
         return {"loss": loss, "cross_entropy": cross_entropy, "regression": regression}
 
     def evaluate(self) -> dict[str, float]:
-        """Fits the average's temperatures, then measures it on the test rows of all sets.
+        """Fit the temperatures of the average, then measure it on the test rows of all sets.
 
-        Names as in `invertory.metrics.attributes.report`, of all sets together; and the headlines
-        of each set as <set>/<name>.
+        Names are as in `invertory.metrics.attributes.report` for all sets together, and
+        <set>/<name> for the headlines of each set.
         """
         calibration = [self._held_out_outputs("calibration", name) for name in self.mix.names]
         raw, labels = torch.cat([r for r, _ in calibration]), torch.cat([t for _, t in calibration])

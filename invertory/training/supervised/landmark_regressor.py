@@ -1,6 +1,6 @@
-"""Train the landmark regressor on portraits that are moved about much more than crops would be.
+"""Trains the landmark regressor on portraits with larger displacements than crops have.
 
-L1 distance of shares of the side; AdamW with a cosine schedule; an average of the weights is kept.
+L1 distance of normalised coordinates; AdamW with a cosine schedule and an average of the weights.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from invertory.training.supervised.labelled import LabelledTraining
 MOVED_ABOUT: Final = Augmentation(
     moved=0.9, shift=0.16, turn_deg=20.0, scale=0.4, colour=0.06, padding="border"
 )
-_MOVED = 2  # stream of the held-out rows that are moved
+_MOVED = 2  # random stream for augmented held-out rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressorSettings:
-    """Of one training."""
+    """Settings of a training."""
 
-    images: int = 80_000  # over which the learning rate falls to 0
+    images: int = 80_000  # images over which the learning rate decays to 0
     batch_size: int = 64
     learning_rate: float = 3e-3
-    warm_up: float = 0.03  # share of `images` over which it rises
+    warm_up: float = 0.03  # share of `images` over which the rate increases
     weight_decay: float = 0.02
-    half_life_images: float = 3_000  # of the average
+    half_life_images: float = 3_000  # half-life of the average of weights
     widths: tuple[int, ...] = (32, 64, 96, 128)
-    shares: tuple[float, ...] = (0.6, 0.4)  # of the sets
-    held_out: int = 1_000  # rows of each set, twice; the second part is tested
+    shares: tuple[float, ...] = (0.6, 0.4)  # shares of the sets in a batch
+    held_out: int = 1_000  # rows of each set, twice; the second half is for tests
     augmentation: Augmentation = field(default_factory=lambda: MOVED_ABOUT)
     seed: int = 0
 
 
 class RegressorTraining(LabelledTraining[LandmarkRegressor, RegressorSettings]):
-    """See `Labelled`."""
+    """`Training` of a `LandmarkRegressor`; see `LabelledTraining`."""
 
     name = "landmark_regressor"
 
     def _build_network(self) -> LandmarkRegressor:
-        """Untrained: the mean shape of held-out rows, whatever it is shown."""
+        """An untrained network, which predicts the mean shape of held-out rows for every image."""
         network = LandmarkRegressor(size_px=self.mix.size_px, widths=self.config.widths)
         nn.init.zeros_(network.head.weight)
         nn.init.zeros_(network.head.bias)
@@ -55,7 +55,7 @@ class RegressorTraining(LabelledTraining[LandmarkRegressor, RegressorSettings]):
         return network
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One step on one batch."""
+        """Train on one batch."""
         rows, rng = self._draw_batch(step)
         images, points = self._moved(rows, rng)
         with self._compute.autocast():
@@ -72,9 +72,11 @@ class RegressorTraining(LabelledTraining[LandmarkRegressor, RegressorSettings]):
         return changes.images(self.mix.images(rows), rng), points
 
     def evaluate(self) -> dict[str, float]:
-        """nme: the mean distance from the true points, in distances between the eyes' outer
-        corners (300-W's measure), of the test rows of all sets; <set>/nme, <set>/nme_moved of one
-        set, as it is and moved about; failures: the share of images with nme above 0.1.
+        """Normalised mean errors (nme) and failure rates on the test rows.
+
+        nme is the mean distance to the true points in units of the distance between the outer eye
+        corners (as in 300-W), over all sets; <set>/nme and <set>/nme_moved are those of one set
+        without and with augmentation; failures is the share of images with an nme above 0.1.
         """
         metrics: dict[str, float] = {}
         plain = {name: self._errors(name, is_moved=False) for name in self.mix.names}
@@ -106,7 +108,7 @@ class RegressorTraining(LabelledTraining[LandmarkRegressor, RegressorSettings]):
 
 
 def normalised_error(predicted: Tensor, points: Tensor) -> Tensor:
-    """Points of the 68, both [N, 68, 2] => [N], in distances between the outer eye corners."""
+    """Points of both [N, 68, 2] => nme [N], in units of the distance of the outer eye corners."""
     eye_to_eye = (points[:, 45] - points[:, 36]).norm(dim=1)
     out: Tensor = (predicted - points).norm(dim=2).mean(1) / eye_to_eye
     return out

@@ -196,7 +196,7 @@ def test_a_run_goes_on_over_the_same_images(tmp_path: Path) -> None:
 )
 def test_other_images_are_refused(tmp_path: Path, given: tuple[np.ndarray, np.ndarray]) -> None:
     train(Seeing(grey(1), grey(2)), tmp_path, images=16, **EVERY)
-    with pytest.raises(ValueError, match=r"expected the data that .*, got .*: give the same pict"):
+    with pytest.raises(ValueError, match=r"expected the data that .*, got .*: use the same imag"):
         train(Seeing(*given), tmp_path, images=32, **EVERY)
 
 
