@@ -245,9 +245,8 @@ def _check_inputs(latents: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
 
 def _num_chosen(scores: Tensor, limit: float, ratio: float) -> int:
     num = min(int(len(scores) * ratio), len(scores) // 2)
-    if bool(
-        ((scores == scores.min()) | (scores == scores.max())).all()
-    ):  # binary labels: at most as many rows as the rarer label has
+    # binary labels: select at most as many rows as the rarer label has
+    if bool(((scores == scores.min()) | (scores == scores.max())).all()):
         num = min(num, int((scores >= limit).sum()), int((scores < limit).sum()))
     return num
 

@@ -34,9 +34,8 @@ def compare_edit(
     error, idle_error = mse(edited, changed), mse(inverted, changed)
     actual_change = (edited.double() - inverted.double()).flatten(1)
     true_change = (changed.double() - image.double()).flatten(1)
-    cosine = (actual_change * true_change).sum(1) / (
-        actual_change.norm(dim=1) * true_change.norm(dim=1)
-    )  # 0 / 0: NaN
+    norms = actual_change.norm(dim=1) * true_change.norm(dim=1)
+    cosine = (actual_change * true_change).sum(1) / norms  # 0 / 0: NaN
     return Counterfactual(error, idle_error, idle_error - error, cosine.float())
 
 

@@ -28,7 +28,7 @@ from invertory.training.stylegan2.latent_prior import LatentPrior
 
 
 class Networks:
-    """G, M and D with its two heads; their averages; the Gaussian of the codes, and the latest."""
+    """G, M and D with its two heads; their averages; the Gaussian of codes, and recent codes."""
 
     def __init__(
         self,
@@ -51,9 +51,10 @@ class Networks:
         self._glance = _Glance(self.encoder)
 
     def _freeze(self) -> None:
-        """What no loss moves: noise; M where `lead` moves it; all of a finished generator."""
+        """Freeze noise strengths; M if it follows the prior; and all of a finished generator."""
         for name, parameter in self.generator.named_parameters():
-            if name.endswith("noise_strength"):  # 0: a latent names one image without noise
+            # strengths stay 0: without noise, a latent determines its image
+            if name.endswith("noise_strength"):
                 parameter.requires_grad_(False)
         if self._config.follows_prior:
             self.generator.mapping.requires_grad_(False)
@@ -61,7 +62,9 @@ class Networks:
             self.generator.eval().requires_grad_(False)
 
     def groups(self) -> list[dict[str, Any]]:
-        """Parameters of the one optimiser; `scale` is of the learning rate, `is_trunk` of D."""
+        """Parameter groups of the optimiser; `scale` multiplies the rate, `is_trunk` marks D's
+        trunk.
+        """
         config = self._config
         own = [
             _group(self.encoder.discriminator.parameters(), config.discriminator_rate, True),
@@ -76,7 +79,7 @@ class Networks:
         return [_group(moved, 1.0), _group(mapping, config.mapping_rate), *own]
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
-        """w = M(z) [n, w_dim]; moves the mean w, but not of a generator that is held."""
+        """w = M(z) [n, w_dim]; updates the mean w, unless the generator is frozen."""
         z = torch.randn(n, self.generator.z_dim, generator=rng, device=self._compute.device)
         w = self.generator.mapping(z).float()
         if not self._config.is_frozen:
@@ -90,12 +93,12 @@ class Networks:
         return self.generator.synthesis(w_plus).float()
 
     def look_frozen(self, x: Tensor) -> Look:
-        """D on images, its weights constants: gradients go to the images alone."""
+        """D on images, with constant weights: gradients reach the images only."""
         held = {f"encoder.{name}": p.detach() for name, p in self.encoder.named_parameters()}
         return cast("Look", functional_call(self._glance, held, (x,)))
 
     def compared(self, prior: Tensor, codes: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws and codes for MMD: the batch's, or more of both where codes of before are kept."""
+        """Draws and codes for MMD: the batch's, or more of both if earlier codes are kept."""
         if not self._config.mmd_memory:
             return prior, codes
         known = self.memory.joined(codes)
@@ -105,7 +108,10 @@ class Networks:
             return self.generator.mapping(z), known
 
     def end_start(self) -> None:
-        """M draws from the Gaussian of the codes; a warm start's stays, or from that of its w."""
+        """Set M to the Gaussian of the codes.
+
+        After a warm start M is kept, or set to the Gaussian of its own w if it follows the prior.
+        """
         if self.is_warm:
             if not self._config.follows_prior:
                 return
@@ -120,21 +126,21 @@ class Networks:
         self.prior.mean.add_(shift)
 
     def follow_codes(self, codes: Tensor) -> None:
-        """Take codes [B, w_dim] in; M draws from the Gaussian of those so far."""
+        """Update the Gaussian with codes [B, w_dim], and set M to it."""
         with self._compute.autocast(False):
             self.prior.update(codes, decay_of(self._config.prior_images, len(codes)))
             self.prior.factorise()
             update_mapping(self.generator, self.prior)
 
     def follow(self, step: int) -> None:
-        """Move the averages; their first images are forgotten sooner."""
+        """Update the averages, with a shorter memory at first."""
         decay = decay_of(self._config.average_images, self._config.batch_size)
         decay = min(decay, (step + 1) / (step + 10))
         update_average(self.average, self.generator, decay)
         update_average(self.encoder_average, self.encoder, decay)
 
     def components(self) -> dict[str, nn.Module]:
-        """By name, for a state."""
+        """The components of a state, by name."""
         names = ("generator", "encoder", "prior", "memory", "average", "encoder_average")
         return {name: getattr(self, name) for name in names}
 
@@ -144,7 +150,7 @@ def _group(parameters: Iterable[nn.Parameter], scale: float, is_trunk: bool = Fa
 
 
 class _Glance(nn.Module):
-    """`look` as the forward pass, which is what `functional_call` calls."""
+    """`look` as the forward pass, for `functional_call`."""
 
     def __init__(self, encoder: InvGANEncoder) -> None:
         super().__init__()
@@ -157,14 +163,14 @@ class _Glance(nn.Module):
 def _networks(
     config: InvGANConfig, size_px: int, warm_start: WarmStart | None
 ) -> tuple[StyleGAN2 | OneW, InvGANEncoder]:
-    """G with M, and D with its heads: fresh, or of the warm start."""
+    """G with M, and D with its heads: untrained, or those of the warm start."""
     if warm_start is not None:
         warm_start.check(config, size_px)
         return warm_start.generator_copy(), warm_start.encoder(config)
     if config.is_frozen:
         raise ValueError(
             "expected a generator and its discriminator for stage afterwards, got none: name both "
-            "under `uses`, or take another stage"
+            "under `uses`, or choose another stage"
         )
     rng = torch.Generator().manual_seed(config.seed)
     return _generator(config, size_px, rng), _encoder(config, size_px, rng)

@@ -1,32 +1,32 @@
-"""Trains InvGAN: a GAN whose discriminator says the latent of an image as well.
+"""Trains InvGAN, a GAN whose discriminator also predicts the latent of an image.
 
-InvGAN: Invertable GANs, Ghosh et al. (papers name no public code; written from the paper), eq. 3:
+InvGAN: Invertable GANs, Ghosh et al. (no public code; written from the paper), eq. 3:
 
     min_G,M [ max_D L_GAN + min_D E_{w # w_R} [ |M(z) - w~|^2 + L_fm + |w~ - E(G(w~))|^2
                                                 + MMD{w, w_R} ] ]
 
-Both players descend from one pass (the paper's +, "simultaneously"): D is held where it judges for
-G, images are held where they teach D. The third term is printed as |w~ - w~|^2, which is nought;
-we read it as the code of the image that the code makes. `InvGANConfig.stage` switches terms on.
+Both players descend from one pass (the paper's +, "simultaneously"): D is frozen in G's losses, and
+images are detached in D's. The third term is printed as |w~ - w~|^2, which is 0; we read it as the
+code of the image generated from the code. `InvGANConfig.stage` selects terms.
 
-Not the paper's: a pixel term beside L_fm in the full stage (`pixel_weight`; section 3.2 argues
-against pixels beside features, and takes D's features alone: 0); and L_fm itself, printed in eq. 2
-as the norm of an expectation, is here a relative L1 averaged per element (invgan_losses.py).
+Differences from the paper: a pixel term beside L_fm in the full stage (`pixel_weight`; section 3.2
+argues against pixels beside features and uses D's features only: 0), and L_fm itself, which eq. 2
+defines as the norm of an expectation and which is a relative L1 mean per element here (losses.py).
 
-Ours: a start as an autoencoder (as in stylegan2.py: a plain start takes a processor far longer to
-faces), D's trunk and latent head being its encoder, alike in every stage. After it M is set to
-draw from the Gaussian of the codes, and, with `prior_images`, kept there (invgan_prior.py). With a
-`WarmStart` G, M and D are those of a trained GAN, and the start is D's alone: the latents of M's
-draws, beside its realness (`_head_start`).
+Our additions: an initial phase as an autoencoder (as in stylegan2/trainer.py: on a CPU a plain
+start takes far longer to reach faces), with D's trunk and latent head as the encoder, in every
+stage. Afterwards M is set to the Gaussian of the codes and, with `prior_images`, follows it
+(prior.py). With a `WarmStart`, G, M and D are those of a trained GAN, and only D trains in the
+initial phase, on the latents of M's draws and on realness (`_warm_start_step`).
 
-Stage "afterwards" is the control of "joint training inverts better": the same D, data, steps and
-reconstruction terms, G and M held. Its realness is trained on: D's maps are the features f, and
-they are worth something only as long as they tell images from real ones.
+Stage "afterwards" is the control for "joint training inverts better": the same D, data, steps and
+reconstruction terms, with G and M frozen. Realness is still trained: D's maps are the features f,
+which are useful only while they distinguish synthesised from real images.
 
-    training = InvGANTraining(images, InvGANConfig(), Compute.best())
+    training = InvGANTraining(pixels, InvGANConfig(), Compute.best())
     train(training, Path("out"), images=training.config.images)
 
-Leaves `generator` and `invgan`, its encoder; both averaged.
+Results are `generator` and its encoder `invgan`, both averaged.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from invertory.training.stylegan2.measures import GeneratorMeasures
 
 
 class InvGANTraining:
-    """See `Training` of loop.py."""
+    """`Training` of InvGAN; see `invertory.training.loop.run`."""
 
     name = "invgan"
 
@@ -69,7 +69,10 @@ class InvGANTraining:
         classifier: AttributeClassifier | None = None,
         warm_start: WarmStart | None = None,
     ) -> None:
-        """Square uint8 [N, R, R, 3]; a `classifier` only measures (Frechet distance)."""
+        """Square images uint8 [N, R, R, 3]; `classifier` is only for the Fréchet distance.
+
+        Raises ValueError for too few or too small images, or a warm start of other sizes.
+        """
         self.config, self.compute, self.batch_size = config, compute, config.batch_size
         num = len(pixels) - config.held_out
         if config.held_out < 2 or num < config.batch_size:
@@ -96,7 +99,7 @@ class InvGANTraining:
         """One step of all networks."""
         if self.config.start_images and step == self.config.start_steps:
             self.nets.end_start()
-            self.optimiser.state.clear()  # moments of other losses
+            self.optimiser.state.clear()  # the moments belong to other losses
         is_start = step < self.config.start_steps
         self._set_rates(step * self.batch_size, is_start)
         real, rng = self._real(step), self.compute.rng(self.config.seed, step, 1)
@@ -132,7 +135,7 @@ class InvGANTraining:
     def _autoencoder_step(
         self, real: Tensor, rng: torch.Generator
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """As an autoencoder: noise on the codes, so that what lies between them is an image."""
+        """Autoencoder losses; noise on the codes, so that intermediate codes give images too."""
         nets, config = self.nets, self.config
         with self.compute.autocast():
             codes = nets.encoder(real)[:, 0]
@@ -144,7 +147,7 @@ class InvGANTraining:
     def _warm_start_step(
         self, real: Tensor, step: int, rng: torch.Generator
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """D alone, G and M held: the latents of draws, and realness, so that it does not drift."""
+        """Losses of D with G and M frozen: latents of draws, and realness, which prevents drift."""
         nets, encoder = self.nets, self.nets.encoder
         with self.compute.autocast():
             with torch.no_grad():
@@ -159,7 +162,7 @@ class InvGANTraining:
         return losses, {"sign_real": realness.detach().float().sign().mean()}
 
     def _penalise(self, losses: dict[str, Tensor], real: Tensor, step: int) -> None:
-        """Add R1 where it is due."""
+        """Add R1 when it is due."""
         if step % self.config.r1_every == 0:
             with self.compute.autocast(False):
                 losses["r1"] = r1_penalty(self.nets.encoder.realness, real)
@@ -167,14 +170,14 @@ class InvGANTraining:
     def _joint_step(
         self, real: Tensor, step: int, rng: torch.Generator
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Eq. 3, on one batch; the losses, and what is only told."""
+        """Eq. 3 on one batch: its losses, and values for the log."""
         config, encoder = self.config, self.nets.encoder
         with self.compute.autocast():
             run = self._pass(real, rng)
             augmented_real = real
             realness, synthness = run.real_look.logits, run.synth_look.logits
             logits = run.frozen_look.logits
-            if config.augment_target:  # codes and features are of images left alone
+            if config.augment_target:  # codes and features are those of unaugmented images
                 augmented_real = self.augmentation(real, rng)
                 altered = self.augmentation(run.synth, rng)
                 realness = encoder.realness(augmented_real)
@@ -209,11 +212,11 @@ class InvGANTraining:
         )
 
     def evaluate(self) -> dict[str, float]:
-        """On images held out; see `Measures`."""
+        """Measures on held-out images; see `GeneratorMeasures`."""
         return self.measures.metrics(self.nets.average, self.nets.encoder_average)
 
     def sheet(self) -> Tensor:
-        """Real above, their reconstructions, draws below."""
+        """Rows of real images, their reconstructions, and draws."""
         return self.measures.sheet(self.nets.average, self.nets.encoder_average)
 
     def networks(self) -> dict[str, nn.Module]:
@@ -242,7 +245,7 @@ def patches(x: Tensor, size_px: int, rng: torch.Generator) -> Tensor:
 
 
 def spread_patches(pixels: Pixels, size_px: int) -> Pixels:
-    """A square uint8 [N, size_px, size_px, 3] of each [N, H, H, 3]: from place to place in turn."""
+    """One square uint8 [N, size_px, size_px, 3] of each image [N, H, H, 3], cycling positions."""
     if pixels.shape[1] == size_px:
         return pixels
     side = pixels.shape[1] // size_px

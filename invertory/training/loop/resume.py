@@ -48,9 +48,8 @@ def resume(run: Run) -> None:
     run.data = data_digests(run.training)
     path = run.folder / "state.pt"
     if not path.is_file():
-        (run.folder / "log.jsonl").unlink(
-            missing_ok=True
-        )  # from a run that was killed before its first state
+        # a run that was killed before its first state may have left a log
+        (run.folder / "log.jsonl").unlink(missing_ok=True)
         return
     stored = torch.load(path, map_location="cpu", weights_only=True)
     expected = {"name": run.training.name, "config": plain(run.training.config)}

@@ -1,15 +1,15 @@
-"""Trains e4e: an encoder whose latents stay near W, so that they can be edited.
+"""Trains e4e, an encoder whose latents stay near W, so that they can be edited.
 
 Designing an Encoder for StyleGAN Image Manipulation, Tov et al. 2021,
-https://arxiv.org/abs/2102.02766. Beside pSp's losses: offsets of the rows from the first are let in
-one by one and kept short, and a discriminator of latents judges each row.
-Which rows it learns from is where print and code differ, and `preset` chooses:
+https://arxiv.org/abs/2102.02766. In addition to pSp's losses, offsets of the rows from the first
+row are enabled one by one and regularised, and a discriminator of latents sees each row. Paper and
+code differ in the rows that the discriminator learns from, and `preset` chooses:
 
-    paper   every row that has been let in
-    code    of each image one row, drawn at random
+    paper   every enabled row
+    code    one random enabled row per image
 
-Progress is told in shares of the run: of the published 200,000 steps the first offset comes after
-20,000 and one more each 2,000. Of the published optimiser see `pyramid_encoders`.
+Progress is a share of the run: in the published 200,000 steps, the first offset is enabled after
+20,000 and one more every 2,000 steps. For the published optimiser see psp.py.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from invertory.training.pyramid.config import PyramidEncoderConfig
 from invertory.training.pyramid.latent_discriminator import CodePool, LatentDiscriminator
 from invertory.training.pyramid.psp import PyramidEncoderTraining, TargetBatch
 
-_REAL, _ROWS, _POOL = 2, 3, 4  # streams of draws
+_REAL, _ROWS, _POOL = 2, 3, 4  # random streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class E4EConfig(PyramidEncoderConfig):
-    """Settings of a run; weights are the paper's."""
+    """Settings of a run; the weights are the paper's."""
 
     preset: Literal["paper", "code"] = "code"
     images: int = 1_600_000
@@ -44,7 +44,7 @@ class E4EConfig(PyramidEncoderConfig):
     discriminator_rate: float = 2e-5
     r1_gamma: float = 10.0
     r1_every: int = 16  # steps; the penalty is multiplied by it
-    pool_size: int = 50  # codes; of the generator's own as of the encoder's
+    pool_size: int = 50  # codes in each pool, the generator's and the encoder's
 
 
 Config = TypeVar("Config", bound=E4EConfig)
@@ -63,7 +63,7 @@ class LatentJudge(CompositeState):
         }
 
     def fooled(self, codes: Tensor) -> Tensor:
-        """The encoder's loss for rows of codes [N, rows, w_dim]."""
+        """The encoder's adversarial loss for rows of codes [N, rows, w_dim]."""
         self.network.requires_grad_(False)
         return generator_loss(self.network(codes.flatten(0, 1)))
 
@@ -88,7 +88,7 @@ class LatentJudge(CompositeState):
 
 
 class E4ETraining(PyramidEncoderTraining[Config]):
-    """`Training` of e4e's encoder; see `PyramidEncoderTraining` for what it takes."""
+    """`Training` of e4e's encoder; see `PyramidEncoderTraining` for its arguments."""
 
     name = "e4e"
     heads: Heads = "e4e"
@@ -99,7 +99,7 @@ class E4ETraining(PyramidEncoderTraining[Config]):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Loss => weight."""
+        """Weight of each loss."""
         config = self.config
         added = {
             "delta_norm": config.delta_norm_weight,
@@ -108,7 +108,7 @@ class E4ETraining(PyramidEncoderTraining[Config]):
         return super().weights | added
 
     def num_deltas(self, step: int) -> int:
-        """Rows beside the first that have an offset at a step."""
+        """The number of rows, besides the first, with an enabled offset at a step."""
         config = self.config
         late = step * self.batch_size / config.images - config.progressive_from + 1e-9  # rounding
         num = 0 if late < 0 else 1 + int(late / config.progressive_every)
@@ -124,7 +124,7 @@ class E4ETraining(PyramidEncoderTraining[Config]):
         return losses | self._step_judge(codes, num_deltas, step)
 
     def _latent_losses(self, codes: Tensor, num_deltas: int) -> dict[str, Tensor]:
-        """Of the rows let in: length of the offsets, and how far the judge sees through them."""
+        """Losses of the enabled rows: norms of offsets, and the adversarial loss."""
         losses = {}
         if num_deltas and self.weights["delta_norm"]:
             deltas = codes[:, 1 : num_deltas + 1] - codes[:, :1]
@@ -134,7 +134,7 @@ class E4ETraining(PyramidEncoderTraining[Config]):
         return losses
 
     def _step_judge(self, codes: Tensor, num_deltas: int, step: int) -> dict[str, Tensor]:
-        """One step of the judge."""
+        """One step of the discriminator of latents."""
         if not self.weights["adversarial"]:
             return {}
         rows = codes.detach()[:, : num_deltas + 1]
@@ -149,7 +149,7 @@ class E4ETraining(PyramidEncoderTraining[Config]):
         return self.judge.learn(real, made, step, rng)
 
     def _code_metrics(self, codes: Tensor) -> dict[str, float]:
-        """How far rows are from the first, mean |w_i - w_0|; how the judge sees codes and w's."""
+        """Mean |w_i - w_0|, and the discriminator's mean probabilities of real w and codes."""
         metrics = {"delta_norm": float((codes[:, 1:] - codes[:, :1]).norm(dim=2).mean())}
         if not self.weights["adversarial"]:
             return metrics

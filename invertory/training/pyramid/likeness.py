@@ -1,4 +1,4 @@
-"""How alike images and what an encoder and a generator made of them are."""
+"""Similarity of images and their reconstructions."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from invertory.networks.classifier import AttributeClassifier
     from invertory.perceptual import Perceptual
 
-PART = 32  # images of one pass
+PART = 32  # images per pass
 
 
 def identity_cosine(classifier: AttributeClassifier, synth: Tensor, embedding: Tensor) -> Tensor:
-    """Cosines [N] of a classifier's embeddings, those of `made` [N, 3, H, H] and the others'."""
+    """Cosines [N] of the classifier's embedding of `synth` [N, 3, H, H] with `embedding` [N, D]."""
     return cosine_similarity(classifier.embedding(synth).float(), embedding, dim=1)
 
 
 def compare_images(
     real: Tensor, synth: Tensor, perceptual: Perceptual, classifier: AttributeClassifier | None
 ) -> dict[str, float]:
-    """Of images [N, 3, H, H] in [-1, 1]: means over images; identity where there is a judge."""
+    """Mean measures of images [N, 3, H, H] in [-1, 1]; identity only with a classifier."""
     pairs = list(zip(torch.split(real, PART), torch.split(synth, PART), strict=True))
     features = perceptual.features
     distances = [perceptual.distance(features(a), features(b)) for a, b in pairs]

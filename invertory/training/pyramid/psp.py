@@ -1,17 +1,16 @@
-"""Trains encoders of the pSp family: images, through encoder and frozen generator, and back.
+"""Trains encoders of the pSp family to reconstruct images through a frozen generator.
 
-pSp: Encoding in Style, Richardson et al. 2021, https://arxiv.org/abs/2008.00951. What e4e and
-ReStyle add is in `e4e` and `restyle`. As in the code distances are means, an identity loss is one
-minus the cosine of two embeddings (ArcFace's there; of whichever classifier is passed in here), and
-the w-norm is that of the whole offset from the mean latent.
+pSp: Encoding in Style, Richardson et al. 2021, https://arxiv.org/abs/2008.00951. The additions of
+e4e and ReStyle are in `e4e` and `restyle`. As in the code, distances are means, the identity loss
+is one minus the cosine of two embeddings (the paper uses ArcFace; here the classifier is a
+parameter), and the w-norm is that of the whole offset from the mean latent.
 
-Three things are ours. The published optimiser, Ranger (RAdam and Lookahead), is not in torch: we
-have AdamW with a warm-up, which is what RAdam's rectification does, and keep an average of the
-weights, which does Lookahead's part. The heads speak in deviations of the generator's w. And for
-training on few cores, off unless set: losses on images of `image_px`, on the first
-`image_pictures` of a batch alone; for the others of a batch of pairs the distance to the latents
-that made them (`latent_weight`, see `known_latents`); images altered as photographs differ, and
-grain (`alter`, `grain`, see `photographic`).
+Three things are our own. The published optimiser, Ranger (RAdam and Lookahead), is not in torch: we
+use AdamW with a warm-up, which replaces RAdam's rectification, and an average of the weights, which
+replaces Lookahead. The heads predict in standard deviations of the generator's w. For training on
+few cores, and off by default: image losses at `image_px`, on the first `image_pictures` of a batch
+only; for the other pairs, the distance to their known latents (`latent_weight`, see
+`known_latents`); and augmentation that mimics photographs (`alter`, `grain`, see `photographic`).
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
 
 NUM_SHOWN = 8  # images of a sheet
-_MIRROR, _STATISTICS, _ALTER, _GRAIN = 0, 1, 5, 6  # streams of draws
+_MIRROR, _STATISTICS, _ALTER, _GRAIN = 0, 1, 5, 6  # random streams
 
 
 Config = TypeVar("Config", bound=PyramidEncoderConfig)
@@ -49,19 +48,21 @@ Config = TypeVar("Config", bound=PyramidEncoderConfig)
 
 @dataclass(frozen=True, slots=True)
 class TargetBatch:
-    """A batch, and what the losses compare of its first N images."""
+    """A batch, and the targets of the losses for its first N images."""
 
-    seen: Tensor  # [M, 3, H, H], what the encoder sees
+    seen: Tensor  # [M, 3, H, H], inputs of the encoder
     images: Tensor  # [N, 3, image_px, image_px] in [-1, 1]
     features: list[Tensor]
     embedding: Tensor | None
-    rows: Tensor  # [M] int64, of the training set
+    rows: Tensor  # [M] int64, rows of the training set
 
 
 class PyramidEncoderTraining(Generic[Config]):
-    """`Training` of a `PyramidEncoder` on uint8 images [N, H, H, 3] no finer than the generator's
-    own. `encoder`, if given, is one whose maps are a start (see `PyramidEncoder.adopt`); `w_plus`
-    [N, num_ws, w_dim] are the latents that made the images, where they are known.
+    """`Training` of a `PyramidEncoder` on images uint8 [N, H, H, 3].
+
+    Images are at most as large as the generator's. `encoder` optionally provides initial weights of
+    the backbone (see `PyramidEncoder.adopt`); `w_plus` [N, num_ws, w_dim] are the latents of the
+    images, if known. Raises ValueError for unsuitable images.
     """
 
     name = "psp"
@@ -84,7 +85,8 @@ class PyramidEncoderTraining(Generic[Config]):
         self.generator, self.perceptual, self.classifier = generator, perceptual, classifier
         self.config, self.compute = config, compute or Compute()
         if self.compute.precision == "bfloat16":
-            for frozen in (generator, perceptual):  # half the time of a step is else for layouts
+            # otherwise half the time of a step goes to layout changes
+            for frozen in (generator, perceptual):
                 self.compute.place(cast(nn.Module, frozen))
         _check(pixels, config, generator.resolution)
         self._num = len(pixels) - config.held_out
@@ -105,7 +107,7 @@ class PyramidEncoderTraining(Generic[Config]):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Loss => weight; a loss without a weight is not computed, except the first."""
+        """Weight of each loss; losses without a weight are not computed, except the first."""
         config = self.config
         return {
             "mse": config.mse_weight,
@@ -116,14 +118,14 @@ class PyramidEncoderTraining(Generic[Config]):
         }
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One batch of images."""
+        """Train on one batch of images."""
         self._encoder.clear()
         losses = self._accumulate(self._target_batch(*self._batch(step)), step)
         self._encoder.advance(step)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _accumulate(self, batch: TargetBatch, step: int) -> dict[str, Tensor]:
-        """The losses of one batch, their gradients added to the encoder's."""
+        """Compute the losses of a batch and accumulate the encoder's gradients."""
         with self.compute.autocast():
             codes = self._encoder.network(batch.seen)
         losses, _ = self._losses(codes, batch)
@@ -131,7 +133,7 @@ class PyramidEncoderTraining(Generic[Config]):
         return losses
 
     def _losses(self, codes: Tensor, batch: TargetBatch) -> tuple[dict[str, Tensor], Tensor]:
-        """Codes [N, num_ws, w_dim] => losses that have a weight, and the images made."""
+        """Codes [N, num_ws, w_dim] => losses that have a weight, and the synthesised images."""
         weights, num = self.weights, len(batch.images)
         with self.compute.autocast():
             synth = render(self.generator, codes[:num], batch.images.shape[-1])
@@ -165,7 +167,7 @@ class PyramidEncoderTraining(Generic[Config]):
         return TargetBatch(seen, real, features, embedding, rows)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What the encoder sees, the images to be made of its first ones, and the rows."""
+        """The encoder's inputs, the images to reconstruct (the first ones), and the rows."""
         config = self.config
         rows = batch_rows(self._num, self.batch_size, seed=config.seed, step=step)
         seen = self._real[rows]
@@ -184,18 +186,18 @@ class PyramidEncoderTraining(Generic[Config]):
 
     @property
     def _image_px(self) -> int:
-        """At which images are compared."""
+        """The size at which images are compared."""
         return self.config.image_px or self._real.size_px
 
     def invert(self, images: Tensor) -> Tensor:
-        """images [N, 3, H, H] => what the average encoder says, [N, num_ws, w_dim]."""
+        """Images [N, 3, H, H] => codes of the average encoder [N, num_ws, w_dim]."""
         with self.compute.autocast():
             codes: Tensor = self._encoder.average(images)
         return codes
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Of images held out and what their codes give: mean over images."""
+        """Mean measures of held-out images and their reconstructions."""
         real = self._real[self._held_out()]
         codes = torch.cat([self.invert(part) for part in torch.split(real, PART)])
         pairs = shrink(real, self._image_px), self._synthesise(codes)
@@ -206,12 +208,12 @@ class PyramidEncoderTraining(Generic[Config]):
         return metrics
 
     def _code_metrics(self, codes: Tensor) -> dict[str, float]:
-        """Metrics of the codes [N, num_ws, w_dim] themselves."""
+        """Metrics of the codes [N, num_ws, w_dim]."""
         return {}
 
     @torch.no_grad()
     def _synthesise(self, codes: Tensor) -> Tensor:
-        """Codes => images of the size that is compared, in [-1, 1]."""
+        """Codes => images of the compared size, in [-1, 1]."""
         synths = []
         for part in torch.split(codes, PART):
             with self.compute.autocast():
@@ -223,7 +225,7 @@ class PyramidEncoderTraining(Generic[Config]):
 
     @torch.no_grad()
     def sheet(self) -> Tensor:
-        """Held-out images above, those of their codes below."""
+        """Held-out images above, their reconstructions below."""
         images = self._real[self._held_out()[:NUM_SHOWN]]
         return sheet_of(images, self._synthesise(self.invert(images)))
 
@@ -254,24 +256,24 @@ class PyramidEncoderTraining(Generic[Config]):
 
     @torch.no_grad()
     def _statistics(self) -> tuple[Tensor, Tensor]:
-        """The generator's mean w and the deviation of its w's, [w_dim] each."""
+        """The generator's mean w and the standard deviation of w, [w_dim] each."""
         w = self._draw_w(self.config.w_samples, 0, _STATISTICS)
         return self.generator.w_avg.float(), w.std(0)
 
     @torch.no_grad()
     def _draw_w(self, num: int, step: int, stream: int) -> Tensor:
-        """w of fresh z, [num, w_dim], a function of the seed, the step and the stream."""
+        """w of new z, [num, w_dim], a function of the seed, the step and the stream."""
         rng = self.compute.rng(self.config.seed, step, stream)
         z = torch.randn(num, self.generator.z_dim, generator=rng, device=self.compute.device)
         return self.generator.mapping(z).float()
 
 
 def _check(pixels: Pixels, config: PyramidEncoderConfig, most_px: int) -> None:
-    """Square images that the generator can draw, with some beside those held out."""
+    """Raise ValueError unless images are square, not too large, and more than those held out."""
     if config.held_out < 1:
         raise ValueError(
-            f"expected held_out from 1, got {config.held_out}: what is held out is measured and "
-            "shown, and is not learnt from"
+            f"expected held_out from 1, got {config.held_out}: evaluation and sheets need held-out "
+            "images"
         )
     if pixels.shape[1] != pixels.shape[2]:
         raise ValueError(

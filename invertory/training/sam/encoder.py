@@ -1,14 +1,15 @@
-"""Trains SAM's encoders: portraits through W+ and changes of features, and back.
+"""Trains SAM's encoders to reconstruct portraits through W+ and feature changes.
 
 Spatially-Adaptive Multilayer Selection for GAN Inversion and Editing, Parmar et al. 2022,
 https://arxiv.org/abs/2206.08357, section 3.3: eq. 3.8 over images instead of latents,
 
     |x - x'|^2 + a LPIPS(x, x') + b (prior(w_plus) + |w_n - w_0|^2) + c |m delta|^2
 
-with means for norms, so that weights hold at any size, and each delta in deviations of its feature.
-The weights are not printed. Whichever perceptual distance is passed in stands for LPIPS. The paper
-has an encoder a space; ours are trained together, each step with a map of all of them for every
-image (`space_maps`). What starts as an encoder of W+ is trained on at a rate of its own.
+with means for norms, so that weights do not depend on the size, and each delta in standard
+deviations of its feature. The paper does not give the weights. The perceptual distance that is
+passed in replaces LPIPS. The paper trains one encoder per space; we train all of them together,
+with a random map of the spaces for each image (`space_maps`). The pretrained encoder of W+ has a
+separate learning rate.
 """
 
 from __future__ import annotations
@@ -39,21 +40,21 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
     from invertory.portraits.dataset import PortraitSet
 
-NUM_DRAWS = 256  # of the generator, for the features' deviations
+NUM_DRAWS = 256  # draws of the generator for the statistics of features
 NUM_SHOWN = 8  # images of a sheet
-BY_SEGMENTS = "by_segments"  # the map of the sheets and metrics: foreign objects in the last space
-_BATCH, _MAPS = 0, 1  # streams of a step's draws
+BY_SEGMENTS = "by_segments"  # the map by segments, with foreign objects in the last space
+_BATCH, _MAPS = 0, 1  # random streams of a step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamEncoderConfig:
-    """Settings of a run; the learning rates fall to 0 over `images`."""
+    """Settings of a run; the learning rates decay to 0 over `images`."""
 
-    spaces: tuple[str, ...] = ()  # none: the generator's usual ones
+    spaces: tuple[str, ...] = ()  # empty: the generator's defaults
     images: int = 30_000
     batch_size: int = 16
-    learning_rate: float = 2e-3  # of the encoders of features
-    base_rate: float = 2e-4  # of the encoder that they start from
+    learning_rate: float = 2e-3  # of the F encoders
+    base_rate: float = 2e-4  # of the base encoder
     warm_up: float = 0.02
     mse_weight: float = 1.0
     perceptual_weight: float = 0.1
@@ -64,10 +65,10 @@ class SamEncoderConfig:
     hidden: int = 48
     depth: int = 2
     half_life_images: float = 1_000
-    shares: tuple[float, ...] = (0.5, 0.4, 0.1)  # of the sets
+    shares: tuple[float, ...] = (0.5, 0.4, 0.1)  # shares of the sets in a batch
     mirror: bool = True
     held_out: int = 700  # rows of each set, twice
-    measured: int = 64  # of these
+    measured: int = 64  # test rows that are measured
     w_samples: int = 10_000
     seed: int = 0
 
@@ -110,7 +111,7 @@ class SamEncoderTraining(CompositeState):
         return self.config.batch_size
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One step of all encoders on one batch and its maps."""
+        """Train all encoders on one batch and its maps."""
         config = self.config
         images, choice = self._batch(step)
         with self.compute.autocast():
@@ -121,7 +122,7 @@ class SamEncoderTraining(CompositeState):
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _losses(self, images: Tensor, formed: SamSynthesis) -> dict[str, Tensor]:
-        """Eq. 3.5 to 3.7."""
+        """The terms of eq. 3.8 (eq. 3.5 to 3.7)."""
         real = shrink(images, formed.images.shape[-1])
         synth = shrink(formed.images, real.shape[-1])
         with self.compute.autocast():
@@ -137,7 +138,7 @@ class SamEncoderTraining(CompositeState):
         }
 
     def _change(self, formed: SamSynthesis) -> Tensor:
-        """Eq. 3.7 in deviations: the mean over a feature, summed over features."""
+        """Eq. 3.7 in standard deviations: the mean over each feature, summed over features."""
         blocks, parts = f_spaces(self.generator), [formed.w_plus.new_zeros(())]
         for name, encoder in self.encoder.deltas.items():
             delta = formed.features.deltas[blocks[name][0]]
@@ -170,8 +171,10 @@ class SamEncoderTraining(CompositeState):
         return images, space_maps(segments, len(self.encoder.spaces), config.map_shares, rng)
 
     def evaluate(self) -> dict[str, float]:
-        """On test rows, mean over images: PSNR and perceptual distance with an image all in one
-        space, and with a map by segments; of all sets, then of each.
+        """PSNR and perceptual distance on test rows, per map and averaged over all sets, then per
+        set.
+
+        Maps assign the whole image to one space, or each segment to a space.
         """
         metrics: dict[str, float] = {}
         for kind in self._kinds():
@@ -183,12 +186,12 @@ class SamEncoderTraining(CompositeState):
         return metrics
 
     def _kinds(self) -> tuple[str, ...]:
-        """Of maps that are measured."""
+        """The kinds of maps to evaluate."""
         spaces = self.encoder.spaces
         return (*spaces, BY_SEGMENTS) if len(spaces) > 1 else spaces
 
     def _measure(self, name: str, kind: str) -> tuple[Tensor, Tensor]:
-        """PSNR [num] in dB, perceptual distance [num]."""
+        """PSNR [num] in dB and perceptual distance [num]."""
         (rows,) = self.mix.held("test", name).values()
         features = self.perceptual.features
         psnr, distances = [], []
@@ -200,7 +203,7 @@ class SamEncoderTraining(CompositeState):
 
     @torch.no_grad()
     def _reconstruct(self, rows: Rows, kind: str) -> tuple[Tensor, Tensor]:
-        """Images and what the average encoder makes of them, one size."""
+        """Images and their reconstructions by the average encoder, at one size."""
         images = self.mix.images(rows)
         with self.compute.autocast():
             formed = self._average.form(self.generator, images, self._choice(rows, kind))
@@ -208,7 +211,7 @@ class SamEncoderTraining(CompositeState):
         return real, shrink(formed.images.float().clamp(-1, 1), real.shape[-1])
 
     def _choice(self, rows: Rows, kind: str) -> Tensor:
-        """One space everywhere; or objects in the last, background and hair in the first F."""
+        """A map of one space; or objects in the last, background and hair in the first F space."""
         segments, spaces = self.mix.labels(rows, "segmentations"), self.encoder.spaces
         if kind != BY_SEGMENTS:
             return torch.full_like(segments, spaces.index(kind))
@@ -218,7 +221,7 @@ class SamEncoderTraining(CompositeState):
         return table[segments.long()]
 
     def sheet(self) -> Tensor:
-        """Test images; below, what each space alone makes of them, and a map by segments."""
+        """Rows of test images, their reconstructions in each space, and with a map by segments."""
         name = self.mix.names[min(1, len(self.mix.names) - 1)]
         (rows,) = self.mix.held("test", name).values()
         rows_shown = {name: rows[:NUM_SHOWN]}
@@ -233,7 +236,7 @@ class SamEncoderTraining(CompositeState):
         return {"encoder": self.encoder, "average": self._average, "optimiser": self._optimiser}
 
     def _build_network(self) -> SamEncoder:
-        """Starts as `base`, for the spaces wanted, and knows the features' deviations."""
+        """An encoder that starts as `base`, for the configured spaces, with feature statistics."""
         base, generator = self.base, self.generator
         if isinstance(base, ResidualEncoder) and base.num_ws == 1:
             base = base.widened(generator.num_ws)

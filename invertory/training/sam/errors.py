@@ -1,12 +1,12 @@
-"""Error maps of inversions in one space after another: what an invertibility predictor regresses.
+"""Error maps of inversions in each space, the regression targets of an invertibility predictor.
 
 Spatially-Adaptive Multilayer Selection, Parmar et al. 2022, https://arxiv.org/abs/2206.08357,
-section 3.1, eq. 3.1: every image is inverted in each candidate space alone, and the perceptual
-distance of what came of it is kept pixel by pixel. The paper runs 501 steps on 10,000 images; the
-batched engine makes fewer steps a matter of minutes.
+section 3.1, eq. 3.1: every image is inverted in each candidate space separately, and the perceptual
+distance of the reconstruction is stored per pixel. The paper runs 501 steps on 10,000 images; the
+batched engine takes minutes for fewer steps.
 
-A folder holds `errors.npy` float16 [N, S, h, h] and `errors.json`. It is made in blocks, and a run
-that was stopped goes on at its last block. A row is a function of its image alone.
+A folder holds `errors.npy` float16 [N, S, h, h] and `errors.json`. It is filled in blocks, and an
+interrupted run resumes at its last block. A row is a function of its image only.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _ERRORS = "errors.npy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InversionSettings:
-    """How each image is inverted in each space."""
+    """The settings of the inversion of each image in each space."""
 
-    spaces: tuple[str, ...] = ()  # none: the generator's
+    spaces: tuple[str, ...] = ()  # empty: the generator's defaults
     steps: int = 48
     learning_rate: float = 0.05
     precision: Precision = "float32"
@@ -50,7 +50,7 @@ class InversionSettings:
 
 @dataclass(frozen=True, slots=True)
 class InversionNetworks:
-    """The networks that an inversion takes."""
+    """The networks that an inversion needs."""
 
     generator: Generator
     encoder: nn.Module
@@ -66,10 +66,10 @@ def prepare_errors(
     block: int = 32,
     progress: Progress = silent,
 ) -> np.ndarray:
-    """float16 [N, S, h, h] of all images, those made that are not in the folder yet.
+    """Error maps float16 [N, S, h, h] of all images; computes those missing in the folder.
 
-    h is the image's size or the generator's, whichever is less. The folder is for one set of
-    images and networks alone: its name has to say which.
+    h is the smaller of the sizes of images and generator. A folder belongs to one set of images and
+    networks, which its name must identify. Raises ValueError if it has other settings.
     """
     spaces = checked_spaces(inverter.generator, settings.spaces)
     num, px = len(images), min(images.size_px, inverter.generator.resolution)
@@ -92,9 +92,9 @@ def prepare_errors(
 def error_maps(
     inverter: InversionNetworks, targets: Tensor, space: str, settings: InversionSettings, px: int
 ) -> Tensor:
-    """eq. 3.1: targets [N, 3, H, H] inverted in that space alone => [N, 1, px, px].
+    """Eq. 3.1: invert targets [N, 3, H, H] in one space => error maps [N, 1, px, px].
 
-    By the generator's preview where that is fine enough; the error is the whole image's.
+    Inverts with the generator's preview if it is fine enough; errors are of the full synthesis.
     """
     G, perceptual = inverter.generator, inverter.perceptual
     method = SpatiallyAdaptive(
@@ -126,9 +126,10 @@ def error_maps(
 
 
 def distance_map(perceptual: Perceptual, a: Tensor, b: Tensor) -> Tensor:
-    """The perceptual distance of images [N, 3, h, h] by place, [N, 1, h, h]; its mean is theirs.
+    """Perceptual distance of images [N, 3, h, h] by position, [N, 1, h, h]; its mean is the
+    distance.
 
-    As spatial LPIPS: squared differences of each layer, brought to the images' size, summed.
+    As in spatial LPIPS, squared differences of each layer are resized to the images and summed.
     """
     fa, fb = perceptual.features(a), perceptual.features(b)
     size = list(a.shape[-2:])
@@ -139,13 +140,16 @@ def distance_map(perceptual: Perceptual, a: Tensor, b: Tensor) -> Tensor:
         for x, y in zip(fa, fb, strict=True)
     ]
     total = torch.stack(layers).sum(0)
-    # resizing changes a mean a little, and some distances weigh layers otherwise
+    # rescale, because resizing changes means slightly and distances may weight layers
     scale = perceptual.distance(fa, fb) / total.mean((1, 2, 3)).clamp_min(1e-12)
     return total * scale[:, None, None, None]
 
 
 def interleaved(sizes: Sequence[int], shares: Sequence[float], num: int) -> list[tuple[int, int]]:
-    """(set, row) of `num` images, the sets mixed evenly by share; rows from the last back."""
+    """(set, row) of `num` images, with sets interleaved by share; rows count from the end.
+
+    Raises ValueError if a set is too small.
+    """
     taken = [0] * len(sizes)
     rows = []
     for i in range(num):

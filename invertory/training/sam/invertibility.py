@@ -1,9 +1,9 @@
-"""Train the invertibility predictor of Parmar et al. 2022 (`invertory.networks.invertibility`).
+"""Trains the invertibility predictor of Parmar et al. 2022 (`invertory.networks.invertibility`).
 
-Eq. 3.2: the squared difference from the error maps that inversions in each space left (see
-errors.py). A few hundred inverted images are what minutes of one core make, so the backbone
-starts as a face parser's where one is given, and images are mirrored, moved and recoloured. AdamW
-with a cosine schedule, and an average of the weights, in place of the paper's SGD over 100 epochs.
+Eq. 3.2: the squared difference from the error maps of inversions in each space (see errors.py).
+Only a few hundred images can be inverted in minutes on one core, so the backbone optionally starts
+from a face parser, and images are mirrored, moved and recoloured. AdamW with a cosine schedule and
+an average of the weights replace the paper's SGD over 100 epochs.
 """
 
 from __future__ import annotations
@@ -30,52 +30,50 @@ if TYPE_CHECKING:
     from invertory.portraits.dataset import PortraitSet
 
 SHEET_COLUMNS: Final = 12
-PATCHES: Final = 8  # a side, in which the unit is counted
-_STEPS = 1  # stream of a step's draws
+PATCHES: Final = 8  # patches per side, to compute the unit
+_STEPS = 1  # random stream of a step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvertibilitySettings:
-    """Of one training."""
+    """Settings of a training."""
 
-    images: int = 24_000  # over which the learning rate falls to 0
+    images: int = 24_000  # images over which the learning rate decays to 0
     batch_size: int = 32
     num: int = 400  # images that are inverted in every space
-    held_out: int = 56  # of them, the last
-    shares: tuple[float, ...] = (1.0,)  # of the sets
-    rarely: float = 0.1  # share of plain images' patches whose error in W+ is above the unit
+    held_out: int = 56  # the last of these
+    shares: tuple[float, ...] = (1.0,)  # shares of the sets
+    rarely: float = 0.1  # share of patches of plain images with an error in W+ above the unit
     inverting: InversionSettings = field(default_factory=InversionSettings)
     learning_rate: float = 2e-3
-    warm_up: float = 0.03  # share of `images` over which it rises
+    warm_up: float = 0.03  # share of `images` over which the rate increases
     weight_decay: float = 0.05
-    half_life_images: float = 1_500  # of the average
-    widths: tuple[int, ...] = (32, 64, 96, 128)  # of the parser, where one is given
+    half_life_images: float = 1_500  # half-life of the average of weights
+    widths: tuple[int, ...] = (32, 64, 96, 128)  # those of the parser, if there is one
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.held_out < self.num:
             raise ValueError(
-                f"expected some of num {self.num} held out, and not all, got {self.held_out}"
+                f"expected held_out from 1 to num - 1 ({self.num - 1}), got {self.held_out}"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class InvertedImages:
-    """Images and what inversions left of them."""
+    """Images and the error maps of their inversions."""
 
     images: np.ndarray  # uint8 [N, H, W, 3]
     errors: np.ndarray  # float16 [N, S, h, h]
     spaces: tuple[str, ...]
-    is_plain: np.ndarray  # bool [N]: of the kind that the generator was made for
+    is_plain: np.ndarray  # bool [N]: in the generator's domain
 
 
 def pick_images(
     sets: Mapping[str, PortraitSet | np.ndarray], shares: Sequence[float], num: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [num, H, W, 3]: images of the sets, mixed by share throughout; and bool [num], those
-    of the first set.
-    """
+    """uint8 [num, H, W, 3] from the sets, mixed by share, and bool [num]: is from the first set."""
     arrays = [images_of(one) for one in sets.values()]
     rows = interleaved([len(array) for array in arrays], shares or (1.0,) * len(arrays), num)
     is_first = np.array([own == 0 for own, _ in rows])
@@ -83,7 +81,7 @@ def pick_images(
 
 
 class InvertibilityTraining:
-    """See `invertory.training.loop.run.Training`."""
+    """`Training` of an `InvertibilityPredictor`; see `invertory.training.loop.run`."""
 
     name = "invertibility"
 
@@ -100,7 +98,7 @@ class InvertibilityTraining:
         self._errors = inverted.errors
         self._trained = len(inverted.errors) - config.held_out
         network = seeded(self._build_network, config.seed)
-        for i, mean in enumerate(self._means()):  # softplus of it: nothing to find first
+        for i, mean in enumerate(self._means()):  # inverse softplus: start at the mean error
             bias = network.get_parameter(f"heads.{i}.3.bias")
             bias.data.fill_(float(np.log(np.expm1(max(mean, 1e-3)))))
         if parser is not None:
@@ -120,7 +118,7 @@ class InvertibilityTraining:
         return [float(mean) for mean in means]
 
     def _unit(self, inverted: InvertedImages) -> float:
-        """What the mean error of a patch of a plain image rarely exceeds in the first space."""
+        """The mean error per patch that plain images rarely exceed in the first space."""
         is_plain = inverted.is_plain[: self._trained]
         errors = np.asarray(self._errors[: self._trained][is_plain, :1], np.float32)
         side = max(errors.shape[-1] // PATCHES, 1)
@@ -132,7 +130,7 @@ class InvertibilityTraining:
         return self.config.batch_size
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One step on one batch."""
+        """Train on one batch."""
         settings = self.config
         rows = batch_rows(self._trained, self.batch_size, seed=settings.seed, step=step)
         rng = self._compute.rng(settings.seed, step, _STEPS)
@@ -147,8 +145,10 @@ class InvertibilityTraining:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """On the held-out rows, of each space and all: correlation over pixels, correlation of
-        images' means, mean absolute error, and that of telling the mean of what was trained on.
+        """Measures on held-out rows, per space and for all spaces.
+
+        Correlation over pixels, correlation of image means, mean absolute error, and the mean
+        absolute error of predicting the mean of the training rows.
         """
         rows = self._held_out_rows()
         truth, predicted = self._truth(rows), self._predict(rows)
@@ -161,8 +161,9 @@ class InvertibilityTraining:
         return measure(predicted, truth) | {"unit": unit} | metrics
 
     def sheet(self) -> Tensor | None:
-        """Held-out images; below them, space by space, true errors and what was told; white is
-        the 99th percentile of the first space.
+        """Held-out images; below, per space, true and predicted errors.
+
+        White is the 99th percentile of the first space.
         """
         rows = self._held_out_rows()[:SHEET_COLUMNS]
         truth, predicted = self._truth(rows), self._predict(rows)
@@ -187,7 +188,7 @@ class InvertibilityTraining:
         return torch.arange(self._trained, len(self._errors))
 
     def _truth(self, rows: Tensor) -> Tensor:
-        """[N, S, h, h] float32 on the device."""
+        """True errors [N, S, h, h], float32 on the device."""
         errors = np.asarray(self._errors[rows.numpy()], np.float32)
         return torch.from_numpy(errors).to(self._compute.device)
 
@@ -201,9 +202,7 @@ class InvertibilityTraining:
 
 
 def measure(predicted: Tensor, truth: Tensor) -> dict[str, float]:
-    """Maps [N, ..., h, h] => correlation over pixels and over the maps' means, and the mean
-    absolute error.
-    """
+    """Maps [N, ..., h, h] => correlation of pixels, of map means, and mean absolute error."""
     means = [x.mean((-2, -1)).flatten() for x in (predicted, truth)]
     return {
         "correlation": _correlation(predicted.flatten(), truth.flatten()),
@@ -225,7 +224,10 @@ def _check(inverted: InvertedImages, settings: InvertibilitySettings) -> None:
             f"images, got {list(inverted.errors.shape)}: invert the same images"
         )
     if not inverted.is_plain[: n - settings.held_out].any():
-        raise ValueError("expected some plain images among those trained on, got none")
+        raise ValueError(
+            "expected plain images among those trained on, got none: put a set of the generator's "
+            "domain first"
+        )
     if n <= settings.held_out:
         raise ValueError(
             f"expected more than {settings.held_out} images (held_out), got {n}: invert more"

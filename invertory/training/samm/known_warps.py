@@ -1,14 +1,14 @@
-"""A start for SAMM's flows: features are warped by known amounts, and are to be warped back.
+"""An initial phase for SAMM's flows: features are warped by known flows and must be warped back.
 
-Our own, and no part of Yang, Xu and Chen 2023 (see samm.py), who train from random weights for
-hundreds of thousands of steps. In a few thousand images the blended image alone teaches flows
-that hang on the input only: each cycle repeats the first. Here the target is an image of the
-generator's, whose features fit it to the bit until they are warped, so that what is told can only
-come from comparing the two. The encoder's map is taught to be the generator's features, as the
-difference of the two is what an alignment looks at. There are no labels of real images in it.
+This phase is our own and no part of Yang, Xu and Chen 2023 (see trainer.py), who train from random
+weights for hundreds of thousands of steps. With a few thousand images, the blended image alone
+teaches flows that depend on the input only: each cycle repeats the first. Here the target is a
+synthesised image, whose features match exactly until they are warped, so the flow can only be
+inferred by comparing the two. The encoder's map is trained to equal the generator's features,
+because alignment looks at their difference. No labels of real images are used.
 
-After the start a share of each batch goes on so: without it some tens of steps of the images'
-losses undo what was learnt.
+After this phase a share of each batch continues it: without it, tens of steps of the image losses
+undo what was learnt.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from invertory.encoders.residual import ResidualEncoder
     from invertory.networks.samm.network import HookedGenerator, Samm
 
-KNOTS: Final = 4  # of a known flow along a side; it is smooth between them
+KNOTS: Final = 4  # control points of a known flow per side
 CYCLES: Final = 2
-KNOWN_WEIGHT: Final = 20.0  # of the flows' error, which begins near 0.05, beside the maps' fit
+KNOWN_WEIGHT: Final = 20.0  # weight of the flow error, initially about 0.05, relative to the fit
 
 
 def known_flow(num: int, size_px: int, rng: torch.Generator) -> Tensor:
-    """[num, 2, size_px, size_px], smooth; lengths differ by row, up to the limit."""
+    """[num, 2, size_px, size_px], smooth, with amplitudes that vary by row, up to the limit."""
     shape = (num, 2, KNOTS, KNOTS)
     knots = 2 * torch.rand(shape, generator=rng, device=rng.device) - 1
     sizes = torch.rand((num, 1, 1, 1), generator=rng, device=rng.device)
@@ -45,7 +45,10 @@ def known_flow(num: int, size_px: int, rng: torch.Generator) -> Tensor:
 
 
 def inverse_flow(flow: Tensor, num: int = 4) -> Tensor:
-    """The flow [N, 2, r, r] that leads back: warp(warp(x, flow), undoing(flow)) is about x."""
+    """The inverse flow [N, 2, r, r]: warp(warp(x, flow), inverse_flow(flow)) is about x.
+
+    Fixed-point iteration of b(p) = -flow(p + b(p)).
+    """
     back = -flow
     for _ in range(num):  # back(p) = -flow(p + back(p))
         back = -warp(flow, back)
@@ -56,8 +59,10 @@ def inverse_flow(flow: Tensor, num: int = 4) -> Tensor:
 def record_features(
     samm: Samm, generator: HookedGenerator, encoder: ResidualEncoder, w_plus: Tensor, size_px: int
 ) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
-    """w_plus [N, num_ws, w_dim] => by size of a level: the features of its image [N, C, r, r],
-    their styles [N, w_dim], and the encoder's map of that image.
+    """w_plus [N, num_ws, w_dim] => per size of a level: features, styles and encoder map.
+
+    Features are [N, C, r, r], styles [N, w_dim]; the map is the encoder's map of the synthesised
+    image.
     """
     recorded: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -73,8 +78,10 @@ def record_features(
 def known_warp_losses(
     samm: Samm, recorded: Mapping[int, tuple[Tensor, Tensor, Tensor]], rng: torch.Generator
 ) -> dict[str, Tensor]:
-    """Means over levels of how far the encoder's map is from the features, standardised, and of
-    the squared error of each cycle's sum of flows in units of the limit.
+    """Means over levels: the fit of the encoder's map, and the error of each cycle's flow.
+
+    The fit is the squared distance of standardised maps; the flow error is squared, in units of the
+    limit.
     """
     levels = zip(samm.sizes_px, samm.levels, strict=True)
     losses = [_losses(cast("Level", level), recorded[px], rng) for px, level in levels]
@@ -83,17 +90,17 @@ def known_warp_losses(
 
 
 def weighted_sum(losses: Mapping[str, Tensor]) -> Tensor:
-    """The two added up."""
+    """The weighted sum of both losses."""
     return losses["fit"] + KNOWN_WEIGHT * losses["known_warp"]
 
 
 def _losses(
     level: Level, recorded: tuple[Tensor, Tensor, Tensor], rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Of one level: flows add up as in algorithm 1, with a mask of 1 everywhere.
+    """Both losses of one level; flows add up as in algorithm 1, with a mask of 1 everywhere.
 
-    Half of the rows are compared with the features themselves, for as long as the encoder's map
-    tells nothing yet.
+    Half of the rows are compared with the features themselves, since the encoder's map is
+    uninformative at first.
     """
     g, w, tap = recorded
     flow_known, mapped, features = (

@@ -1,6 +1,6 @@
 """The losses of SAMM: eq. 5 to 8 of Yang, Xu and Chen 2023, https://arxiv.org/abs/2212.09262.
 
-What print and code differ in lies in samm_config.py.
+See config.py for the differences between paper and code.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SammLosses:
-    """What an aligned synthesis and its masks are judged by."""
+    """The losses of an aligned synthesis and its masks."""
 
     config: SammConfig
     areas: tuple[float, ...]  # limits by level, coarse to fine
     perceptual: Perceptual
-    classifier: AttributeClassifier | None  # for the identity
+    classifier: AttributeClassifier | None  # for the identity term
     discriminator: nn.Module | None
     compute: Compute
 
     def __call__(self, aligned: Aligned, real: Tensor, *, is_judged: bool) -> dict[str, Tensor]:
-        """Eq. 5 to 8, unweighted; real [N, 3, R, R] in [-1, 1]."""
+        """Unweighted terms of eq. 5 to 8; real [N, 3, R, R] in [-1, 1]."""
         weights, mask = self.config.weights, aligned.mask()
         blended = torch.lerp(aligned.synth, real, mask)
         losses = {"mse": (blended - real).square().mean()}
@@ -53,12 +53,12 @@ class SammLosses:
         if weights.gram:
             losses["gram"] = gram_distance(synth_features, real_features)
         masks = torch.stack([torch.minimum(m, 1 - m).mean() for m in aligned.masks])
-        losses["binary"] = masks.sum()  # eq. 6
+        losses["binary"] = masks.sum()  # eq. 6: sum over levels of mean min(M, 1 - M)
         losses["area"] = self._area_loss(aligned.masks, mask)
         return losses
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
-        """The losses with their weights, added up."""
+        """The weighted sum of the losses."""
         config, weights = self.config, self.config.weights
         by_name = {
             "mse": config.mse_weight,
@@ -76,8 +76,10 @@ class SammLosses:
         return self.perceptual.features(real)
 
     def _area_loss(self, masks: Sequence[Tensor], gathered: Tensor) -> Tensor:
-        """Eq. 7, of the levels that take part and, once all do, of the mask that they give: before,
-        its limit would be that of the coarse ones, which may have more.
+        """Eq. 7, relu(mean(M) - phi), summed over the active levels and the combined mask.
+
+        The limit of the combined mask applies only once all levels are active, since coarse levels
+        may have larger areas.
         """
         weights = self.config.weights
         losses = [relu(m.mean() - limit) for m, limit in zip(masks, self.areas, strict=False)]
@@ -87,9 +89,7 @@ class SammLosses:
 
 
 def gram_distance(synth: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-    """Maps [N, C, h, w] => the mean absolute difference of their Gram matrices over C h w, summed
-    over maps.
-    """
+    """Maps [N, C, h, w] => mean absolute difference of Gram matrices / (C h w), summed."""
     distances = [(_gram(a) - _gram(b)).abs().mean() for a, b in zip(synth, target, strict=True)]
     return torch.stack(distances).sum()
 

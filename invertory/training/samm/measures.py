@@ -1,4 +1,4 @@
-"""How well SAMM inverts: its images against the real ones, its masks against foreign objects."""
+"""Quality of SAMM's inversions: images against real ones, masks against foreign objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from invertory.metrics.pixel import psnr_db
 
 
 def measure(real: Tensor, results: Mapping[str, Tensor], truth: Tensor) -> dict[str, float]:
-    """real [N, 3, R, R], what was made of them, truth bool [N, 1, R, R] => means over images."""
+    """real [N, 3, R, R], results by name, truth bool [N, 1, R, R] => means over images."""
     keys = {"plain_psnr_db": "plain", "aligned_psnr_db": "aligned", "psnr_db": "blended"}
     metrics = {
         key: float(psnr_db(results[name].clamp(-1, 1), real).mean()) for key, name in keys.items()

@@ -1,13 +1,13 @@
-"""Trains SAMM: real images through a frozen encoder and generator, aligned, then blended.
+"""Trains SAMM: real images pass a frozen encoder and generator, are aligned, then blended.
 
 Out-of-domain GAN Inversion via Invertibility Decomposition, Yang, Xu and Chen 2023,
-https://arxiv.org/abs/2212.09262, eq. 5 to 9. No labels of masks or flows: the blended image is to
-be the input, and the masks, which would make it so everywhere, are held to an area. What print and
-code differ in lies in samm_config.py. Ours differs in the schedule (Adam with a cosine, an average
-of the weights is kept), in distances (the `perceptual` that is passed in), in the identity, for
-which the embedding of an attribute classifier stands, in that the discriminator sees the unblended
-image, and, where the settings ask for it, in how alignment starts (samm_known_warps.py). The log
-and the evaluation tell whether it learns (invertory/networks/samm/figures.py).
+https://arxiv.org/abs/2212.09262, eq. 5 to 9. Masks and flows have no labels: the blended image must
+equal the input, and masks, which could achieve that everywhere, are limited in area. See config.py
+for the differences between paper and code. We differ in the schedule (Adam with a cosine and an
+average of the weights), the distance (`perceptual` is a parameter), the identity term (the
+embedding of an attribute classifier), the discriminator (which sees the unblended image), and, if
+configured, an initial phase of alignment (known_warps.py). Log and evaluation show whether
+alignment learns (invertory/networks/samm/figures.py).
 """
 
 from __future__ import annotations
@@ -45,17 +45,18 @@ if TYPE_CHECKING:
 
 FOREIGN: Final = SEGMENTS.index("ood")
 NUM_SHOWN: Final = 12  # images of a sheet
-KNOWN_STREAM: Final = 1  # of draws; batches have 0
-KEPT_UP: Final = 4  # after the start one image of so many is still warped by a known amount
+KNOWN_STREAM: Final = 1  # random stream; batches use 0
+KEPT_UP: Final = 4  # after the initial phase, one image in four is still warped by a known flow
 
 
 @dataclass
 class SammTraining(CompositeState):
     """`Training` of a `Samm`. Only the discriminator is trained beside it, in place.
 
-    A set is of portraits, whose foreign objects are known, or of images alone; they are the
-    generator's size or its preview's, which is then what is aligned. `discriminator` and
-    `classifier` may be None where the adversarial and the identity term weigh nothing.
+    A set consists of portraits, whose foreign objects are known, or of images alone; they have the
+    size of the generator or of its preview, which is then aligned. `discriminator` and `classifier`
+    may be None if the adversarial and identity weights are 0. Raises ValueError for other sizes and
+    missing networks.
     """
 
     generator: HookedGenerator
@@ -100,12 +101,12 @@ class SammTraining(CompositeState):
             )
 
     def _check(self) -> None:
-        """Images of a size that can be blended, and a network for each term that has a weight."""
+        """Raise ValueError for wrong image sizes or terms whose network is missing."""
         sizes_px = sorted({self.generator.resolution, self.generator.preview_resolution})
         if self.mix.size_px not in sizes_px:
             raise ValueError(
                 f"expected images of {' or '.join(map(str, sizes_px))} px, the generator's, got "
-                f"{self.mix.size_px} px: they are blended pixel by pixel"
+                f"{self.mix.size_px} px: prepare images of this size, since blending is per pixel"
             )
         weights = self.config.weights
         networks = {
@@ -120,7 +121,7 @@ class SammTraining(CompositeState):
                 )
 
     def _build_network(self) -> Samm:
-        """Its masks begin near the areas that they may have."""
+        """An untrained network whose masks start near their area limits."""
         config = self.config
         samm = Samm.between(
             self.encoder,
@@ -140,12 +141,12 @@ class SammTraining(CompositeState):
         return self.config.batch_size
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One step of the modules, then, where it takes part, one of the discriminator."""
+        """One step of the modules, then, if it is active, one of the discriminator."""
         config = self.config
         real, cycles = self._batch(step)
         if step < self._num_known:
             return self._step_known(real, step)
-        first = self._num_known * config.batch_size  # of the images that are blended
+        first = self._num_known * config.batch_size  # images before the main phase
         done = (step * config.batch_size - first) / max(config.images - first, 1)
         is_judged = config.weights.adversarial > 0 and done >= config.adversarial_from
         if self.discriminator is not None:
@@ -163,13 +164,13 @@ class SammTraining(CompositeState):
         return {name: loss.detach() for name, loss in losses.items()} | logged
 
     def _step_known(self, real: Tensor, step: int) -> dict[str, Tensor]:
-        """One step of the start alone (see samm_known_warps.py)."""
+        """One step of the initial phase (see known_warps.py)."""
         losses = self._known_warp_losses(real, step)
         self._starting.descend(weighted_sum(losses), step)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _known_warp_losses(self, real: Tensor, step: int) -> dict[str, Tensor]:
-        """Its losses, of the generator's images with the codes of real ones."""
+        """Losses of known warps, on synthesised images with the codes of real ones."""
         samm, size_px = self._supervised.network, self.mix.size_px
         with self.compute.autocast():
             with torch.no_grad():
@@ -189,7 +190,7 @@ class SammTraining(CompositeState):
         return torch.where(is_turned, real.flip(3), real), cycles
 
     def _num_levels(self, done: float) -> int:
-        """Coarse to fine, one after the other, the first at once and the last at `levels_by`."""
+        """Number of active levels: they are added coarse to fine, the last one at `levels_by`."""
         num = len(self._supervised.network.levels)
         by = self.config.levels_by
         return num if done >= by else 1 + int(done / by * (num - 1))
@@ -212,7 +213,7 @@ class SammTraining(CompositeState):
 
     def _step_discriminator(self, real: Tensor, synth: Tensor, step: int) -> dict[str, Tensor]:
         config, discriminator = self.config, self.discriminator
-        assert discriminator is not None  # `_check` has seen to it
+        assert discriminator is not None  # ensured by `_check`
         discriminator.requires_grad_(True)
         with self.compute.autocast():
             losses = {
@@ -229,9 +230,11 @@ class SammTraining(CompositeState):
         return losses
 
     def evaluate(self) -> dict[str, float]:
-        """Means over the test rows of each set as <set>/<name>: of what the encoder's latent gives
-        (`plain_psnr_db`), aligned, and blended (`psnr_db`); the mask's area; where there are
-        foreign objects, how well it is theirs; and the figures of samm_figures.py.
+        """Means over the test rows of each set, as <set>/<name>.
+
+        PSNR of the encoder's latent (`plain_psnr_db`), aligned (`aligned_psnr_db`) and blended
+        (`psnr_db`); the area of the mask; with foreign objects, the agreement of mask and objects;
+        and the metrics of figures.py.
         """
         metrics: dict[str, float] = {}
         for name in self.mix.names:
@@ -247,8 +250,8 @@ class SammTraining(CompositeState):
 
     @torch.no_grad()
     def _invert_rows(self, rows: Rows) -> dict[str, Tensor]:
-        """The plain synthesis, the aligned one, the mask, the blended image; and figures [1] of
-        every 16 rows.
+        """The plain synthesis, the aligned one, the mask, the blended image; and figures per 16
+        rows.
         """
         samm, parts = self._supervised.average, []
         for real in torch.split(self.mix.images(rows), 16):
@@ -264,13 +267,11 @@ class SammTraining(CompositeState):
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _alignment_figures(self, aligned: Aligned) -> dict[str, Tensor]:
-        """Whether alignment learns, where anything is warped."""
+        """Metrics of alignment, if anything is warped."""
         return alignment_figures(aligned) if self.config.alignment == "full" else {}
 
     def sheet(self) -> Tensor:
-        """Held-out images of the last set; below them what the latents give, the masks, and the
-        blended images.
-        """
+        """Rows of held-out images of the last set, plain syntheses, masks, and blended images."""
         name = self.mix.names[-1]
         rows = {name: self.mix.held("test", name)[name][:NUM_SHOWN]}
         results = self._invert_rows(rows)

@@ -1,4 +1,4 @@
-"""What a training of a generator measures and shows on images held out."""
+"""Measures and sheets of a generator's training, on held-out images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from invertory.networks.classifier import AttributeClassifier
 from invertory.training.compute import Compute, TrainingImages
 
 BATCH = 50
-COLUMNS = 12  # of a sheet
+COLUMNS = 12  # columns of a sheet
 
 
 class GeneratorMeasures:
-    """On `held_out`; draws are those of the same z each time."""
+    """Measures on `held_out`; draws use the same z each time."""
 
     def __init__(
         self, held_out: TrainingImages, compute: Compute, classifier: AttributeClassifier | None
@@ -31,8 +31,9 @@ class GeneratorMeasures:
 
     @torch.no_grad()
     def metrics(self, generator: StyleGAN2 | OneW, encoder: Encoder | None) -> dict[str, float]:
-        """`psnr_db` and `mae` (on [-1, 1]) of reconstructions; `frechet` to as many draws as
-        images are held out.
+        """`psnr_db` and `mae` (on [-1, 1]) of reconstructions; `frechet` of random draws.
+
+        `frechet` is the Fréchet distance between the held-out images and as many draws.
         """
         metrics = {}
         if encoder is not None:
@@ -50,7 +51,7 @@ class GeneratorMeasures:
 
     @torch.no_grad()
     def sheet(self, generator: StyleGAN2 | OneW, encoder: Encoder | None) -> Tensor:
-        """[3, H, W]: rows of real images, reconstructions, and three of draws."""
+        """[3, H, W]: a row of real images, a row of reconstructions, and three rows of draws."""
         real = next(self._reals(COLUMNS))
         rows = [real]
         if encoder is not None:

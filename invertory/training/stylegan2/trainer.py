@@ -1,19 +1,19 @@
-"""Trains StyleGAN2: from an autoencoder, or by the paper's schedule.
+"""Trains StyleGAN2, from an autoencoder or by the paper's schedule.
 
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020,
 https://arxiv.org/abs/1912.04958: non-saturating loss, lazy R1, style mixing, average of weights,
 path length (optional); adaptive augmentation of https://arxiv.org/abs/2006.06676 (optional).
 
-A small budget goes further where the generator starts as the decoder of an autoencoder (compare
-Larsen et al., "Autoencoding beyond pixels", 2016, https://arxiv.org/abs/1512.09300). Phases, in
-images: (1) encoder and generator reconstruct, as a variational autoencoder; (2) a discriminator
-joins, on reconstructions and on draws from the latents' Gaussian; (3) mainly on draws. With no
-images in (1) and (2) it is the plain schedule, with a trained mapping network.
+With a small budget, results are better if the generator starts as the decoder of an autoencoder
+(compare Larsen et al., "Autoencoding beyond pixels", 2016, https://arxiv.org/abs/1512.09300).
+Phases, in images: (1) encoder and generator reconstruct, as a variational autoencoder; (2) a
+discriminator is added, on reconstructions and on draws from the Gaussian of the latents; (3) mostly
+draws. Without images in (1) and (2) this is the plain schedule, with a trained mapping network.
 
-    training = stylegan2(images, StyleGAN2TrainingConfig(images=400_000), Compute.best())
+    training = stylegan2(pixels, StyleGAN2TrainingConfig(images=400_000), Compute.best())
     train(training, Path("out"), images=training.config.images)
 
-Leaves `generator` (averaged), `discriminator` and, of an autoencoder, its `encoder` (one w).
+Results are `generator` (averaged), `discriminator` and, with an autoencoder, `encoder` (one w).
 """
 
 from __future__ import annotations
@@ -47,14 +47,17 @@ def stylegan2(
     *,
     classifier: AttributeClassifier | None = None,
 ) -> StyleGAN2Training:
-    """A training on square uint8 [N, R, R, 3]; a `classifier` only measures (Frechet distance)."""
+    """A training on square uint8 [N, R, R, 3]; `classifier` is only for the Fréchet distance."""
     return StyleGAN2Training(
         pixels, config or StyleGAN2TrainingConfig(), compute or Compute.best(), classifier
     )
 
 
 class StyleGAN2Training:
-    """See `Training` of loop.py."""
+    """`Training` of StyleGAN2; see `invertory.training.loop.run`.
+
+    Raises ValueError for too few images.
+    """
 
     name = "stylegan2"
 
@@ -69,7 +72,7 @@ class StyleGAN2Training:
         if len(pixels) < config.held_out + config.batch_size or config.held_out < 2:
             raise ValueError(
                 f"expected at least a batch of {config.batch_size} more images than the "
-                f"{config.held_out} held out (2 or more), got {len(pixels)}: bring more, or "
+                f"{config.held_out} held out (2 or more), got {len(pixels)}: add images, or "
                 "lower batch_size or held_out"
             )
         self.images = TrainingImages(pixels[: len(pixels) - config.held_out], compute)
@@ -141,7 +144,7 @@ class StyleGAN2Training:
     def _latents(
         self, target: Tensor, num_drawn: int, step: int, rng: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """w_plus of the encoded `target`, then of draws; half the codes' mean square."""
+        """w_plus of the encoded `target`, then of draws; and the loss of the codes."""
         nets, latents, losses = self.nets, [], dict[str, Tensor]()
         if len(target):
             codes, w = nets.encode(target, step, rng)
@@ -152,13 +155,13 @@ class StyleGAN2Training:
         return torch.cat(latents), losses
 
     def _judge(self, synth: Tensor, target: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        """The discriminator on images made; the first of them after `target`."""
+        """Adversarial and feature losses; the first synths reconstruct `target`."""
         discriminator = self.nets.discriminator
         with self.compute.autocast():
             maps = discriminator.features(self.augmentation(synth, rng))
             losses = {"generator": generator_loss(discriminator.judge(maps[-1]))}
             if len(target) and self.config.feature_weight:
-                if self.config.augment_target:  # those maps are of other images
+                if self.config.augment_target:  # `maps` are of augmented images
                     maps = discriminator.features(synth[: len(target)])
                 with torch.no_grad():
                     target_maps = discriminator.features(target)
@@ -190,11 +193,11 @@ class StyleGAN2Training:
         return losses | self.augmentation.follow(on_real)
 
     def evaluate(self) -> dict[str, float]:
-        """On images held out; see `Measures`."""
+        """Measures on held-out images; see `GeneratorMeasures`."""
         return self.measures.metrics(self.nets.kept_generator(), self.nets.kept_encoder())
 
     def sheet(self) -> Tensor:
-        """Real above, their reconstructions (of an autoencoder), draws below."""
+        """Rows of real images, their reconstructions (with an autoencoder), and draws."""
         return self.measures.sheet(self.nets.kept_generator(), self.nets.kept_encoder())
 
     def networks(self) -> dict[str, nn.Module]:
@@ -222,8 +225,9 @@ class StyleGAN2Training:
 def _descend(
     optimiser: torch.optim.Optimizer, losses: dict[str, Tensor], weights: dict[str, float]
 ) -> None:
-    """One step down the weighted sum, of this optimiser's parameters alone: the other player's
-    get no gradient, and need not be frozen for it.
+    """Minimise the weighted sum of losses over the parameters of this optimiser only.
+
+    The other network receives no gradients and need not be frozen.
     """
     total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
     optimiser.zero_grad(set_to_none=True)
