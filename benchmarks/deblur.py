@@ -92,7 +92,7 @@ def run(asked: argparse.Namespace) -> dict:
     chosen = chosen_pair(asked)
     pair = chosen.pair
     people = [draw(row_seed(SEED, row)) for row in range(asked.num)]
-    sharp = to_tensor([render(person, pair.grid.size_px).picture for person in people])
+    sharp = to_tensor([render(person, pair.grid.size_px).image for person in people])
     given = unsharp(sharp, asked.blur, asked.reduce)
     sigma_px = asked.sigma or asked.blur or asked.reduce / 2
     made = arms(sharp, given, pair, asked.amounts, sigma_px)

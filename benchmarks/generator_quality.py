@@ -125,8 +125,8 @@ def row(features: str, against: str, found: SetComparison) -> dict:
 def judged(asked: argparse.Namespace, generator: Generator, folder: Path) -> list[dict]:
     """A row per embedding and set; writes the sheet on its way."""
     options = {"size_px": generator.resolution, "processes": asked.processes}
-    real = prepare(folder / "real", asked.num, seed=asked.seed, **options).pictures
-    other = prepare(folder / "other", asked.num, seed=asked.seed + 1, **options).pictures
+    real = prepare(folder / "real", asked.num, seed=asked.seed, **options).images
+    other = prepare(folder / "other", asked.num, seed=asked.seed + 1, **options).images
     draw = {"seed": asked.seed, "batch": asked.batch, "psi": asked.psi, "device": asked.device}
     if asked.sheet:
         columns = asked.sheet_columns

@@ -34,11 +34,11 @@ from invertory.images import to_tensor
 from invertory.metrics.inception import InceptionFeatures
 from invertory.metrics.invertible import (
     SETS,
-    Invertible,
+    InvertibleGAN,
     absolute_error,
     frechet_to,
-    made_sets,
-    seconds_a_picture,
+    seconds_per_image,
+    synthesise_sets,
 )
 from invertory.metrics.quality import Embedding, embed_set
 from invertory.portraits.dataset import prepare
@@ -136,7 +136,7 @@ def pictures(asked: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.nd
     """uint8 [N, R, R, 3] of training pictures, and as many of the test set."""
     if asked.set == "portraits":
         train, test = (
-            prepare(folder / name, asked.num, seed=seed, size_px=64, processes=1).pictures
+            prepare(folder / name, asked.num, seed=seed, size_px=64, processes=1).images
             for name, seed in (("train", asked.train_seed), ("test", asked.seed))
         )
         return train, test
@@ -176,8 +176,8 @@ def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
 def measured(row: Row, asked: argparse.Namespace, truth: Truth) -> dict[str, Any]:
     """One line of the table; distances by the name of the features."""
     generator, encoder = (network(name).to(asked.device) for name in (row.generator, row.encoder))
-    pair = Invertible(generator, encoder)
-    sets = made_sets(pair, truth.test, seed=asked.seed)
+    pair = InvertibleGAN(generator, encoder)
+    sets = synthesise_sets(pair, truth.test, seed=asked.seed)
     clock = _clock(asked.device)
     x = truth.test[0].to(asked.device)
     return {
@@ -189,7 +189,7 @@ def measured(row: Row, asked: argparse.Namespace, truth: Truth) -> dict[str, Any
             for name, embedding in truth.embeddings.items()
         },
         "mae": absolute_error(sets["test_reconstructed"], truth.test),
-        "s_a_picture": seconds_a_picture(pair.latents, x, clock),
+        "s_a_picture": seconds_per_image(pair.latents, x, clock),
         "n": sum(map(len, truth.test)),
     }
 

@@ -63,7 +63,7 @@ def sequences(people: int, num: int, px: int) -> Iterator[Tensor]:
     for row in range(people):
         seed = row_seed(SEED, row)
         frames = scene(draw(seed), range(num), np.random.default_rng((SEED, row)))
-        yield to_tensor([render(frame, px).picture for frame in frames])
+        yield to_tensor([render(frame, px).image for frame in frames])
 
 
 @torch.no_grad()

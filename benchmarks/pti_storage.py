@@ -151,7 +151,7 @@ def main() -> None:
     trunk = PINNED["lpips-alexnet"]
     lpips = Lpips("alex", Path(models.fetch(trunk.source, trunk.sha256)))
     size_px = generator.resolution
-    drawn = [render(draw(row_seed(HELD_OUT_SEED, i)), size_px).picture for i in range(asked.num)]
+    drawn = [render(draw(row_seed(HELD_OUT_SEED, i)), size_px).image for i in range(asked.num)]
     method = PivotalTuning(
         pivot_steps=asked.pivot_steps,
         pivot_learning_rate=0.1,

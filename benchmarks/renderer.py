@@ -27,7 +27,7 @@ def count(first: int, size_px: int, supersample: int, seconds: float) -> tuple[i
         for seed in range(first + done, first + done + BLOCK):
             portrait = draw(seed)
             rendering = render(portrait, size_px, supersample=supersample)
-            if rendering.picture.shape != (size_px, size_px, 3) or not portrait.attributes:
+            if rendering.image.shape != (size_px, size_px, 3) or not portrait.attributes:
                 raise RuntimeError(f"expected a labelled picture of {size_px} px at seed {seed}")
         done += BLOCK
     return done, time.perf_counter() - wall, time.process_time() - cpu

@@ -215,7 +215,7 @@ def _bench(num: int, where: str, names: Sequence[str]) -> Bench:
         generator=cast("Generator", _network("generator", where)),
         classifier=cast("AttributeClassifier", _network("classifier", where)),
         networks={kind: _network(NETWORKS.get(kind, kind), where) for kind in kinds},
-        targets=to_tensor([one.picture for one in made]),
+        targets=to_tensor([one.image for one in made]),
         objects=segments == SEGMENTS.index("ood"),
     )
 

@@ -37,7 +37,7 @@ from invertory.metrics.ood_masks import (
 )
 from invertory.metrics.pixel import psnr_db
 from invertory.metrics.ssim import ssim
-from invertory.networks.samm.figures import figures
+from invertory.networks.samm.figures import alignment_figures
 from invertory.perceptual import FeatureDistance
 from invertory.portraits import SEGMENTS, World, draw, render, row_seed
 from invertory.portraits.attributes import OOD_KINDS
@@ -135,7 +135,7 @@ class Bench:
         print("\n| SAMM | flows at the limit % | second step: cosine | its length |")
         print("|---|---|---|---|")
         for n in cycles:
-            told = figures(samm.align(self.generator, w_plus, taps, cycles=n))
+            told = alignment_figures(samm.align(self.generator, w_plus, taps, cycles=n))
             alike = [f"{float(told[k]):.2f}" if k in told else "-" for k in ALIKE]
             print(f"| N = {n} | {100 * float(told['flow_saturation']):.0f} | {' | '.join(alike)} |")
 
@@ -165,7 +165,7 @@ def portraits(num: int, size_px: int) -> tuple[Tensor, Tensor, dict[str, Tensor]
     segments = torch.from_numpy(np.stack([one.segmentation for one in rendered]))
     truth = (segments == SEGMENTS.index("ood"))[:, None].float()
     kinds = {k: torch.tensor([bool(one.attributes[k]) for one in drawings]) for k in OOD_KINDS}
-    return to_tensor([one.picture for one in rendered]), truth, kinds
+    return to_tensor([one.image for one in rendered]), truth, kinds
 
 
 def measure(bench: Bench, unaligned: nn.Module | None) -> None:

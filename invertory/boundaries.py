@@ -1,12 +1,15 @@
-"""Boundaries of attributes in latent space: Shen et al. 2020, "Interpreting the Latent Space of
-GANs for Semantic Face Editing" (InterFaceGAN), https://arxiv.org/abs/1907.10786
+"""Boundaries of attributes in latent space.
+
+Shen et al. 2020, "Interpreting the Latent Space of GANs for Semantic Face Editing" (InterFaceGAN),
+https://arxiv.org/abs/1907.10786
 
 Differs from the official code: the intercept is kept (scaled with the normal), randomness is
-seeded, conditions are any number (Gram solve) and the plane of a conditional normal is fitted anew.
+seeded, any number of conditions is supported (Gram solve), and the plane of a conditional normal is
+refitted.
 
-A latent is [num_rows, w_dim]; num_rows is 1 in W. Products are means over rows,
-<a, b> = mean_r(a_r . b_r), so a boundary of one row is the same boundary when repeated in every row
-of W+, and a step of 1 along a normal always moves the distance by 1.
+A latent is [num_rows, w_dim]; num_rows is 1 in W. Inner products are means over rows, <a, b> =
+mean_r(a_r . b_r), so a boundary of one row equals the same boundary repeated in every row of W+,
+and a step of 1 along a unit normal always changes the distance by 1.
 """
 
 from __future__ import annotations
@@ -26,50 +29,53 @@ Selection = Literal["extremes", "threshold"]
 Rows = Literal["joint", "each"]
 
 SOLVERS: dict[Solver, Callable[[int], Any]] = {
-    "svc": lambda seed: SVC(kernel="linear", C=1.0),  # the official one, O(N^2)
+    "svc": lambda seed: SVC(kernel="linear", C=1.0),  # as in the official code, O(N^2)
     "linear": lambda seed: LinearSVC(C=1.0, max_iter=500_000, random_state=seed),
     "logistic": lambda seed: LogisticRegression(C=1.0, max_iter=10_000),
 }
 
-MIN_CHOSEN = 5  # rows on either side, below which no plane is fitted
-MIN_RESIDUAL = 1e-6  # of a unit normal, once its conditions are projected out
+MIN_CHOSEN = 5  # rows needed on either side to fit a plane
+MIN_RESIDUAL = 1e-6  # least norm of a unit normal after conditioning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boundary:
     """A hyperplane: distance(w) = <normal, w> + offset, positive towards higher scores.
 
-    A direction that was imported and not calibrated has a normal and nothing else.
+    An imported direction that has not been calibrated has only a normal.
     """
 
     normal: Tensor  # [num_rows, w_dim] float64, unit: mean over rows of |row|^2 is 1
     offset: float | None = None
-    spread: float | None = None  # standard deviation of the distance where it was fitted
-    threshold: float | None = None  # score from which a label is positive
-    accuracy_validation: float | None = None  # None where nothing was held out
-    accuracy_remaining: float | None = None  # of the rows not chosen; None where all were
-    num_positive: int | None = None  # chosen rows, training and validation together
+    spread: float | None = None  # standard deviation of the distance over the fitted rows
+    threshold: float | None = None  # a label is positive from this score on
+    accuracy_validation: float | None = None  # None if nothing was held out
+    accuracy_remaining: float | None = None  # on rows that were not selected; None if all were
+    num_positive: int | None = None  # selected rows, training and validation
     num_negative: int | None = None
     solver: str | None = None
 
     @property
     def plane(self) -> tuple[Tensor, float]:
-        """(normal, offset), of a boundary that has both."""
+        """(normal, offset); raises ValueError for a bare direction without an offset."""
         if self.offset is None:
             raise ValueError(
-                "expected a boundary with a plane, got a bare direction; place its plane with "
+                "expected a boundary with an offset, got a bare direction; fit its plane with "
                 "calibrate_offset on scored latents"
             )
         return self.normal, self.offset
 
     def distance(self, latents: Tensor) -> Tensor:
-        """latents [N, rows, w_dim] => signed distances [N] float64."""
+        """Latents [N, rows, w_dim] => signed distances [N], float64."""
         normal, offset = self.plane
         return project(latents, normal) + offset
 
 
 def unit(normal: Tensor) -> Tensor:
-    """[rows, w_dim] => float64 of norm 1, where |n|^2 = mean over rows of |row|^2."""
+    """[rows, w_dim] => float64 of norm 1, where |n|^2 is the mean over rows of |row|^2.
+
+    Raises ValueError if the norm is zero or not finite.
+    """
     normal = normal.double()
     norm = normal.square().sum(-1).mean().sqrt()
     if not torch.isfinite(norm) or norm == 0:
@@ -81,11 +87,11 @@ def unit(normal: Tensor) -> Tensor:
 
 
 def project(latents: Tensor, normal: Tensor) -> Tensor:
-    """latents [N, rows, w_dim], normal [rows or 1, w_dim] => <normal, w> [N] float64."""
+    """Latents [N, rows, w_dim], normal [rows or 1, w_dim] => <normal, w> [N], float64."""
     if latents.ndim != 3 or latents.shape[-1] != normal.shape[-1]:
         raise ValueError(
             f"expected latents [N, rows, {normal.shape[-1]}], got {list(latents.shape)}; "
-            "a boundary fits only the generator whose latents it was fitted on"
+            "a boundary applies only to the generator that it was fitted for"
         )
     if normal.shape[0] not in (1, latents.shape[1]):
         raise ValueError(
@@ -110,13 +116,15 @@ def fit_boundary(
 ) -> Boundary:
     """Fit a plane between high and low scores.
 
-    latents [N, w_dim] or [N, rows, w_dim]; scores [N], raw or labels 0 and 1. "extremes" chooses
-    ratio * N rows at either end; "threshold" takes every row, labelled by the threshold. Rows of W+
-    are fitted "joint" (flattened) or "each" by itself. A share `split` trains, the rest validates.
-    `threshold` defaults to the middle of the scores' range. `permutations` replaces the seeded
-    shuffles of the positives and the negatives.
+    `latents` are [N, w_dim] or [N, rows, w_dim]; `scores` are [N], raw or labels 0 and 1.
+    "extremes" selects ratio * N rows at either end; "threshold" uses every row, labelled by
+    `threshold`, which defaults to the middle of the range of scores. Rows of W+ are fitted jointly
+    (flattened) or each on its own. The share `split` of the selected rows trains, the rest
+    validates. `permutations` replaces the seeded shuffles of the positive and negative rows.
+
+    Raises ValueError if fewer than 5 rows lie on either side, or if ties prevent a selection.
     """
-    latents, scores = _checked(latents, scores)
+    latents, scores = _check_inputs(latents, scores)
     limit = (scores.max() + scores.min()).item() / 2 if threshold is None else threshold
     generator = torch.Generator().manual_seed(seed)
     chosen = _choose(scores, limit, _num_chosen(scores, limit, ratio), selection, generator)
@@ -154,17 +162,17 @@ def calibrate_offset(
     split: float = 0.7,
     seed: int = 0,
 ) -> Boundary:
-    """Place a plane across a known direction: a logistic fit in one dimension, along the normal.
+    """Place a plane across a known direction by a one-dimensional logistic fit along the normal.
 
-    latents [N, rows, w_dim], scores [N]. Turns an imported direction, which has no plane, into a
-    boundary. The normal is turned round where scores fall along it.
+    `latents` are [N, rows, w_dim], `scores` [N]. Turns an imported direction, which has no plane,
+    into a boundary. The normal is flipped if scores decrease along it.
     """
-    latents, scores = _checked(latents, scores)
+    latents, scores = _check_inputs(latents, scores)
     limit = (scores.max() + scores.min()).item() / 2 if threshold is None else threshold
     labels = scores >= limit
-    _enough(int(labels.sum()), int((~labels).sum()), f"with threshold {limit:g}")
+    _check_enough(int(labels.sum()), int((~labels).sum()), f"with threshold {limit:g}")
     order = torch.randperm(len(scores), generator=torch.Generator().manual_seed(seed))
-    train, held = order[: int(len(order) * split)], order[int(len(order) * split) :]
+    train, held_out = order[: int(len(order) * split)], order[int(len(order) * split) :]
     along = project(latents, unit(normal))
     slope, crossing = _logistic_1d(along[train], labels[train])
     sign = 1.0 if slope > 0 else -1.0
@@ -174,7 +182,7 @@ def calibrate_offset(
         offset=-sign * crossing,
         spread=float(distances.std(correction=0)),
         threshold=limit,
-        accuracy_validation=_agreement((distances > 0)[held] == labels[held]),
+        accuracy_validation=_agreement((distances > 0)[held_out] == labels[held_out]),
         accuracy_remaining=None,
         num_positive=int(labels.sum()),
         num_negative=int((~labels).sum()),
@@ -183,10 +191,10 @@ def calibrate_offset(
 
 
 def condition_normal(primal: Tensor, conditions: Tensor) -> Tensor:
-    """Section 3.2: primal [rows, w_dim] less its projection on the span of conditions [k, ...].
+    """Section 3.2: remove from primal [rows, w_dim] its projection on conditions [k, ...].
 
-    n' = n - C^T (C C^T)^-1 C n, then renormalised: moving along n' leaves the distances to all k
-    conditions as they were.
+    n' = n - C^T (C C^T)^-1 C n, renormalised: a step along n' leaves the distances to all k
+    conditions unchanged. Raises ValueError if the conditions span the primal direction.
     """
     primal = unit(primal)
     if not len(conditions):
@@ -201,8 +209,8 @@ def condition_normal(primal: Tensor, conditions: Tensor) -> Tensor:
     )
     if residual.norm() < MIN_RESIDUAL * n.norm():
         raise ValueError(
-            "expected a direction that its conditions do not already span, got one that vanishes "
-            f"when its {len(conditions)} condition(s) are removed; drop a condition"
+            "expected a direction outside the span of its conditions, got one that vanishes when "
+            f"its {len(conditions)} condition(s) are removed; drop a condition"
         )
     return unit(residual.reshape(-1, primal.shape[-1]))
 
@@ -215,14 +223,14 @@ def condition_boundary(
     *,
     seed: int = 0,
 ) -> Boundary:
-    """`condition_normal`, with its plane placed anew: the old offset has no meaning across it."""
+    """`condition_normal` with a refitted plane: the old offset does not apply to the new normal."""
     normal = condition_normal(boundary.normal, _stack([c.normal for c in conditions]))
     placed = calibrate_offset(normal, latents, scores, threshold=boundary.threshold, seed=seed)
     return replace(placed, solver=boundary.solver)
 
 
-def _checked(latents: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """[N, rows, w_dim] and [N] float64 on the CPU, finite."""
+def _check_inputs(latents: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Validate the inputs; return [N, rows, w_dim] and [N] as float64 on the CPU."""
     latents = latents[:, None] if latents.ndim == 2 else latents
     scores = scores.flatten()
     if latents.ndim != 3 or len(latents) != len(scores):
@@ -237,9 +245,8 @@ def _checked(latents: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
 
 def _num_chosen(scores: Tensor, limit: float, ratio: float) -> int:
     num = min(int(len(scores) * ratio), len(scores) // 2)
-    if bool(
-        ((scores == scores.min()) | (scores == scores.max())).all()
-    ):  # labels: the rarer one bounds the choice
+    # binary labels: select at most as many rows as the rarer label has
+    if bool(((scores == scores.min()) | (scores == scores.max())).all()):
         num = min(num, int((scores >= limit).sum()), int((scores < limit).sum()))
     return num
 
@@ -247,7 +254,7 @@ def _num_chosen(scores: Tensor, limit: float, ratio: float) -> int:
 def _choose(
     scores: Tensor, limit: float, num: int, selection: Selection, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Indices of the positives (best first) and of the negatives; ties fall at random."""
+    """Indices of the positive rows (highest score first) and the negative rows; ties are random."""
     order = torch.randperm(len(scores), generator=generator)
     order = order[scores[order].argsort(descending=True, stable=True)]
     if selection == "threshold":
@@ -255,20 +262,20 @@ def _choose(
         positive, negative = order[:num_positive], order[num_positive:]
     else:
         positive, negative = order[:num], order[len(order) - num :]
-    _enough(len(positive), len(negative), f"of {len(scores)} scored rows")
+    _check_enough(len(positive), len(negative), f"of {len(scores)} scored rows")
     if scores[positive].min() <= scores[negative].max():
         raise ValueError(
-            f"expected scores that tell {len(positive)} high rows from {len(negative)} low ones, "
-            f"got ties at {scores[positive].min():g}; choose fewer rows or use another scorer"
+            f"expected scores that separate {len(positive)} high rows from {len(negative)} low "
+            f"ones, got ties at {scores[positive].min():g}; choose fewer rows or use another scorer"
         )
     return positive, negative
 
 
-def _enough(num_positive: int, num_negative: int, where: str) -> None:
+def _check_enough(num_positive: int, num_negative: int, where: str) -> None:
     if min(num_positive, num_negative) < MIN_CHOSEN:
         raise ValueError(
             f"expected at least {MIN_CHOSEN} rows on either side, got {num_positive} positive and "
-            f"{num_negative} negative {where}; score more rows, choose more or move the threshold"
+            f"{num_negative} negative {where}; score more rows, raise ratio or change threshold"
         )
 
 
@@ -291,7 +298,7 @@ def _solve(
 
 
 def _logistic_1d(along: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Sign of the slope, and where the probability crosses one half; standardised for the fit."""
+    """Slope, and the position at which the probability is 1/2; standardised for the fit."""
     mean, std = along.mean(), along.std(correction=0).clamp_min(1e-12)
     plane = LogisticRegression(C=1e3, max_iter=10_000).fit(
         ((along - mean) / std)[:, None].numpy(), labels.numpy().astype(int)
@@ -299,7 +306,8 @@ def _logistic_1d(along: Tensor, labels: Tensor) -> tuple[float, float]:
     slope, bias = float(plane.coef_[0, 0]), float(plane.intercept_[0])
     if abs(slope) < 1e-9:
         raise ValueError(
-            "expected scores that vary along the direction, got none; it is another attribute's"
+            "expected scores that vary along the direction, got a slope of 0; use the direction "
+            "of this attribute"
         )
     return slope, float(mean - std * bias / slope)
 

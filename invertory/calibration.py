@@ -1,7 +1,8 @@
-"""Probabilities that mean what they say: temperature scaling and the calibration error.
+"""Calibrated probabilities: temperature scaling and the expected calibration error.
 
 Guo et al., "On Calibration of Modern Neural Networks", 2017, https://arxiv.org/abs/1706.04599, for
-independent binary attributes: a temperature each (section 4.2), fitted on held-out logits.
+independent binary attributes: one temperature per attribute (section 4.2), fitted on held-out
+logits.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SHARPEST, FLATTEST = 0.25, 8.0  # temperatures; where labels are separable the likeliest is 0
-NUM_BINS = 15  # of the paper
+SHARPEST, FLATTEST = 0.25, 8.0  # range of T; separable labels would give T = 0
+NUM_BINS = 15  # as in the paper
 
 
 @torch.no_grad()
 def fit_temperature(logits: Tensor, labels: Tensor, *, iterations: int = 50) -> Tensor:
-    """logits and labels (0 or 1), both [N, A] => [A]: logits / T have the least NLL.
+    """Logits and labels (0 or 1), both [N, A] => temperatures T [A].
 
-    NLL is convex in 1 / T, so Newton's method with halved steps finds the only minimum.
+    T minimises the negative log likelihood of logits / T (section 4.2). The NLL is convex in 1 / T,
+    so Newton's method with bounded steps finds the only minimum. Raises ValueError if shapes differ
+    or are empty.
     """
     if logits.ndim != 2 or logits.shape != labels.shape or not len(logits):
         raise ValueError(
@@ -31,24 +34,24 @@ def fit_temperature(logits: Tensor, labels: Tensor, *, iterations: int = 50) -> 
         p = (z * inverse).sigmoid()
         slope = ((p - y) * z).mean(0)
         curvature = (p * (1 - p) * z.square()).mean(0).clamp_min(1e-9)
-        # at most a factor of two: far from the minimum the quadratic model overshoots
-        moved = (inverse - slope / curvature).clamp(inverse / 2, inverse * 2)
-        inverse = moved.clamp(1 / FLATTEST, 1 / SHARPEST)
+        # limit each step to a factor of 2: far from the minimum the quadratic model overshoots
+        updated = (inverse - slope / curvature).clamp(inverse / 2, inverse * 2)
+        inverse = updated.clamp(1 / FLATTEST, 1 / SHARPEST)
     return inverse.reciprocal().to(logits.dtype)
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
-    """Both [N, A] => [A], in nats."""
+    """Logits and labels, both [N, A] => mean NLL [A], in nats."""
     return functional.binary_cross_entropy_with_logits(
         logits, labels.to(logits.dtype), reduction="none"
     ).mean(0)
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """eq. 3, expected calibration error: both [N, A] => [A], 0 (calibrated) to 1.
+    """Expected calibration error (eq. 3): both [N, A] => [A], 0 (calibrated) to 1.
 
-    P(label is 1) in equal bins from 0 to 1: the mean over rows of |mean probability - share of
-    ones| of their bin.
+    P(label is 1) falls into equal bins from 0 to 1; the error is the mean over rows of |mean
+    probability - share of ones| in their bin.
     """
     bins = (probabilities.double() * NUM_BINS).long().clamp(0, NUM_BINS - 1)
     excess = probabilities.double() - labels.double()

@@ -1,12 +1,12 @@
-"""Segments of photographed faces, from the outlines of a mesh of landmarks.
+"""Segments of photographed faces, from the outlines of a landmark mesh.
 
-A parser of photographs is trained on masks drawn by hand, whose licences forbid most uses. Which
-pixels are a face's skin, brows, eyes and mouth also follows from MediaPipe's FaceLandmarker, whose
-478 points are Apache-2.0: each outline of its mesh is filled (Kartynnik et al., "Real-time Facial
+Parsers of photographs are usually trained on hand-drawn masks, whose licences forbid most uses. The
+mesh of MediaPipe's FaceLandmarker (478 points, Apache-2.0) also tells which pixels belong to a
+face's skin, brows, eyes and mouth: we fill its outlines (Kartynnik et al., "Real-time Facial
 Surface Geometry from Monocular Video on Mobile GPUs", 2019, https://arxiv.org/abs/1907.06724).
 
-All that lies beside the mesh is `background`: also hair, ears, neck and clothes. What covers a
-face counts as the face, since the mesh goes on behind it.
+Everything outside the mesh is `background`, including hair, ears, neck and clothes. Objects that
+cover a face count as the face, because the mesh continues behind them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SEGMENTS: Final = ("background", "skin", "brows", "eyes", "mouth")
 
-# Rings of the mesh's indices, left and right as in the picture.
+# Rings of mesh indices; left and right are those of the image.
 OVAL: Final = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
@@ -48,7 +48,7 @@ RIGHT_LIDS: Final = (
 LIPS: Final = (
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
 )  # fmt: skip
-# In the order in which they are filled: what comes later lies on top.
+# In drawing order: later outlines are drawn over earlier ones.
 OUTLINES: Final = (
     ("skin", OVAL),
     ("brows", LEFT_BROW),
@@ -57,59 +57,62 @@ OUTLINES: Final = (
     ("eyes", RIGHT_LIDS),
     ("mouth", LIPS),
 )
-_FRACTION_BITS: Final = 4  # of a vertex's coordinates as OpenCV takes them
+_FRACTION_BITS: Final = 4  # fractional bits of OpenCV's fixed-point coordinates
 
 
 class MeshParser(nn.Module):
-    """A parser of photographs; it has no tensors, and nothing is trained.
+    """A parser for photographs; it has no tensors and needs no training.
 
-    MediaPipe runs on the CPU and is opened for each call, so that nothing has to be closed.
+    MediaPipe runs on the CPU and is opened for each call, so nothing has to be closed.
     """
 
     segments = SEGMENTS
 
     def __init__(self, face_landmarker: bytes | Path) -> None:
-        """`face_landmarker`: MediaPipe's face_landmarker.task, the file or its bytes."""
+        """`face_landmarker`: MediaPipe's face_landmarker.task, as a path or as bytes.
+
+        Raises FileNotFoundError if the file is missing and ValueError if it is not a zip.
+        """
         super().__init__()
-        self._weights = _checked(face_landmarker)
+        self._weights = _read_bundle(face_landmarker)
 
     @torch.no_grad()
     def segment(self, x: Tensor) -> Tensor:
-        """Pictures x [N, 3, H, W] in [-1, 1] => index into `segments`, uint8 [N, H, W].
+        """Images x [N, 3, H, W] in [-1, 1] => indices into `segments`, uint8 [N, H, W].
 
-        A picture without a face is all background; of several faces the most certain counts.
+        An image without a face is all background; of several faces, the most confident is used.
         """
-        pictures = to_uint8(x.detach().float().nan_to_num(0.0).clamp(-1, 1))
+        images = to_uint8(x.detach().float().nan_to_num(0.0).clamp(-1, 1))
         with FaceLandmarker(self._weights) as landmarker:
-            found = [_segmented(landmarker.meshes(picture), picture) for picture in pictures]
-        return torch.from_numpy(np.stack(found)).to(x.device)
+            segmentations = [_segment_image(landmarker.meshes(image), image) for image in images]
+        return torch.from_numpy(np.stack(segmentations)).to(x.device)
 
 
-def filled(mesh: Points, shape: tuple[int, int]) -> Pixels:
-    """mesh [478, 2] (x, y) of pixels' centres => index into SEGMENTS, uint8 [H, W]."""
-    found = np.zeros(shape, np.uint8)
+def fill_outlines(mesh: Points, shape: tuple[int, int]) -> Pixels:
+    """Mesh [478, 2] of (x, y) at pixel centres => indices into SEGMENTS, uint8 [H, W]."""
+    segmentation = np.zeros(shape, np.uint8)
     for name, ring in OUTLINES:
         vertices = np.rint(mesh[list(ring)] * 2**_FRACTION_BITS).astype(np.int32)
-        cv2.fillPoly(found, [vertices], SEGMENTS.index(name), shift=_FRACTION_BITS)
-    return found
+        cv2.fillPoly(segmentation, [vertices], SEGMENTS.index(name), shift=_FRACTION_BITS)
+    return segmentation
 
 
-def _segmented(meshes: list[Points], picture: Pixels) -> Pixels:
-    shape = picture.shape[:2]
-    return filled(meshes[0], shape) if meshes else np.zeros(shape, np.uint8)
+def _segment_image(meshes: list[Points], image: Pixels) -> Pixels:
+    shape = image.shape[:2]
+    return fill_outlines(meshes[0], shape) if meshes else np.zeros(shape, np.uint8)
 
 
-def _checked(weights: bytes | Path) -> bytes:
-    """The bundle's bytes."""
+def _read_bundle(weights: bytes | Path) -> bytes:
+    """Read and validate the bytes of the task bundle."""
     if isinstance(weights, Path) and not weights.is_file():
         raise FileNotFoundError(
             f"expected MediaPipe's face_landmarker.task at {weights}, got no file: correct the "
-            "path, or say parser: auto, which fetches it"
+            "path, or set parser: auto, which fetches it"
         )
     data = read_weights(weights)
     if not zipfile.is_zipfile(BytesIO(data)):
         raise ValueError(
             f"expected MediaPipe's face_landmarker.task, a zip, got {len(data)} bytes of another "
-            "kind: name that file, or say parser: auto"
+            "kind: name that file, or set parser: auto"
         )
     return data

@@ -1,8 +1,8 @@
-"""Scorers: pictures to raw scores by name; what is above a threshold is a label elsewhere.
+"""Scorers turn images into raw scores by name; thresholds and labels are applied elsewhere.
 
-MediaPipe's blendshapes and head pose for faces, and classifiers the user brings as ONNX,
-`torch.export` or TorchScript files; the last is a program that runs. A scorer's output for an image
-depends on that image alone.
+Available are MediaPipe's blendshapes and head pose for faces, and classifiers that users bring as
+ONNX, `torch.export` or TorchScript files (a TorchScript file is a program that is executed). The
+score of an image depends on that image only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from invertory.landmarks import ClosingLandmarker, FaceLandmarker, read_weights
 Vector = npt.NDArray[np.float64]
 Scores = dict[str, float]
 
-# Names of our own => the blendshapes they average, each in 0..1; any blendshape goes by its name.
+# Our names => the blendshapes that they average, 0 to 1; blendshapes also keep their own names.
 EXPRESSIONS: Final = {
     "smile": ("mouthSmileLeft", "mouthSmileRight"),
     "mouth_open": ("jawOpen",),
@@ -49,29 +49,29 @@ BLENDSHAPES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class BadScore:
-    """A picture that could not be scored."""
+    """The reason why an image has no score."""
 
     reason: str
 
 
 class Scorer(Protocol):
-    """Gives each picture a score under each of `names`, or says why not."""
+    """Scores each image under each of `names`, or gives the reason why it cannot."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
 
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order."""
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
+        """N images uint8 [H, W, 3] => N results, in order."""
         ...
 
 
 class FaceScorer(ClosingLandmarker):
-    """MediaPipe's scores of the most certain face on a crop. Close it, or use `with`.
+    """MediaPipe's scores of the most confident face on a crop. Close it, or use `with`.
 
-    Names: those of EXPRESSIONS and BLENDSHAPES (0..1, left and right are the person's), and the
-    head's pose in degrees. yaw_deg > 0: the face looks to the right of the picture; pitch_deg > 0:
-    it looks up; roll_deg > 0: it is turned clockwise as seen. Mirroring a picture negates yaw and
-    roll.
+    Names are those of EXPRESSIONS and BLENDSHAPES (0 to 1; left and right are the person's) and the
+    head pose in degrees. yaw_deg > 0: the face looks towards the right of the image; pitch_deg > 0:
+    it looks up; roll_deg > 0: it is rotated clockwise as seen. Mirroring an image negates yaw and
+    roll. Raises ValueError for unknown names.
     """
 
     def __init__(self, face_landmarker: bytes | Path, names: Sequence[str]) -> None:
@@ -85,20 +85,20 @@ class FaceScorer(ClosingLandmarker):
         self.names = tuple(names)
         self._landmarker = FaceLandmarker(face_landmarker, has_scores=True)
 
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order."""
-        return [self._score(picture) for picture in pictures]
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
+        """N images uint8 [H, W, 3] => N results, in order."""
+        return [self._score(image) for image in images]
 
-    def _score(self, picture: Pixels) -> Scores | BadScore:
-        found = self._landmarker.detect(picture)
-        if not found.face_blendshapes:
+    def _score(self, image: Pixels) -> Scores | BadScore:
+        detection = self._landmarker.detect(image)
+        if not detection.face_blendshapes:
             return BadScore("no face on the crop")
-        shapes = {shape.category_name: shape.score for shape in found.face_blendshapes[0]}
+        shapes = {shape.category_name: shape.score for shape in detection.face_blendshapes[0]}
         scores = {
-            name: float(np.mean([shapes[part] for part in parts]))
-            for name, parts in EXPRESSIONS.items()
+            name: float(np.mean([shapes[shape_name] for shape_name in shapes_of_name]))
+            for name, shapes_of_name in EXPRESSIONS.items()
         }
-        pose = head_pose(np.asarray(found.facial_transformation_matrixes[0], np.float64))
+        pose = head_pose(np.asarray(detection.facial_transformation_matrixes[0], np.float64))
         scores |= {**shapes, **dict(zip(POSE, pose, strict=True))}
         return {name: float(scores[name]) for name in self.names}
 
@@ -106,10 +106,10 @@ class FaceScorer(ClosingLandmarker):
 def head_pose(matrix: Vector) -> tuple[float, float, float]:
     """MediaPipe's face matrix [4, 4] => (yaw, pitch, roll) in degrees; signs as in `FaceScorer`.
 
-    Its space is right-handed: x right, y up, z towards the camera.
-    R = Ry(yaw) Rx(-pitch) Rz(-roll).
+    The space is right-handed: x points right, y up, z towards the camera. R = Ry(yaw) Rx(-pitch)
+    Rz(-roll).
     """
-    rotation = matrix[:3, :3] / np.cbrt(np.linalg.det(matrix[:3, :3]))  # without the scale
+    rotation = matrix[:3, :3] / np.cbrt(np.linalg.det(matrix[:3, :3]))  # remove the scale
     forward = rotation[:, 2]  # where the nose points
     yaw = np.arctan2(forward[0], forward[2])
     pitch = np.arcsin(np.clip(forward[1], -1, 1))
@@ -118,12 +118,12 @@ def head_pose(matrix: Vector) -> tuple[float, float, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """How a classifier takes a picture and how its output is read.
+class ClassifierFormat:
+    """The input that a classifier expects, and the meaning of its output.
 
-    The picture is resized to `size_px` (Lanczos), divided by 255, `mean` subtracted, divided by
-    `std`, laid out [1, 3, size_px, size_px]. `outputs` gives each name the index of its logit in
-    the flattened output; with "softmax" the probability is taken over the whole output.
+    The image is resized to `size_px` (Lanczos), divided by 255, normalised by `mean` and `std`, and
+    laid out as [1, 3, size_px, size_px]. `outputs` maps each name to the index of its logit in the
+    flattened output; "softmax" normalises over the whole output.
     """
 
     outputs: dict[str, int]
@@ -136,30 +136,34 @@ class Reading:
     def __post_init__(self) -> None:
         if not self.outputs or min(self.outputs.values()) < 0 or self.size_px < 1:
             raise ValueError(
-                f"expected a size of at least 1 px and names with indices from 0, "
+                f"expected size_px of at least 1 and non-negative indices for one or more names, "
                 f"got {self.size_px} and {self.outputs}"
             )
 
-    def prepare(self, picture: Pixels) -> npt.NDArray[np.float32]:
+    def prepare(self, image: Pixels) -> npt.NDArray[np.float32]:
         """uint8 [H, W, 3] => float32 [1, 3, size_px, size_px]."""
-        levels = resize(picture, self.size_px, self.size_px).astype(np.float32) / 255
+        levels = resize(image, self.size_px, self.size_px).astype(np.float32) / 255
         if self.channels == "bgr":
             levels = levels[:, :, ::-1]
         normal = (levels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], np.float32)
 
     def read(self, output: npt.NDArray[Any]) -> Scores | BadScore:
-        """The model's first output for one picture => scores."""
+        """The model's first output for one image => scores.
+
+        Raises ValueError if an index exceeds the number of outputs.
+        """
         logits = np.asarray(output, np.float64).ravel()
         top = max(self.outputs.values())
         if top >= logits.size:
             raise ValueError(
-                f"the classifier has {logits.size} outputs, the recipe asks for index {top}"
+                f"expected indices below {logits.size}, got {top}: the classifier "
+                f"has {logits.size} outputs; correct the indices in the recipe"
             )
         if not np.isfinite(logits).all():
             return BadScore("the classifier's output is not finite")
         if self.activation == "sigmoid":
-            logits = 0.5 * (1 + np.tanh(0.5 * logits))  # no overflow
+            logits = 0.5 * (1 + np.tanh(0.5 * logits))  # the sigmoid, without overflow
         elif self.activation == "softmax":
             powers = np.exp(logits - logits.max())
             logits = powers / powers.sum()
@@ -167,9 +171,11 @@ class Reading:
 
 
 class OnnxScorer:
-    """A classifier as an ONNX file with one picture in; its first output is read."""
+    """A classifier in an ONNX file with one input; its first output is used."""
 
-    def __init__(self, weights: bytes | Path, reading: Reading, *, num_threads: int = 1) -> None:
+    def __init__(
+        self, weights: bytes | Path, format: ClassifierFormat, *, num_threads: int = 1
+    ) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -181,47 +187,50 @@ class OnnxScorer:
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(
-                f"expected a classifier with one input, got {[i.name for i in inputs]}"
+                f"expected a classifier with one input, got {[i.name for i in inputs]}: export it "
+                "with the image as its only input"
             )
         self._input = inputs[0].name
-        self._reading = reading
+        self._format = format
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._reading.outputs)
+        return tuple(self._format.outputs)
 
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order."""
-        feeds = ({self._input: self._reading.prepare(picture)} for picture in pictures)
-        return [self._reading.read(self._session.run(None, feed)[0]) for feed in feeds]
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
+        """N images uint8 [H, W, 3] => N results, in order."""
+        feeds = ({self._input: self._format.prepare(image)} for image in images)
+        return [self._format.read(self._session.run(None, feed)[0]) for feed in feeds]
 
 
 class TorchScorer:
-    """A classifier as a `torch.export` (.pt2) or TorchScript (any other suffix) file.
+    """A classifier in a `torch.export` (.pt2) or TorchScript (any other suffix) file.
 
-    TorchScript is a program: loading one runs what its author wrote, so name only files that you
-    trust. A .pt2 file is loaded where it holds tensors and operators of torch alone, and refused
-    otherwise. ONNX needs neither trust nor torch.
+    TorchScript is a program: loading a file executes what its author wrote, so name only files that
+    you trust. A .pt2 file is loaded only if it holds nothing but tensors and torch operators. ONNX
+    needs neither trust nor torch.
     """
 
-    def __init__(self, path: Path, reading: Reading, *, device: str = "cpu") -> None:
+    def __init__(self, path: Path, format: ClassifierFormat, *, device: str = "cpu") -> None:
         if not Path(path).is_file():
-            raise FileNotFoundError(f"no classifier at {path}")
+            raise FileNotFoundError(
+                f"expected a classifier at {path}, got no file: correct the path"
+            )
         self._model = _load_program(Path(path)).to(device)
         self._device = device
-        self._reading = reading
+        self._format = format
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._reading.outputs)
+        return tuple(self._format.outputs)
 
     @torch.no_grad()
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order."""
-        return [self._reading.read(self._output(picture)) for picture in pictures]
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
+        """N images uint8 [H, W, 3] => N results, in order."""
+        return [self._format.read(self._output(image)) for image in images]
 
-    def _output(self, picture: Pixels) -> npt.NDArray[Any]:
-        output = self._model(torch.from_numpy(self._reading.prepare(picture)).to(self._device))
+    def _output(self, image: Pixels) -> npt.NDArray[Any]:
+        output = self._model(torch.from_numpy(self._format.prepare(image)).to(self._device))
         first = output[0] if isinstance(output, tuple | list) else output
         return np.asarray(first.float().cpu())
 
@@ -232,33 +241,33 @@ def _load_program(path: Path) -> Any:
     return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
 
 
-class Panel:
-    """Several scorers as one, under the names of a recipe's attributes.
+class ScorerPanel:
+    """Several scorers as one, under the attribute names of a recipe.
 
-    `sources` maps an attribute to (scorer, the scorer's name for it); each scorer looks at a
-    picture once, however many attributes it gives.
+    `sources` maps an attribute to (scorer, the scorer's name for it). Each scorer sees an image
+    once, however many attributes it provides.
     """
 
     def __init__(self, sources: dict[str, tuple[Scorer, str]]) -> None:
         for attribute, (scorer, name) in sources.items():
             if name not in scorer.names:
                 raise ValueError(
-                    f"attribute {attribute!r} asks its scorer for {name!r}; it has "
-                    f"{sorted(scorer.names)}"
+                    f"expected attribute {attribute!r} to name one of its scorer's outputs "
+                    f"{sorted(scorer.names)}, got {name!r}"
                 )
         self.names = tuple(sources)
         self._sources = sources
         self._scorers = list({id(scorer): scorer for scorer, _ in sources.values()}.values())
 
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order; the first reason against counts."""
-        given = {id(scorer): scorer.score(pictures) for scorer in self._scorers}
-        return [self._joined(given, i) for i in range(len(pictures))]
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
+        """N images uint8 [H, W, 3] => N results, in order; any BadScore rejects the image."""
+        results = {id(scorer): scorer.score(images) for scorer in self._scorers}
+        return [self._join(results, i) for i in range(len(images))]
 
-    def _joined(self, given: dict[int, list[Scores | BadScore]], i: int) -> Scores | BadScore:
+    def _join(self, results: dict[int, list[Scores | BadScore]], i: int) -> Scores | BadScore:
         scores: Scores = {}
         for attribute, (scorer, name) in self._sources.items():
-            result = given[id(scorer)][i]
+            result = results[id(scorer)][i]
             if isinstance(result, BadScore):
                 return result
             scores[attribute] = result[name]

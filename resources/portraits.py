@@ -15,7 +15,7 @@ from invertory.images import encode
 from invertory.portraits import Portrait, World, draw, render, row_seed
 from invertory.portraits.dataset import LOOK
 from invertory.portraits.render import SIZES
-from invertory.portraits.settings import words_of, world_of
+from invertory.portraits.settings import canonical_settings, parse_world
 from invertory.portraits.streams import MAX_SEED
 from invertory.resources.generated_files import GeneratedFiles
 
@@ -55,7 +55,7 @@ class Portraits:
         """Build from pairs: num, seed, size_px, and the settings of a world (see `world_of`)."""
         own = {key: _parse_int(key, value) for key, value in settings if key in _OWN}
         words = [(key, value) for key, value in settings if key not in _OWN]
-        return cls(**own, world=world_of(words, _OWN), words=tuple(words_of(words)))
+        return cls(**own, world=parse_world(words, _OWN), words=tuple(canonical_settings(words)))
 
     @property
     def root(self) -> str:
@@ -69,9 +69,9 @@ class Portraits:
     def portrait(self, i: int) -> Portrait:
         return draw(row_seed(self.seed, i), self.world)
 
-    def image(self, i: int) -> bytes:
-        """Render portrait i as a PNG."""
-        return encode(render(self.portrait(i), self.size_px).picture, "png")
+    def picture(self, i: int) -> bytes:
+        """The PNG of number i."""
+        return encode(render(self.portrait(i), self.size_px).image, "png")
 
 
 _OWN: Final = ("num", "seed", "size_px")

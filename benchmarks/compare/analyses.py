@@ -23,7 +23,7 @@ from benchmarks.compare.reconstruction import (
 from benchmarks.compare.results import Values
 from invertory.boundaries import Boundary
 from invertory.metrics.frechet import Moments, frechet_distance
-from invertory.metrics.semantics import average_precision, judged
+from invertory.metrics.semantics import average_precision, boundary_average_precision
 from invertory.portraits import World
 from invertory.portraits.attributes import DECIDED
 
@@ -58,7 +58,9 @@ def codes(
         kept, told = inverted.w_plus[inverted.is_finite], truth[inverted.is_finite]
         own = [average_precision(kept, told[:, i]) for i in range(len(DECIDED))]
         native = [
-            judged(boundaries[name], kept, told[:, i]) if name in boundaries else float("nan")
+            boundary_average_precision(boundaries[name], kept, told[:, i])
+            if name in boundaries
+            else float("nan")
             for i, name in enumerate(DECIDED)
         ]
         found[method] = {PRECISION: np.array(own), NATIVE: np.array(native)}

@@ -150,12 +150,12 @@ def drawn(name: str, num: int, seed: int, world: World, px: int) -> PictureSet:
         return PictureSet(name, torch.zeros(0, 3, px, px))
     shown = np.stack([r.segmentation for r in renderings]) == SEGMENTS.index("ood")
     objects = torch.from_numpy(shown)[:, None].float()
-    return PictureSet(name, to_tensor([r.picture for r in renderings]), people, objects)
+    return PictureSet(name, to_tensor([r.image for r in renderings]), people, objects)
 
 
 def pictures_of(people: Iterable[Portrait], px: int) -> Tensor:
     """[N, 3, px, px] in [-1, 1]."""
-    pictures = [render(person, px).picture for person in people]
+    pictures = [render(person, px).image for person in people]
     return to_tensor(pictures) if pictures else torch.zeros(0, 3, px, px)
 
 

@@ -22,7 +22,7 @@ from benchmarks.compare.reconstruction import (
     scores_of,
 )
 from benchmarks.compare.results import PICTURE, Values
-from invertory.metrics.counterfactual import compare_edit, worth
+from invertory.metrics.counterfactual import compare_edit, relative_gain
 from invertory.metrics.edit_consistency import Cycle, edit_consistency
 from invertory.metrics.improved_target import improved_target
 from invertory.metrics.latent_consistency import latent_error
@@ -82,7 +82,7 @@ def scored_edit(
     truth = compare_edit(before, after, targets, edited.changed)
     found = {
         T: improved_target(*told),
-        GAIN: worth(truth),
+        GAIN: relative_gain(truth),
         COSINE: truth.cosine,
         ERROR: truth.error,
         IDLE: truth.idle_error,

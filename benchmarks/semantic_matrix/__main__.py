@@ -95,7 +95,7 @@ def matrix(people: Portraits, sources: list[Source], asked: argparse.Namespace) 
 
 def fidelity(people: Portraits, one: Source) -> float:
     """Mean PSNR of the test pictures."""
-    found = psnr_db(to_tensor(list(one.test)), to_tensor(list(people.test.pictures)))
+    found = psnr_db(to_tensor(list(one.test)), to_tensor(list(people.test.images)))
     return float(found.mean())
 
 
@@ -138,7 +138,7 @@ def group(kind: str, chosen: list[Inverter], asked: argparse.Namespace) -> dict[
             "--num-optimised, half of which is tested on"
         )
     made = [source(one, people, asked.folder, batch=asked.batch, shown=progress) for one in own]
-    first = Source(ORIGINAL, people.train.pictures, people.test.pictures)
+    first = Source(ORIGINAL, people.train.images, people.test.images)
     return matrix(people, [first, *made], asked)
 
 

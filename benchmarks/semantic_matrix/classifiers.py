@@ -17,8 +17,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from invertory.metrics.average_precision import average_precision
 from invertory.networks.classifier import AttributeClassifier
 from invertory.portraits.attributes import DECIDED
-from invertory.training.compute import Compute, Pictures, batch_rows
-from invertory.training.optimiser import Supervised, seeded
+from invertory.training.compute import Compute, TrainingImages, batch_rows
+from invertory.training.optimiser import AveragedNetwork, seeded
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -84,8 +84,8 @@ def trained(
             binary=names, size_px=size_px, stem=effort.stem, widths=effort.widths
         )
 
-    supervised = Supervised(seeded(fresh, seed), effort, compute)
-    rows_of, wanted = Pictures(pictures, compute), labels.to(compute.device)
+    supervised = AveragedNetwork(seeded(fresh, seed), effort, compute)
+    rows_of, wanted = TrainingImages(pictures, compute), labels.to(compute.device)
     for step in range(effort.images // effort.batch_size):
         rows = batch_rows(len(pictures), effort.batch_size, seed=seed, step=step)
         x, rng = rows_of[rows], compute.rng(seed, step)
@@ -99,7 +99,7 @@ def trained(
 @torch.no_grad()
 def scores(classifier: AttributeClassifier, pictures: Pixels, compute: Compute) -> Tensor:
     """[N, A] logits, on the CPU."""
-    rows = Pictures(pictures, compute)
+    rows = TrainingImages(pictures, compute)
     found = []
     for start in range(0, len(rows), BATCH):
         with compute.autocast():

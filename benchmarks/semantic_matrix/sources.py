@@ -171,12 +171,12 @@ def source(
     """The reconstructions of both sets, from the folder where they are there."""
     made, rejected = [], 0
     for one in (people.train, people.test):
-        key = json.dumps([inverter.told, one.seed, one.pictures.shape, LOOK], sort_keys=True)
+        key = json.dumps([inverter.told, one.seed, one.images.shape, LOOK], sort_keys=True)
         mark = hashlib.sha256(key.encode()).hexdigest()[:16]
         path = folder / f"{inverter.arm.method}-{mark}.npz"
         if not path.is_file():
             shown(f"{inverter.arm.name}: inverts {len(one)} portraits")
-            pictures, num = inverter.reconstruct(np.asarray(one.pictures), batch)
+            pictures, num = inverter.reconstruct(np.asarray(one.images), batch)
             _keep(path, pictures, num)
         with np.load(path) as kept:
             made.append(kept["pictures"])

@@ -41,7 +41,7 @@ def write_portraits(folder: Path, number: int, size_px: int) -> None:
 
     folder.mkdir(parents=True)
     for i in range(number):
-        Image.fromarray(render(draw(i), size_px).picture).save(folder / f"{i:06d}.png")
+        Image.fromarray(render(draw(i), size_px).image).save(folder / f"{i:06d}.png")
 
 
 def recipe_of(asked: argparse.Namespace, pictures: Path, batch: int) -> Recipe:

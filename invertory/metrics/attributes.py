@@ -1,9 +1,9 @@
-"""How well attributes are told: confusion, accuracy, and that of unambiguous pictures.
+"""Quality of predicted attributes: confusion, accuracy, and accuracy on unambiguous images.
 
-A binary attribute that is a threshold on a quantity cannot be told where the quantity is at the
-threshold. Ambiguous is what lies within a band about the threshold that is a tenth of the
-quantity's range wide: one rule for all attributes. Attributes without such a quantity have no
-ambiguous pictures.
+A binary attribute that thresholds a quantity cannot be predicted reliably near the threshold. A
+value is ambiguous if it lies in a band around the threshold whose width is a tenth of the
+quantity's range; the rule is the same for all attributes. Attributes without such a quantity have
+no ambiguous images.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from invertory.calibration import calibration_error, negative_log_likelihood
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-BAND: Final = 0.1  # share of the quantity's range that counts as ambiguous
+BAND: Final = 0.1  # ambiguous share of the quantity's range
 HEADLINES: Final = ("accuracy", "accuracy_unambiguous", "balanced_accuracy", "ece", "nll")
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Counts [A] of pictures."""
+    """Counts [A] of images per attribute."""
 
     tp: Tensor
     fp: Tensor
@@ -34,19 +34,19 @@ class Confusion:
     fn: Tensor
 
     @classmethod
-    def of(cls, told: Tensor, labels: Tensor, counted: Tensor | None = None) -> Confusion:
-        """Booleans [N, A]: what was told, what is, and (optional) which of them count."""
-        told, labels = told.bool(), labels.bool()
-        counts = torch.ones_like(told) if counted is None else counted
+    def of(cls, predicted: Tensor, labels: Tensor, counted: Tensor | None = None) -> Confusion:
+        """Booleans [N, A]: predictions, true labels and, optionally, the entries to count."""
+        predicted, labels = predicted.bool(), labels.bool()
+        counts = torch.ones_like(predicted) if counted is None else counted
 
         def number(cells: Tensor) -> Tensor:
             return (cells & counts).sum(0)
 
         return cls(
-            number(told & labels),
-            number(told & ~labels),
-            number(~told & ~labels),
-            number(~told & labels),
+            number(predicted & labels),
+            number(predicted & ~labels),
+            number(~predicted & ~labels),
+            number(~predicted & labels),
         )
 
     @property
@@ -55,20 +55,20 @@ class Confusion:
 
     @property
     def accuracy(self) -> Tensor:
-        """[A]; nan where nothing counted."""
+        """[A]; NaN if nothing was counted."""
         return (self.tp + self.tn) / self.num
 
     @property
     def balanced_accuracy(self) -> Tensor:
-        """[A]: the mean of the shares found of those with and without; nan where a class lacks."""
+        """[A]: the mean of true positive and true negative rate; NaN if a class is missing."""
         return (self.tp / (self.tp + self.fn) + self.tn / (self.tn + self.fp)) / 2
 
 
 def roc_auc(scores: Tensor, labels: Tensor) -> Tensor:
-    """Scores [N, A] and booleans [N, A] => [A]: the area under each ROC curve.
+    """Scores [N, A] and booleans [N, A] => the area under each ROC curve [A], 0 to 1.
 
-    The chance that one with the attribute scores above one without, ties counting half (Fawcett
-    2006, "An introduction to ROC analysis", section 7); nan where a class lacks.
+    It is the probability that a positive scores above a negative, with ties counting half (Fawcett
+    2006, "An introduction to ROC analysis", section 7); NaN if a class is missing.
     """
     areas = []
     for column, label in zip(scores.double().T, labels.bool().T, strict=True):
@@ -80,7 +80,7 @@ def roc_auc(scores: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A binary attribute is a continuous one's being beyond `at`."""
+    """A binary attribute that holds on one side of the value `at` of a quantity."""
 
     quantity: str
     at: float
@@ -97,7 +97,7 @@ def unambiguous(
     binary: Sequence[str],
     thresholds: Mapping[str, Threshold],
 ) -> Tensor:
-    """True attributes [N, len(names)] => bool [N, len(binary)]: what can be told."""
+    """True attributes [N, len(names)] => bool [N, len(binary)], True if unambiguous."""
     clear = torch.ones(len(values), len(binary), dtype=torch.bool, device=values.device)
     for column, name in enumerate(binary):
         if name in thresholds:
@@ -114,33 +114,37 @@ def report(
     names: tuple[tuple[str, ...], tuple[str, ...]],
     thresholds: Mapping[str, Threshold],
 ) -> dict[str, float]:
-    """Outputs (logits, then values in their unit) and true attributes, both [N, A] => measures.
+    """Outputs (logits, then values in their units) and true attributes, both [N, A] => measures.
 
-    `names` are (binary, continuous). Each of HEADLINES is a mean over the binary attributes that
-    some of these pictures have and some have not (num_attributes of them), for what is always so
-    is no feat to tell; <measure>/<attribute> is one attribute's, with the counts tp, fp, tn, fn;
-    mae/<attribute> is a continuous one's mean absolute error. What cannot be computed is left out.
+    `names` are (binary, continuous). Each of HEADLINES is a mean over the binary attributes for
+    which these images have both labels (num_attributes of them), since a constant attribute is
+    trivial to predict. <measure>/<attribute> is the measure of one attribute, with the counts tp,
+    fp, tn, fn; mae/<attribute> is the mean absolute error of a continuous one. Undefined measures
+    are omitted.
     """
     binary, continuous = names
     logits, values = torch.split(outputs.double(), [len(binary), len(continuous)], 1)
     truth, quantities = torch.split(labels.double(), [len(binary), len(continuous)], 1)
     clear = unambiguous(labels, binary + continuous, binary, thresholds)
-    all_of, clear_of = Confusion.of(logits > 0, truth), Confusion.of(logits > 0, truth, clear)
+    confusion, clear_confusion = (
+        Confusion.of(logits > 0, truth),
+        Confusion.of(logits > 0, truth, clear),
+    )
     columns = {
-        "accuracy": all_of.accuracy,
-        "accuracy_unambiguous": clear_of.accuracy,
-        "balanced_accuracy": all_of.balanced_accuracy,
+        "accuracy": confusion.accuracy,
+        "accuracy_unambiguous": clear_confusion.accuracy,
+        "balanced_accuracy": confusion.balanced_accuracy,
         "ece": calibration_error(logits.sigmoid(), truth),
         "nll": negative_log_likelihood(logits, truth),
     }
-    varies = all_of.balanced_accuracy.isfinite()
-    found = {name: float(column[varies].nanmean()) for name, column in columns.items()}
-    found["num_attributes"] = float(varies.sum())
-    columns |= {key: getattr(all_of, key) for key in ("tp", "fp", "tn", "fn")}
-    columns["num_unambiguous"] = clear_of.num
+    varies = confusion.balanced_accuracy.isfinite()
+    measures = {name: float(column[varies].nanmean()) for name, column in columns.items()}
+    measures["num_attributes"] = float(varies.sum())
+    columns |= {key: getattr(confusion, key) for key in ("tp", "fp", "tn", "fn")}
+    columns["num_unambiguous"] = clear_confusion.num
     for measure, column in columns.items():
-        found |= _by_name(measure, binary, column)
-    return found | _by_name("mae", continuous, (values - quantities).abs().mean(0))
+        measures |= _by_name(measure, binary, column)
+    return measures | _by_name("mae", continuous, (values - quantities).abs().mean(0))
 
 
 def _by_name(measure: str, names: Sequence[str], column: Tensor) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""How near an edit is to the picture that it should have given, where that picture is known.
+"""Distance of an edit from the true image of the same change, if that image is known.
 
-Ours; no network takes part. The drawn portraits know what a person looks like with one attribute
-changed, so an edit of the inversion of x is compared with the true picture of the change.
+This metric is our own and uses no network. The renderer of the portraits can draw a person with one
+attribute changed, so an edit of the inversion of x is compared with the true counterfactual.
 """
 
 from __future__ import annotations
@@ -15,29 +15,32 @@ from invertory.metrics.pixel import mse
 
 
 class Counterfactual(NamedTuple):
-    """Per picture, [N]."""
+    """Values per image, [N]."""
 
-    error: Tensor  # MSE of the edit from the true picture of the change
-    idle_error: Tensor  # the same of the inversion itself: what doing nothing gives
-    gain: Tensor  # idle_error - error, positive where the edit was worth making
-    cosine: Tensor  # between the change made and the true one; -1 to 1, NaN where nothing changed
+    error: Tensor  # MSE between the edit and the true counterfactual
+    idle_error: Tensor  # MSE between the unedited inversion and the counterfactual
+    gain: Tensor  # idle_error - error; positive if the edit helped
+    cosine: Tensor  # of the actual and the true change, -1 to 1; NaN if nothing changed
 
 
 def compare_edit(
-    inverted: Tensor, edited: Tensor, picture: Tensor, changed: Tensor
+    inverted: Tensor, edited: Tensor, image: Tensor, changed: Tensor
 ) -> Counterfactual:
-    """All [N, 3, H, W] in [-1, 1]: the inversion of `picture`, its edit, and the true change.
+    """All [N, 3, H, W] in [-1, 1]: the inversion of `image`, its edit, and the true change.
 
-    The cosine does not see what the inversion lost, only whether the right pixels moved the right
-    way; the errors see both.
+    The cosine ignores what the inversion lost and measures only whether the right pixels changed in
+    the right direction; the errors measure both.
     """
     error, idle_error = mse(edited, changed), mse(inverted, changed)
-    made = (edited.double() - inverted.double()).flatten(1)
-    true = (changed.double() - picture.double()).flatten(1)
-    cosine = (made * true).sum(1) / (made.norm(dim=1) * true.norm(dim=1))  # 0 / 0: NaN
+    actual_change = (edited.double() - inverted.double()).flatten(1)
+    true_change = (changed.double() - image.double()).flatten(1)
+    norms = actual_change.norm(dim=1) * true_change.norm(dim=1)
+    cosine = (actual_change * true_change).sum(1) / norms  # 0 / 0: NaN
     return Counterfactual(error, idle_error, idle_error - error, cosine.float())
 
 
-def worth(comparison: Counterfactual) -> Tensor:
-    """[N]: share of the idle error that the edit took away, 1 at best; below 0 it added to it."""
+def relative_gain(comparison: Counterfactual) -> Tensor:
+    """[N]: the share of the idle error that the edit removed, at most 1; negative if it added
+    error.
+    """
     return torch.nan_to_num(comparison.gain / comparison.idle_error, nan=0.0)

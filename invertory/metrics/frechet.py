@@ -1,9 +1,9 @@
-"""The Fréchet distance between two sets of features, "FID" where they are Inception's.
+"""The Fréchet distance between two sets of features; with Inception features, "FID".
 
 Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium",
-2017, https://arxiv.org/abs/1706.08500. Biased by the number of pictures: compare at equal n only.
-We take the trace of the root from singular values, not from the root of a matrix that is not
-symmetric, so no imaginary part arises and null directions add nothing.
+2017, https://arxiv.org/abs/1706.08500. The estimate is biased by the number of images: compare at
+equal n only. We compute the trace of the matrix root from singular values instead of the root of a
+non-symmetric matrix, so no imaginary part arises and null directions add nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 
 @dataclass(slots=True)
 class Moments:
-    """Mean and covariance of features that come in batches; float64, nothing else is kept.
+    """Mean and covariance of features that arrive in batches, in float64; features are not kept.
 
-    Batches are merged by Chan, Golub and LeVeque (1983), which loses no digits where the mean is
+    Batches are merged as in Chan, Golub and LeVeque (1983), which keeps precision when the mean is
     far from zero.
     """
 
@@ -29,17 +29,17 @@ class Moments:
 
     @classmethod
     def of(cls, batches: Iterable[Tensor]) -> Moments:
-        """Of all rows of all batches, each [N, d]."""
+        """The moments of all rows of all batches, each [N, d]."""
         moments = cls()
         for features in batches:
             moments.update(features)
         return moments
 
     def update(self, features: Tensor) -> None:
-        """Take in features [N, d]."""
+        """Add features [N, d]."""
         if features.ndim != 2 or (self.count and features.shape[1] != len(self.mean)):
-            asked = len(self.mean) if self.count else "d"
-            raise ValueError(f"expected features [N, {asked}], got {list(features.shape)}")
+            num_features = len(self.mean) if self.count else "d"
+            raise ValueError(f"expected features [N, {num_features}], got {list(features.shape)}")
         if len(features) == 0:
             return
         x = features.detach().double()
@@ -48,7 +48,7 @@ class Moments:
         self.merge(Moments(len(x), mean, centred.T @ centred))
 
     def merge(self, other: Moments) -> None:
-        """Take in the moments of other rows."""
+        """Add the moments of other rows."""
         if self.count == 0:
             self.count, self.mean, self.scatter = other.count, other.mean, other.scatter
             return
@@ -61,14 +61,14 @@ class Moments:
 
     @property
     def covariance(self) -> Tensor:
-        """[d, d], over count - 1."""
+        """[d, d], normalised by count - 1; raises ValueError for fewer than two rows."""
         if self.count < 2:
             raise ValueError(f"expected two or more rows for a covariance, got {self.count}")
         return self.scatter / (self.count - 1)
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), 0 for equal moments."""
+    """mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)); 0 for equal moments."""
     if a.mean.shape != b.mean.shape:
         raise ValueError(
             f"expected moments of one embedding, got {len(a.mean)} and {len(b.mean)} features"
@@ -81,7 +81,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """F [d, rank] with F F^T = covariance; directions that rounding alone fills are left out."""
+    """F [d, rank] with F F^T = covariance; directions at rounding level are dropped."""
     values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
     floor = values[-1].clamp_min(0) * len(values) * torch.finfo(values.dtype).eps
     kept = values > floor

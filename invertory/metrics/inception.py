@@ -1,14 +1,14 @@
-"""The Inception-V3 of FID: 2048 features of a picture, from the network of 2015-12-05.
+"""The Inception-V3 of FID: 2048 features per image, from the network of 2015-12-05.
 
 Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016,
-https://arxiv.org/abs/1512.00567, as the graph in which Heusel et al., 2017,
-https://arxiv.org/abs/1706.08500, measure FID. It differs from torchvision's: average pools leave
-out the border, and the last block pools by the maximum.
+https://arxiv.org/abs/1512.00567, as in the graph that Heusel et al., 2017,
+https://arxiv.org/abs/1706.08500, use for FID. Unlike torchvision's network, average pools exclude
+the padding, and the last block uses max pooling.
 
-Preparation follows Parmar et al., "On Aliased Resizing and Surprising Subtleties in GAN
-Evaluation", 2022, https://arxiv.org/abs/2104.11222 ("clean"): 8 bits a channel, antialiased bicubic
-resize to 299 px in float, no rounding after it, then (x - 128) / 128. FIDs of the older bilinear
-resize without antialiasing do not compare with it.
+Preprocessing follows Parmar et al., "On Aliased Resizing and Surprising Subtleties in GAN
+Evaluation", 2022, https://arxiv.org/abs/2104.11222 ("clean"): 8 bits per channel, antialiased
+bicubic resizing to 299 px in float without rounding, then (x - 128) / 128. These FIDs are not
+comparable to FIDs with the older bilinear resizing without antialiasing.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE_PX = 299
-_EPSILON = 1e-3  # of the batch norms, which are folded into the convolutions
+_EPSILON = 1e-3  # of the batch norms
 
-# what a branch is made of: output channels, kernel (height, width)
+# one convolution of a branch: output channels, kernel (height, width)
 Fan = tuple[int, tuple[int, int]]
 
 
 class InceptionFeatures(nn.Module):
-    """Pictures => the features before the classifier; frozen, in eval."""
+    """Images => the features before the classifier; frozen, in eval mode."""
 
     name = "inception_2015"
 
@@ -47,26 +47,26 @@ class InceptionFeatures(nn.Module):
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor]) -> InceptionFeatures:
-        """From convolutions and batch norms by the names of the TensorFlow graph."""
+        """Load convolutions and batch norms by their names in the TensorFlow graph."""
         return load_strictly(cls(), _folded(tensors))
 
     @classmethod
     def read(cls, path: Path) -> InceptionFeatures:
-        """From a TorchScript file, whose program is not run."""
+        """Read a TorchScript file without executing its program."""
         tensors = read_torchscript(path)
         return cls.load({name.partition("layers.")[2]: value for name, value in tensors.items()})
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [N, 3, H, W] in [-1, 1] => [N, 2048]."""
+        """x [N, 3, H, W] in [-1, 1] => [N, 2048]; raises ValueError for other shapes."""
         if x.ndim != 4 or x.shape[1] != 3:
-            raise ValueError(f"expected pictures [N, 3, H, W], got {list(x.shape)}")
+            raise ValueError(f"expected images [N, 3, H, W], got {list(x.shape)}")
         prepared = prepare(x).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.layers(prepared)
         return features.flatten(1)
 
 
 def prepare(x: Tensor) -> Tensor:
-    """x [N, 3, H, W] in [-1, 1] => [N, 3, 299, 299], what the network takes."""
+    """x [N, 3, H, W] in [-1, 1] => the network's input [N, 3, 299, 299]."""
     x = ((x.float() + 1) * 127.5).round().clamp(0, 255)
     if x.shape[-2:] != (SIZE_PX, SIZE_PX):
         x = interpolate(x, (SIZE_PX, SIZE_PX), mode="bicubic", antialias=True).clamp(0, 255)
@@ -74,7 +74,7 @@ def prepare(x: Tensor) -> Tensor:
 
 
 class _Conv(nn.Module):
-    """Convolution and ReLU; the batch norm between them is part of weight and bias."""
+    """Convolution and ReLU; the batch norm is folded into weight and bias."""
 
     def __init__(self, inputs: int, fan: Fan, stride: int = 1, *, is_padded: bool = True) -> None:
         super().__init__()
@@ -89,14 +89,14 @@ class _Conv(nn.Module):
 
 
 class _Joined(nn.ModuleDict):
-    """Branches side by side, their channels joined."""
+    """Parallel branches with concatenated channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self.values()], 1)
 
 
 def _numbered(stem: str, modules: list[nn.Module]) -> list[tuple[str, nn.Module]]:
-    """conv, conv_1, conv_2, ...: how the graph names what follows each other."""
+    """Names conv, conv_1, conv_2, ... as in the graph."""
     return [(f"{stem}_{i}" if i else stem, module) for i, module in enumerate(modules)]
 
 
@@ -118,7 +118,7 @@ _halving_max = partial(nn.MaxPool2d, 3, 2)
 
 
 def _block_a(inputs: int, pooled: int) -> _Joined:
-    """35 px."""
+    """Block at 35 px."""
     return _Joined(
         OrderedDict(
             conv=_Conv(inputs, (64, (1, 1))),
@@ -130,7 +130,7 @@ def _block_a(inputs: int, pooled: int) -> _Joined:
 
 
 def _block_b() -> _Joined:
-    """35 px to 17."""
+    """Reduction from 35 to 17 px."""
     return _Joined(
         OrderedDict(
             conv=_Conv(288, (384, (3, 3)), 2),
@@ -141,7 +141,7 @@ def _block_b() -> _Joined:
 
 
 def _block_c(width: int) -> _Joined:
-    """17 px, kernels of one row or one column."""
+    """Block at 17 px with kernels of one row or one column."""
     row, column, point = (1, 7), (7, 1), (1, 1)
     long = [(width, point), (width, column), (width, row), (width, column), (192, row)]
     return _Joined(
@@ -155,7 +155,7 @@ def _block_c(width: int) -> _Joined:
 
 
 def _block_d() -> _Joined:
-    """17 px to 8."""
+    """Reduction from 17 to 8 px."""
     long: list[Fan] = [(192, (1, 1)), (192, (1, 7)), (192, (7, 1)), (192, (3, 3))]
     return _Joined(
         OrderedDict(
@@ -167,7 +167,7 @@ def _block_d() -> _Joined:
 
 
 class _BlockE(nn.Module):
-    """8 px; two of the branches split into a row and a column at their end."""
+    """Block at 8 px; two branches end in parallel row and column kernels."""
 
     def __init__(self, inputs: int, pool: nn.Module) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ def _layers() -> list[tuple[str, nn.Module]]:
 
 
 def _folded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each batch norm taken into the convolution before it, as both are linear."""
+    """Fold each batch norm into the preceding convolution; both are linear."""
     folded: dict[str, Tensor] = {}
     for name, weight in tensors.items():
         conv, _, part = name.rpartition(".")

@@ -1,9 +1,9 @@
-"""How well a generator draws, and how well its encoder inverts it: the columns of InvGAN's Table 1.
+"""Quality of a generator and of its encoder's inversions: the columns of InvGAN's Table 1.
 
-InvGAN: Invertable GANs, Ghosh et al., section 4, Table 1: Frechet distances to the training set of
-random draws (RandFID), of their reconstructions (RandRecFID), of reconstructed test pictures
-(TsRecFID) and of the middle between two of those (IntTsFID), and the mean absolute error of test
-reconstructions on [-1, 1] (MAE). Pictures are rounded to 8 bits.
+InvGAN: Invertable GANs, Ghosh et al., section 4, Table 1: Fréchet distances to the training set of
+random draws (RandFID), their reconstructions (RandRecFID), reconstructed test images (TsRecFID) and
+midpoints between pairs of these (IntTsFID); and the mean absolute error of test reconstructions on
+[-1, 1] (MAE). Images are rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from invertory.metrics.frechet import Moments
 
 SETS = ("random", "random_reconstructed", "test_reconstructed", "test_interpolated")
-Batches = Sequence[Tensor]  # pictures [N, 3, R, R] in [-1, 1], of 8 bits
+Batches = Sequence[Tensor]  # images [N, 3, R, R] in [-1, 1], 8-bit levels
 
 
 @dataclass(frozen=True, slots=True)
-class Invertible:
-    """A generator and the encoder into its latents, both frozen, in eval, on one device."""
+class InvertibleGAN:
+    """A generator and an encoder into its latents; both frozen, in eval mode, on one device."""
 
     generator: Generator
     encoder: Encoder
 
     @torch.no_grad()
     def latents(self, x: Tensor) -> Tensor:
-        """Pictures [N, 3, R, R] => w_plus [N, num_ws, w_dim]."""
+        """Images [N, 3, R, R] => w_plus [N, num_ws, w_dim]."""
         return self.encoder(x.to(self.generator.w_avg)).expand(-1, self.generator.num_ws, -1)
 
     @torch.no_grad()
-    def pictures(self, w_plus: Tensor) -> Tensor:
-        """w_plus [N, num_ws, w_dim] => pictures of 8 bits, on the CPU."""
+    def synthesise(self, w_plus: Tensor) -> Tensor:
+        """w_plus [N, num_ws, w_dim] => images with 8-bit levels, on the CPU."""
         return to_tensor(list(to_uint8(self.generator.synthesis(w_plus).clamp(-1, 1))))
 
     def draws(self, num: int, *, seed: int, batch: int) -> Iterator[Tensor]:
-        """Latents of random z; number i is a function of the seed and i alone."""
+        """Latents of random z; latent i is a function of the seed and i only."""
         G = self.generator
         for start in range(0, num, batch):
             rows = range(start, min(start + batch, num))
@@ -56,45 +56,47 @@ class Invertible:
                 yield G.mapping(z.to(G.w_avg))[:, None].expand(-1, G.num_ws, -1)
 
 
-def made_sets(pair: Invertible, test: Batches, *, seed: int = 0) -> dict[str, list[Tensor]]:
-    """Each of `SETS`, as many pictures as `test` has, in batches."""
+def synthesise_sets(
+    pair: InvertibleGAN, test: Batches, *, seed: int = 0
+) -> dict[str, list[Tensor]]:
+    """Each of `SETS` in batches, with as many images as `test`."""
     batch, num = len(test[0]), sum(map(len, test))
-    random = [pair.pictures(w) for w in pair.draws(num, seed=seed, batch=batch)]
+    random = [pair.synthesise(w) for w in pair.draws(num, seed=seed, batch=batch)]
     latents = torch.cat([pair.latents(x) for x in test])
     middles = (latents + latents.roll(1, 0)) / 2
     return {
         "random": random,
-        "random_reconstructed": [pair.pictures(pair.latents(x)) for x in random],
-        "test_reconstructed": [pair.pictures(w) for w in torch.split(latents, batch)],
-        "test_interpolated": [pair.pictures(w) for w in torch.split(middles, batch)],
+        "random_reconstructed": [pair.synthesise(pair.latents(x)) for x in random],
+        "test_reconstructed": [pair.synthesise(w) for w in torch.split(latents, batch)],
+        "test_interpolated": [pair.synthesise(w) for w in torch.split(middles, batch)],
     }
 
 
 def frechet_to(
     train: Moments, sets: Mapping[str, Batches], embedding: Embedding
 ) -> dict[str, float]:
-    """Of each set, in one embedding; `train` in the same."""
+    """The distance of each set to `train`, in one embedding."""
     return {
         name: frechet_distance(train, embed_set(batches, embedding).moments)
         for name, batches in sets.items()
     }
 
 
-def absolute_error(made: Batches, wanted: Batches) -> float:
-    """Mean over pictures, pixels and channels, on [-1, 1]."""
-    pairs = zip(made, wanted, strict=True)
+def absolute_error(synth: Batches, target: Batches) -> float:
+    """Mean absolute error over images, pixels and channels, on [-1, 1]."""
+    pairs = zip(synth, target, strict=True)
     errors = torch.cat([(a - b).abs().mean((1, 2, 3)) for a, b in pairs])
     return float(errors.mean())
 
 
-def seconds_a_picture(
+def seconds_per_image(
     encode: Callable[[Tensor], Tensor], x: Tensor, clock: Callable[[], float]
 ) -> float:
-    """The fastest of three passes over x [N, 3, R, R], after one that warms up."""
+    """The fastest of three passes over x [N, 3, R, R], after one warm-up pass."""
     encode(x)
-    took = []
+    seconds = []
     for _ in range(3):
         start = clock()
         encode(x)
-        took.append(clock() - start)
-    return min(took) / len(x)
+        seconds.append(clock() - start)
+    return min(seconds) / len(x)

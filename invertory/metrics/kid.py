@@ -1,7 +1,7 @@
-"""KID: the kernel distance between two sets of features, unbiased, so small sets may be compared.
+"""KID: the kernel distance between two sets of features; unbiased, so it suits small sets.
 
 Binkowski et al., "Demystifying MMD GANs", 2018, https://arxiv.org/abs/1801.01401: the squared
-maximum mean discrepancy under the cubic kernel, over subsets. It may come out below 0.
+maximum mean discrepancy with the cubic kernel, averaged over subsets. The estimate can be negative.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class KernelDistance(NamedTuple):
-    """Over subsets; the deviation is between subsets, not an error of the mean."""
+    """Statistics over subsets; `std` is between subsets, not the standard error of the mean."""
 
     mean: float
     std: float
@@ -24,7 +24,10 @@ class KernelDistance(NamedTuple):
 def kid(
     a: Tensor, b: Tensor, *, num_subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> KernelDistance:
-    """Features a [N, d], b [M, d]. Subsets are no larger than the smaller set."""
+    """Features a [N, d], b [M, d]. Subsets are at most as large as the smaller set.
+
+    Raises ValueError for subsets of fewer than two rows.
+    """
     size = min(subset_size, len(a), len(b))
     if size < 2 or num_subsets < 1:
         raise ValueError(
@@ -37,12 +40,14 @@ def kid(
         rows_a = torch.randperm(len(a), generator=rng)[:size].to(a.device)
         rows_b = torch.randperm(len(b), generator=rng)[:size].to(b.device)
         values.append(polynomial_mmd2(a[rows_a], b[rows_b]))
-    found = torch.tensor(values, dtype=torch.float64)
-    return KernelDistance(float(found.mean()), float(found.std(correction=0)), num_subsets, size)
+    estimates = torch.tensor(values, dtype=torch.float64)
+    return KernelDistance(
+        float(estimates.mean()), float(estimates.std(correction=0)), num_subsets, size
+    )
 
 
 def polynomial_mmd2(a: Tensor, b: Tensor) -> float:
-    """The unbiased estimate of section 4 with k(x, y) = (x y / d + 1)^3; a [N, d], b [M, d]."""
+    """Unbiased estimate of section 4 with k(x, y) = (x y / d + 1)^3; a [N, d], b [M, d]."""
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise ValueError(
             "expected features [N, d] and [M, d] of two rows or more, got "

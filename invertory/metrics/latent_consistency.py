@@ -1,10 +1,10 @@
-"""LEC: whether the encoding of an edited picture, the edit taken back, is the latent it came from.
+"""LEC, latent editing consistency: whether a reversed edit returns to the original latent.
 
 Designing an Encoder for StyleGAN Image Manipulation, Tov et al. 2021,
-https://arxiv.org/abs/2102.02766. Where ECS (`edit_consistency`) compares pictures, LEC
-compares latents: E |w - e^-1(E(G(e(w))))|, w being what the encoder said of a picture. As in the
-code the mean leaves out what lies below the 1st and above the 99th percentile; the edit there is
-age by +-3. In units of w: compare encoders of one generator only.
+https://arxiv.org/abs/2102.02766. ECS (`edit_consistency`) compares images; LEC compares latents: E
+|w - e^-1(E(G(e(w))))| with w = E(x). As in the code, the mean excludes values below the 1st and
+above the 99th percentile; the paper's edit is age by +-3. The unit is that of w: compare only
+encoders of the same generator.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invertory.metrics.edit_consistency import Inversion, Latents, Synthesis
 
-TRIM = 0.01  # share left out at each end
+TRIM = 0.01  # share excluded at each end
 
 
 @torch.no_grad()
@@ -25,12 +25,12 @@ def latent_errors(
     synthesis: Synthesis,
     invert: Inversion,
 ) -> Tensor:
-    """Inversions [N, num_ws, w_dim], edits with what takes each back => [N, num_edits].
+    """Inversions [N, num_ws, w_dim] and pairs (edit, inverse edit) => norms [N, num_edits].
 
-    The length of the difference over all of W+. Inverts N pictures for each edit.
+    Each norm is the L2 norm of the difference over all of W+. Inverts N images per edit.
     """
     if not edits:
-        raise ValueError("expected at least one edit with what takes it back, got none")
+        raise ValueError("expected at least one pair of an edit and its inverse, got none")
     return torch.stack([_errors(w_plus, *pair, synthesis, invert) for pair in edits], 1)
 
 
@@ -38,13 +38,13 @@ def _errors(
     w_plus: Tensor, edit: Latents, undo: Latents, synthesis: Synthesis, invert: Inversion
 ) -> Tensor:
     edited = synthesis(edit(w_plus)).clamp(-1, 1)
-    with torch.enable_grad():  # an inversion may optimise
-        found = invert(edited)
-    return latent_error(w_plus, undo(found))
+    with torch.enable_grad():  # methods may optimise
+        inverted_edit = invert(edited)
+    return latent_error(w_plus, undo(inverted_edit))
 
 
 def latent_error(w_plus: Tensor, again: Tensor) -> Tensor:
-    """Inversions and what they came back as, both [N, num_ws, w_dim] => [N] lengths."""
+    """L2 norms [N] of the differences of two latents [N, num_ws, w_dim]."""
     out: Tensor = (w_plus.float() - again.float()).flatten(1).norm(dim=1)
     return out
 
@@ -52,13 +52,13 @@ def latent_error(w_plus: Tensor, again: Tensor) -> Tensor:
 def latent_consistency(errors: Tensor, trim: float = TRIM) -> float:
     """Errors of any shape => their mean between the percentiles `trim` and 1 - `trim`; 0 is best.
 
-    NaN errors, of rows without a latent, are left out.
+    NaN errors, which mark rows without a latent, are excluded.
     """
     return float(trimmed(errors, trim).mean())
 
 
 def trimmed(errors: Tensor, trim: float = TRIM) -> Tensor:
-    """Errors of any shape => those [M] that `latent_consistency` takes the mean of, float64."""
+    """Errors of any shape => the errors [M] that `latent_consistency` averages, float64."""
     known = errors[~errors.isnan()].double()
     if not len(known) or not 0 <= trim < 0.5:
         raise ValueError(

@@ -1,9 +1,9 @@
-"""How much a method calls out of domain, and how well that is what truly is.
+"""Predicted out-of-domain masks: their area, and their agreement with true masks.
 
 The average out-of-domain area is that of SAMM (Yang et al. 2023, https://arxiv.org/abs/2212.09262,
-table 3): the mean intensity of its masks. Intersection over union: Everingham et al. 2015,
-https://doi.org/10.1007/s11263-014-0733-5; the soft form has minima and maxima for the two (Ruzicka
-1958), so that a mask need not be cut at a threshold.
+table 3), the mean intensity of its masks. Intersection over union: Everingham et al. 2015,
+https://doi.org/10.1007/s11263-014-0733-5; the soft form replaces intersection and union by minima
+and maxima (Ruzicka 1958), so that masks need no threshold.
 """
 
 from __future__ import annotations
@@ -15,60 +15,65 @@ import torch
 from torch import Tensor
 
 
-class Share(NamedTuple):
-    """A mean over the pictures that show something, and how many these are."""
+class MeanAndCount(NamedTuple):
+    """The mean over the images that show a kind of object, and the number of these images."""
 
-    mean: float  # nan where there are none
+    mean: float  # NaN without such images
     num: int
 
 
 def ood_area(mask: Tensor) -> Tensor:
-    """mask [N, 1, H, W] in [0, 1] => its mean [N]: the share of the picture."""
+    """Mask [N, 1, H, W] in [0, 1] => its mean [N], the share of the image."""
     return _checked(mask).mean((1, 2, 3))
 
 
 def soft_iou(mask: Tensor, truth: Tensor) -> Tensor:
-    """mask in [0, 1], truth 0 or 1, both [N, 1, H, W] => [N]; nan where both are empty."""
-    told, true = _pair(mask, truth)
-    return torch.minimum(told, true).sum((1, 2, 3)) / torch.maximum(told, true).sum((1, 2, 3))
+    """Mask in [0, 1], truth 0 or 1, both [N, 1, H, W] => IoU [N]; NaN if both are empty.
+
+    IoU = sum min(m, t) / sum max(m, t).
+    """
+    predicted, true_mask = _pair(mask, truth)
+    return torch.minimum(predicted, true_mask).sum((1, 2, 3)) / torch.maximum(
+        predicted, true_mask
+    ).sum((1, 2, 3))
 
 
 def mask_iou(mask: Tensor, truth: Tensor, threshold: float = 0.5) -> Tensor:
-    """The same of the pixels whose mask is above `threshold`."""
-    told, true = _pair(mask, truth)
-    return soft_iou((told > threshold).double(), true)
+    """`soft_iou` of the mask thresholded at `threshold`."""
+    predicted, true_mask = _pair(mask, truth)
+    return soft_iou((predicted > threshold).double(), true_mask)
 
 
 def pooled_iou(mask: Tensor, truth: Tensor, threshold: float = 0.5) -> float:
-    """Counted over all pixels of all pictures, then divided, as for segmentations."""
-    told, true = _pair(mask, truth)
-    told = (told > threshold).double()
-    union = torch.maximum(told, true).sum()
-    return float(torch.minimum(told, true).sum() / union) if union else float("nan")
+    """IoU counted over all pixels of all images, as is usual for segmentations."""
+    predicted, true_mask = _pair(mask, truth)
+    predicted = (predicted > threshold).double()
+    union = torch.maximum(predicted, true_mask).sum()
+    return float(torch.minimum(predicted, true_mask).sum() / union) if union else float("nan")
 
 
 def chance_iou(area: float, true_area: float) -> float:
-    """What pixels thrown at random come to: with areas p and q, p q / (p + q - p q)."""
+    """Expected IoU of random pixels: p q / (p + q - p q) for areas p and q."""
     both = area * true_area
     union = area + true_area - both
     return both / union if union else float("nan")
 
 
-def by_kind(values: Tensor, is_shown: Mapping[str, Tensor]) -> dict[str, Share]:
-    """values [N], and for each kind of object which pictures show it [N] => its mean.
+def by_kind(values: Tensor, is_shown: Mapping[str, Tensor]) -> dict[str, MeanAndCount]:
+    """Values [N] and, per kind of object, whether each image shows it [N] => means per kind.
 
-    Values that are nan are left out.
+    NaN values are excluded.
     """
-    found = {}
+    means = {}
     for kind, shown in is_shown.items():
         if shown.shape != values.shape:
             raise ValueError(
                 f"expected for {kind!r} one truth for each of {len(values)} values, got "
                 f"{list(shown.shape)}"
             )
-        own = values[shown.bool() & ~values.isnan()]
-        found[kind] = Share(float(own.mean()), len(own))
-    return found
+        selected = values[shown.bool() & ~values.isnan()]
+        means[kind] = MeanAndCount(float(selected.mean()), len(selected))
+    return means
 
 
 def _pair(mask: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,12 +86,12 @@ def _pair(mask: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _checked(mask: Tensor) -> Tensor:
-    """Float64."""
+    """Validate a mask; return it as float64."""
     if mask.dim() != 4 or mask.shape[1] != 1 or not len(mask):
         raise ValueError(
-            f"expected masks [N, 1, H, W] of a picture or more, got {list(mask.shape)}"
+            f"expected masks [N, 1, H, W] of at least one image, got {list(mask.shape)}"
         )
     wide = mask.double()
     if not bool(((wide >= 0) & (wide <= 1)).all()):
-        raise ValueError("expected masks from 0 to 1, got other values: scale them")
+        raise ValueError("expected masks from 0 to 1, got values outside: scale them")
     return wide

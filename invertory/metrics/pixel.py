@@ -1,4 +1,4 @@
-"""Pixel errors of pictures in [-1, 1]."""
+"""Pixel errors of images in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def mse(a: Tensor, b: Tensor) -> Tensor:
-    """a, b [N, C, H, W] in [-1, 1] => mean squared error per picture [N], 0 to 4."""
+    """a, b [N, C, H, W] in [-1, 1] => mean squared error per image [N], 0 to 4."""
     if a.shape != b.shape or a.dim() != 4:
         raise ValueError(
             f"expected two batches [N, C, H, W] of one shape, got {list(a.shape)} and "
@@ -17,8 +17,8 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
 
 
 def psnr_db(a: Tensor, b: Tensor) -> Tensor:
-    """a, b [N, C, H, W] in [-1, 1] => peak signal to noise ratio [N] in dB; equal pictures: inf.
+    """a, b [N, C, H, W] in [-1, 1] => peak signal-to-noise ratio [N] in dB; inf for equal images.
 
-    The peak is the range of the pictures, 2.
+    PSNR = 10 log10(2^2 / MSE); the peak is the range of the images, 2.
     """
     return 10 * torch.log10(2**2 / mse(a, b))

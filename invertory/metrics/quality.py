@@ -1,7 +1,7 @@
-"""How near a set of made pictures is to a set of real ones, in one embedding.
+"""Similarity of a set of synthesised images to a set of real ones, in one embedding.
 
-Pictures come in batches and are embedded once; a set is then its features and their moments, and
-may be compared with any other set.
+Images arrive in batches and are embedded once; a set is then represented by its features and their
+moments, and can be compared with any other set.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from invertory.metrics.frechet import Moments, frechet_distance
 from invertory.metrics.kid import kid
 from invertory.metrics.precision_recall import precision_recall
 
-Embedding = Callable[[Tensor], Tensor]  # pictures [N, 3, H, W] in [-1, 1] => features [N, d]
+Embedding = Callable[[Tensor], Tensor]  # images [N, 3, H, W] in [-1, 1] => features [N, d]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedSet:
-    """The features of a set of pictures, on the CPU."""
+    """The features of a set of images, on the CPU."""
 
     features: Tensor  # [n, d] float32
     moments: Moments
@@ -29,7 +29,7 @@ class EmbeddedSet:
 
 @dataclass(frozen=True, slots=True)
 class SetComparison:
-    """Distances are 0 for equal distributions. FID is biased by n; the other three far less."""
+    """Distances are 0 for equal distributions. FID is biased by n; the others far less."""
 
     fid: float
     kid: float
@@ -41,56 +41,63 @@ class SetComparison:
 
 
 def compare_sets(
-    real: Iterable[Tensor], made: Iterable[Tensor], embedding: Embedding, *, seed: int = 0
+    real: Iterable[Tensor], synth: Iterable[Tensor], embedding: Embedding, *, seed: int = 0
 ) -> SetComparison:
-    """Batches of pictures [N, 3, H, W] in [-1, 1]; only their features are kept."""
-    return compare_embedded(embed_set(real, embedding), embed_set(made, embedding), seed=seed)
+    """Compare batches of images [N, 3, H, W] in [-1, 1]; only their features are kept."""
+    return compare_embedded(embed_set(real, embedding), embed_set(synth, embedding), seed=seed)
 
 
 @torch.no_grad()
 def embed_set(batches: Iterable[Tensor], embedding: Embedding) -> EmbeddedSet:
-    """Batches of pictures [N, 3, H, W] in [-1, 1] => their features, [n, d] together."""
-    parts, moments = [], Moments()
-    for pictures in batches:
-        features = embedding(pictures).float().cpu()
+    """Batches of images [N, 3, H, W] in [-1, 1] => their features [n, d] and moments.
+
+    Raises ValueError if features are not finite or there are fewer than two images.
+    """
+    blocks, moments = [], Moments()
+    for images in batches:
+        features = embedding(images).float().cpu()
         first = moments.count
         moments.update(features)
         if not torch.isfinite(features).all():
             raise ValueError(
-                "expected finite features, got others among the pictures "
-                f"{first} to {moments.count - 1} of the set; look at these"
+                "expected finite features, got NaN or infinity among the images "
+                f"{first} to {moments.count - 1} of the set; inspect or remove these images"
             )
-        parts.append(features)
+        blocks.append(features)
     if moments.count < 2:
-        raise ValueError(f"expected two pictures or more in a set, got {moments.count}")
-    return EmbeddedSet(torch.cat(parts), moments)
+        raise ValueError(f"expected two images or more in a set, got {moments.count}")
+    return EmbeddedSet(torch.cat(blocks), moments)
 
 
 def compare_embedded(
     real: EmbeddedSet,
-    made: EmbeddedSet,
+    synth: EmbeddedSet,
     *,
     k: int = 3,
     kid_subsets: int = 100,
     kid_subset_size: int = 1000,
     seed: int = 0,
 ) -> SetComparison:
-    """`k` of precision and recall; `seed` draws KID's subsets, of half the smaller set at most."""
-    half = min(real.moments.count, made.moments.count) // 2
+    """Compare embedded sets.
+
+    `k` is the neighbour of precision and recall; `seed` draws the subsets of KID, each at most half
+    of the smaller set.
+    """
+    half = min(real.moments.count, synth.moments.count) // 2
     distance = kid(
         real.features,
-        made.features,
+        synth.features,
         num_subsets=kid_subsets,
         subset_size=min(kid_subset_size, max(half, 2)),
         seed=seed,
     )
-    precision, recall = precision_recall(real.features, made.features, k=k)
+    precision, recall = precision_recall(real.features, synth.features, k=k)
     return SetComparison(
-        fid=frechet_distance(real.moments, made.moments),
+        fid=frechet_distance(real.moments, synth.moments),
         kid=distance.mean,
         kid_std=distance.std,
         precision=precision,
         recall=recall,
         n_real=real.moments.count,
-        n_made=made.moments.count,
+        n_made=synth.moments.count,
     )

@@ -1,10 +1,10 @@
-"""Whether inverted codes carry the meaning of their pictures: precision and recall of boundaries.
+"""Whether inverted codes carry the semantics of their images: average precision of boundaries.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
-section 3.2: an InterFaceGAN boundary takes the inverted codes for its classes, and the curve of
-precision over recall says how well. Here the labels are the truth, not a classifier's, and the
-curve is told by its area, average precision. A code that fits pixels by leaving the domain has it
-low.
+section 3.2: an InterFaceGAN boundary classifies the inverted codes, and the precision-recall curve
+measures the result. Here the truth is the known labels instead of a classifier's, and the curve is
+summarised by its area, the average precision. It is low for codes that fit pixels by leaving the
+domain.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ FOLDS = 2
 
 
 def average_precision(latents: Tensor, labels: Tensor, *, seed: int = 0) -> float:
-    """Inverted codes [N, rows, w_dim], true labels [N] of 0 and 1 => the area under the curve.
+    """Inverted codes [N, rows, w_dim], true labels [N] of 0 and 1 => average precision, 0 to 1.
 
-    A boundary is fitted on one half, which has half of either class, and judged on the other, then
-    the other way round; the mean of both. NaN where a half has fewer than 5 of a class. The share
-    of the positive class is what chance gives.
+    Two-fold cross-validation: a boundary is fitted on one half, stratified by class, and evaluated
+    on the other; the result is the mean of both. NaN if a half has fewer than 5 rows of a class.
+    Random codes yield the share of positives.
     """
     halves = _halves(labels, seed)
     if halves is None:
         return float("nan")
-    found = []
+    values = []
     for fold in range(FOLDS):
         train, test = halves == fold, halves != fold
         boundary = fit_boundary(
@@ -43,20 +43,20 @@ def average_precision(latents: Tensor, labels: Tensor, *, seed: int = 0) -> floa
             split=1.0,
             solver="logistic",
         )
-        found.append(judged(boundary, latents[test], labels[test]))
-    return sum(found) / FOLDS
+        values.append(boundary_average_precision(boundary, latents[test], labels[test]))
+    return sum(values) / FOLDS
 
 
-def judged(boundary: Boundary, latents: Tensor, labels: Tensor) -> float:
-    """Average precision of a boundary that was fitted elsewhere; NaN without both classes."""
+def boundary_average_precision(boundary: Boundary, latents: Tensor, labels: Tensor) -> float:
+    """Average precision of a boundary fitted elsewhere; NaN if a class is missing."""
     if labels.min() == labels.max():
         return float("nan")
-    distances = project(latents.cpu(), boundary.normal)  # an offset changes no order
+    distances = project(latents.cpu(), boundary.normal)  # the offset does not affect the ranking
     return float(average_precision_score(labels.cpu().numpy(), distances.numpy()))
 
 
 def _halves(labels: Tensor, seed: int) -> Tensor | None:
-    """[N] of 0 and 1, each class split evenly."""
+    """Fold numbers [N] of 0 and 1, stratified by class; None if there are too few rows."""
     halves = torch.zeros(len(labels), dtype=torch.long)
     rng = torch.Generator().manual_seed(seed)
     for side in (labels > 0.5, labels <= 0.5):

@@ -1,4 +1,4 @@
-"""A measure over pictures, told with its n and spread.
+"""A measure over images with its n and spread.
 
 Intervals are Efron's percentile bootstrap of the mean (1979,
 https://doi.org/10.1214/aos/1176344552).
@@ -17,17 +17,17 @@ RESAMPLES = 2000
 
 
 class Spread(NamedTuple):
-    """Of the finite values alone; without any, all but n are NaN."""
+    """Statistics of the finite values; without any, all fields but n are NaN."""
 
     n: int
     mean: float
-    std: float  # over n - 1
+    std: float  # with n - 1
     low: float  # ends of the 95 % interval of the mean
     high: float
 
 
 def spread_of(values: npt.ArrayLike, *, seed: int = 0) -> Spread:
-    """Values [N]; those that are not finite (rejected pictures) are left out."""
+    """Values [N] => `Spread`; non-finite values (rejected images) are excluded."""
     x = np.asarray(values, dtype=np.float64).ravel()
     x = x[np.isfinite(x)]
     if not len(x):

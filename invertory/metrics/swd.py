@@ -1,9 +1,9 @@
-"""SWD: the sliced Wasserstein distance between patches of two sets of pictures, level by level.
+"""SWD: the sliced Wasserstein distance between patches of two sets of images, per level.
 
 Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018,
-https://arxiv.org/abs/1710.10196, section 5. Coarse levels tell of layout, fine ones of texture;
-no network takes part. Both sets need the same number of pictures. Values are times 1000, as
-published.
+https://arxiv.org/abs/1710.10196, section 5. Coarse levels measure layout, fine ones texture; no
+network is involved. Both sets must have the same number of images. Values are multiplied by 1000,
+as published.
 """
 
 from __future__ import annotations
@@ -22,29 +22,32 @@ _TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson's binomial 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlicedWasserstein:
-    """How many patches and directions are drawn; the defaults are the paper's."""
+    """The number of patches and directions; the defaults are the paper's."""
 
     patches_per_image: int = 128
     repeats: int = 4
-    directions: int = 128  # a repeat
+    directions: int = 128  # per repeat
     seed: int = 0
 
-    def __call__(self, real: Tensor, made: Tensor) -> dict[int, float]:
-        """Pictures [N, C, R, R] of any one range => {level px: distance x 1000}, finest first."""
-        if real.shape != made.shape or real.ndim != 4 or real.shape[-1] != real.shape[-2]:
+    def __call__(self, real: Tensor, synth: Tensor) -> dict[int, float]:
+        """Images [N, C, R, R] of any one range => {level px: distance x 1000}, finest first.
+
+        Raises ValueError unless both sets have the same square shape.
+        """
+        if real.shape != synth.shape or real.ndim != 4 or real.shape[-1] != real.shape[-2]:
             raise ValueError(
-                "expected two sets of as many square pictures of one size, got "
-                f"{list(real.shape)} and {list(made.shape)}"
+                "expected two sets with the same number of square images of one size, got "
+                f"{list(real.shape)} and {list(synth.shape)}"
             )
         rng = torch.Generator().manual_seed(self.seed)
-        found = {}
-        for a, b in zip(laplacian_pyramid(real), laplacian_pyramid(made), strict=True):
+        distances = {}
+        for a, b in zip(laplacian_pyramid(real), laplacian_pyramid(synth), strict=True):
             level_px = a.shape[-1]
             a = standardised(self._patches(a, rng))
             b = standardised(self._patches(b, rng))
-            drawn = [self._directions(a.shape[1], rng).to(a) for _ in range(self.repeats)]
-            found[level_px] = 1000 * sliced_wasserstein(a, b, drawn)
-        return found
+            directions = [self._directions(a.shape[1], rng).to(a) for _ in range(self.repeats)]
+            distances[level_px] = 1000 * sliced_wasserstein(a, b, directions)
+        return distances
 
     def _patches(self, level: Tensor, rng: torch.Generator) -> Tensor:
         half, size_px = PATCH_PX // 2, level.shape[-1]
@@ -59,7 +62,7 @@ class SlicedWasserstein:
 
 
 def laplacian_pyramid(x: Tensor) -> list[Tensor]:
-    """[N, C, R, R] => bands of R, R/2, ... px, the last of at least 16 px the low-pass itself."""
+    """[N, C, R, R] => bands of R, R/2, ... px; the last, of at least 16 px, is the low-pass."""
     return list(_bands(x.float()))
 
 
@@ -82,24 +85,27 @@ def _blurred(x: Tensor) -> Tensor:
 
 
 def patches_at(level: Tensor, centres: Tensor) -> Tensor:
-    """level [N, C, R, R], centres [2 (x, y), N * k] px => [N * k, C, 7, 7], k of each in turn."""
+    """Level [N, C, R, R], centres [2 (x, y), N * k] px => [N * k, C, 7, 7], k per image."""
     around = torch.arange(PATCH_PX, device=level.device) - PATCH_PX // 2
     count = centres.shape[1]
-    picture = torch.arange(count, device=level.device) // (count // len(level))
+    image = torch.arange(count, device=level.device) // (count // len(level))
     x = (centres[0].long()[:, None] + around)[:, None, None, :]  # [N k, 1, 1, 7]
     y = (centres[1].long()[:, None] + around)[:, None, :, None]  # [N k, 1, 7, 1]
     channel = torch.arange(level.shape[1], device=level.device)[:, None, None]
-    return level[picture[:, None, None, None], channel, y, x]
+    return level[image[:, None, None, None], channel, y, x]
 
 
 def standardised(patches: Tensor) -> Tensor:
-    """[M, C, 7, 7] => [M, C * 49]: each channel to mean 0 and deviation 1 over its own set."""
+    """[M, C, 7, 7] => [M, C * 49], each channel standardised to mean 0 and deviation 1."""
     std, mean = torch.std_mean(patches.double(), (0, 2, 3), correction=0, keepdim=True)
     return ((patches.double() - mean) / std).flatten(1).float()
 
 
 def sliced_wasserstein(a: Tensor, b: Tensor, directions: list[Tensor]) -> float:
-    """a, b [M, d]; each of `directions` [d, K] of unit columns => mean distance along them."""
+    """a, b [M, d]; `directions` [d, K] with unit columns => the mean distance along them.
+
+    Mean of |sort(a u) - sort(b u)| over rows and directions u.
+    """
     along = [
         ((a @ unit).sort(0).values - (b @ unit).sort(0).values).abs().double().mean()
         for unit in directions

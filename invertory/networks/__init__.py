@@ -1,4 +1,4 @@
-"""Networks. `NETWORKS` names every class that a checkpoint's card may name."""
+"""Networks. `NETWORKS` lists every class that a checkpoint's card can name."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ NETWORKS: dict[str, type[CheckpointedNetwork]] = {
 def build(
     name: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> CheckpointedNetwork:
-    """The network that a card calls `name`, with its configuration and its tensors."""
+    """Build the network class `name` from its configuration and tensors.
+
+    Raises ValueError for an unknown name or configuration.
+    """
     if name not in NETWORKS:
         near = difflib.get_close_matches(name, NETWORKS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

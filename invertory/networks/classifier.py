@@ -1,12 +1,12 @@
-"""A classifier of many attributes at once: a small residual network, calibrated.
+"""A calibrated classifier of many attributes: a small residual network.
 
 He et al., "Deep Residual Learning for Image Recognition", 2016, https://arxiv.org/abs/1512.03385,
-with two convolutions a stage, averages in place of strides and SiLU (Elfwing et al. 2017,
-https://arxiv.org/abs/1702.03118), so that distances in its features have smooth gradients. The
-first halving keeps all pixels as channels: lips and frames of glasses are a pixel thin. The last
-map is summed with weights of its own for each place and channel (Chen et al., "MobileFaceNets",
-2018, https://arxiv.org/abs/1804.07573, section 3.1), since aligned faces have their parts in place.
-Its logits are calibrated by a temperature per attribute (`invertory/calibration.py`).
+with two convolutions per stage, average pooling instead of strides, and SiLU (Elfwing et al. 2017,
+https://arxiv.org/abs/1702.03118), so that distances between its features have smooth gradients. The
+first downsampling keeps all pixels as channels, because lips and glasses frames are one pixel thin.
+The last map is summed with one weight per position and channel (Chen et al., "MobileFaceNets",
+2018, https://arxiv.org/abs/1804.07573, section 3.1), since aligned faces have fixed layouts. One
+temperature per attribute calibrates the logits (`invertory/calibration.py`).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierConfig:
-    """What is told of a picture, and the network's sizes."""
+    """The attributes to predict, and the sizes of the network."""
 
     binary: tuple[str, ...]
     continuous: tuple[str, ...] = ()
-    size_px: int = 64  # of the pictures within; others are resized
+    size_px: int = 64  # input size; images are resized to it
     stem: int = 16  # channels at `size_px`
     widths: tuple[int, ...] = (32, 64, 128, 192)  # channels at 1/2, 1/4, ... of `size_px`
 
@@ -47,10 +47,13 @@ class ClassifierConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         names = self.binary + self.continuous
         if not self.binary or len(set(names)) < len(names):
-            raise ValueError(f"expected binary attributes, each name once, got {list(names)}")
+            raise ValueError(
+                f"expected at least one binary attribute and unique names, got {list(names)}"
+            )
         if not self.widths or min(self.stem, *self.widths) < 1:
             raise ValueError(
-                f"expected the channels of stem and stages, got {self.stem} and {list(self.widths)}"
+                f"expected positive channels of stem and stages, got {self.stem} and "
+                f"{list(self.widths)}"
             )
         if self.size_px < 2 ** len(self.widths) or self.size_px % 2 ** len(self.widths):
             raise ValueError(
@@ -60,10 +63,10 @@ class ClassifierConfig:
 
 
 class AttributeClassifier(ConfiguredNetwork):
-    """Pictures x [N, 3, H, W] in [-1, 1] of any size => what they show, [N, A].
+    """Images x [N, 3, H, W] in [-1, 1] of any size => attributes [N, A].
 
-    Columns are `attributes`: the binary ones, then the continuous ones. Frozen and in eval when
-    loaded; made afresh it can be trained.
+    Columns are `attributes`: the binary ones, then the continuous ones. Frozen and in eval mode
+    when loaded; trainable when constructed.
     """
 
     temperature: Tensor
@@ -91,30 +94,30 @@ class AttributeClassifier(ConfiguredNetwork):
         self.register_buffer("spread", torch.ones(num_continuous))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, A]: calibrated logits of the binary attributes, the continuous ones in their unit."""
+        """[N, A]: calibrated logits of binary attributes, continuous ones in their units."""
         return self.calibrated(self.raw(x))
 
     def scores(self, x: Tensor) -> Tensor:
-        """[N, A]: probabilities of the binary attributes, the continuous ones in their unit."""
+        """[N, A]: probabilities of binary attributes, continuous ones in their units."""
         logits, values = torch.split(self(x), [self.num_binary, len(self.mean)], 1)
         return torch.cat([logits.sigmoid(), values], 1)
 
     def raw(self, x: Tensor) -> Tensor:
-        """[N, A] as trained: logits before calibration, then standardised values."""
+        """[N, A]: logits before calibration, then standardised values, as trained."""
         out: Tensor = self.head(self.embedding(x)).float()
         return out
 
     def calibrated(self, raw: Tensor) -> Tensor:
-        """Outputs of `raw` => those of `forward`."""
+        """Map outputs of `raw` to those of `forward`."""
         logits, values = torch.split(raw, [self.num_binary, len(self.mean)], 1)
         return torch.cat([logits / self.temperature, values * self.spread + self.mean], 1)
 
     def embedding(self, x: Tensor) -> Tensor:
-        """[N, D]: the last map, summed over its places by their weights."""
+        """[N, D]: the weighted sum of the last map over its positions."""
         return (self.features(x)[-1] * self.places).sum((2, 3))
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """One map [N, C, h, w] a stage: the stem at `size_px`, then halving; differentiable."""
+        """One map [N, C, h, w] per stage: the stem at `size_px`, then halved; differentiable."""
         maps = [functional.silu(self.norm(self.stem(resized(x, self.size_px))))]
         for i, stage in enumerate(self.stages):
             halved = functional.avg_pool2d(maps[-1], 2) if i else pixel_unshuffle(maps[-1])
@@ -123,16 +126,16 @@ class AttributeClassifier(ConfiguredNetwork):
 
 
 def pixel_unshuffle(x: Tensor) -> Tensor:
-    """[N, C, 2h, 2w] => [N, 4C, h, w], channels-last in memory where x is."""
-    parts = [x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
-    return torch.cat(parts, 1)
+    """[N, C, 2h, 2w] => [N, 4C, h, w]; preserves a channels-last memory layout."""
+    phases = [x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    return torch.cat(phases, 1)
 
 
 class ClassifierScorer:
-    """An `AttributeClassifier` as a scorer: probabilities, and continuous ones in their unit.
+    """An `AttributeClassifier` as a scorer: probabilities, and continuous values in their units.
 
-    Batches are filled up to `batch_size`, so that a picture's kernels never depend on how many
-    others came with it.
+    Batches are padded to `batch_size`, so that the kernels, and thus the scores of an image, do not
+    depend on the other images of its batch.
     """
 
     def __init__(
@@ -153,18 +156,18 @@ class ClassifierScorer:
         self._classifier, self._batch_size = classifier.eval(), batch_size
 
     @torch.no_grad()
-    def score(self, pictures: Sequence[Pixels]) -> list[Scores | BadScore]:
-        """N pictures uint8 [H, W, 3] => N results, in order."""
+    def score(self, images: Sequence[Pixels]) -> list[Scores | BadScore]:
+        """N images uint8 [H, W, 3] => N results, in order."""
         size_px, device = self._classifier.size_px, self._classifier.mean.device
-        found: list[Scores | BadScore] = []
-        for first in range(0, len(pictures), self._batch_size):
-            some = pictures[first : first + self._batch_size]
+        scores: list[Scores | BadScore] = []
+        for first in range(0, len(images), self._batch_size):
+            chunk = images[first : first + self._batch_size]
             batch = torch.zeros(self._batch_size, 3, size_px, size_px)
-            for row, picture in enumerate(some):
-                batch[row] = resized(to_tensor(picture), size_px)[0]
-            rows = self._classifier.scores(batch.to(device))[: len(some), self._columns]
-            found += [self._read(row) for row in rows.double().tolist()]
-        return found
+            for row, image in enumerate(chunk):
+                batch[row] = resized(to_tensor(image), size_px)[0]
+            rows = self._classifier.scores(batch.to(device))[: len(chunk), self._columns]
+            scores += [self._read(row) for row in rows.double().tolist()]
+        return scores
 
     def _read(self, row: list[float]) -> Scores | BadScore:
         if not all(map(math.isfinite, row)):

@@ -1,4 +1,4 @@
-"""Face parsing: which segment each pixel belongs to, by a small U-Net."""
+"""Face parsing with a small U-Net: the segment of each pixel."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParserConfig:
-    """The segments' names, in the order of their logits, and the network's sizes."""
+    """The names of the segments, in the order of their logits, and the sizes of the network."""
 
     segments: tuple[str, ...]
-    size_px: int = 64  # of the pictures within; others are resized
+    size_px: int = 64  # input size; images are resized to it
     widths: tuple[int, ...] = (32, 64, 96, 128)  # channels at `size_px`, 1/2, 1/4, ...
 
     def __post_init__(self) -> None:
         for name in ("segments", "widths"):  # JSON has no tuples
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.segments) < 2 or len(set(self.segments)) < len(self.segments):
-            raise ValueError(f"expected two segments or more, got {list(self.segments)}")
+            raise ValueError(f"expected two or more unique segments, got {list(self.segments)}")
         if not self.widths or min(self.widths) < 1:
-            raise ValueError(f"expected the channels of each size, got {list(self.widths)}")
+            raise ValueError(f"expected positive channels for each size, got {list(self.widths)}")
         step = 2 ** (len(self.widths) - 1)
         if self.size_px < step or self.size_px % step:
             raise ValueError(
@@ -39,9 +39,9 @@ class ParserConfig:
 
 
 class FaceParser(UNet):
-    """Pictures x [N, 3, H, W] in [-1, 1] of any size => logits [N, num_segments, H, W].
+    """Images x [N, 3, H, W] in [-1, 1] of any size => logits [N, num_segments, H, W].
 
-    Frozen and in eval when loaded; made afresh it can be trained.
+    Frozen and in eval mode when loaded; trainable when constructed.
     """
 
     _config: ParserConfig
@@ -53,7 +53,7 @@ class FaceParser(UNet):
         self.head = nn.Conv2d(self._config.widths[0], len(self.segments), 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, num_segments, H, W]; computed at `size_px`, then brought to the picture's size."""
+        """[N, num_segments, H, W]; computed at `size_px`, then resized to the image."""
         logits = self.head(self.trunk(x)).float()
         if logits.shape[2:] == x.shape[2:]:
             out: Tensor = logits
@@ -62,6 +62,6 @@ class FaceParser(UNet):
 
     @torch.no_grad()
     def segment(self, x: Tensor) -> Tensor:
-        """uint8 [N, H, W]: the likeliest segment's index."""
+        """uint8 [N, H, W]: the index of the most likely segment."""
         out: Tensor = self(x).argmax(1).to(torch.uint8)
         return out

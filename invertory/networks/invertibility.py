@@ -1,9 +1,9 @@
-"""How hard each pixel of a picture is to invert, in each of a generator's latent spaces.
+"""Predicts how hard each pixel of an image is to invert, in each latent space of a generator.
 
 The invertibility predictor of Spatially-Adaptive Multilayer Selection, Parmar et al. 2022,
-https://arxiv.org/abs/2206.08357, section 3.1: one backbone, a head for each space, regressing the
-perceptual error map that an inversion in that space leaves. The paper's backbone is a DeepLab
-trained on ImageNet; ours is the face parser's U-Net, whose weights may be its start.
+https://arxiv.org/abs/2206.08357, section 3.1: a shared backbone with one head per space regresses
+the perceptual error map that an inversion in this space leaves. The paper's backbone is a DeepLab
+trained on ImageNet; ours is the face parser's U-Net and can start from its weights.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictorConfig:
-    """The spaces, the most editable first, and the network's sizes."""
+    """The spaces, most editable first, and the sizes of the network."""
 
     spaces: tuple[str, ...]
-    size_px: int = 64  # of the pictures within; others are resized
+    size_px: int = 64  # input size; images are resized to it
     widths: tuple[int, ...] = (32, 64, 96, 128)  # channels at `size_px`, 1/2, 1/4, ...
     head_width: int = 16
 
@@ -33,11 +33,11 @@ class PredictorConfig:
         for name in ("spaces", "widths"):  # JSON has no tuples
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.spaces or len(set(self.spaces)) < len(self.spaces):
-            raise ValueError(f"expected spaces, each once, got {list(self.spaces)}")
+            raise ValueError(f"expected one or more unique spaces, got {list(self.spaces)}")
         if not self.widths or min(*self.widths, self.head_width) < 1:
             raise ValueError(
-                f"expected the channels of each size and of heads, got {list(self.widths)} and "
-                f"{self.head_width}"
+                f"expected positive channels for each size and the heads, got {list(self.widths)} "
+                f"and {self.head_width}"
             )
         step = 2 ** (len(self.widths) - 1)
         if self.size_px < step or self.size_px % step:
@@ -45,12 +45,11 @@ class PredictorConfig:
 
 
 class InvertibilityPredictor(UNet):
-    """Pictures x [N, 3, H, W] in [-1, 1] of any size => errors [N, num_spaces, px, px], 0 or more.
+    """Images x [N, 3, H, W] in [-1, 1] of any size => non-negative errors [N, num_spaces, px, px].
 
-    px is `size_px`; errors are in the unit of the perceptual distance that it was trained for, and
-    `unit` is the error which plain pictures rarely exceed in the first space, so that a threshold
-    can be named in it whatever the distance. Frozen and in eval when loaded; made afresh it can be
-    trained.
+    px is `size_px`; errors have the unit of the perceptual distance used in training. `unit` is the
+    error that in-domain images rarely exceed in the first space; thresholds in this unit do not
+    depend on the distance. Frozen and in eval mode when loaded; trainable when constructed.
     """
 
     unit: Tensor
@@ -69,22 +68,22 @@ class InvertibilityPredictor(UNet):
                 nn.BatchNorm2d(width),
                 nn.LeakyReLU(0.2),
                 nn.Conv2d(width, 1, 1),
-                nn.Softplus(),  # the paper's ReLU, which a head may never leave once it is at 0
+                nn.Softplus(),  # instead of the paper's ReLU, whose gradient vanishes at 0
             )
             for _ in self.spaces
         )
 
     def start_from(self, parser: FaceParser) -> InvertibilityPredictor:
-        """Take the backbone of a trained parser of the same sizes."""
-        apart = ("heads.", "unit")
-        own = {k: v for k, v in self.state_dict().items() if not k.startswith(apart)}
-        given = parser.state_dict()
-        if any(name not in given or given[name].shape != own[name].shape for name in own):
+        """Copy the backbone of a trained parser of the same sizes; raises ValueError otherwise."""
+        excluded = ("heads.", "unit")
+        own = {k: v for k, v in self.state_dict().items() if not k.startswith(excluded)}
+        trained = parser.state_dict()
+        if any(name not in trained or trained[name].shape != own[name].shape for name in own):
             raise ValueError(
-                f"expected a parser of the widths {list(self._config.widths)}, got "
-                f"{parser.config['widths']}: set widths to the parser's, or use none"
+                f"expected a parser with widths {list(self._config.widths)}, got "
+                f"{parser.config['widths']}: set widths to the parser's, or train without a parser"
             )
-        self.load_state_dict({name: given[name] for name in own}, strict=False)
+        self.load_state_dict({name: trained[name] for name in own}, strict=False)
         return self
 
     def forward(self, x: Tensor) -> Tensor:

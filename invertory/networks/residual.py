@@ -1,4 +1,4 @@
-"""What the small networks that read images are made of: residual blocks at one size.
+"""Residual blocks of constant size, for the small networks that read images.
 
 He et al., "Deep Residual Learning for Image Recognition", 2016, https://arxiv.org/abs/1512.03385,
 with SiLU (Elfwing et al. 2017, https://arxiv.org/abs/1702.03118).
@@ -28,9 +28,12 @@ class ResidualBlock(nn.Module):
 
 
 def resized(x: Tensor, size_px: int) -> Tensor:
-    """Pictures [N, 3, H, W] => [N, 3, size_px, size_px], antialiased; differentiable."""
+    """Images [N, 3, H, W] => [N, 3, size_px, size_px], antialiased; differentiable.
+
+    Raises ValueError for other shapes.
+    """
     if x.ndim != 4 or x.shape[1] != 3:
-        raise ValueError(f"expected pictures [N, 3, H, W] in [-1, 1], got {list(x.shape)}")
+        raise ValueError(f"expected images [N, 3, H, W] in [-1, 1], got {list(x.shape)}")
     if x.shape[2:] == (size_px, size_px):
         return x
     return functional.interpolate(x, (size_px, size_px), mode="bilinear", antialias=True)

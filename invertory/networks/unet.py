@@ -1,10 +1,11 @@
-"""A small U-Net of residual blocks, the trunk of networks that say something about every pixel.
+"""A small U-Net of residual blocks, the trunk of networks with an output per pixel.
 
 Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015,
-https://arxiv.org/abs/1505.04597; with padding, residual blocks on the way down, one convolution a
-size on the way up, batch normalisation, and maps of the way down added rather than concatenated
-(Chaurasia & Culurciello, "LinkNet", 2017, https://arxiv.org/abs/1707.03718): the full size is
-where the time goes, and sums have half the channels.
+https://arxiv.org/abs/1505.04597; with padding, residual blocks in the contracting path, one
+convolution per size in the expanding path, batch normalisation, and skip connections that are added
+instead of concatenated (Chaurasia & Culurciello, "LinkNet", 2017,
+https://arxiv.org/abs/1707.03718): the full resolution dominates the cost, and sums have half the
+channels.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from invertory.networks.residual import ResidualBlock, resized
 
 
 class Up(nn.Module):
-    """y [N, inputs, h, w] and the map x [N, outputs, 2h, 2w] of the way down => like x."""
+    """y [N, inputs, h, w] and the skip connection x [N, outputs, 2h, 2w] => same shape as x."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Procedural portraits: a domain of faces that are known to the last attribute, edit and pixel."""
+"""Procedural portraits: synthetic faces whose attributes, edits and pixels are all known."""
 
 from invertory.portraits.attributes import ATTRIBUTES, BINARY, CONTINUOUS, OOD_KINDS, SEGMENTS
 from invertory.portraits.draw import draw

@@ -1,10 +1,10 @@
-"""The named parameters of one drawn face, from which everything else follows.
+"""The named parameters of a drawn face, which determine everything else.
 
-Units. A length is in head units (hu): half the width of the face at the cheekbones is 1 hu, the
-middle between the eyes is the origin, y points down, x to the right as seen. Angles are in degrees.
-An amount runs from 0 to 1. A colour is sRGB in [0, 1]. A trait is in standard deviations: 0 is
-the average face of that sex and age. Sex and age act on the traits when the head is built
-(`head.py`), so that `dataclasses.replace(portrait, age_years=70)` is the same person grown old.
+Units. Lengths are in head units (hu): 1 hu is half the width of the face at the cheekbones, the
+origin is midway between the eyes, y points down, and x to the right as seen. Angles are in degrees.
+Amounts run from 0 to 1. Colours are sRGB in [0, 1]. Traits are in standard deviations: 0 is the
+average face of that sex and age. Sex and age modify the traits when the head is built (`head.py`),
+so that `dataclasses.replace(portrait, age_years=70)` is the same person at an older age.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Earring = Literal["stud", "hoop", "drop"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appearance:
-    """One face with its hair, clothes, light and background; the defaults are the average face."""
+    """A face with its hair, clothes, light and background; the defaults are the average face."""
 
     seed: int = 0
     male: bool = False
@@ -34,9 +34,9 @@ class Appearance:
     freckles: float = 0.0  # amount
 
     # pose and light
-    yaw_deg: float = 0.0  # positive: turned to the right as seen
+    yaw_deg: float = 0.0  # positive: head turned to the right as seen
     pitch_deg: float = 0.0  # positive: looking up
-    light_deg: float = 0.0  # where the key light stands; positive: right as seen
+    light_deg: float = 0.0  # direction of the key light; positive: right as seen
     light_height_deg: float = 35.0
     light_strength: float = 0.0  # trait: contrast of key against fill
     light_warmth: float = 0.0  # trait
@@ -55,10 +55,10 @@ class Appearance:
     eye_size: float = 0.0  # trait
     eye_openness: float = 0.0  # trait
     eye_tilt: float = 0.0  # trait: outer corners up
-    eye_depth: float = 0.0  # trait: how deep they lie
+    eye_depth: float = 0.0  # trait: depth of the sockets
     lid_crease: float = 0.5  # amount
     iris_colour: Colour = (0.36, 0.22, 0.12)
-    gaze_x: float = 0.0  # -1 to 1 of the free way of the iris
+    gaze_x: float = 0.0  # -1 to 1, share of the iris's range
     gaze_y: float = 0.0
     brow_height: float = 0.0  # trait
     brow_thickness: float = 0.0  # trait
@@ -68,7 +68,7 @@ class Appearance:
     # nose, mouth
     nose_length: float = 0.0  # trait
     nose_width: float = 0.0  # trait
-    nose_height: float = 0.0  # trait: how far it stands out
+    nose_height: float = 0.0  # trait: protrusion
     mouth_width: float = 0.0  # trait
     upper_lip: float = 0.0  # trait: thickness
     lower_lip: float = 0.0  # trait
@@ -78,7 +78,7 @@ class Appearance:
 
     # hair
     bald: bool = False
-    hair_style: HairStyle = "short"  # a bald head keeps it: it is the hair it would have
+    hair_style: HairStyle = "short"  # kept when bald, so that hair can be restored
     fringe: Fringe = "swept"
     hair_colour: Colour = (0.22, 0.14, 0.09)  # before any grey
     is_blond: bool = False
@@ -86,7 +86,7 @@ class Appearance:
     hair_volume: float = 0.0  # trait
     hair_wave: float = 0.2  # amount
     hair_part_x: float = 0.3  # hu
-    hair_length: float = 0.0  # trait: within its style
+    hair_length: float = 0.0  # trait, relative to the style
     hairline: float = 0.0  # trait: higher
     over_ears: bool = False  # hair of a long style hides the ears
     texture_seed: int = 0  # phases of strands, freckles, jags
@@ -94,7 +94,7 @@ class Appearance:
     # beard
     beard: Beard = "none"
     moustache: bool = False
-    stubble: float = 0.0  # amount; a shadow, no beard
+    stubble: float = 0.0  # amount; does not count as a beard
     beard_length: float = 0.3  # amount
 
     # make-up
@@ -109,7 +109,7 @@ class Appearance:
     frame_colour: Colour = (0.1, 0.08, 0.08)
     frame_width: float = 0.0  # trait
     lens_tint: Colour = (0.06, 0.06, 0.08)
-    earrings: bool = False  # worn; hair or pose may hide them
+    earrings: bool = False  # may be hidden by hair or pose
     earring: Earring = "stud"
     earring_colour: Colour = (0.9, 0.8, 0.5)
     shirt_colour: Colour = (0.3, 0.35, 0.45)
@@ -121,8 +121,8 @@ class Appearance:
     busy_background: bool = False
 
     # crop
-    crop_shift_x: float = 0.0  # share of the side
+    crop_shift_x: float = 0.0  # shares of the side
     crop_shift_y: float = 0.0
-    crop_scale: float = 1.0  # above 1: wider than the FFHQ crop
+    crop_scale: float = 1.0  # above 1: larger than the FFHQ crop
 
     ood: tuple[OodObject, ...] = field(default=())

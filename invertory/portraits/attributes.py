@@ -7,7 +7,7 @@ from typing import Final
 
 SEGMENTS: Final = ("background", "skin", "hair", "eyes", "mouth", "clothes", "accessory", "ood")
 OOD_KINDS: Final = ("hat", "mask", "hand", "microphone", "text")
-# Of the face itself, in the order in which they are decided: a group comes before what hangs on it.
+# Attributes of the face, in sampling order: a group precedes the attributes that depend on it.
 DECIDED: Final = (
     "male",
     "old",
@@ -40,14 +40,14 @@ CONTINUOUS: Final = (
 ATTRIBUTES: Final = BINARY + CONTINUOUS
 
 OLD_YEARS: Final = 60.0
-LIGHT_SKIN_MONK: Final = 5.0  # lighter than this is light
+LIGHT_SKIN_MONK: Final = 5.0  # skin is light below this tone
 SMILE_FROM: Final = 0.3
 MOUTH_OPEN_FROM: Final = 0.25
 GREY_FROM: Final = 0.5
 
 
 def check_attribute(name: str, among: tuple[str, ...] = ATTRIBUTES) -> str:
-    """The name itself where it is one of `among`; otherwise an error that offers near ones."""
+    """Return the name if it is one of `among`; otherwise raise ValueError with similar names."""
     if name in among:
         return name
     near = difflib.get_close_matches(name, among, n=3, cutoff=0.5)

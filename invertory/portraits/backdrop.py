@@ -1,4 +1,4 @@
-"""What is behind and below the head: background, neck, ears, clothes."""
+"""Everything behind and below the head: background, neck, ears, clothes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invertory.portraits.streams import uniforms
 
 
 def draw_background(canvas: Canvas, head: Head) -> None:
-    """A soft gradient with two wide patches of light; busy ones are drawn over it elsewhere."""
+    """Draw a soft gradient with two wide patches of light; busy backgrounds are drawn over it."""
     p, at = head.portrait, canvas.window
     size = at.shape[0] * at.px
     u, v = (at.x - at.x[0, 0]) / size, (at.y - at.y[0, 0]) / size
@@ -30,9 +30,9 @@ def draw_background(canvas: Canvas, head: Head) -> None:
 
 
 def draw_body(canvas: Canvas, head: Head, lamp: Lamp) -> None:
-    """Neck with the chin's shadow, then shoulders with a collar."""
+    """Draw the neck with the chin's shadow, then shoulders with a collar."""
     p = head.portrait
-    at = canvas.window.part(-9, 9, 0.3, 9)
+    at = canvas.window.crop(-9, 9, 0.3, 9)
     if at is None:
         return
     lean = 0.35 * math.sin(head.yaw)
@@ -59,7 +59,7 @@ def draw_body(canvas: Canvas, head: Head, lamp: Lamp) -> None:
 
 def _shirt(canvas: Canvas, head: Head, lamp: Lamp, lean: float) -> None:
     p = head.portrait
-    at = canvas.window.part(-9, 9, 0.9, 9)
+    at = canvas.window.crop(-9, 9, 0.9, 9)
     if at is None:
         return
     off = np.sqrt((at.x - lean * 0.3) ** 2 + 1e-4)
@@ -93,12 +93,12 @@ def _lapels(canvas: Canvas, head: Head, at: Window, off: Floats, light: Floats) 
 
 
 def draw_ears(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp) -> None:
-    """Both ears beside the head, from the line where they grow; the far one slips behind it."""
+    """Draw both ears beside the head; the far one disappears behind it."""
     p = head.portrait
     skin = linear(palette.skin(p.skin_monk, p.skin_warmth + 1.0))
     for sign in (-1, 1):
         cx, cy = ear_place(head, sign)
-        at = canvas.window.part(cx - 0.25, cx + 0.25, cy - 0.4, cy + 0.4)
+        at = canvas.window.crop(cx - 0.25, cx + 0.25, cy - 0.4, cy + 0.4)
         if at is None:
             continue
         size = 1 + 0.06 * p.ear_size + 0.06 * head.old
@@ -119,7 +119,7 @@ def draw_ears(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp) -> None:
 
 
 def ear_place(head: Head, sign: int) -> tuple[float, float]:
-    """Middle of the ear at the left (-1) or right (1) as seen, in the picture."""
+    """Centre of the ear at the left (-1) or right (1) as seen, in image coordinates."""
     angle = sign * math.radians(88) + head.yaw
     reach = float(head.width(0.15)) + 0.045
     return reach * math.sin(angle), 0.17 + 0.0 * head.pitch

@@ -1,4 +1,4 @@
-"""Beards, moustaches and stubble: hair on the lower face, and what hangs below the chin."""
+"""Beards, moustaches and stubble: hair on the lower face and below the chin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invertory.portraits.skin import Face
 
 
 def draw_beard(face: Face, hair: Floats) -> None:
-    """Everything that grows on the skin of the lower face."""
+    """Draw all hair that grows on the skin of the lower face."""
     head, p = face.head, face.head.portrait
     if not (p.beard != "none" or p.moustache or p.stubble):
         return
@@ -49,7 +49,7 @@ def draw_beard(face: Face, hair: Floats) -> None:
 
 
 def _full(head: Head, X: Floats, Y: Floats) -> Floats:
-    """Below a line from the sideburns over the cheeks to the corners of the nose."""
+    """Distance to the area below a line from the sideburns over the cheeks to the nose."""
     a = np.abs(X)
     edge = np.interp(
         a, [0, 0.2, 0.42, 0.62, 0.8, 0.9, 1.0], [0.78, 0.74, 0.80, 0.74, 0.52, 0.15, 0.1]
@@ -79,13 +79,13 @@ def _moustache(head: Head, X: Floats, Y: Floats) -> Floats:
 
 
 def draw_below(canvas: Canvas, head: Head, lamp: Lamp) -> None:
-    """The part of a full beard that is longer than the chin."""
+    """Draw the part of a full beard that extends below the chin."""
     p = head.portrait
     if p.beard != "full" or p.beard_length < 0.25:
         return
     length = 0.30 * (p.beard_length - 0.2)
     chin = head.place(0.0, head.chin - 0.1)
-    at = canvas.window.part(-1.3, 1.3, 0.5, head.chin + 0.6)
+    at = canvas.window.crop(-1.3, 1.3, 0.5, head.chin + 0.6)
     if at is None:
         return
     w = head.width(at.y - length)

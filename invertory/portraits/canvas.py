@@ -1,7 +1,7 @@
-"""The picture while it is drawn: light in planes, what each pixel shows, and soft edges.
+"""The image being drawn: light in planes, a segment per pixel, and antialiased edges.
 
 Every shape is a signed distance d in head units, negative inside; its coverage of a pixel is
-clip(1/2 - d / pixel), which is the exact area under a straight edge across the pixel's middle.
+clip(1/2 - d / pixel), the exact area for a straight edge through the middle of the pixel.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ SEGMENT: Final = {name: index for index, name in enumerate(SEGMENTS)}
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle of pixels with their head coordinates: x is a row, y a column."""
+    """A rectangle of pixels with their head coordinates: x is a row vector, y a column vector."""
 
     rows: slice
     columns: slice
     x: Floats  # [1, w]
     y: Floats  # [h, 1]
-    px: float  # side of a pixel in hu
+    px: float  # side of a pixel, hu
 
     def __iter__(self) -> Iterator[slice]:
         return iter((self.rows, self.columns))
@@ -38,8 +38,8 @@ class Window:
         """Height and width in pixels."""
         return self.y.shape[0], self.x.shape[1]
 
-    def part(self, x0: float, x1: float, y0: float, y1: float) -> Window | None:
-        """The part of it between these head coordinates; None where they do not meet."""
+    def crop(self, x0: float, x1: float, y0: float, y1: float) -> Window | None:
+        """The part of the window between these head coordinates; None if they do not overlap."""
         left, top = float(self.x[0, 0]), float(self.y[0, 0])
         c0, c1 = _span((x0 - left) / self.px, (x1 - left) / self.px, self.x.shape[1])
         r0, r1 = _span((y0 - top) / self.px, (y1 - top) / self.px, self.y.shape[0])
@@ -54,7 +54,7 @@ class Window:
         )
 
     def within(self, outer: Window) -> tuple[slice, slice]:
-        """Slices of this window in arrays that cover `outer`."""
+        """Slices of this window into arrays that cover `outer`."""
         return (
             slice(self.rows.start - outer.rows.start, self.rows.stop - outer.rows.start),
             slice(
@@ -64,7 +64,7 @@ class Window:
 
 
 class Canvas:
-    """A square picture of `size` pixels over a crop of the head's plane."""
+    """A square image of `size` pixels over a crop of the head's plane."""
 
     def __init__(self, crop: Crop, size: int) -> None:
         self.px = crop.side / size
@@ -75,7 +75,7 @@ class Canvas:
         self.labels = np.zeros((size, size), np.uint8)
 
     def paint(self, at: Window, cover: Floats, light: Floats, segment: str | None = None) -> None:
-        """Lay `light` ([3] or [3, h, w]) over the window with this coverage [h, w]."""
+        """Blend `light` ([3] or [3, h, w]) over the window with this coverage [h, w]."""
         rows, columns = at
         below = self.light[:, rows, columns]
         below += (_planes(light) - below) * cover
@@ -97,7 +97,7 @@ def _span(first: float, last: float, num: int) -> tuple[int, int]:
 
 
 def clip(a: Floats, low: float, high: float) -> Floats:
-    """np.clip without its checks: half of the time on small arrays."""
+    """np.clip without its checks, which take half of the time on small arrays."""
     return np.minimum(np.maximum(a, low), high)
 
 
@@ -107,7 +107,7 @@ def coverage(distance: Floats, px: float) -> Floats:
 
 
 def ellipse(dx: Floats, dy: Floats, a: float, b: float) -> Floats:
-    """Distance to an ellipse's edge, to first order: (r - 1) r / |grad r^2 / 2|."""
+    """First-order distance to an ellipse's edge: (r - 1) r / |grad r^2 / 2|."""
     x, y = dx / a, dy / b
     r = np.hypot(x, y)
     out: Floats = (r - 1) * r / np.maximum(np.hypot(x / a, y / b), 1e-6)
@@ -115,14 +115,14 @@ def ellipse(dx: Floats, dy: Floats, a: float, b: float) -> Floats:
 
 
 def fade(cycles_per_hu: Floats | float, px: float) -> Floats:
-    """What is left of a fine wave after averaging over pixels (a box's sinc)."""
+    """Amplitude of a fine wave after averaging over pixels (the sinc of a box filter)."""
     cycles = np.minimum(np.asarray(cycles_per_hu, np.float32) * px, 1.0)
     left: Floats = np.maximum(np.sinc(cycles), 0)
     return left
 
 
 def bump(dx: Floats, dy: Floats, sx: float, sy: float, px: float) -> Floats:
-    """A Gaussian hill of height 1 and widths sx, sy as pixels of this size average it."""
+    """A Gaussian of height 1 and widths sx, sy, averaged over pixels of this size."""
     vx, vy = sx * sx + px * px / 12, sy * sy + px * px / 12
     height = sx * sy / math.sqrt(vx * vy)
     return height * np.exp(-0.5 * (dx * dx / vx + dy * dy / vy))

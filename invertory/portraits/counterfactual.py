@@ -1,4 +1,4 @@
-"""The same person with one attribute changed: ground truth for an edit."""
+"""The same person with one attribute changed: the ground truth of an edit."""
 
 from __future__ import annotations
 
@@ -38,10 +38,12 @@ BROWN: Final = (0.24, 0.15, 0.09)
 
 
 def with_attribute(portrait: P, name: str, value: float) -> P:
-    """`portrait` with this attribute, and nothing else that the attribute does not bring along.
+    """Return `portrait` with this attribute changed, together with attributes that depend on it.
 
-    A binary attribute that already has the value leaves the portrait as it is. What cannot be
-    without it follows: a beard's owner made female loses it, grey hair grows on a bald head.
+    A binary attribute that already has the value leaves the portrait unchanged. Dependent
+    attributes follow: making a bearded person female removes the beard, and grey hair requires
+    hair. Raises ValueError for unknown names, values out of range, or changes that an object would
+    hide.
     """
     check_attribute(name)
     if name in CONTINUOUS:
@@ -54,7 +56,7 @@ def with_attribute(portrait: P, name: str, value: float) -> P:
     changed = replace(portrait, **_changes(portrait, name, bool(value)))
     if visible_attributes(changed)[name] != value:
         raise ValueError(
-            f"{name} = {value:g} would be hidden behind "
+            f"expected a visible change, but {name} = {value:g} would be hidden behind "
             f"{', '.join(sorted({o.kind for o in portrait.ood}))}; "
             "take portrait.without_ood() first"
         )
@@ -62,7 +64,7 @@ def with_attribute(portrait: P, name: str, value: float) -> P:
 
 
 def check_range(name: str, value: float) -> float:
-    """A continuous attribute's value within its range, or an error."""
+    """Return the value of a continuous attribute; raise ValueError if it is out of range."""
     low, high = RANGES[name]
     if not (math.isfinite(value) and low <= value <= high):
         raise ValueError(f"expected {name} from {low:g} to {high:g}, got {value!r}")

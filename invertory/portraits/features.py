@@ -1,4 +1,4 @@
-"""Lips and mouth, brows and eyes, painted on the face before the light falls on it."""
+"""Lips and mouth, brows and eyes, painted on the face before shading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LIP: Final = (0.62, 0.24, 0.22)
 
 
 def draw_lips(face: Face) -> None:
-    """Lips, and between them teeth and the dark of the mouth."""
+    """Draw the lips, and between them teeth and the dark interior of the mouth."""
     head, p, m = face.head, face.head.portrait, face.head.mouth
     patch = face.patch(0, m.y, m.half_width + 0.16, 0.42)
     if patch is None:
@@ -59,7 +59,7 @@ def _inside(face: Face, patch: Patch, in_up: Floats, in_down: Floats, beyond: Fl
 
 
 def draw_brows(face: Face, hair: Floats) -> None:
-    """Brows of short hairs, thicker inside, in the hair's colour."""
+    """Draw brows of short hairs, thicker at the inner end, in the hair's colour."""
     head, p = face.head, face.head.portrait
     strength = 0.92 - 0.25 * p.hair_grey - 0.1 * p.is_blond
     for sign in (-1, 1):
@@ -78,7 +78,7 @@ def draw_brows(face: Face, hair: Floats) -> None:
 
 
 def draw_eyes(face: Face) -> Floats:
-    """Eyes with their lids; returns how strongly each pixel of the surface glints [h, w]."""
+    """Draw the eyes with their lids; return the specular intensity of each pixel [h, w]."""
     sparkle = np.zeros(face.gloss.shape, np.float32)
     for sign in (-1, 1):
         patch = face.patch(sign * face.head.eye_x, 0.0, 0.40, 0.34)
@@ -135,7 +135,7 @@ def _iris(
 
 
 def _crease(face: Face, patch: Patch, t: Floats, above: Floats) -> None:
-    """The fold of the upper lid, and the lid's own shadow."""
+    """Darken the fold of the upper lid, and the lid's own shadow."""
     head, p, px = face.head, face.head.portrait, patch.at.px
     reach = clip(1.25 - t * t, 0, 1)
     gap = 0.045 + 0.05 * p.lid_crease - 0.02 * head.old

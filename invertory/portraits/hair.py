@@ -1,7 +1,7 @@
-"""Hair: an outline around the head, an opening for the face, strands that follow the outline.
+"""Hair: an outline around the head, an opening for the face, and strands along the outline.
 
-A style is a row of numbers (`Cut`). The part behind the neck is drawn before the head, the rest
-after it; what casts a shadow on the forehead is the distance to the opening's edge.
+A style is a set of numbers (`Cut`). The part behind the neck is drawn before the head, the rest
+after it; the shadow on the forehead follows from the distance to the opening's edge.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from invertory.portraits.visibility import has_bangs, hides_ears
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A style in hu: volume over the crown and beside the head, the row it ends, how it curls."""
+    """A style in hu: volume above and beside the head, the row where it ends, and its curl."""
 
     top: float
     side: float
     ends: float
     curl: float = 0.0
-    flare: float = 0.0  # how much wider it grows by the row it ends
+    flare: float = 0.0  # added width at the row where it ends
 
 
 CUTS: Final = {
@@ -46,7 +46,7 @@ CUTS: Final = {
 
 
 class Hair:
-    """A portrait's hair over a window of the picture."""
+    """A portrait's hair over a window of the image."""
 
     def __init__(self, head: Head, surface: Surface) -> None:
         p = head.portrait
@@ -81,7 +81,7 @@ class Hair:
         return w.astype(np.float32), clip(np.interp(y, table, slope), -4, 4).astype(np.float32)
 
     def _outline(self, at: Window) -> tuple[Floats, Floats, Floats, Floats]:
-        """Distance to the outline, the place across it (-1 to 1), its width and slope."""
+        """Distance to the outline, position across it (-1 to 1), its width and slope."""
         p, ph = self.portrait, self.phases
         w, slope = self._profile(at.y)
         centre = -0.10 * math.sin(self.head.yaw)
@@ -100,7 +100,7 @@ class Hair:
         return d, off / np.maximum(w, 0.2), w, slope
 
     def _opening(self) -> Floats:
-        """Distance into the face's opening, positive on free skin, over the surface."""
+        """Distance to the edge of the face's opening, positive on bare skin, over the surface."""
         p, s = self.portrait, self.surface
         w = np.maximum(s.front * 0 + self.head.width(s.at.y), 0)
         folded = np.abs(s.X)
@@ -115,7 +115,7 @@ class Hair:
             curls = np.sin(8.5 * s.Y + self.phases[9]) + 0.5 * np.sin(19 * s.Y + self.phases[10])
             side = side + 0.03 + 0.032 * curls - 0.10 * np.maximum(s.Y - 0.2, 0)
         free = _round_min(s.Y - line, side - lateral, 0.30)
-        if self.behind_ears:  # sideburns end; tight hair leaves cheek and ear free
+        if self.behind_ears:  # sideburns end; tight hair leaves cheeks and ears bare
             ends = min(self.ends, 0.22) if self.cut.ends < 0.5 else 0.05
             free = -_round_min(-free, ends + 0.02 * np.sin(31 * s.X + self.phases[5]) - s.Y, 0.12)
         return free.astype(np.float32)
@@ -142,12 +142,12 @@ class Hair:
         return line
 
     def shadow(self) -> Floats:
-        """Share of light that the hair leaves on the skin beside it."""
+        """Share of the light that reaches the skin next to the hair."""
         depth = 0.5 if self.portrait.hair_style != "buzz" else 0.25
         return 1 - depth * np.exp(-np.maximum(self.opening, 0) / 0.09)
 
     def draw_behind(self, canvas: Canvas, lamp: Lamp) -> None:
-        """What hangs behind neck and ears, and a bun or a tail."""
+        """Draw the hair behind neck and ears, and a bun or a ponytail."""
         at = self.surface.at
         if self.portrait.hair_style in ("bun", "ponytail"):
             self._draw_tied(canvas, lamp)
@@ -159,7 +159,7 @@ class Hair:
             self._lay(canvas, at, d, q, w, slope, lamp, dim=0.8)
 
     def draw_front(self, canvas: Canvas, lamp: Lamp) -> None:
-        """What lies over head, ears and shoulders."""
+        """Draw the hair over head, ears and shoulders."""
         at = self.surface.at
         d, q, w, slope = self._outline(at)
         cut = at.y - self.ends - 0.05 * np.sin(21 * q + self.phases[8])
@@ -175,7 +175,7 @@ class Hair:
             side = 1.0 if p.hair_part_x > 0 else -1.0
             cx, cy, rx, ry = 0.62 * side + 0.3 * back, 0.85, 0.30, 1.0
         ry *= 1 + 0.08 * p.hair_volume
-        at = canvas.window.part(cx - rx - 0.1, cx + rx + 0.1, cy - ry - 0.1, cy + ry + 0.1)
+        at = canvas.window.crop(cx - rx - 0.1, cx + rx + 0.1, cy - ry - 0.1, cy + ry + 0.1)
         if at is None:
             return
         ex, ey = (at.x - cx) / rx, (at.y - cy) / ry
@@ -198,7 +198,7 @@ class Hair:
     ) -> None:
         """Paint hair inside d with its strands, light and gloss."""
         cover = coverage(d, at.px)
-        if roots is not None:  # single hairs at the edge: softer than any pixel is
+        if roots is not None:  # single hairs make the edge softer than a pixel
             soft = 0.05 if has_bangs(self.portrait) else 0.085
             cover = cover * coverage(roots, max(at.px, soft))
         if self.portrait.hair_style == "buzz":
@@ -251,6 +251,6 @@ class Hair:
 
 
 def _round_min(a: Floats, b: Floats, radius: float) -> Floats:
-    """The smaller of two distances, with the corner between them rounded off."""
+    """The smaller of two distances, with a rounded corner between them."""
     near = np.maximum(radius - np.abs(a - b), 0)
     return np.minimum(a, b) - near * near * (0.25 / radius)

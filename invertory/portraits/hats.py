@@ -1,4 +1,4 @@
-"""Hats: a knitted one, a wide brim, a cap with a visor, a fedora."""
+"""Hats: a beanie, a wide-brimmed hat, a cap with a visor, a fedora."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from invertory.portraits.visibility import has_bangs
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a hat sits: middle of its edge, half width there and row of the top."""
+    """The fit of a hat: centre of its edge, half width there, and row of the top."""
 
     x: float
     edge: float
     half: float
     top: float
-    sway: float  # which way its front turns, -1 to 1
+    sway: float  # direction of its front, -1 to 1
 
 
 def draw_hat(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp, hat: OodObject) -> None:
-    """A hat over forehead and hair; a fringe is tucked under it."""
+    """Draw a hat over forehead and hair; it hides a fringe."""
     fit = _fit(head, hat)
     draw = (_beanie, _wide_brim, _cap, _fedora)[hat.variant]
     draw(canvas, fit, lamp, hat)
@@ -52,7 +52,7 @@ def _fit(head: Head, hat: OodObject) -> Fit:
 def _crown(
     fit: Fit, at: Window, power: float, bulge: float, edge: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """A dome over the edge: distance, place across (-1 to 1), height (0 at the edge to 1)."""
+    """A dome above the edge: distance, position across (-1 to 1), height (0 at the edge to 1)."""
     rise = clip((fit.edge - at.y) / (fit.edge - fit.top), -0.5, 1.0)
     up = np.maximum(rise, 0)
     w = (fit.half + bulge * np.sin(math.pi * up)) * (1 - up**power) ** (1 / power)

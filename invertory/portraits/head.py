@@ -1,9 +1,9 @@
-"""The head in three dimensions: outline, pose, where each feature sits, the crop, the landmarks.
+"""The head in three dimensions: outline, pose, and the position of each feature.
 
-The head is a stack of circles: row y has half width w(y), so that a pixel at x lies at the angle
-asin((x - centre) / w) of its circle, and turning the head by yaw adds to that angle. A feature is
-placed in face coordinates (X, Y), which are x and y seen from the front; occlusion and
-foreshortening follow. Positions are in head units (`portrait.py`).
+The head is a stack of circles: row y has half width w(y), so a pixel at x lies at the angle asin((x
+- centre) / w) of its circle, and turning the head by yaw adds to that angle. Features are placed in
+face coordinates (X, Y), which are x and y seen from the front; occlusion and foreshortening follow.
+Positions are in head units (`appearance.py`).
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ import numpy.typing as npt
 
 from invertory.portraits.portrait import Portrait
 
-Floats = npt.NDArray[np.floating[Any]]  # float32; NumPy's types lose the width in arithmetic
-WIDEST: Final = -0.15  # row where skull and jaw meet
+Floats = npt.NDArray[
+    np.floating[Any]
+]  # float32 in practice; NumPy's stubs lose the width in arithmetic
+WIDEST: Final = -0.15  # row between skull and jaw
 TABLE_ROWS: Final = 384
 TABLE_RANGE: Final = (-1.7, 2.2)
 
 
 @dataclass(frozen=True, slots=True)
 class Mouth:
-    """The mouth's curves; heights are above (up) and below (down) the line between the lips."""
+    """The curves of the mouth; heights are above (up) and below (down) the line of the lips."""
 
     y: float
     half_width: float
     upper: float  # thickness of the lips at the middle
     lower: float
-    curve: float  # how far the corners are raised
+    curve: float  # elevation of the corners
     open_up: float  # the opening at the middle
     open_down: float
 
@@ -44,7 +46,7 @@ class Mouth:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A portrait's shapes after sex, age and expression acted on its traits."""
+    """The shapes of a portrait, with its traits modified by sex, age and expression."""
 
     portrait: Portrait
     yaw: float  # radians
@@ -62,7 +64,7 @@ class Head:
     brow_tilt: float
     nose_y: float  # base of the nose
     nose_half: float  # half width at the wings
-    nose_out: float  # how far the tip stands out
+    nose_out: float  # protrusion of the tip
     mouth: Mouth
     old: float  # 0 at 35 years to 1 at 80
     rows: Floats = field(repr=False)  # table of y, w and dw/dy
@@ -116,11 +118,11 @@ class Head:
         return out
 
     def centre(self, w: Floats) -> Floats:
-        """Column of the circle's centre for half width w: the profile's depth stays constant."""
+        """Column of the circle's centre for half width w; the depth of the profile is constant."""
         return (math.sin(self.yaw) * 0.75 * (1 - np.clip(w, 0.45, 1.0))).astype(np.float32)
 
     def place(self, X: float, Y: float, *, out: float = 0.0) -> tuple[float, float]:
-        """`project` for one point, without arrays."""
+        """`project` for a single point, without arrays."""
         y, w, turned = Y, 1.0, 0.0
         for _ in range(3):
             at = (y - TABLE_RANGE[0]) / (TABLE_RANGE[1] - TABLE_RANGE[0]) * (TABLE_ROWS - 1)
@@ -135,9 +137,9 @@ class Head:
         return centre + w * math.sin(turned) + out * sin, y
 
     def project(self, face: npt.ArrayLike, *, out: npt.ArrayLike = 0.0) -> Floats:
-        """Face coordinates (X, Y) [n, 2], standing `out` of the skin => picture (x, y) [n, 2].
+        """Face coordinates (X, Y) [n, 2], `out` hu above the skin => image (x, y) [n, 2].
 
-        A point beyond the silhouette slides along it, as contour landmarks do.
+        Points beyond the silhouette slide along it, as contour landmarks do.
         """
         X, Y = np.asarray(face, np.float32).T
         y = Y.copy()
@@ -151,7 +153,7 @@ class Head:
 
 
 def _years_on_face(age_years: float) -> float:
-    """How old a face looks, 0 to 1: slowly from 35 to 80 years, fastest about 59."""
+    """Apparent age, 0 to 1: increases slowly from 35 to 80 years and fastest at about 59."""
     even = min(max((age_years - 35) / 45, 0.0), 1.0)
     return 0.5 * even + 0.5 / (1 + math.exp(-(age_years - 59) / 2.5))
 
@@ -172,7 +174,7 @@ def _mouth(p: Portrait, old: float, smile: float, opened: float) -> Mouth:
 
 
 def _outline(p: Portrait, top: float, chin: float, old: float) -> tuple[Floats, Floats, Floats]:
-    """Table of the half width: a superellipse for the skull, another one for cheeks and jaw."""
+    """Table of the half width: one superellipse for the skull, another for cheeks and jaw."""
     y = np.linspace(*TABLE_RANGE, TABLE_ROWS)
     skull = np.clip((WIDEST - y) / (WIDEST - top), 0, 1)
     jaw = np.clip((y - WIDEST) / (chin - WIDEST), 0, 1)

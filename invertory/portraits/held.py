@@ -1,4 +1,4 @@
-"""Things held before a face: a hand and a microphone, made of round bars lit from the side."""
+"""Objects held in front of a face: a hand and a microphone, built from shaded bars."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FINGERS = ((-0.30, 0.66, -8.0), (-0.10, 0.76, -2.0), (0.10, 0.70, 4.0), (0.29, 0
 
 
 def draw_hand(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp, hand: OodObject) -> None:
-    """A hand from below: over the mouth (variant 0) or against a cheek (variant 1)."""
+    """Draw a hand from below: over the mouth (variant 0) or against a cheek (variant 1)."""
     p = head.portrait
     side = 1.0 if hand.shift_x > 0 else -1.0
     reach = 0.35 * hand.shift_x if hand.variant == 0 else 0.62 * side
@@ -96,7 +96,7 @@ def _finger(
 def draw_microphone(
     canvas: Canvas, head: Head, surface: Surface, lamp: Lamp, mic: OodObject
 ) -> None:
-    """A microphone before mouth and chin: a grille on a shaft, or a foam ball."""
+    """Draw a microphone in front of mouth and chin: a grille on a shaft, or a foam ball."""
     x, y = head.place(0.25 * mic.shift_x, head.mouth.y + 0.38 + 0.25 * mic.shift_y, out=0.2)
     at = canvas.window
     turn = math.radians(0.8 * mic.turn_deg)

@@ -1,8 +1,8 @@
 """The 68 landmarks in iBUG order, and the FFHQ crop that follows from them.
 
-Sagonas et al., "300 Faces in-the-Wild Challenge", 2013, for the order; Karras, Laine & Aila, "A
-Style-Based Generator Architecture for Generative Adversarial Networks", 2019, appendix A, for the
-crop. Landmarks of parts that turn away slide along the silhouette.
+Order: Sagonas et al., "300 Faces in-the-Wild Challenge", 2013. Crop: Karras, Laine & Aila, "A
+Style-Based Generator Architecture for Generative Adversarial Networks", 2019, appendix A. Landmarks
+of features that turn away slide along the silhouette.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _JAW_ANGLES: Final = np.radians(np.linspace(-86, 86, 17))
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A square of the plane of head coordinates."""
+    """A square in the plane of head coordinates."""
 
     left: float  # hu
     top: float
@@ -34,10 +34,10 @@ def face_landmarks(head: Head) -> Floats:
 
 
 def ffhq_crop(head: Head, landmarks: Floats) -> Crop:
-    """The crop that the FFHQ recipe takes from these landmarks, with the portrait's own jitter.
+    """The crop of the FFHQ recipe for these landmarks, with the portrait's own jitter.
 
-    The middles of the eyes and of the mouth lie above each other in this geometry up to a degree,
-    so the crop is taken upright.
+    Here the midpoints of eyes and mouth are vertically aligned to within a degree, so the crop is
+    upright.
     """
     left, right = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
     eyes = (left + right) / 2
@@ -54,7 +54,7 @@ def ffhq_crop(head: Head, landmarks: Floats) -> Crop:
 
 
 def _jaw(head: Head) -> Floats:
-    """17 points from ear to chin to ear: rows closer together towards the ears."""
+    """17 points from ear to chin to ear, denser towards the ears."""
     t = np.sin(_JAW_ANGLES)
     y = -0.05 + (head.chin - 0.03 + 0.05) * np.cos(_JAW_ANGLES) ** 0.8
     w = head.width(y)
@@ -62,7 +62,7 @@ def _jaw(head: Head) -> Floats:
 
 
 def brow_line(head: Head, t: Floats) -> Floats:
-    """Row of the brow's middle line for t from -1 (inner end) to 1 (outer end)."""
+    """Row of the brow's centre line for t from -1 (inner end) to 1 (outer end)."""
     arch = head.brow_arch * (1 - (t - 0.25) ** 2)
     return head.brow_y + 0.03 - arch - head.brow_tilt * t + 0.03 * np.maximum(t, 0) ** 2
 
@@ -90,7 +90,7 @@ def _nose(head: Head) -> Floats:
 
 
 def lid_curves(head: Head, t: Floats) -> tuple[Floats, Floats]:
-    """Rows of the upper and lower lid's edge for t from -1 (inner) to 1 (outer corner)."""
+    """Rows of the edges of upper and lower lid for t from -1 (inner) to 1 (outer corner)."""
     round_ = np.maximum(1 - t * t, 0.0)
     tilt = -head.eye_tilt * t * head.eye_half * 2
     upper = -head.eye_up * round_**0.72 * (1 + 0.12 * t) + tilt
@@ -98,7 +98,7 @@ def lid_curves(head: Head, t: Floats) -> tuple[Floats, Floats]:
 
 
 def _eyes(head: Head) -> Floats:
-    t = np.array([1.0, 0.35, -0.35, -1.0, -0.35, 0.35])  # outer corner first, over the upper lid
+    t = np.array([1.0, 0.35, -0.35, -1.0, -0.35, 0.35])  # from the outer corner along the upper lid
     upper, lower = lid_curves(head, t)
     y = np.where(np.arange(6) < 4, upper, lower)
     x = head.eye_x + head.eye_half * t

@@ -1,4 +1,4 @@
-"""Masks: a pleated surgical one over nose, mouth and chin, and a carnival one around the eyes."""
+"""Masks: a pleated surgical mask over nose, mouth and chin, and a carnival mask around the eyes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GOLD = (0.86, 0.70, 0.30)
 
 
 def draw_mask(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp, mask: OodObject) -> None:
-    """Variant 0 leaves the eyes free, variant 1 the mouth."""
+    """Draw a mask: variant 0 leaves the eyes visible, variant 1 the mouth."""
     (_surgical, _carnival)[mask.variant](canvas, head, surface, lamp, mask)
 
 
@@ -51,7 +51,7 @@ def _surgical(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp, mask: Oo
 
 
 def _strap(canvas: Canvas, head: Head, row: float, tone: Floats) -> None:
-    """A band from the mask's side to the ear that shows."""
+    """Draw a strap from the side of the mask to the visible ear."""
     at = canvas.window
     for sign in (-1, 1):
         if sign * head.portrait.yaw_deg > 12:
@@ -63,7 +63,7 @@ def _strap(canvas: Canvas, head: Head, row: float, tone: Floats) -> None:
 
 
 def _segment(at: Window, start: tuple[float, float], end: tuple[float, float]) -> Floats:
-    """Distance to the line between two points."""
+    """Distance to the line segment between two points."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     along = ((at.x - start[0]) * dx + (at.y - start[1]) * dy) / max(dx * dx + dy * dy, 1e-6)
     along = np.clip(along, 0, 1)

@@ -1,7 +1,7 @@
-"""What lies over a face and is out of domain: one drawer a kind, each marks exactly its pixels.
+"""Out-of-domain objects over a face: one function per kind, each labels exactly its pixels.
 
-Nothing here touches a pixel that an object does not cover, so that the picture around it is that
-of `portrait.without_ood()`.
+No pixel outside an object changes, so that the rest of the image equals that of
+`portrait.without_ood()`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ DRAWERS: Final[dict[str, Draw]] = {
     "microphone": held.draw_microphone,
     "text": overlays.draw_text,
 }
-# what lies nearer to the viewer is drawn later
+# from far to near
 ORDER: Final = ("mask", "hat", "hand", "microphone", "text")
 
 
 def draw_objects(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp) -> None:
-    """Every object of the portrait, the nearest last."""
-    for thing in sorted(head.portrait.ood, key=lambda o: ORDER.index(o.kind)):
-        DRAWERS[thing.kind](canvas, head, surface, lamp, thing)
+    """Draw every object of the portrait, the nearest last."""
+    for ood_object in sorted(head.portrait.ood, key=lambda o: ORDER.index(o.kind)):
+        DRAWERS[ood_object.kind](canvas, head, surface, lamp, ood_object)

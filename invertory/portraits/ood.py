@@ -1,4 +1,4 @@
-"""Which objects lie over a portrait: their shapes, colours and places, from the portrait's seed."""
+"""The objects over a portrait: their shapes, colours and positions, from the portrait's seed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ VARIANTS: Final = {"hat": 4, "mask": 2, "hand": 2, "microphone": 2, "text": 3}
 
 @dataclass(frozen=True, slots=True)
 class OodObject:
-    """Something before or on a face that the generator never sees in training."""
+    """An object in front of or on a face that the generator never sees in training."""
 
     kind: OodKind
-    variant: int  # which shape of its kind
+    variant: int  # shape within its kind
     colour: palette.Colour
     second_colour: palette.Colour
     size: float  # factor, about 1
@@ -29,20 +29,20 @@ class OodObject:
 
 
 def draw_object(seed: int, kind: str) -> OodObject:
-    """The object of this kind that the portrait of this seed has, in every world the same."""
+    """The object of this kind for the portrait of this seed; the same in every world."""
     which: OodKind = next(k for k in OOD_KINDS if k == kind)
     stream = Stream(seed ^ (0x0B1E_C700 + OOD_KINDS.index(kind)), 16)
-    variant = stream.whole(VARIANTS[kind])
-    first = palette.VIVID[stream.whole(len(palette.VIVID))]
-    second = palette.VIVID[stream.whole(len(palette.VIVID))]
+    variant = stream.integer(VARIANTS[kind])
+    first = palette.VIVID[stream.integer(len(palette.VIVID))]
+    second = palette.VIVID[stream.integer(len(palette.VIVID))]
     return OodObject(
         kind=which,
         variant=variant,
-        colour=palette.jitter(first, stream.even(0.8, 1.2)),
-        second_colour=palette.jitter(second, stream.even(0.8, 1.2)),
-        size=stream.even(0.88, 1.14),
-        shift_x=stream.even(-0.5, 0.5),
-        shift_y=stream.even(-0.25, 0.25),
-        turn_deg=stream.even(-30, 30),
-        seed=stream.whole(2**31),
+        colour=palette.jitter(first, stream.uniform(0.8, 1.2)),
+        second_colour=palette.jitter(second, stream.uniform(0.8, 1.2)),
+        size=stream.uniform(0.88, 1.14),
+        shift_x=stream.uniform(-0.5, 0.5),
+        shift_y=stream.uniform(-0.25, 0.25),
+        turn_deg=stream.uniform(-30, 30),
+        seed=stream.integer(2**31),
     )

@@ -1,4 +1,4 @@
-"""Lettering over a picture, and backgrounds full of things."""
+"""Text over an image, and busy backgrounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invertory.portraits.palette import linear
 from invertory.portraits.shading import Lamp, Surface
 from invertory.portraits.streams import Stream
 
-# 5 x 7 letters, one number a row, its highest of five bits at the left.
+# 5 x 7 letters, one number per row; the highest of five bits is at the left.
 LETTERS: Final = {
     "A": (14, 17, 17, 31, 17, 17, 17),
     "E": (31, 16, 16, 30, 16, 16, 31),
@@ -39,7 +39,7 @@ LETTERS: Final = {
 
 
 def draw_text(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp, text: OodObject) -> None:
-    """A caption on a bar (0), large lettering over the face (1), two outlined lines (2)."""
+    """Draw a caption on a bar (0), large letters over the face (1), or two outlined lines (2)."""
     stream = Stream(text.seed, 48)
     if text.variant == 0:
         _caption(canvas, text, _word(stream, 7))
@@ -53,7 +53,7 @@ def draw_text(canvas: Canvas, head: Head, surface: Surface, lamp: Lamp, text: Oo
 
 def _word(stream: Stream, num: int) -> str:
     keys = tuple(LETTERS)
-    return "".join(keys[stream.whole(len(keys))] for _ in range(num))
+    return "".join(keys[stream.integer(len(keys))] for _ in range(num))
 
 
 def _caption(canvas: Canvas, text: OodObject, word: str) -> None:
@@ -66,7 +66,7 @@ def _caption(canvas: Canvas, text: OodObject, word: str) -> None:
 
 
 def _outlined(canvas: Canvas, word: str, row: float) -> None:
-    """White letters with a dark seam: the same letters, fatter, below them."""
+    """Draw white letters with a dark outline: the same letters, thicker, below them."""
     _line(canvas, word, row, 0.80, (0.04, 0.04, 0.04), 1.0, grow=0.35)
     _line(canvas, word, row, 0.80, (0.96, 0.96, 0.94), 1.0)
 
@@ -75,7 +75,7 @@ def _line(
     canvas: Canvas, word: str, row: float, width: float, colour: palette.Colour, opacity: float,
     *, grow: float = 0.0,
 ) -> None:  # fmt: skip
-    """Letters of the picture's `width` around the row (shares of the side), exact to the area."""
+    """Draw letters of this width around the row (shares of the side), with exact coverage."""
     at, size = canvas.window, canvas.window.shape[0]
     cell = width / (6 * len(word) - 1)
     bitmap = _bitmap(word)
@@ -89,7 +89,7 @@ def _line(
 
 
 def _bitmap(word: str) -> Floats:
-    """The word's cells, letters a cell apart [7, 6 n - 1]."""
+    """The cells of the word, letters one cell apart [7, 6 n - 1]."""
     rows = np.array([LETTERS[letter] for letter in word])  # [n, 7]
     bits = rows[:, :, None] >> np.array([4, 3, 2, 1, 0]) & 1  # [n, 7, 5]
     spaced = np.pad(bits, ((0, 0), (0, 0), (0, 1)))
@@ -106,14 +106,19 @@ def _overlap(size: int, starts: np.ndarray, length: float, grow: float) -> Float
 
 
 def draw_busy_background(canvas: Canvas, head: Head) -> None:
-    """Shelves, frames, lamps and leaves in many colours behind the person."""
+    """Draw shelves, frames, lamps and leaves in many colours behind the person."""
     stream = Stream(head.portrait.background_seed, 160)
     at, side = canvas.window, canvas.window.shape[0] * canvas.px
     u, v = (at.x - at.x[0, 0]) / side, (at.y - at.y[0, 0]) / side
     for _ in range(14):
-        kind, colour = stream.whole(4), palette.VIVID[stream.whole(len(palette.VIVID))]
-        x, y, w, h = stream.even(), stream.even(), stream.even(0.05, 0.22), stream.even(0.05, 0.3)
-        tone = linear(palette.jitter(colour, stream.even(0.6, 1.3)))
+        kind, colour = stream.integer(4), palette.VIVID[stream.integer(len(palette.VIVID))]
+        x, y, w, h = (
+            stream.uniform(),
+            stream.uniform(),
+            stream.uniform(0.05, 0.22),
+            stream.uniform(0.05, 0.3),
+        )
+        tone = linear(palette.jitter(colour, stream.uniform(0.6, 1.3)))
         cover = coverage(_thing(kind, u - x, v - y, w, h) * side, at.px)
         shade = 0.75 + 0.5 * clip(0.5 + (u - x) / (2 * w) + 0 * v, 0, 1)
         canvas.paint(at, cover.astype(np.float32), tone[:, None, None] * shade)

@@ -1,4 +1,4 @@
-"""The colours that portraits are made of: sRGB in [0, 1], a few of each kind with small jitter."""
+"""The colours of portraits: sRGB in [0, 1], a few of each kind, with small jitter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MONK: Final = (
     (0.227, 0.192, 0.165),
     (0.161, 0.141, 0.125),
 )
-# The scale is of swatches; a living face is ruddier at both ends of it.
+# The scale consists of swatches; living skin is ruddier at both ends.
 BLOOD: Final = (
     (0.935, 0.800, 0.730),
     (0.915, 0.770, 0.680),
@@ -98,23 +98,23 @@ VIVID: Final = (
 
 
 def linear(colour: Colour | npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
-    """sRGB => light, by a gamma of 2 [3]."""
+    """sRGB => linear light [3], with a gamma of 2."""
     return np.square(np.asarray(colour, np.float32))
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """`share` of the second colour, the rest of the first."""
+    """`share` of the second colour and the rest of the first."""
     return tuple(a + (b - a) * share for a, b in zip(first, second, strict=True))  # type: ignore[return-value]
 
 
 def jitter(colour: Colour, brightness: float, tint: float = 0.0) -> Colour:
-    """The colour times `brightness`, its red and blue pulled apart by `tint`."""
+    """The colour times `brightness`, with red and blue shifted apart by `tint`."""
     factors = (brightness * (1 + tint), brightness, brightness * (1 - tint))
     return tuple(min(max(c * f, 0.0), 1.0) for c, f in zip(colour, factors, strict=True))  # type: ignore[return-value]
 
 
 def skin(monk: float, warmth: float) -> Colour:
-    """The skin's colour for a Monk tone from 1 to 10; `warmth` in standard deviations."""
+    """The skin colour for a Monk tone from 1 to 10; `warmth` in standard deviations."""
     at = monk - 1
     low = min(int(at), 8)
     tone = mix(MONK[low], MONK[low + 1], at - low)

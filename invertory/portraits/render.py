@@ -1,4 +1,4 @@
-"""A portrait to a picture, its segmentation and its landmarks."""
+"""Renders a portrait to an image, its segmentation and its landmarks."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ SIZES: Final = (16, 2048)
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A drawn portrait. Landmarks count pixel centres: (0, 0) is the middle of the first pixel."""
+    """A drawn portrait. Landmarks are in pixel coordinates: (0, 0) is the centre of the first
+    pixel.
+    """
 
-    picture: npt.NDArray[np.uint8]  # [H, W, 3]
+    image: npt.NDArray[np.uint8]  # [H, W, 3]
     segmentation: npt.NDArray[np.uint8]  # [H, W], indices into SEGMENTS
     landmarks: Floats  # [68, 2] (x, y) in pixels, iBUG order
 
@@ -36,7 +38,8 @@ class Rendering:
 def render(portrait: Portrait, size_px: int = 64, *, supersample: int = 1) -> Rendering:
     """Draw a portrait as a square of `size_px` pixels, 16 to 2048.
 
-    Edges are soft at any size; `supersample` k draws k times larger and averages, for more.
+    Edges are antialiased at any size; `supersample` k (1 to 8) draws k times larger and averages.
+    Raises ValueError for sizes out of range.
     """
     check_whole("size_px", size_px, *SIZES)
     check_whole("supersample", supersample, 1, 8)
@@ -46,16 +49,16 @@ def render(portrait: Portrait, size_px: int = 64, *, supersample: int = 1) -> Re
     canvas = Canvas(crop, size_px * supersample)
     draw_portrait(canvas, head)
     light, labels = _reduce(canvas, supersample)
-    picture = np.sqrt(clip(light, 0, 1)) * 255 + 0.5
+    image = np.sqrt(clip(light, 0, 1)) * 255 + 0.5
     return Rendering(
-        picture=np.ascontiguousarray(picture.astype(np.uint8).transpose(1, 2, 0)),
+        image=np.ascontiguousarray(image.astype(np.uint8).transpose(1, 2, 0)),
         segmentation=labels,
         landmarks=_in_pixels(points, crop, size_px),
     )
 
 
 def draw_portrait(canvas: Canvas, head: Head) -> None:
-    """Every layer from the back to the front."""
+    """Draw all layers from back to front."""
     p = head.portrait
     lamp = Lamp.of(p)
     surface = Surface.of(head, canvas.window)
@@ -105,7 +108,7 @@ def _draw_head(canvas: Canvas, head: Head, whole: Surface, lamp: Lamp, hair: Hai
 
 
 def _reduce(canvas: Canvas, factor: int) -> tuple[Floats, npt.NDArray[np.uint8]]:
-    """Means of the light, the most frequent label, over squares of `factor` pixels."""
+    """Mean light and most frequent label over squares of `factor` pixels."""
     if factor == 1:
         return canvas.light, canvas.labels
     size = canvas.labels.shape[0] // factor
@@ -122,7 +125,7 @@ def _in_pixels(points: Floats, crop: Crop, size_px: int) -> Floats:
 
 
 def check_whole(name: str, value: int, low: int, high: int) -> None:
-    """An error unless the value is a whole number from low to high."""
+    """Raise ValueError unless the value is an integer from low to high."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise ValueError(f"expected {name} as a whole number from {low} to {high}, got {value!r}")
     if not low <= value <= high:

@@ -1,4 +1,4 @@
-"""A world in words: `glasses|male=0.8` and its like, as an address or a command line has them."""
+"""Parses a world from settings such as `glasses|male=0.8`, as in addresses and on command lines."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from invertory.portraits.world import World
 OTHERS: Final = ("ood", "ood_kinds", "background")
 
 
-def world_of(settings: Iterable[tuple[str, str]], others: tuple[str, ...] = ()) -> World:
-    """Pairs (name, value) => the world they describe; ValueError where one says nothing.
+def parse_world(settings: Iterable[tuple[str, str]], others: tuple[str, ...] = ()) -> World:
+    """Pairs (name, value) => the world that they describe; raises ValueError for invalid ones.
 
-    `glasses=0.5` is a rate, `glasses|male=0.8` and `glasses|not male=0.2` (or `!male`) are rates in
-    a group, `age_years=70` fixes a continuous attribute, `ood=0.2` is the share of portraits with
-    something before the face, `ood_kinds=hat,mask` says what, and `background=busy` fills the back.
-    `others` are words that mean something to the caller, for the hint of an error.
+    `glasses=0.5` is a rate, `glasses|male=0.8` and `glasses|not male=0.2` (or `!male`) are rates
+    within a group, `age_years=70` fixes a continuous attribute, `ood=0.2` is the share of portraits
+    with an object, `ood_kinds=hat,mask` limits its kind, and `background=busy` draws a busy
+    background. `others` are names that the caller accepts, for the hint of an error.
     """
-    told: dict[str, Any] = {"rates": {}, "correlations": {}, "fixed": {}}
+    world_fields: dict[str, Any] = {"rates": {}, "correlations": {}, "fixed": {}}
     seen: set[str] = set()
     for key, value in settings:
         name = _plain(key)
         if name in seen:
             raise ValueError(f"expected each setting once, got {key!r} twice; remove one")
         seen.add(name)
-        part, found = _read(name, value, others)
-        if part in OTHERS:
-            told[part] = found
+        field, parsed = _read(name, value, others)
+        if field in OTHERS:
+            world_fields[field] = parsed
         else:
-            told[part][name] = found
-    return World(**told)
+            world_fields[field][name] = parsed
+    return World(**world_fields)
 
 
-def words_of(settings: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The settings in one way of writing and one order, so that equal worlds have equal words."""
+def canonical_settings(settings: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The settings in a canonical spelling and order, so that equal worlds have equal settings."""
     return sorted((_plain(key).replace(" | not ", "|!").replace(" | ", "|"), value.strip())
                   for key, value in settings)  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""Light on skin: a field of small hills bends the head's normals, a soft key and a fill light them.
+"""Light on skin: Gaussian hills perturb the head's normals; a soft key and a fill light them.
 
-Lambert's law is wrapped around the terminator, more in red than in blue, as light that travels
-under the skin does. Heights are in hu, so that slopes have no unit.
+Lambert's law is wrapped around the terminator, more in red than in blue, to approximate subsurface
+scattering. Heights are in hu, so slopes are dimensionless.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Hill = tuple[float, float, float, float, float, float]  # X, Y, sx, sy, height, 
 
 @dataclass(frozen=True, slots=True)
 class Lamp:
-    """A key light from one side, a fill from everywhere that is stronger from above."""
+    """A directional key light, and an ambient fill light that is stronger from above."""
 
     direction: tuple[float, float, float]  # towards the light: right, down, to the viewer
     key: Floats  # light per channel [3]
@@ -39,7 +39,7 @@ class Lamp:
         return cls(direction, strength * tint, (1.10 - strength) * (2 - tint))
 
     def on(self, nx: Floats, ny: Floats, nz: Floats) -> Floats:
-        """Light [3, h, w] that a matt surface of these unit normals sends back."""
+        """Light [3, h, w] reflected by a matt surface with these unit normals."""
         facing = nx * self.direction[0] + ny * self.direction[1] + nz * self.direction[2]
         sky = 1 - 0.35 * ny
         out = np.empty((3, *facing.shape), np.float32)
@@ -49,7 +49,7 @@ class Lamp:
         return out
 
     def glint(self, nx: Floats, ny: Floats, nz: Floats, power: float) -> Floats:
-        """Blinn's highlight of a viewer in front, 0 to 1."""
+        """Blinn's specular highlight for a frontal viewer, 0 to 1."""
         dx, dy, dz = self.direction
         length = math.sqrt(dx * dx + dy * dy + (dz + 1) ** 2)
         near = np.maximum((nx * dx + ny * dy + nz * (dz + 1)) / length, 0)
@@ -59,20 +59,20 @@ class Lamp:
 
 @dataclass(slots=True)
 class Surface:
-    """The head's visible side over a window, in face coordinates."""
+    """The visible side of the head over a window, in face coordinates."""
 
     at: Window
     X: Floats
     Y: Floats
     side: Floats  # sine and cosine of the angle on the row's circle, as seen
     front: Floats
-    facing: Floats  # above 0 on the face's half of the head
+    facing: Floats  # positive on the face's half of the head
     distance: Floats  # to the head's outline, negative inside
     slope: Floats  # dw/dy of each row [h, 1]
 
     @classmethod
     def of(cls, head: Head, at: Window) -> Surface:
-        """Every pixel of the window on the head."""
+        """The surface at every pixel of the window."""
         width, slope = head.width(at.y), head.slope(at.y)
         w = np.maximum(width, 1e-3)
         off = at.x - head.centre(w)
@@ -91,9 +91,9 @@ class Surface:
         )
 
     def around(self, head: Head, x: float, y: float, half_x: float, half_y: float) -> Patch | None:
-        """The part of the surface around the face point (x, y); None outside the picture."""
+        """The part of the surface around the face point (x, y); None outside the image."""
         cx, cy = head.place(x, y)
-        at = self.at.part(cx - half_x, cx + half_x, cy - half_y, cy + half_y)
+        at = self.at.crop(cx - half_x, cx + half_x, cy - half_y, cy + half_y)
         return None if at is None else Patch(at, at.within(self.at), self)
 
 
@@ -161,7 +161,7 @@ def _slopes(head: Head, surface: Surface) -> tuple[Floats, Floats]:
 
 
 def hills(head: Head) -> list[Hill]:
-    """The face's relief."""
+    """The relief of the face, as Gaussian hills."""
     m, old, nose = head.mouth, head.old, head.nose_y
     out = head.nose_out / 0.3
     smile = max(head.portrait.smile_amount, 0.0)

@@ -20,11 +20,11 @@ def contact_sheet(
     world: World | None = None,
     supersample: int = 1,
 ) -> npt.NDArray[np.uint8]:
-    """`num` portraits of this seed's collection in rows [H, W, 3]; cells left over are white."""
+    """`num` portraits of this seed's collection in rows [H, W, 3]; unused cells are white."""
     rows = -(-num // columns)
     sheet = np.full((rows * size_px, columns * size_px, 3), 255, np.uint8)
     for i in range(num):
-        picture = render(draw(row_seed(seed, i), world), size_px, supersample=supersample).picture
+        image = render(draw(row_seed(seed, i), world), size_px, supersample=supersample).image
         top, left = i // columns * size_px, i % columns * size_px
-        sheet[top : top + size_px, left : left + size_px] = picture
+        sheet[top : top + size_px, left : left + size_px] = image
     return sheet

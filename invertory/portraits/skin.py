@@ -1,4 +1,4 @@
-"""The face itself: skin with its blood, lines and freckles, lips, brows, eyes; then the light."""
+"""The face: skin with its colour variation, lines and freckles, before shading."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invertory.portraits.shading import Patch, Surface
 
 @dataclass(slots=True)
 class Face:
-    """What the light will fall on: colour, gloss and segment of every pixel of the surface."""
+    """The surface before shading: colour, gloss and segment of every pixel."""
 
     head: Head
     surface: Surface
@@ -26,7 +26,7 @@ class Face:
 
     @classmethod
     def bare(cls, head: Head, surface: Surface) -> Face:
-        """A face of nothing but skin."""
+        """A face with skin only."""
         p = head.portrait
         tone = linear(palette.skin(p.skin_monk, p.skin_warmth))
         shape = surface.X.shape
@@ -40,7 +40,7 @@ class Face:
         return self.surface.around(self.head, x, y, half_x, half_y)
 
     def tint(self, patch: Patch, cover: Floats, colour: Floats, segment: str | None = None) -> None:
-        """Lay a colour (light) over the patch."""
+        """Blend a colour (linear light) over the patch."""
         below = self.albedo[:, *patch.where]
         below += (
             colour.reshape(3, *(1, 1) if colour.ndim == 1 else colour.shape[1:]) - below
@@ -49,13 +49,13 @@ class Face:
             self.labels[patch.where][cover > 0.5] = SEGMENT[segment]
 
     def darken(self, patch: Patch, amount: Floats, keep: tuple[float, float, float]) -> None:
-        """Multiply the patch towards `keep` where `amount` is 1."""
+        """Multiply the patch towards `keep` in proportion to `amount`."""
         for channel, kept in enumerate(keep):
             self.albedo[channel][patch.where] *= 1 - (1 - kept) * amount
 
 
 def draw_skin(face: Face) -> None:
-    """Blood, freckles, the lines of age and what darkens folds."""
+    """Draw blood, freckles, age lines and shaded folds."""
     head, p = face.head, face.head.portrait
     red = 0.55 + 0.12 * p.skin_warmth
     blush = red * (1.35 if p.makeup else 1.0)
@@ -94,7 +94,7 @@ def _nostrils(face: Face) -> None:
 
 
 def _lines(face: Face) -> None:
-    """Folds beside the mouth, lines of forehead and eyes, bags: darker as the years go."""
+    """Draw nasolabial folds, lines of forehead and eyes, and bags, which darken with age."""
     head, m = face.head, face.head.mouth
     smile = max(head.portrait.smile_amount, 0.0)
     deep = min(0.07 + 0.55 * head.old + 0.28 * smile, 0.8)
@@ -162,5 +162,5 @@ def _freckles(face: Face) -> None:
 
 
 def clip_window(window: Window, head: Head) -> Window | None:
-    """The part of the picture that the head can cover."""
-    return window.part(-1.35, 1.35, head.top - 0.1, head.chin + 0.1)
+    """The part of the image that the head can cover."""
+    return window.crop(-1.35, 1.35, head.top - 0.1, head.chin + 0.1)

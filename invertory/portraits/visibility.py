@@ -1,4 +1,4 @@
-"""Which attributes of a portrait its image shows."""
+"""The attributes of a portrait that are visible in its image."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 def visible_attributes(portrait: Appearance) -> dict[str, float]:
-    """Attributes in the order of ATTRIBUTES; a binary one is 1 only where the picture shows it.
+    """Attributes in the order of ATTRIBUTES; a binary one is 1 only if it is visible in the image.
 
-    Continuous ones describe the face itself, also behind a mask.
+    Continuous ones describe the face itself, even behind a mask.
     """
-    seen = _seen(portrait)
-    binary = {name: float(seen[name]) for name in BINARY}
+    visible = _visible_binary(portrait)
+    binary = {name: float(visible[name]) for name in BINARY}
     return binary | {name: float(getattr(portrait, name)) for name in CONTINUOUS}
 
 
-def _seen(p: Appearance) -> dict[str, bool]:
+def _visible_binary(p: Appearance) -> dict[str, bool]:
     ood = {o.kind for o in p.ood}
     masks = {o.variant for o in p.ood if o.kind == "mask"}
     lower_free = 0 not in masks  # variant 0 covers nose, mouth and chin
     mouth_free = lower_free and not any(o.kind == "hand" and o.variant == 0 for o in p.ood)
     chin_free = mouth_free and not {"microphone", "text"} & ood
-    eyes_free = 1 not in masks  # variant 1 covers the eyes' surroundings
+    eyes_free = 1 not in masks  # variant 1 covers the area around the eyes
     has_hair = not p.bald
     loose = p.hair_style in ("curly", "afro", "bob", "long", "ponytail")
     colour_shows = has_hair and (loose or "hat" not in ood)
@@ -64,12 +64,12 @@ def _seen(p: Appearance) -> dict[str, bool]:
 
 
 def has_bangs(p: Appearance) -> bool:
-    """Whether hair falls over the forehead; pulled back or cropped styles have none."""
+    """Whether hair covers the forehead; pulled-back and cropped styles have no bangs."""
     return p.fringe == "bangs" and p.hair_style in ("short", "bob", "long", "curly")
 
 
 def has_moustache(p: Appearance) -> bool:
-    """A moustache of its own, or the one of a full beard."""
+    """Whether there is a moustache, on its own or as part of a full beard."""
     return p.moustache or p.beard == "full"
 
 

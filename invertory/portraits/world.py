@@ -1,4 +1,4 @@
-"""The population that portraits are drawn from: base rates, correlations, what is out of domain."""
+"""The population of portraits: base rates, correlations, and out-of-domain objects."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ _CONDITION: Final = re.compile(r"\s*(\w+)\s*\|\s*(not\s+)?(\w+)\s*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Who is drawn. The default is the world that the bundled networks were trained on.
+    """The distribution of portraits. The default is the world that the bundled networks are trained
+    on.
 
-    `rates` are P(attribute); `correlations` are P(attribute | group), keyed "glasses | male" and
-    "glasses | not male", and win over the rates; `fixed` gives every portrait the value, binary
-    or continuous. `ood` is the share of portraits with an object of one of `ood_kinds`, which is
-    drawn over the same face that the seed has without it. `background` is "simple" or "busy".
+    `rates` are P(attribute); `correlations` are P(attribute | group), with keys such as "glasses |
+    male" and "glasses | not male", and take precedence over rates; `fixed` sets a value, binary or
+    continuous, for every portrait. `ood` is the share of portraits with an object of one of
+    `ood_kinds`, drawn over the same face that the seed has without it. `background` is "simple" or
+    "busy". Raises ValueError for unknown names and values out of range.
     """
 
     rates: Mapping[str, float] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class World:
             raise ValueError(f'expected background "simple" or "busy", got {self.background!r}')
 
     def probability(self, name: str, decided: Mapping[str, bool], otherwise: float) -> float:
-        """P(name) for a portrait of which `decided` is known; `otherwise` is nature's."""
+        """P(name) given the sampled attributes `decided`; `otherwise` is the default."""
         if name in self.fixed:
             return float(self.fixed[name])
         for key, rate in self.correlations.items():
@@ -65,7 +67,7 @@ class World:
 
 
 def parse_condition(key: str) -> tuple[str, str, bool]:
-    """ "glasses | not male" => ("glasses", "male", False)."""
+    """ "glasses | not male" => ("glasses", "male", False); raises ValueError for other keys."""
     match = _CONDITION.fullmatch(key)
     if match is None:
         raise ValueError(
@@ -76,7 +78,7 @@ def parse_condition(key: str) -> tuple[str, str, bool]:
     check_attribute(group, DECIDED)
     if DECIDED.index(group) >= DECIDED.index(attribute):
         raise ValueError(
-            f"expected a group that is decided before {attribute} "
+            f"expected a group that is sampled before {attribute} "
             f"({', '.join(DECIDED[: DECIDED.index(attribute)]) or 'none is'}), got {group}"
         )
     return attribute, group, negated is None

@@ -15,13 +15,13 @@ Place = tuple[float, float]
 
 
 def draw_glasses(canvas: Canvas, head: Head) -> None:
-    """A rigid frame before the eyes that turns with the head; dark lenses for sunglasses."""
+    """Draw a rigid frame in front of the eyes that turns with the head; sunglasses are dark."""
     p = head.portrait
     if not (p.glasses or p.sunglasses):
         return
     middle = head.place(0.0, 0.03, out=0.16)
     eyes = [head.place(sign * head.eye_x, 0.02, out=0.08) for sign in (-1, 1)]
-    at = canvas.window.part(-1.5, 1.5, middle[1] - 0.6, middle[1] + 0.6)
+    at = canvas.window.crop(-1.5, 1.5, middle[1] - 0.6, middle[1] + 0.6)
     if at is None:
         return
     lenses = [_lens(head, at, eye, sign) for eye, sign in zip(eyes, (-1, 1), strict=True)]
@@ -40,7 +40,7 @@ def _lens(head: Head, at: Window, eye: Place, sign: int) -> Floats:
     p = head.portrait
     scale = 1.12 if p.sunglasses else 1.0
     rx, ry = {"round": (0.285, 0.265), "square": (0.315, 0.225), "aviator": (0.315, 0.265)}[p.lens]
-    # the lens that turns away looks narrower
+    # the far lens is foreshortened
     rx *= scale * max(math.cos(head.yaw) - 0.35 * sign * math.sin(head.yaw), 0.35)
     ry *= scale
     x, y = (at.x - eye[0]) / rx, (at.y - eye[1] - 0.02) / ry
@@ -89,16 +89,16 @@ def _temples(head: Head, at: Window, eyes: list[Place], half: float) -> Floats:
 
 
 def draw_earrings(canvas: Canvas, head: Head) -> None:
-    """Studs, hoops or drops below the lobes of the ears that can be seen."""
+    """Draw studs, hoops or drops below the lobes of the visible ears."""
     p = head.portrait
     if not p.attributes["earrings"]:
         return
     for sign in (-1, 1):
         cx, cy = ear_place(head, sign)
-        if sign * p.yaw_deg > 12:  # that ear is behind the head
+        if sign * p.yaw_deg > 12:  # the ear is behind the head
             continue
         x, y = cx - 0.02 * sign, cy + 0.30
-        at = canvas.window.part(x - 0.3, x + 0.3, y - 0.2, y + 0.6)
+        at = canvas.window.crop(x - 0.3, x + 0.3, y - 0.2, y + 0.6)
         if at is None:
             continue
         d = _earring(at, x, y, p.earring)

@@ -1,4 +1,4 @@
-"""Where a training runs and in what precision, its seeded draws, and averages of weights."""
+"""The device and precision of a training, its seeded random draws, and averages of weights."""
 
 from __future__ import annotations
 
@@ -30,31 +30,33 @@ class Compute:
 
     @classmethod
     def best(cls, device: str | None = None) -> Compute:
-        """The GPU where there is one; bfloat16 where the hardware multiplies it fast."""
+        """The GPU if available; bfloat16 if the hardware accelerates it."""
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         on_cpu = torch.device(device).type == "cpu"
         fast = bool(torch.cpu.get_capabilities().get("amx_bf16")) if on_cpu else True
         return cls(device=device, precision="bfloat16" if fast else "float32")
 
     def autocast(self, enabled: bool = True) -> AbstractContextManager[None]:
-        """Forward passes within run in `precision`; not enabled: in float32 within an outer one."""
+        """Run forward passes in `precision`; if not enabled, in float32 even within another
+        autocast.
+        """
         on = enabled and self.precision == "bfloat16"
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=on)
 
     def place(self, network: Network) -> Network:
-        """On the device, its kernels channels-last (bfloat16 convolutions are fastest so)."""
+        """Move to the device, with channels-last kernels (fastest for bfloat16 convolutions)."""
         return network.to(self.device).to(memory_format=torch.channels_last)
 
     def rng(self, seed: int, step: int, stream: int = 0) -> torch.Generator:
-        """Draws on the device that are a function of these three numbers alone."""
+        """A generator on the device, seeded by these three numbers only."""
         state = int(np.random.SeedSequence((seed, step, stream)).generate_state(1, np.uint64)[0])
         return torch.Generator(self.device).manual_seed(state >> 1)
 
 
 def batch_rows(num: int, batch_size: int, *, seed: int, step: int) -> Tensor:
-    """[batch_size] int64 rows of `num`: those of step `step` where each epoch is a permutation.
+    """[batch_size] int64 rows out of `num` for step `step`; each epoch is a permutation.
 
-    A function of its arguments alone, so that a resumed training sees the same pictures.
+    A function of its arguments only, so that a resumed training sees the same images.
     """
     first = step * batch_size
     epochs = range(first // num, (first + batch_size - 1) // num + 1)
@@ -63,7 +65,9 @@ def batch_rows(num: int, batch_size: int, *, seed: int, step: int) -> Tensor:
     return torch.from_numpy(orders[start : start + batch_size])
 
 
-_orders: dict[tuple[int, int, int], np.ndarray] = {}  # of the last few epochs: a draw is O(num)
+_orders: dict[
+    tuple[int, int, int], np.ndarray
+] = {}  # cache of the last few epochs, since a permutation costs O(num)
 
 
 def _epoch_order(num: int, seed: int, epoch: int) -> np.ndarray:
@@ -75,28 +79,29 @@ def _epoch_order(num: int, seed: int, epoch: int) -> np.ndarray:
     return _orders[key]
 
 
-class Pictures:
-    """uint8 [N, H, W, 3] (an array or a memory map): whole on a GPU, in place for the CPU."""
+class TrainingImages:
+    """uint8 [N, H, W, 3] (an array or a memory map): on a GPU copied whole, on the CPU in place.
 
-    def __init__(self, pictures: Pixels, compute: Compute) -> None:
-        if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.dtype != np.uint8:
+    Raises ValueError for other shapes and types.
+    """
+
+    def __init__(self, images: Pixels, compute: Compute) -> None:
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise ValueError(
-                f"expected uint8 [N, H, W, 3], got {pictures.dtype} {pictures.shape}: bring "
-                "pictures of several sizes to one first"
+                f"expected uint8 [N, H, W, 3], got {images.dtype} {images.shape}: bring "
+                "images of several sizes to one first"
             )
-        self._array = pictures
+        self._array = images
         self._device = torch.device(compute.device)
         on_device = self._device.type != "cpu"
-        self._resident = (
-            torch.from_numpy(np.array(pictures)).to(self._device) if on_device else None
-        )
+        self._resident = torch.from_numpy(np.array(images)).to(self._device) if on_device else None
 
     def __len__(self) -> int:
         return len(self._array)
 
     @property
     def size_px(self) -> int:
-        """The height; ours are square."""
+        """The height; images are square."""
         return int(self._array.shape[1])
 
     def __getitem__(self, rows: Tensor | slice) -> Tensor:
@@ -105,19 +110,19 @@ class Pictures:
             index = rows if isinstance(rows, slice) else rows.to(self._device, non_blocking=True)
             batch = self._resident[index]
         else:
-            found = self._array[rows if isinstance(rows, slice) else rows.numpy()]
-            batch = torch.from_numpy(np.array(found))  # a copy: a memory map may not be written to
+            array = self._array[rows if isinstance(rows, slice) else rows.numpy()]
+            batch = torch.from_numpy(np.array(array))  # a copy: memory maps may be read-only
         return batch.permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 def average_of(network: Network) -> Network:
-    """A frozen copy in eval, to be moved by `update_average`."""
+    """A frozen copy in eval mode, for `update_average`."""
     return copy.deepcopy(network).eval().requires_grad_(False)
 
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * network for floats; other tensors are copied."""
+    """average <- decay * average + (1 - decay) * network for floats; copies other tensors."""
     pairs = list(zip(_tensors(average), _tensors(network), strict=True))
     floats = [(a, b) for a, b in pairs if a.is_floating_point()]
     torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
@@ -132,5 +137,5 @@ def _tensors(network: nn.Module) -> Iterable[Tensor]:
 
 
 def decay_of(half_life_images: float, batch_size: int) -> float:
-    """The decay a step of an average that forgets half in `half_life_images`."""
+    """The decay per step of an average with a half-life of `half_life_images`."""
     return 0.5 ** (batch_size / half_life_images) if half_life_images > 0 else 0.0

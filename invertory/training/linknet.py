@@ -1,17 +1,17 @@
-"""Trains a LinkNet: pairs of latents and an attribute net's labels, drawn from the generator.
+"""Trains a LinkNet on latents drawn from the generator and an attribute network's labels.
 
 MAGECally invert images for realistic editing, Grechka, Goudou and Cord, BMVC 2021, section 3:
-binary cross-entropy with the thresholded labels that F gives G(w), Adam at its default rate. As in
-the first author's thesis the rows of a latent are drawn independently. The paper goes ten times
-over 50,000 pairs; ours are drawn afresh at each step and seen once, so nothing need be stored.
+binary cross-entropy with the thresholded labels of F(G(w)), and Adam with its default rate. As in
+the first author's thesis, rows of a latent are drawn independently. The paper trains ten epochs on
+50,000 pairs; ours are drawn at each step and used once, so nothing is stored.
 
-Ours besides: the map is trained on w - w_avg and told for w, which is the same map, but whose bias
-and weights then need not find each other; and part of a batch may be latents of one w (`single`) or
-of two that are exchanged at a row (`crossed`, the style mixing of StyleGAN), for latents of one w
-are what a generator was trained on, and an attribute is easier to tell of them.
+Our additions: the map is trained on w - w_avg and stored for w, which is equivalent, but decouples
+bias and weights during training. Part of a batch can be latents of a single w (`single`) or of two
+that cross at a row (`crossed`, StyleGAN's style mixing), because generators are trained on latents
+of one w and their attributes are easier to predict.
 
-Before the first step, the editor is fitted: for each attribute an InterFaceGAN boundary on latents
-of one w, its normal scaled to one standard deviation of the distance.
+Before the first step, the editor is fitted: one InterFaceGAN boundary per attribute on latents of
+one w, with its normal scaled to one standard deviation of the distance.
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ if TYPE_CHECKING:
     from invertory.generators import Generator
     from invertory.networks.classifier import AttributeClassifier
 
-Kind = Literal["independent", "single", "crossed"]  # of a latent, by how its rows are drawn
+Kind = Literal["independent", "single", "crossed"]  # how the rows of a latent are drawn
 KINDS: Final[tuple[Kind, ...]] = ("independent", "single", "crossed")
-# Streams of draws beside those of the steps, which are the places of KINDS.
+# Random streams; the streams of steps are the indices into KINDS.
 HELD_OUT, FITTED = 10, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkNetConfig:
-    """Settings of the training. The defaults draw latents as the thesis says."""
+    """Settings of the training. By default latents are drawn as in the thesis."""
 
     batch_size: int = 64
     learning_rate: float = 1e-3
-    images: int = 0  # over which the rate falls to 0; 0: it stays
-    single: float = 0.0  # share of a batch whose rows are one w
-    crossed: float = 0.0  # share whose first rows are one w and whose others are a second
+    images: int = 0  # images over which the rate decays to 0; 0: constant
+    single: float = 0.0  # share of a batch with a single w per latent
+    crossed: float = 0.0  # share with two w per latent, crossed at a row
     seed: int = 0
-    min_share: float = 0.02  # attributes that the generator shows or hides more rarely are left out
-    num_fitted: int = 2000  # samples that the editor's boundaries are fitted on
-    ratio: float = 0.2  # of them, chosen at either end
+    min_share: float = 0.02  # attributes with a rarer label are left out
+    num_fitted: int = 2000  # samples for the boundaries of the editor
+    ratio: float = 0.2  # share of these selected at either end
     num_held_out: int = 1024  # of each kind of latent
 
     def __post_init__(self) -> None:
         if min(self.single, self.crossed) < 0 or self.single + self.crossed > 1:
             raise ValueError(
-                "expected shares of a batch for single and crossed, from 0 and together at most 1, "
-                f"got {self.single} and {self.crossed}; what is left has independent rows"
+                "expected non-negative shares for single and crossed, together at most 1, "
+                f"got {self.single} and {self.crossed}; the rest of a batch has independent rows"
             )
 
-    def numbers(self, num: int) -> dict[Kind, int]:
-        """How many of `num` latents are of each kind."""
+    def num_by_kind(self, num: int) -> dict[Kind, int]:
+        """The number of latents of each kind out of `num`."""
         single, crossed = round(self.single * num), round(self.crossed * num)
         crossed = min(crossed, num - single)
         return {"independent": num - single - crossed, "single": single, "crossed": crossed}
@@ -81,36 +81,36 @@ class LinkNetTraining:
     name: str = "linknet"
     linknet: LinkNet = field(init=False)
     optimiser: torch.optim.Adam = field(init=False)
-    _columns: list[int] = field(init=False)  # of F's attributes, those that the LinkNet tells
-    _offset: Tensor = field(init=False)  # [A]: what the map says of w_avg
+    _columns: list[int] = field(init=False)  # columns of F that the LinkNet predicts
+    _offset: Tensor = field(init=False)  # [A]: logits at w_avg
 
     def __post_init__(self) -> None:
         G, F = self.generator, self.classifier
-        w = self._mapped(self.config.num_fitted, FITTED)  # (N, 1, w_dim)
+        w = self._draw_w(self.config.num_fitted, FITTED)  # (N, 1, w_dim)
         scores = self._scores(w.expand(-1, G.num_ws, -1))
         share = (scores > 0.5).float().mean(0)
         rare = self.config.min_share
-        shown = [i for i, s in enumerate(share.tolist()) if rare <= s <= 1 - rare]
-        if not shown:
+        columns = [i for i, s in enumerate(share.tolist()) if rare <= s <= 1 - rare]
+        if not columns:
             raise ValueError(
-                f"expected attributes on {rare:.0%} to {1 - rare:.0%} of the generator's pictures, "
+                f"expected attributes on {rare:.0%} to {1 - rare:.0%} of the generator's images, "
                 "got none; use a classifier of what this generator draws"
             )
-        self._columns = shown
-        names = [F.attributes[i] for i in shown]
+        self._columns = columns
+        names = [F.attributes[i] for i in columns]
         self.linknet = LinkNet(num_ws=G.num_ws, w_dim=G.w_dim, attributes=names).to(w.device)
-        self.linknet.directions.copy_(self._fitted(w, scores[:, shown]))
+        self.linknet.directions.copy_(self._fit_directions(w, scores[:, columns]))
         self._offset = torch.zeros(len(names), device=w.device, requires_grad=True)
         self.linknet.bias.requires_grad_(False)
-        moved = [self.linknet.weight, self._offset]
-        self.optimiser = torch.optim.Adam(moved, lr=self.config.learning_rate)
+        parameters = [self.linknet.weight, self._offset]
+        self.optimiser = torch.optim.Adam(parameters, lr=self.config.learning_rate)
 
     @property
     def batch_size(self) -> int:
         return self.config.batch_size
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One batch of fresh pairs."""
+        """Train on one batch of new pairs."""
         w_plus, labels = self._batch(step)
         logits = (w_plus - self.generator.w_avg).flatten(1) @ self.linknet.weight.T + self._offset
         loss = binary_cross_entropy_with_logits(logits, labels)
@@ -120,25 +120,28 @@ class LinkNetTraining:
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimiser.step()
-        self._tell_bias()
+        self._update_bias()
         agreement = ((logits > 0) == (labels > 0.5)).float().mean()
         return {"bce": loss.detach(), "agreement": agreement}
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """On held-out pairs: of each kind as <kind>/<measure>, and plainly of all kinds.
+        """Measures on held-out pairs: <kind>/<measure> per kind, and plain names for all kinds.
 
-        Agreement with F's labels and what always saying the commoner label gives (`majority`);
-        balanced accuracy and ROC AUC, which it does not help, as means over the attributes that
-        some of the pictures have and some have not. Of all, also each attribute's own.
+        Agreement with F's labels and that of always predicting the more frequent label
+        (`majority`); balanced accuracy and ROC AUC, which are insensitive to it, as means over the
+        attributes for which the images have both labels. For all kinds together, also those of each
+        attribute.
         """
-        held = {kind: self._pairs(kind, self.config.num_held_out, HELD_OUT) for kind in KINDS}
-        told = {kind: (self.linknet(w_plus), labels) for kind, (w_plus, labels) in held.items()}
-        all_of = tuple(torch.cat(parts) for parts in zip(*told.values(), strict=True))
-        found = _quality(*all_of)
-        for kind, pairs in told.items():
-            found |= {f"{kind}/{name}": value for name, value in _quality(*pairs).items()}
-        logits, labels = all_of
+        held_out = {kind: self._pairs(kind, self.config.num_held_out, HELD_OUT) for kind in KINDS}
+        outputs = {
+            kind: (self.linknet(w_plus), labels) for kind, (w_plus, labels) in held_out.items()
+        }
+        all_kinds = tuple(torch.cat(parts) for parts in zip(*outputs.values(), strict=True))
+        metrics = _quality(*all_kinds)
+        for kind, pairs in outputs.items():
+            metrics |= {f"{kind}/{name}": value for name, value in _quality(*pairs).items()}
+        logits, labels = all_kinds
         each = {
             "agreement": ((logits > 0) == (labels > 0.5)).float().mean(0),
             "balanced_accuracy": Confusion.of(logits > 0, labels > 0.5).balanced_accuracy,
@@ -146,11 +149,11 @@ class LinkNetTraining:
         }
         for measure, values in each.items():
             named = zip(self.linknet.attributes, values.tolist(), strict=True)
-            found |= {f"{measure}_{name}": value for name, value in named if value == value}
-        return found
+            metrics |= {f"{measure}_{name}": value for name, value in named if value == value}
+        return metrics
 
     def sheet(self) -> None:
-        """Nothing to see."""
+        """There is no image to show."""
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -168,7 +171,7 @@ class LinkNetTraining:
     def networks(self) -> dict[str, nn.Module]:
         return {"linknet": self.linknet}
 
-    def _mapped(self, num: int, stream: int, step: int = 0, rows: int = 1) -> Tensor:
+    def _draw_w(self, num: int, stream: int, step: int = 0, rows: int = 1) -> Tensor:
         """w [num, rows, w_dim] of independent draws."""
         rng = self.compute.rng(self.config.seed, step, stream)
         z = torch.randn(num * rows, self.generator.z_dim, generator=rng, device=self.compute.device)
@@ -177,39 +180,39 @@ class LinkNetTraining:
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """The pairs of a step: w_plus [N, num_ws, w_dim], labels [N, A]."""
-        numbers = self.config.numbers(self.batch_size)
+        num_by_kind = self.config.num_by_kind(self.batch_size)
         parts = [
-            self._drawn(kind, num, stream, step)
-            for stream, (kind, num) in enumerate(numbers.items())
+            self._draw_latents(kind, num, stream, step)
+            for stream, (kind, num) in enumerate(num_by_kind.items())
             if num
         ]
         w_plus = torch.cat(parts)
         return w_plus, self._labels(w_plus)
 
     def _pairs(self, kind: Kind, num: int, stream: int) -> tuple[Tensor, Tensor]:
-        w_plus = self._drawn(kind, num, stream + KINDS.index(kind), 0)
+        w_plus = self._draw_latents(kind, num, stream + KINDS.index(kind), 0)
         return w_plus, self._labels(w_plus)
 
-    def _drawn(self, kind: Kind, num: int, stream: int, step: int) -> Tensor:
-        """w_plus [num, num_ws, w_dim] whose rows are drawn as `kind` says."""
+    def _draw_latents(self, kind: Kind, num: int, stream: int, step: int) -> Tensor:
+        """w_plus [num, num_ws, w_dim] whose rows are drawn according to `kind`."""
         num_ws = self.generator.num_ws
         if kind == "independent":
-            return self._mapped(num, stream, step, num_ws)
+            return self._draw_w(num, stream, step, num_ws)
         if kind == "single":
-            return self._mapped(num, stream, step).expand(-1, num_ws, -1)
-        w = self._mapped(num, stream, step, 2)
+            return self._draw_w(num, stream, step).expand(-1, num_ws, -1)
+        w = self._draw_w(num, stream, step, 2)
         rng = self.compute.rng(self.config.seed, step, stream + len(KINDS))
         first = torch.randint(1, max(num_ws, 2), (num, 1), generator=rng, device=w.device)
         is_first = torch.arange(num_ws, device=w.device) < first  # (num, num_ws)
         return torch.where(is_first[..., None], w[:, :1], w[:, 1:])
 
     def _labels(self, w_plus: Tensor) -> Tensor:
-        """F's labels of the pictures, [N, A] of 0 and 1."""
+        """F's labels of the images, [N, A] of 0 and 1."""
         return (self._scores(w_plus)[:, self._columns] > 0.5).float()
 
     @torch.no_grad()
-    def _tell_bias(self) -> None:
-        """The map of w - w_avg as one of w."""
+    def _update_bias(self) -> None:
+        """Convert the map of w - w_avg to a map of w: b = offset - A w_avg."""
         mean = self.generator.w_avg.expand(self.generator.num_ws, -1).flatten()
         self.linknet.bias.copy_(self._offset - self.linknet.weight @ mean)
 
@@ -224,8 +227,8 @@ class LinkNetTraining:
                 parts.append(scores[:, : F.num_binary])
         return torch.cat(parts)
 
-    def _fitted(self, w: Tensor, scores: Tensor) -> Tensor:
-        """The editor's directions [A, num_ws, w_dim]; every row moves alike."""
+    def _fit_directions(self, w: Tensor, scores: Tensor) -> Tensor:
+        """The editor's directions [A, num_ws, w_dim]; all rows are equal."""
         directions = []
         for i in range(scores.shape[1]):
             boundary = fit_boundary(
@@ -236,7 +239,7 @@ class LinkNetTraining:
 
 
 def _quality(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Logits and labels of 0 and 1, both [N, A]."""
+    """Measures of logits against labels of 0 and 1, both [N, A]."""
     truth = labels > 0.5
     return {
         "agreement": float(((logits > 0) == truth).float().mean()),

@@ -1,4 +1,4 @@
-"""A network under AdamW with a cosine schedule, and the average of its weights.
+"""A network trained by AdamW with a cosine schedule, and the average of its weights.
 
 Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019,
 https://arxiv.org/abs/1711.05101.
@@ -19,11 +19,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Schedule(Protocol):
-    """What a trainer's settings say of the optimisation."""
+    """The settings of a trainer that determine its optimisation."""
 
     @property
     def images(self) -> int:
-        """Over which the learning rate falls to 0."""
+        """Images over which the learning rate decays to 0."""
         ...
 
     @property
@@ -34,7 +34,7 @@ class Schedule(Protocol):
 
     @property
     def warm_up(self) -> float:
-        """Share of `images` over which the rate rises."""
+        """Share of `images` over which the rate increases."""
         ...
 
     @property
@@ -42,12 +42,12 @@ class Schedule(Protocol):
 
     @property
     def half_life_images(self) -> float:
-        """Of the average."""
+        """Half-life of the average of weights."""
         ...
 
 
-class Supervised(Generic[Network]):
-    """`network` is trained; `average`, frozen and in eval, is what is kept."""
+class AveragedNetwork(Generic[Network]):
+    """Trains `network`; `average`, frozen and in eval mode, is the result."""
 
     def __init__(self, network: Network, schedule: Schedule, compute: Compute) -> None:
         self.network = compute.place(network.train())
@@ -61,23 +61,23 @@ class Supervised(Generic[Network]):
         )
 
     def descend(self, loss: Tensor, step: int) -> None:
-        """One step down the gradient of `loss`."""
+        """Take one optimisation step on `loss`."""
         self.clear()
         torch.autograd.backward(loss)
         self.advance(step)
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Reset the gradients."""
         self._optimiser.zero_grad()
 
     def advance(self, step: int) -> None:
-        """One step down the gradients that `backward` has added up since `clear`."""
+        """Take one optimisation step with the gradients accumulated since `clear`."""
         schedule = self._schedule
         rate = cosine_rate(step * schedule.batch_size / schedule.images, schedule.warm_up)
         for group in self._optimiser.param_groups:
             group["lr"] = schedule.learning_rate * rate
         self._optimiser.step()
-        # at first the average would be that of the random start
+        # a shorter memory at first, to forget the random initialisation
         decay = decay_of(schedule.half_life_images, schedule.batch_size)
         update_average(self.average, self.network, min(decay, (step + 1) / (step + 10)))
 
@@ -95,7 +95,10 @@ class Supervised(Generic[Network]):
 
 
 def cosine_rate(done: float, warm_up: float) -> float:
-    """Share of the learning rate: up linearly over `warm_up`, then down to 0 as half a cosine."""
+    """Factor of the learning rate, 0 to 1: linear increase over `warm_up`, then cosine decay to 0.
+
+    `done` and `warm_up` are shares of the training.
+    """
     if done < warm_up:
         return max(done, 0.01 * warm_up) / warm_up
     left = min((done - warm_up) / (1 - warm_up), 1.0)
@@ -103,7 +106,7 @@ def cosine_rate(done: float, warm_up: float) -> float:
 
 
 def seeded(make: Callable[[], Network], seed: int) -> Network:
-    """A fresh network whose random weights are a function of `seed`; torch's own draws go on."""
+    """Build a network whose random weights depend on `seed` only; torch's global state is kept."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return make()

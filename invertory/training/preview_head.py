@@ -1,11 +1,11 @@
-"""Fit the preview heads of MobileStyleGAN on pictures that it makes itself.
+"""Fits the preview heads of MobileStyleGAN on images that it synthesises.
 
     python -m invertory.training.preview_head --random-face FOLDER --out HEAD.safetensors
 
-Targets are 1024 px pictures averaged down to the head's resolution. Latents are, in turn, w, w
-truncated (psi 0.6), two w crossed at a row, and w with every row moved by 0.4 of another w's
-offset from the mean, since an inversion in W+ visits all of these. The last `--held-out` pictures
-are not trained on; PSNR is theirs (peak to peak 2).
+Targets are 1024 px images, averaged down to the resolution of the head. Latents are, in turn, w,
+truncated w (psi 0.6), two w crossed at a row, and w with every row shifted by 0.4 of another w's
+offset from the mean, since inversions in W+ visit all of these. The last `--held-out` images are
+held out, and the PSNR is theirs (peak 2).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LICENCE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Of one run; the defaults made the bundled file."""
+    """Settings of a run; the defaults produced the bundled file."""
 
     resolutions: tuple[int, ...] = (64, 128)
     pictures: int = 112
@@ -44,20 +44,20 @@ class Settings:
     steps: int = 1000
     batch_size: int = 16  # crops
     crop_px: int = 32
-    learning_rate: float = 2e-3  # falls linearly to 0
+    learning_rate: float = 2e-3  # decays linearly to 0
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Latents, the features that the heads start from (float16) and the pictures, shrunk."""
+    """Latents, the input features of the heads (float16), and the reduced images."""
 
     w_plus: Tensor  # [N, num_ws, w_dim]
     features: dict[int, Tensor]  # px => [N, C, px, px]
-    pictures: Tensor  # [N, 3, px, px] at the finest head's px
+    images: Tensor  # [N, 3, px, px] at the finest head's px
 
     def targets(self, resolution: int) -> Tensor:
-        return avg_pool2d(self.pictures, self.pictures.shape[2] // resolution)
+        return avg_pool2d(self.images, self.images.shape[2] // resolution)
 
 
 def draw_latents(generator: MobileStyleGAN, count: int, rng: torch.Generator) -> Tensor:
@@ -80,25 +80,25 @@ def draw_latents(generator: MobileStyleGAN, count: int, rng: torch.Generator) ->
 
 @torch.no_grad()
 def draw_pairs(generator: MobileStyleGAN, settings: Settings) -> Pairs:
-    """Pictures one by one: at 1024 px a picture takes seconds and gigabytes."""
+    """Synthesise images one by one: an image of 1024 px takes seconds and gigabytes."""
     rng = torch.Generator().manual_seed(settings.seed)
     w_plus = draw_latents(generator, settings.pictures + settings.held_out, rng)
     names = {px: f"b{px}" for px in settings.resolutions}
     features: dict[int, list[Tensor]] = {px: [] for px in names}
     shrink = generator.resolution // max(names)
-    pictures = []
+    images = []
     for w in w_plus[:, None]:
         maps = generator.features(w, tuple(names.values()))
         for px, name in names.items():
             features[px].append(maps[name].half())
-        pictures.append(avg_pool2d(generator.synthesis(w), shrink))
-    return Pairs(w_plus, {px: torch.cat(f) for px, f in features.items()}, torch.cat(pictures))
+        images.append(avg_pool2d(generator.synthesis(w), shrink))
+    return Pairs(w_plus, {px: torch.cat(f) for px, f in features.items()}, torch.cat(images))
 
 
 def fit_head(
     generator: MobileStyleGAN, pairs: Pairs, resolution: int, settings: Settings
 ) -> PreviewHead:
-    """Adam on the mean square error of random crops (no kernel is wider than 1 px)."""
+    """Fit a head by Adam on the mean squared error of random crops (all kernels are 1x1)."""
     head = untrained_head(generator, resolution)
     optimiser = torch.optim.Adam(head.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, settings.steps)
@@ -120,19 +120,19 @@ def fit_head(
 def held_out_psnr_db(
     generator: MobileStyleGAN, head: PreviewHead, pairs: Pairs, settings: Settings
 ) -> Tensor:
-    """[held_out], of the last pictures."""
+    """PSNR [held_out] of the last images."""
     targets = pairs.targets(head.resolution)
     scores = []
     for i in range(settings.pictures, settings.pictures + settings.held_out):
-        own = slice(i, i + 1)
-        picture = head(pairs.features[head.resolution][own].float(), pairs.w_plus[own], generator)
-        scores.append(10 * torch.log10(4 / mse_loss(picture, targets[own])))
+        row = slice(i, i + 1)
+        synth = head(pairs.features[head.resolution][row].float(), pairs.w_plus[row], generator)
+        scores.append(10 * torch.log10(4 / mse_loss(synth, targets[row])))
     return torch.stack(scores)
 
 
 @torch.no_grad()
 def linear_psnr_db(pairs: Pairs, resolution: int, settings: Settings) -> Tensor:
-    """[held_out]: what the best linear 1x1 head would reach, by streamed normal equations."""
+    """PSNR [held_out] of the best linear 1x1 head, by streamed normal equations."""
     targets = pairs.targets(resolution).flatten(2).mT  # [N, px^2, 3]
     flat = pairs.features[resolution].flatten(2).mT  # [N, px^2, C]
 
@@ -153,14 +153,14 @@ def linear_psnr_db(pairs: Pairs, resolution: int, settings: Settings) -> Tensor:
 
 
 def summarise(db: Tensor) -> dict[str, float]:
-    """Mean and worst, rounded; and by kind of latent."""
+    """Mean and worst, rounded, and the mean of each kind of latent."""
     kinds = ("w", "truncated", "crossed", "moved")
     means = {kind: round(float(db[i::4].mean()), 2) for i, kind in enumerate(kinds)}
     return {"mean": round(float(db.mean()), 2), "worst": round(float(db.min()), 2), **means}
 
 
 def train(generator: MobileStyleGAN, settings: Settings) -> tuple[list[PreviewHead], Measured]:
-    """The heads, finest last, and what they measured."""
+    """The heads, finest last, and their measures."""
     pairs = draw_pairs(generator, settings)
     heads: list[PreviewHead] = []
     psnr_db: Measured = {}
@@ -177,7 +177,7 @@ def train(generator: MobileStyleGAN, settings: Settings) -> tuple[list[PreviewHe
 
 
 def write(out: Path, heads: Sequence[PreviewHead], psnr_db: Measured, settings: Settings) -> None:
-    """The .safetensors, and its card beside it as .json."""
+    """Write the .safetensors file, and its card beside it as .json."""
     save_file({name: t.contiguous() for name, t in head_tensors(heads).items()}, out)
     options = f"--pictures {settings.pictures} --held-out {settings.held_out}"
     card = {
@@ -191,7 +191,7 @@ def write(out: Path, heads: Sequence[PreviewHead], psnr_db: Measured, settings: 
             "heads": [head.config for head in heads],
         },
         "licence": LICENCE,
-        "provenance": "trained here on pictures that the generator made: w, truncated, crossed "
+        "provenance": "trained here on images that the generator made: w, truncated, crossed "
         "and moved latents in turn",
         "command": "python -m invertory.training.preview_head --random-face FOLDER "
         f"--out {out.name} {options} --steps {settings.steps} --seed {settings.seed}",
@@ -208,14 +208,14 @@ def main() -> None:
     for name in ("pictures", "held-out", "steps", "seed"):
         default = getattr(Settings(), name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=int, default=default)
-    given = parser.parse_args()
-    torch.set_num_threads(1)  # sums in one order, so that a seed names a result
-    blobs = [(given.random_face / name).read_bytes() for name in FILES]
+    args = parser.parse_args()
+    torch.set_num_threads(1)  # a fixed order of sums, so that a seed determines the result
+    blobs = [(args.random_face / name).read_bytes() for name in FILES]
     settings = Settings(
-        pictures=given.pictures, held_out=given.held_out, steps=given.steps, seed=given.seed
+        pictures=args.pictures, held_out=args.held_out, steps=args.steps, seed=args.seed
     )
     heads, psnr_db = train(MobileStyleGAN.from_openvino(*blobs), settings)
-    write(given.out, heads, psnr_db, settings)
+    write(args.out, heads, psnr_db, settings)
     print(json.dumps(psnr_db, indent=2))
 
 

@@ -1,4 +1,4 @@
-"""What the trainers of encoders share: pictures through encoder and generator, and how alike."""
+"""Shared by the trainers of encoders: reconstruction of images, and its measures."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ if TYPE_CHECKING:
 def render(generator: Generator, w_plus: Tensor, size_px: int) -> Tensor:
     """w_plus [N, 1 or num_ws, w_dim] => [N, 3, size_px, size_px], differentiable.
 
-    From the cheapest preview that is fine enough; by area means. The generator's finest where
-    `size_px` is finer still.
+    Uses the cheapest preview that is fine enough, reduced by area means, or the full synthesis if
+    no preview is.
     """
     w_plus = w_plus.expand(-1, generator.num_ws, -1)
     is_fine = generator.preview_resolution >= size_px
-    made = generator.preview(w_plus, size_px) if is_fine else generator.synthesis(w_plus)
-    return shrink(made, size_px)
+    synth = generator.preview(w_plus, size_px) if is_fine else generator.synthesis(w_plus)
+    return shrink(synth, size_px)
 
 
-def shrink(pictures: Tensor, size_px: int) -> Tensor:
-    """Area means; pictures that are no larger stay as they are."""
-    if pictures.shape[-1] <= size_px:
-        return pictures
-    return interpolate(pictures, size=(size_px, size_px), mode="area")
+def shrink(images: Tensor, size_px: int) -> Tensor:
+    """Reduce by area means; images that are no larger are returned unchanged."""
+    if images.shape[-1] <= size_px:
+        return images
+    return interpolate(images, size=(size_px, size_px), mode="area")
 
 
 @torch.no_grad()
 def reconstruct(
-    generator: Generator, encoder: Encoder, pictures: Tensor, size_px: int, compute: Compute
+    generator: Generator, encoder: Encoder, images: Tensor, size_px: int, compute: Compute
 ) -> Tensor:
-    """pictures [N, 3, H, H] => those that the generator makes of their codes, float32."""
-    made = []
-    for part in torch.split(pictures, 8):
+    """Images [N, 3, H, H] => their reconstructions, float32 in [-1, 1]."""
+    synths = []
+    for part in torch.split(images, 8):
         with compute.autocast():
-            made.append(render(generator, encoder(part), size_px).float().clamp(-1, 1))
-    return torch.cat(made)
+            synths.append(render(generator, encoder(part), size_px).float().clamp(-1, 1))
+    return torch.cat(synths)
 
 
-def mean_psnr_db(real: Tensor, made: Tensor) -> float:
-    """Mean over pictures; `real` is brought to the size of `made`."""
-    return float(psnr_db(shrink(real, made.shape[-1]), made).mean())
+def mean_psnr_db(real: Tensor, synth: Tensor) -> float:
+    """Mean PSNR over images; `real` is resized to `synth`."""
+    return float(psnr_db(shrink(real, synth.shape[-1]), synth).mean())
 
 
-def sheet_of(real: Tensor, made: Tensor) -> Tensor:
-    """[N, 3, H, H] each => [3, 2 H, N H]: real above, made below."""
-    real = shrink(real, made.shape[-1])
-    rows = [torch.cat(list(pictures.float().cpu()), 2) for pictures in (real, made)]
+def sheet_of(real: Tensor, synth: Tensor) -> Tensor:
+    """[N, 3, H, H] each => [3, 2 H, N H]: `real` above, `synth` below."""
+    real = shrink(real, synth.shape[-1])
+    rows = [torch.cat(list(images.float().cpu()), 2) for images in (real, synth)]
     return torch.cat(rows, 1).clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""Weights in half precision, and what a network's output loses by them."""
+"""Weights in half precision, and the resulting error of a network's outputs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Outputs = Callable[[Any], Tensor]  # of a network
+Outputs = Callable[[Any], Tensor]  # network => its outputs
 
 
 def rounded(network: nn.Module) -> dict[str, Tensor]:
-    """Its tensors on the CPU, floats as float16."""
+    """The tensors of a network on the CPU, floats as float16."""
     return {
         name: (t.half() if t.is_floating_point() else t).detach().cpu()
         for name, t in network.state_dict().items()
@@ -22,8 +22,9 @@ def rounded(network: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def rounding_error(network: nn.Module, outputs: Outputs) -> float:
-    """|f'(x) - f(x)| / |f(x)| in L2, f' having f's weights rounded to float16; it computes in f's
-    precision. Infinite where a weight does not fit into float16.
+    """f'(x) - f(x)| / |f(x)| in L2, where f' has the weights of f rounded to float16.
+
+    f' computes in the precision of f. Infinite if a weight overflows float16.
     """
     coarse = copy.deepcopy(network)
     coarse.load_state_dict(rounded(network))
@@ -32,17 +33,17 @@ def rounding_error(network: nn.Module, outputs: Outputs) -> float:
     return error if torch.isfinite(got).all() else float("inf")
 
 
-def pictures_of(z: Tensor) -> Outputs:
-    """A generator's pictures of z [N, z_dim]."""
+def outputs_for_z(z: Tensor) -> Outputs:
+    """Outputs of a generator: its images of z [N, z_dim]."""
 
     def outputs(generator: Any) -> Tensor:
         w_plus = generator.mapping(z)[:, None].expand(-1, generator.num_ws, -1)
-        pictures: Tensor = generator.synthesis(w_plus)
-        return pictures
+        images: Tensor = generator.synthesis(w_plus)
+        return images
 
     return outputs
 
 
-def answers_to(pictures: Tensor) -> Outputs:
-    """What any other network says of pictures [N, 3, H, W] in [-1, 1]."""
-    return lambda network: network(pictures)
+def outputs_for_images(images: Tensor) -> Outputs:
+    """Outputs of any other network on images [N, 3, H, W] in [-1, 1]."""
+    return lambda network: network(images)

@@ -134,7 +134,7 @@ def _blocks(
         for i in range(start, min(start + BLOCK_ROWS, portraits.num)):
             name, portrait = f"{i:06d}.png", portraits.portrait(i)
             rendering = render(portrait, portraits.size_px)
-            images.append(encode(rendering.picture))
+            images.append(encode(rendering.image))
             (folder / "pictures" / name).write_bytes(images[-1])
             (folder / "segmentations" / name).write_bytes(_segmentation(rendering))
             about = {"file": name, "seed": portrait.seed, "landmarks": rendering.landmarks.tolist()}

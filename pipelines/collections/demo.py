@@ -57,7 +57,7 @@ def _write_portrait(target: Path) -> None:
     from invertory.portraits import draw, render
 
     portrait = target.parent / "portrait.png"
-    portrait.write_bytes(encode(render(draw(PORTRAIT_SEED), PORTRAIT_PX).picture))
+    portrait.write_bytes(encode(render(draw(PORTRAIT_SEED), PORTRAIT_PX).image))
     _write_hostile(target, portrait, "ok", "no_face")
 
 

@@ -98,10 +98,11 @@ def load_alignment(
 
 def load_scorer(recipe: Recipe, models: ModelStore, stack: contextlib.ExitStack) -> Scorer:
     """One scorer for every attribute that is read off a picture; it closes with `stack`."""
-    from invertory.scoring import Panel
+    from invertory.scoring import ScorerPanel
 
     found = dict(_scorers(recipe, models, stack))
-    return Panel({name: found[name] for name in recipe.scored})  # the order of the tables' columns
+    # in the order of the table's columns
+    return ScorerPanel({name: found[name] for name in recipe.scored})
 
 
 def load_direction(uri: str, models: ModelStore, component: int | None) -> Any:
@@ -157,9 +158,9 @@ def _classified(recipe: Recipe, models: ModelStore) -> Iterator[tuple[str, tuple
 
 def _program(attribute: str, how: Any, models: ModelStore) -> Scorer:
     """A classifier of the user's."""
-    from invertory.scoring import OnnxScorer, Reading, TorchScorer
+    from invertory.scoring import ClassifierFormat, OnnxScorer, TorchScorer
 
-    reading = Reading(
+    reading = ClassifierFormat(
         outputs={attribute: how.output},
         size_px=how.size_px,
         mean=how.mean,

@@ -109,33 +109,33 @@ def rounding(kind: str, network: nn.Module, work: Work) -> float:
     """Relative error of the network's outputs when its weights are rounded to float16."""
     import torch
 
-    from invertory.training.rounding import answers_to, pictures_of, rounding_error
+    from invertory.training.rounding import outputs_for_images, outputs_for_z, rounding_error
 
     rng = torch.Generator().manual_seed(0)
     if kind == "generator":
         z = torch.randn(NUM_PROBES, int(network.z_dim), generator=rng)  # type: ignore[arg-type]
-        return rounding_error(network, pictures_of(z))
+        return rounding_error(network, outputs_for_z(z))
     if kind == "linknet":
         generator: Any = work.networks["generator"]
         z = torch.randn(NUM_PROBES * generator.num_ws, generator.z_dim, generator=rng)
         w = generator.mapping(z.to(generator.w_avg)).cpu()
-        return rounding_error(network, answers_to(w.view(NUM_PROBES, generator.num_ws, -1)))
+        return rounding_error(network, outputs_for_images(w.view(NUM_PROBES, generator.num_ws, -1)))
     if kind == "sam_encoder":  # all of it takes part where a whole picture is in the finest space
         shown, generator = _pictures(work), copy.deepcopy(work.networks["generator"]).cpu()
         choice = torch.full((len(shown), *shown.shape[2:]), len(cast("Any", network).spaces) - 1)
-        return rounding_error(network, lambda sam: sam.form(generator, shown, choice).pictures)
+        return rounding_error(network, lambda sam: sam.form(generator, shown, choice).images)
     if kind == "samm":  # what it is asked about is a picture through these two
         parts = [copy.deepcopy(work.networks[name]).cpu() for name in ("generator", "encoder")]
         shown = _pictures(work)
         return rounding_error(network, lambda samm: samm(*parts, shown))
-    return rounding_error(network, answers_to(_pictures(work)))
+    return rounding_error(network, outputs_for_images(_pictures(work)))
 
 
 def _pictures(work: Work) -> torch.Tensor:
     """Some of what was trained on, [N, 3, H, W] in [-1, 1]."""
     import torch
 
-    pictures = torch.from_numpy(work.pictures[:NUM_PROBES].copy())
+    pictures = torch.from_numpy(work.pixels[:NUM_PROBES].copy())
     return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

@@ -49,7 +49,7 @@ def portraits(spec: TrainingSpec, models: ModelStore, progress: Progress) -> dic
                 seed=one.seed,
                 world=World(**one.world),
                 processes=num_processes(spec.resources.processes),
-                shown=following(bar),
+                progress=following(bar),
             )
     return found
 
@@ -70,7 +70,7 @@ def pairs(spec: TrainingSpec, generator: Any, models: ModelStore, progress: Prog
             how.num,
             size_px=how.size_px,
             draws=Draws(**how.draws),
-            shown=following(bar),
+            progress=following(bar),
         )
 
 

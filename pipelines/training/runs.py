@@ -142,7 +142,7 @@ class Run:
             drawn = pairs(spec, networks["generator"], self.models, self.progress)
             data = data | {"pairs": drawn}
         if "sets" not in data:
-            plain = {"pairs": data["pairs"].pictures} if "pairs" in data else {}
+            plain = {"pairs": data["pairs"].images} if "pairs" in data else {}
             data["sets"] = plain | {name: data[name] for name in ("images",) if name in data}
         work = Work(
             settings=settings_of(spec), compute=_compute(spec, lease), networks=networks, **data

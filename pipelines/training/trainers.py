@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from invertory.portraits.dataset import PortraitSet
     from invertory.training.compute import Compute
     from invertory.training.idinvert.pairs import Pairs
-    from invertory.training.loop.blocks import Shown
+    from invertory.training.loop.blocks import Progress
     from invertory.training.loop.run import Training
-    from invertory.training.sam.invertibility import Inverted
+    from invertory.training.sam.invertibility import InvertedImages
 
 Arguments = dict[str, Any]
 PICTURES = ("images", "pairs", "images and pairs")  # kinds of data without labels
@@ -40,18 +40,18 @@ class Work:
     sets: Mapping[str, PortraitSet | np.ndarray] = field(default_factory=dict)
     images: np.ndarray | None = None  # uint8 [N, H, W, 3]
     pairs: Pairs | None = None
-    inverted: Inverted | None = None  # what its networks made of the portraits before
+    inverted: InvertedImages | None = None  # what its networks made of the portraits before
 
     @property
-    def pictures(self) -> np.ndarray:
+    def pixels(self) -> np.ndarray:
         """uint8 [N, H, W, 3] of whichever data there is; of several sets the first."""
         if self.pairs is not None:
-            return self.pairs.pictures
+            return self.pairs.images
         if self.images is not None:
             return self.images
-        from invertory.training.data.portrait_batches import pictures_of
+        from invertory.training.data.portrait_batches import images_of
 
-        return pictures_of(next(iter(self.sets.values())))
+        return images_of(next(iter(self.sets.values())))
 
     @property
     def w_plus(self) -> np.ndarray | None:
@@ -67,13 +67,13 @@ class Trainer:
     training: str  # module:class, a `Training`
     gives: tuple[str, ...]  # kinds of networks, the one that matters first
     takes: tuple[str, ...] = ()  # kinds of data; none: it draws everything from its generator
-    data: str = ""  # pictures, sets, pairs or inverted: of `Work`, and what the class calls it
+    data: str = ""  # pixels, sets, pairs or inverted: of `Work`, and what the class calls it
     beside: tuple[str, ...] = ()  # more of it, by the same name there and in the class
     needs: tuple[str, ...] = ()  # kinds of other networks
     may_use: tuple[str, ...] = ()  # kinds that it does without
     mixes: bool = False  # takes several sets of portraits at once
     # What its networks make of its data before, in a folder that a later run goes on in.
-    prepare: Callable[[Work, Path, Shown], Work] | None = None
+    prepare: Callable[[Work, Path, Progress], Work] | None = None
     adapted: Callable[[Arguments], Arguments] = dict
 
     @property
@@ -118,7 +118,7 @@ def _of_pyramid(module: str, name: str, kind: str) -> Trainer:
         training=f"{address}Training",
         gives=(kind,),
         takes=("portraits", "images", "pairs"),
-        data="pictures",
+        data="pixels",
         beside=("w_plus",),
         needs=("generator", "perceptual"),
         may_use=("classifier", "encoder"),
@@ -144,20 +144,20 @@ def _judging(given: Arguments) -> Arguments:
     return {name: given[name] for name in ("inverted", "parser", "config", "compute")}
 
 
-def _inverted(work: Work, folder: Path, shown: Shown) -> Work:
+def _inverted(work: Work, folder: Path, progress: Progress) -> Work:
     from invertory.generators.f_space import resolve_spaces
-    from invertory.training.compute import Pictures
-    from invertory.training.sam.errors import Inverter, prepare_errors
-    from invertory.training.sam.invertibility import Inverted, picked
+    from invertory.training.compute import TrainingImages
+    from invertory.training.sam.errors import InversionNetworks, prepare_errors
+    from invertory.training.sam.invertibility import InvertedImages, pick_images
 
     settings, networks = work.settings, work.networks
     how = dataclasses.replace(settings.inverting, precision=work.compute.precision)
-    pictures, is_plain = picked(work.sets, settings.shares, settings.num)
-    inverter = Inverter(networks["generator"], networks["encoder"], networks["perceptual"])
-    found = Pictures(pictures, work.compute)
-    errors = prepare_errors(inverter, found, folder, how, shown=shown)
+    pictures, is_plain = pick_images(work.sets, settings.shares, settings.num)
+    inverter = InversionNetworks(networks["generator"], networks["encoder"], networks["perceptual"])
+    found = TrainingImages(pictures, work.compute)
+    errors = prepare_errors(inverter, found, folder, how, progress=progress)
     spaces = resolve_spaces(inverter.generator, how.spaces)
-    return dataclasses.replace(work, inverted=Inverted(pictures, errors, spaces, is_plain))
+    return dataclasses.replace(work, inverted=InvertedImages(pictures, errors, spaces, is_plain))
 
 
 TRAINERS = {
@@ -166,7 +166,7 @@ TRAINERS = {
         training="invertory.training.stylegan2.trainer:StyleGAN2Training",
         gives=("generator", "discriminator", "encoder"),
         takes=("portraits", "images"),
-        data="pictures",
+        data="pixels",
         may_use=("classifier",),
     ),
     "classifier": _labelled("supervised.classifier", "Classifier", "classifier"),
@@ -186,7 +186,7 @@ TRAINERS = {
         training="invertory.training.idinvert.domain_guided_encoder:DomainGuidedEncoderTraining",
         gives=("encoder",),
         takes=("portraits", "images"),
-        data="pictures",
+        data="pixels",
         needs=("generator", "discriminator", "encoder", "perceptual"),
     ),
     "invgan": Trainer(
@@ -194,7 +194,7 @@ TRAINERS = {
         training="invertory.training.invgan.trainer:InvGANTraining",
         gives=("generator", "invgan"),
         takes=("portraits", "images"),
-        data="pictures",
+        data="pixels",
         may_use=("classifier", "discriminator", "generator"),
         adapted=_warm,
     ),

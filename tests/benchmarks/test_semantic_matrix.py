@@ -81,7 +81,7 @@ def test_reconstructions_are_made_once_and_kept(
     assert len(told) == 2
     assert first.train.shape == (6, 32, 32, 3)
     # the toy draws low frequencies of each tile: near the portrait, and not the portrait
-    error = np.abs(first.test.astype(float) - np.asarray(people.test.pictures)).mean()
+    error = np.abs(first.test.astype(float) - np.asarray(people.test.images)).mean()
     assert 0 < error < 40
     monkeypatch.setattr(Inverter, "reconstruct", None)
     again = source(inverter(2), people, tmp_path, batch=4, shown=told.append)
@@ -106,9 +106,9 @@ def test_an_arm_without_its_network_is_named() -> None:
 
 def test_the_matrix_has_each_source_against_each(tmp_path: Path) -> None:
     people = Portraits.of(96, 64, 16, tmp_path)
-    blank = [np.zeros_like(one.pictures) for one in (people.train, people.test)]
+    blank = [np.zeros_like(one.images) for one in (people.train, people.test)]
     given = [
-        Source(ORIGINAL, people.train.pictures, people.test.pictures),
+        Source(ORIGINAL, people.train.images, people.test.images),
         Source("blank", *blank),
     ]
     asked = argparse.Namespace(device="cpu", images=128, repeats=1)

@@ -22,7 +22,7 @@ from invertory.face_mesh import (
     RIGHT_LIDS,
     SEGMENTS,
     MeshParser,
-    filled,
+    fill_outlines,
 )
 from invertory.images import to_tensor
 from invertory.inversion.sam.choice import SpaceChoiceConfig
@@ -55,7 +55,7 @@ def mesh() -> np.ndarray:
 
 
 def test_outlines_are_filled_each_with_its_segment(mesh):
-    found = filled(mesh, (64, 64))
+    found = fill_outlines(mesh, (64, 64))
     at = {(32, 32): "skin", (24, 26): "eyes", (40, 26): "eyes", (24, 18): "brows"}
     at |= {(40, 18): "brows", (32, 44): "mouth", (2, 2): "background", (60, 60): "background"}
     assert {place: SEGMENTS[found[place[1], place[0]]] for place in at} == at
@@ -66,12 +66,12 @@ def test_outlines_are_filled_each_with_its_segment(mesh):
 
 def test_a_mirrored_mesh_gives_mirrored_segments(mesh):
     mirrored = mesh * np.array([-1, 1]) + np.array([63, 0])
-    differs = filled(mirrored, (64, 64)) != filled(mesh, (64, 64))[:, ::-1]
+    differs = fill_outlines(mirrored, (64, 64)) != fill_outlines(mesh, (64, 64))[:, ::-1]
     assert differs.mean() < 0.01  # borders are inclusive on one side
 
 
-def test_a_mesh_that_leaves_the_picture_is_cut(mesh):
-    found = filled(mesh + np.array([40, 0]), (64, 64))
+def test_a_mesh_that_leaves_the_image_is_cut(mesh):
+    found = fill_outlines(mesh + np.array([40, 0]), (64, 64))
     assert SEGMENTS[found[32, 63]] == "skin" and not found[:, :40].any()
 
 
@@ -120,9 +120,9 @@ def crops(weights: Path) -> Tensor:
             path = SHARED / "data" / name
             if not path.is_file():
                 pytest.skip(f"../shared/data/{name} is absent: no photograph was segmented")
-            picture = np.asarray(Image.open(path).convert("RGB"))
-            anchors = detector.detect(picture)[0].anchors
-            found.append(align_face(picture, anchors, size_px=256).pixels)
+            image = np.asarray(Image.open(path).convert("RGB"))
+            anchors = detector.detect(image)[0].anchors
+            found.append(align_face(image, anchors, size_px=256).pixels)
     return torch.cat([to_tensor(found), torch.linspace(-1, 1, 256).expand(1, 3, 256, 256)])
 
 
@@ -139,7 +139,7 @@ def test_faces_of_photographs_have_their_segments_and_nothing_has_none(weights, 
 
 
 @pytest.mark.download
-def test_a_smaller_picture_has_nearly_the_same_segments_alone_or_in_a_batch(weights, crops):
+def test_a_smaller_image_has_nearly_the_same_segments_alone_or_in_a_batch(weights, crops):
     parser = MeshParser(weights)
     small = parser.segment(interpolate(crops, size=(128, 128), mode="area"))
     assert float((small != parser.segment(crops)[:, ::2, ::2]).float().mean()) < 0.03

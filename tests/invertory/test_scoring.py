@@ -15,17 +15,19 @@ from invertory.scoring import (
     BLENDSHAPES,
     POSE,
     BadScore,
+    ClassifierFormat,
     FaceScorer,
     OnnxScorer,
-    Panel,
-    Reading,
+    ScorerPanel,
     TorchScorer,
     head_pose,
 )
 
 SHARED = (Path(__file__).resolve().parents[2] / "../shared").resolve()
 RED = np.full((20, 30, 3), (255, 51, 0), np.uint8)
-RAW = Reading(outputs={"red": 0, "green": 1, "blue": 2}, size_px=8, mean=(0, 0, 0), std=(1, 1, 1))
+RAW = ClassifierFormat(
+    outputs={"red": 0, "green": 1, "blue": 2}, size_px=8, mean=(0, 0, 0), std=(1, 1, 1)
+)
 
 
 def photograph(name):
@@ -66,7 +68,7 @@ def test_mirroring_negates_yaw_and_roll_and_keeps_pitch(scorer):
 
 
 @pytest.mark.download
-def test_a_picture_without_a_face_is_not_scored(scorer):
+def test_an_image_without_a_face_is_not_scored(scorer):
     face = photograph("020_03.jpg")
     bad, good = scorer.score([np.zeros((128, 128, 3), np.uint8), face])
     assert isinstance(bad, BadScore) and "no face" in bad.reason
@@ -107,7 +109,7 @@ def entry(number, value):
 
 
 def onnx_mean() -> bytes:
-    """An ONNX model: picture [1, 3, H, W] => mean of each channel [1, 3, 1, 1]."""
+    """An ONNX model: image [1, 3, H, W] => mean of each channel [1, 3, 1, 1]."""
 
     def value(name, shape):
         dims = b"".join(entry(1, entry(1, size)) for size in shape)
@@ -119,7 +121,7 @@ def onnx_mean() -> bytes:
     return entry(1, 8) + entry(7, graph) + entry(8, entry(2, 13))  # IR 8, opset 13
 
 
-def test_an_onnx_classifier_scores_each_picture():
+def test_an_onnx_classifier_scores_each_image():
     red, blue = OnnxScorer(onnx_mean(), RAW).score([RED, RED[..., ::-1]])
     assert red == pytest.approx({"red": 1.0, "green": 0.2, "blue": 0.0})
     assert blue == pytest.approx({"red": 0.0, "green": 0.2, "blue": 1.0})
@@ -131,7 +133,7 @@ class Mean(torch.nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["script", "export"])
-def test_a_torch_classifier_scores_each_picture(kind, tmp_path):
+def test_a_torch_classifier_scores_each_image(kind, tmp_path):
     example = torch.zeros(1, 3, 8, 8)
     if kind == "script":
         path = tmp_path / "classifier.pt"
@@ -145,15 +147,15 @@ def test_a_torch_classifier_scores_each_picture(kind, tmp_path):
 
 
 def test_a_missing_classifier_is_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no classifier"):
+    with pytest.raises(FileNotFoundError, match="expected a classifier at"):
         TorchScorer(tmp_path / "none.pt", RAW)
 
 
 def test_preparation_follows_the_reading():
-    reading = Reading(
+    format_ = ClassifierFormat(
         outputs={"a": 0}, size_px=4, mean=(0.5, 0.5, 0.5), std=(0.5, 0.25, 1), channels="bgr"
     )
-    prepared = reading.prepare(RED)
+    prepared = format_.prepare(RED)
     assert prepared.shape == (1, 3, 4, 4) and prepared.dtype == np.float32
     np.testing.assert_allclose(prepared[0, :, 0, 0], [-1, -1.2, 0.5], rtol=1e-6)
 
@@ -162,51 +164,51 @@ def test_preparation_follows_the_reading():
     ("activation", "expected"), [("none", 2.0), ("sigmoid", 0.880797), ("softmax", 0.705385)]
 )
 def test_logits_are_read_as_told(activation, expected):
-    reading = Reading(outputs={"a": 1}, activation=activation)
-    assert reading.read(np.array([[1.0, 2.0, -1.0]]))["a"] == pytest.approx(expected, abs=1e-5)
+    format_ = ClassifierFormat(outputs={"a": 1}, activation=activation)
+    assert format_.read(np.array([[1.0, 2.0, -1.0]]))["a"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_large_logits_do_not_overflow():
-    reading = Reading(outputs={"a": 0}, activation="sigmoid")
-    assert reading.read(np.array([-1000.0]))["a"] == 0.0
+    format_ = ClassifierFormat(outputs={"a": 0}, activation="sigmoid")
+    assert format_.read(np.array([-1000.0]))["a"] == 0.0
 
 
 def test_an_index_beyond_the_output_is_an_error():
     with pytest.raises(ValueError, match="has 2 outputs"):
-        Reading(outputs={"a": 5}).read(np.zeros(2))
+        ClassifierFormat(outputs={"a": 5}).read(np.zeros(2))
 
 
 def test_outputs_that_are_not_finite_are_no_scores():
-    assert isinstance(Reading(outputs={"a": 0}).read(np.array([np.nan])), BadScore)
+    assert isinstance(ClassifierFormat(outputs={"a": 0}).read(np.array([np.nan])), BadScore)
 
 
 class Counting:
-    """Scores a picture by its mean; counts how often it was asked."""
+    """Scores an image by its mean; counts how often it was asked."""
 
     names = ("mean", "peak")
 
     def __init__(self):
         self.calls = 0
 
-    def score(self, pictures):
+    def score(self, images):
         self.calls += 1
         return [
             {"mean": float(p.mean()), "peak": float(p.max())} if p.any() else BadScore("black")
-            for p in pictures
+            for p in images
         ]
 
 
 def test_a_panel_renames_and_asks_each_scorer_once():
     scorer = Counting()
-    panel = Panel({"light": (scorer, "mean"), "top": (scorer, "peak")})
+    panel = ScorerPanel({"light": (scorer, "mean"), "top": (scorer, "peak")})
     assert panel.names == ("light", "top")
     assert panel.score([RED, RED * 0]) == [{"light": 102.0, "top": 255.0}, BadScore("black")]
     assert scorer.calls == 1
 
 
 def test_a_panel_refuses_a_score_its_scorer_does_not_have():
-    with pytest.raises(ValueError, match=r"asks its scorer for 'age'.*'mean'"):
-        Panel({"age": (Counting(), "age")})
+    with pytest.raises(ValueError, match=r"outputs .*'mean'.* got 'age'"):
+        ScorerPanel({"age": (Counting(), "age")})
 
 
 class Trap:

@@ -18,7 +18,7 @@ from invertory.inversion.feed_forward import (
     encoder_of,
 )
 from invertory.inversion.restyle import refine
-from invertory.networks.samm.network import Reachable, Samm, TappedEncoder
+from invertory.networks.samm.network import HookedGenerator, Samm, TappedEncoder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,7 +38,7 @@ STORED: Final = "stored"  # in the results: `TARGET` as float32
 class SammNetworks:
     """Networks that fit each other."""
 
-    generator: Reachable
+    generator: HookedGenerator
     encoder: TappedEncoder
     samm: Samm
 
@@ -54,7 +54,7 @@ class SammNetworks:
             )
         tapped = cast("TappedEncoder", encoder)
         samm.check(tapped, generator)
-        return cls(cast("Reachable", generator), tapped, samm)
+        return cls(cast("HookedGenerator", generator), tapped, samm)
 
 
 @dataclass(frozen=True, slots=True)

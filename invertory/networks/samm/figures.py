@@ -1,8 +1,9 @@
-"""Whether SAMM's alignment has learnt to align, in three figures.
+"""Three metrics that show whether SAMM's alignment has learnt to align.
 
-Our own; the paper (see samm.py) shows flows in none. They are weighted by the mask, for a flow acts
-nowhere else. A module that answers what it is shown tells, once its first flow has been followed,
-a smaller second one; one that says the same whatever it sees repeats it: cosine and ratio 1.
+They are our own; the paper (see network.py) does not show its flows. They are weighted by the mask,
+because a flow acts only where the mask is high. A module that responds to its input predicts a
+smaller second flow after its first flow was applied; a module that ignores its input repeats the
+flow: cosine and ratio are 1.
 """
 
 from __future__ import annotations
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
     from invertory.networks.samm.network import Aligned
 
 FIGURES: Final = ("flow_saturation", "step_cosine", "step_ratio")
-NEAR: Final = 0.995  # of the limit is at it: a tanh comes no nearer
+NEAR: Final = 0.995  # share of the limit that counts as saturated, since tanh never reaches it
 
 
 def saturation(flow: Tensor, mask: Tensor) -> Tensor:
-    """flow [N, 2, r, r], mask [N, 1, r, r] => share of the flow's entries at +-`MAX_FLOW`."""
+    """Flow [N, 2, r, r], mask [N, 1, r, r] => share of flow entries at +-`MAX_FLOW`."""
     at_limit = (flow.abs() >= NEAR * MAX_FLOW).float().mean(1, keepdim=True)
     return (at_limit * mask).sum() / mask.sum().clamp_min(1e-6)
 
 
-def steps_alike(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """steps [cycles from 2, N, 2, r, r], mask [N, 1, r, r] => of the second with the first: the
-    cosine, and the ratio of lengths.
+def compare_steps(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Steps [cycles >= 2, N, 2, r, r], mask [N, 1, r, r] => cosine and ratio of norms.
+
+    Both compare the second step with the first.
     """
     first, second = (step * mask.sqrt() for step in steps[:2])
     sizes = [step.norm().clamp_min(1e-9) for step in (first, second)]
@@ -37,12 +39,12 @@ def steps_alike(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def figures(found: Aligned) -> dict[str, Tensor]:
-    """Means over levels; of one cycle the saturation alone."""
-    parts = zip(found.flows, found.masks, strict=True)
-    told = [torch.stack([saturation(flow, mask) for flow, mask in parts])]
-    if len(found.steps[0]) > 1:
-        parts = zip(found.steps, found.masks, strict=True)
-        alike = [steps_alike(steps, mask) for steps, mask in parts]
-        told += [torch.stack(one) for one in zip(*alike, strict=True)]
-    return {name: values.mean() for name, values in zip(FIGURES, told, strict=False)}
+def alignment_figures(aligned: Aligned) -> dict[str, Tensor]:
+    """Means over levels; with one cycle, the saturation only."""
+    pairs = zip(aligned.flows, aligned.masks, strict=True)
+    values = [torch.stack([saturation(flow, mask) for flow, mask in pairs])]
+    if len(aligned.steps[0]) > 1:
+        pairs = zip(aligned.steps, aligned.masks, strict=True)
+        alike = [compare_steps(steps, mask) for steps, mask in pairs]
+        values += [torch.stack(one) for one in zip(*alike, strict=True)]
+    return {name: value.mean() for name, value in zip(FIGURES, values, strict=False)}

@@ -1,7 +1,7 @@
-"""The layers of SAMM (see samm.py for the paper), and what it does with flows and masks.
+"""Layers of SAMM (see network.py for the paper), and operations on flows and masks.
 
-Coordinates: a picture reaches from -1 to 1 along either axis, whatever its size; a flow of (0.1, 0)
-fetches what lies a twentieth of the width to the right. Masks: 1 is out of the generator's domain.
+Coordinates: an image spans -1 to 1 along both axes, whatever its size; a flow of (0.1, 0) samples a
+position one twentieth of the width to the right. Masks: 1 is out of the generator's domain.
 """
 
 from __future__ import annotations
@@ -14,63 +14,65 @@ from torch.nn.functional import avg_pool2d, grid_sample, interpolate, leaky_relu
 
 from invertory.generators.stylegan2_layers import SynthesisLayer, SynthesisPass
 
-MAX_FLOW: Final = 0.08  # of an entry, and of the sum over cycles
+MAX_FLOW: Final = 0.08  # limit of each entry, and of the sum over cycles
 SLOPE: Final = 0.2
 Preset = Literal["paper", "code"]
 
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:
-    """x [N, C, H, W] looked up at each place moved by flow [N, 2, H, W] (right, down).
+    """Sample x [N, C, H, W] at positions displaced by flow [N, 2, H, W] (right, down).
 
-    Places are the pixels' centres, so that a flow of 0 gives x, to the bit where sizes are powers
-    of two; beyond the edge lies the edge's own value.
+    Positions are pixel centres, so a zero flow returns x (exactly, if sizes are powers of two);
+    positions beyond the edge take the edge's value.
     """
     height, width = x.shape[2:]
     places = [(2 * torch.arange(n, device=x.device) + 1) / n - 1 for n in (width, height)]
     right, down = torch.meshgrid(*places, indexing="xy")
     grid = torch.stack([right, down], 2) + flow.float().permute(0, 2, 3, 1)
-    # "border": zeros would bleed in where a flow points outwards
+    # "border": zero padding would bleed in where a flow points outwards
     moved = grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
     return moved.to(x.dtype)
 
 
 def compose(old: Tensor, new: Tensor) -> Tensor:
-    """Algorithm 2: old (new - old + 1); of two masks in [0, 1], where both agree."""
+    """Algorithm 2: old (new - old + 1) for masks in [0, 1]; high where both are."""
     return (old * (new - old + 1)).clamp(0, 1)
 
 
-def enlarged(mask: Tensor, size_px: int, mode: Literal["bilinear", "bicubic"]) -> Tensor:
-    """mask [N, 1, h, w] => [N, 1, size_px, size_px], in [0, 1]."""
+def enlarge(mask: Tensor, size_px: int, mode: Literal["bilinear", "bicubic"]) -> Tensor:
+    """Mask [N, 1, h, w] => [N, 1, size_px, size_px], in [0, 1]."""
     if mask.shape[-1] == size_px:
         return mask
     return interpolate(mask, size=(size_px, size_px), mode=mode).clamp(0, 1)
 
 
 def gather(masks: tuple[Tensor, ...], size_px: int) -> Tensor:
-    """Algorithm 2: the levels' masks, coarse to fine => one mask [N, 1, size_px, size_px]."""
-    first, *finer = (enlarged(mask, size_px, "bilinear") for mask in masks)
+    """Algorithm 2: masks of the levels, coarse to fine => one mask [N, 1, size_px, size_px]."""
+    first, *finer = (enlarge(mask, size_px, "bilinear") for mask in masks)
     for mask in finer:
         first = compose(first, mask)
     return first
 
 
-def blend(pictures: Tensor, synth: Tensor, mask: Tensor) -> Tensor:
-    """Eq. 2 to 4: pictures, synth [N, 3, H, W], mask [N, 1, H, W] in [0, 1] => [N, 3, H, W].
+def blend(images: Tensor, synth: Tensor, mask: Tensor) -> Tensor:
+    """Eq. 2 to 4, mask * image + (1 - mask) * synth => [N, 3, H, W].
 
-    Where the mask is 1 it is the input, where it is 0 the generator's picture, each to the bit.
+    Images and synth are [N, 3, H, W], the mask is [N, 1, H, W] in [0, 1]. Pixels with mask 1 equal
+    the input and pixels with mask 0 equal the synth, exactly. Raises ValueError for other shapes or
+    mask values.
     """
-    if pictures.shape != synth.shape or mask.shape != synth[:, :1].shape:
+    if images.shape != synth.shape or mask.shape != synth[:, :1].shape:
         raise ValueError(
-            f"expected pictures like the generator's {list(synth.shape)} and a mask of their size, "
-            f"got {list(pictures.shape)} and {list(mask.shape)}: resize them first"
+            f"expected images of the shape of synth {list(synth.shape)} and a mask of their size, "
+            f"got {list(images.shape)} and {list(mask.shape)}: resize them first"
         )
     if not bool(((mask >= 0) & (mask <= 1)).all()):
-        raise ValueError("expected a mask from 0 (in-domain) to 1, got other values: scale it")
-    return torch.lerp(synth, pictures, mask)
+        raise ValueError("expected a mask from 0 (in-domain) to 1, got values outside: scale it")
+    return torch.lerp(synth, images, mask)
 
 
 class _Standardised(torch.autograd.Function):
-    """By hand, since what autograd makes of the formula costs more than the convolutions."""
+    """Manual backward pass: autograd of the formula is slower than the convolutions."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -84,8 +86,8 @@ class _Standardised(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> Tensor:
         (y, scale), slope = ctx.saved_tensors, slopes[0]
         common, along = _mean(slope), _mean(slope * y)
-        wanted = torch.addcmul(slope - common.to(y.dtype), y, along.to(y.dtype), value=-1)
-        out: Tensor = wanted * scale.to(y.dtype)
+        gradient = torch.addcmul(slope - common.to(y.dtype), y, along.to(y.dtype), value=-1)
+        out: Tensor = gradient * scale.to(y.dtype)
         return out
 
 
@@ -95,16 +97,16 @@ def _mean(x: Tensor) -> Tensor:
 
 
 def standardised(x: Tensor) -> Tensor:
-    """Each channel of each row to mean 0 and deviation 1: instance normalisation."""
-    made: Tensor = _Standardised.apply(x)
-    return made
+    """Instance normalisation: each channel of each row to mean 0 and deviation 1."""
+    out: Tensor = _Standardised.apply(x)
+    return out
 
 
 class Bottleneck(nn.Module):
-    """Two 3x3 convolutions beside a shortcut: [N, inputs, H, W] => [N, outputs, H, W].
+    """Two 3x3 convolutions with a shortcut: [N, inputs, H, W] => [N, outputs, H, W].
 
-    The shortcut is never normalised: how far two maps differ must reach the mask, or a picture that
-    fits everywhere would look like one that fits nowhere.
+    The shortcut is never normalised: the magnitude of the difference of two maps must reach the
+    mask, or an image that matches everywhere would look like one that matches nowhere.
     """
 
     def __init__(self, inputs: int, outputs: int, hidden: int, *, is_normalised: bool) -> None:
@@ -124,33 +126,34 @@ class Bottleneck(nn.Module):
 
 
 class AlignNet(nn.Module):
-    """What moves, and what cannot be reached by moving: of two maps [N, C, r, r]."""
+    """Predicts a flow, and a mask of what no flow can align, from two maps [N, C, r, r]."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.first = Bottleneck(2 * channels, hidden, hidden, is_normalised=True)
         self.second = Bottleneck(hidden, hidden, hidden, is_normalised=True)
         self.head = nn.Conv2d(hidden, 3, 3, padding=1, bias=False)
-        nn.init.normal_(self.head.weight, std=0.1 / (9 * hidden) ** 0.5)  # begins without a flow
-        # and with a mask of about 0.1 everywhere, near the area that it may have
+        nn.init.normal_(self.head.weight, std=0.1 / (9 * hidden) ** 0.5)  # initially no flow
+        # and a mask of about 0.1 everywhere, near its area limit
         self.shift = nn.Parameter(torch.tensor([0.0, 0.0, -2.0]))
 
-    def forward(self, current: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """The generator's map and the encoder's, standardised => flow [N, 2, r, r] within
-        +-`MAX_FLOW`, mask [N, 1, r, r] in [0, 1]; float32.
+    def forward(self, current: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The generator's map and the encoder's standardised map => flow and mask, float32.
+
+        The flow is [N, 2, r, r] within +-`MAX_FLOW`, the mask [N, 1, r, r] in [0, 1].
         """
-        both = torch.cat([standardised(current) - wanted, wanted], 1)
-        told = self.head(self.second(self.first(both))).float() + self.shift[:, None, None]
-        told = pad(told, (1, 1, 1, 1), "replicate")
-        for _ in range(2):  # [1, 1] twice is [1, 2, 1]
-            told = avg_pool2d(told, 2, 1)
-        return MAX_FLOW * torch.tanh(told[:, :2]), torch.sigmoid(told[:, 2:])
+        both = torch.cat([standardised(current) - target, target], 1)
+        output = self.head(self.second(self.first(both))).float() + self.shift[:, None, None]
+        output = pad(output, (1, 1, 1, 1), "replicate")
+        for _ in range(2):  # [1, 1] applied twice is [1, 2, 1]
+            output = avg_pool2d(output, 2, 1)
+        return MAX_FLOW * torch.tanh(output[:, :2]), torch.sigmoid(output[:, 2:])
 
 
 class Level(nn.Module):
-    """SAMM at one size: the encoder's map is brought to the generator's, and the two are aligned.
+    """SAMM at one size: the encoder's map is converted to generator features and aligned.
 
-    `narrowing`: channels within the bottlenecks are those of the generator over this.
+    Bottlenecks have the generator's channels divided by `narrowing`.
     """
 
     def __init__(
@@ -171,13 +174,13 @@ class Level(nn.Module):
         self.align = AlignNet(channels, hidden)
 
     @torch.no_grad()
-    def begin_near(self, area: float) -> None:
-        """Masks of an untrained one that are about `area` everywhere; never all or nothing."""
+    def set_initial_area(self, area: float) -> None:
+        """Initialise the masks of an untrained level to about `area`, within 0.02 to 0.98."""
         share = torch.tensor(min(max(area, 0.02), 0.98))
         self.align.shift[2] = torch.logit(share)
 
-    def wanted(self, tap: Tensor, w: Tensor) -> Tensor:
-        """The encoder's map as the generator's features are to be, [N, C, r, r], standardised."""
+    def target_features(self, tap: Tensor, w: Tensor) -> Tensor:
+        """The encoder's map as generator features, [N, C, r, r], standardised."""
         return standardised(self.styled(self.refined(self.mapped(tap)), w, SynthesisPass("none")))
 
     def forward(
@@ -190,22 +193,23 @@ class Level(nn.Module):
         cycles: int,
         is_warping: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Algorithm 1: g [N, C, r, r], w [N, w_dim], the encoder's map, the mask of the level
-        before => g warped, mask [N, 1, r, r], flow [N, 2, r, r], and the steps that it is the sum
-        of [cycles, N, 2, r, r].
+        """Algorithm 1 => g warped, mask [N, 1, r, r], flow [N, 2, r, r] and its steps.
+
+        Inputs are g [N, C, r, r], w [N, w_dim], the encoder's map, and the mask of the coarser
+        level. The steps [cycles, N, 2, r, r] add up to the flow.
         """
-        f = self.wanted(tap, w)
+        f = self.target_features(tap, w)
         current, (flow, mask) = g, self.align(g, f)
         steps = [flow]
         for cycle in range(1, cycles + 1):
             if cycle > 1:
-                step, told = self.align(current, f)
+                step, new_mask = self.align(current, f)
                 steps.append(step)
                 flow = (flow + step).clamp(-MAX_FLOW, MAX_FLOW)  # line 4
-                # as printed, line 6 leaves the mask of the first cycle
-                mask = compose(mask, told) if self.preset == "code" else mask
+                # line 6 as printed keeps the mask of the first cycle
+                mask = compose(mask, new_mask) if self.preset == "code" else mask
             if cycle == cycles and coarser is not None:
-                mask = compose(enlarged(coarser, self.size_px, "bicubic"), mask)
-            if is_warping:  # line 8: always of g, never of what was warped before
+                mask = compose(enlarge(coarser, self.size_px, "bicubic"), mask)
+            if is_warping:  # line 8: always warp g itself, never a warped g
                 current = torch.lerp(g, warp(g, flow), mask.to(g.dtype))
         return current, mask, flow, torch.stack(steps)

@@ -1,1 +1,1 @@
-"""Images for trainers: batches, augmentation, digests."""
+"""Training data: batches, augmentation, digests."""

@@ -1,4 +1,4 @@
-"""Which pictures a trainer holds, told briefly: a run must not go on over others unnoticed."""
+"""Short digests of a trainer's images, so that a run cannot resume on other data unnoticed."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import hashlib
 import torch
 
 from invertory.images import to_uint8
-from invertory.training.compute import Pictures
+from invertory.training.compute import TrainingImages
 from invertory.training.data.portrait_batches import PortraitMix
 
-SAMPLED = 64  # pictures whose bytes are read, evenly from the first to the last
+SAMPLED = 64  # images that are hashed, evenly spaced from first to last
 
 
 def data_digests(training: object) -> list[str]:
-    """A line for each set of pictures among a trainer's attributes, sorted; none: nothing known."""
-    told: list[str] = []
+    """One line per set of images among a trainer's attributes, sorted; may be empty."""
+    digests: list[str] = []
     for value in getattr(training, "__dict__", {}).values():
-        if isinstance(value, Pictures):
-            told.append(digest(value))
+        if isinstance(value, TrainingImages):
+            digests.append(digest(value))
         elif isinstance(value, PortraitMix):
-            told += map(digest, value.sets)
-    return sorted(told)
+            digests += map(digest, value.sets)
+    return sorted(digests)
 
 
-def digest(pictures: Pictures) -> str:
-    """How many, of what size, and a digest of a sample."""
-    last, (_, _, height, width) = len(pictures) - 1, pictures[:1].shape
-    found = hashlib.sha256()
+def digest(images: TrainingImages) -> str:
+    """The number and size of images, and a digest of a sample."""
+    last, (_, _, height, width) = len(images) - 1, images[:1].shape
+    sha256 = hashlib.sha256()
     for row in sorted({round(i * last / (SAMPLED - 1)) for i in range(SAMPLED)}):
-        found.update(to_uint8(pictures[torch.tensor([row])]).tobytes())
-    return f"{last + 1} pictures of {height} x {width} px, {found.hexdigest()[:16]}"
+        sha256.update(to_uint8(images[torch.tensor([row])]).tobytes())
+    return f"{last + 1} pictures of {height} x {width} px, {sha256.hexdigest()[:16]}"

@@ -1,8 +1,8 @@
-"""What may happen to a portrait without its labels changing, or with a known change.
+"""Augmentations of a portrait that keep its labels or change them in a known way.
 
-Mirrored, shifted, turned and scaled a little (crops of an aligner are never exact); blurred, noisy
-and of slightly other colours (so that pictures from a generator are judged too). Light, skin and
-hair colour are labels, so colours move by little.
+Images are mirrored, shifted, rotated and scaled a little (crops of an aligner are never exact),
+blurred, made noisy and slightly recoloured (so that the networks also work on synthesised images).
+Light, skin and hair colours are labels, so colours change only slightly.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# iBUG's 68 points mirrored: the point that takes the place of each
+# the mirror image of each of iBUG's 68 points
 MIRRORED: Final = (
     *range(16, -1, -1),  # jaw
     *range(26, 16, -1),  # brows
@@ -24,26 +24,26 @@ MIRRORED: Final = (
     54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55,  # lips, outer
     64, 63, 62, 61, 60, 67, 66, 65,  # lips, inner
 )  # fmt: skip
-MIRRORED_ATTRIBUTES: Final = ("yaw_deg", "light_deg")  # negated in a mirror
+MIRRORED_ATTRIBUTES: Final = ("yaw_deg", "light_deg")  # negated by mirroring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """Most of each change; 0 turns it off."""
+    """The largest strength of each change; 0 disables it."""
 
-    mirrored: float = 0.5  # share of pictures
-    moved: float = 0.5  # share that is shifted, turned and scaled
+    mirrored: float = 0.5  # share of images
+    moved: float = 0.5  # share that is shifted, rotated and scaled
     shift: float = 0.04  # of the side
     turn_deg: float = 4.0
     scale: float = 0.06
     blurred: float = 0.2  # share
     noisy: float = 0.3  # share
-    noise: float = 0.1  # deviation; white is 1
-    colour: float = 0.03  # deviation of each channel's gain, and of the brightness
-    padding: Literal["reflection", "border"] = "reflection"  # beyond the picture
+    noise: float = 0.1  # standard deviation; images are in [-1, 1]
+    colour: float = 0.03  # standard deviation of channel gains and of brightness
+    padding: Literal["reflection", "border"] = "reflection"  # outside the image
 
     def draw(self, num: int, rng: torch.Generator) -> Changes:
-        """Changes of `num` pictures, on the generator's device."""
+        """Draw changes for `num` images, on the generator's device."""
         u = torch.rand(num, 8, generator=rng, device=rng.device)
         n = torch.randn(num, 4, generator=rng, device=rng.device)
         is_mirrored = u[:, 0] < self.mirrored
@@ -71,8 +71,10 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Of N pictures: `theta` brings a place of the changed picture (x, y, 1), each in [-1, 1], to
-    its place in the original.
+    """Changes of N images.
+
+    `theta` maps a position in the changed image (x, y, 1), with x and y in [-1, 1], to its position
+    in the original.
     """
 
     is_mirrored: Tensor  # bool [N]
@@ -83,8 +85,8 @@ class Changes:
     brightness: Tensor  # [N]
     padding: str
 
-    def pictures(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        """[N, 3, H, W] in [-1, 1] => the same, changed."""
+    def images(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        """Apply to images [N, 3, H, W] in [-1, 1]."""
         x = self._warped(x, "bilinear")
         kernel = torch.tensor([0.25, 0.5, 0.25], device=x.device)
         weight = (kernel[:, None] * kernel).expand(3, 1, 3, 3)
@@ -95,22 +97,22 @@ class Changes:
         return (x + self.noise.view(-1, 1, 1, 1) * grain).clamp(-1, 1)
 
     def segmentations(self, labels: Tensor) -> Tensor:
-        """Indices [N, H, W] => int64, moved as the pictures were."""
+        """Apply to indices [N, H, W] => int64, moved like the images."""
         return self._warped(labels[:, None].float(), "nearest")[:, 0].long()
 
     def maps(self, values: Tensor) -> Tensor:
-        """Values [N, C, H, W] => the same, moved as the pictures were."""
+        """Apply to values [N, C, H, W], moved like the images."""
         return self._warped(values, "bilinear")
 
     def landmarks(self, points: Tensor, size_px: int) -> Tensor:
-        """[N, 68, 2] px (x, y) in iBUG order => the same, moved as the pictures were."""
-        places = 2 * (points + 0.5) / size_px - 1  # pixel centres, as grid_sample counts
+        """Apply to points [N, 68, 2] px (x, y) in iBUG order."""
+        places = 2 * (points + 0.5) / size_px - 1  # pixel centres, as in grid_sample
         moved = torch.linalg.solve(self.theta[:, :, :2], (places - self.theta[:, None, :, 2]).mT).mT
         swapped = torch.where(self.is_mirrored[:, None, None], moved[:, MIRRORED], moved)
         return (swapped + 1) / 2 * size_px - 0.5
 
     def attributes(self, values: Tensor, names: tuple[str, ...]) -> Tensor:
-        """[N, len(names)] => the same, what a mirror negates negated."""
+        """Apply to attributes [N, len(names)]: mirroring negates MIRRORED_ATTRIBUTES."""
         columns = [names.index(name) for name in MIRRORED_ATTRIBUTES if name in names]
         changed = values.clone()
         sign = torch.where(self.is_mirrored, -1.0, 1.0)

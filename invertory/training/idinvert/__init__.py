@@ -1,1 +1,1 @@
-"""The trainers of In-Domain's encoders, and the pairs they learn from."""
+"""The trainers of In-Domain's encoders, and their pairs of latents and images."""

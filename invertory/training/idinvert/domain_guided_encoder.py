@@ -1,17 +1,17 @@
-"""Trains In-Domain's domain-guided encoder: real pictures, through a frozen generator and back.
+"""Trains In-Domain's domain-guided encoder on real images, through a frozen generator.
 
 In-Domain GAN Inversion for Real Image Editing, Zhu et al. 2020, https://arxiv.org/abs/2004.00049,
-eq. 2 and 3. The encoder lowers a pixel and a perceptual distance between x and G(E(x)), while a
-discriminator, which starts as the GAN's own, learns to tell them apart. Print and code differ, and
-`preset` chooses:
+eq. 2 and 3. The encoder minimises a pixel and a perceptual distance between x and G(E(x)), while a
+discriminator, initialised with the GAN's own, learns to distinguish them. Paper and code differ,
+and `preset` chooses:
 
-    paper   the discriminator's raw output as a critic's (eq. 2, 3), adversarial weight 0.1
-    code    logistic losses, the encoder's non-saturating, adversarial weight 0.08
+    paper   the discriminator's raw output as a critic (eq. 2, 3), adversarial weight 0.1
+    code    logistic losses, non-saturating for the encoder, adversarial weight 0.08
 
-Both penalise the discriminator's gradient at real pictures (gamma 10), as in the code lazily if
-wanted. Distances are means, as in the code: with the sums that are printed the weights make no
-sense. The perceptual distance is whichever is passed in, so its weight is not the paper's 5e-5,
-which belongs to features of a Caffe VGG16.
+Both penalise the discriminator's gradient at real images (gamma 10), optionally lazily as in the
+code. Distances are means, as in the code: the weights do not work with the printed sums. The
+perceptual distance is a parameter, so its weight is not the paper's 5e-5, which applies to features
+of a Caffe VGG16.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch.nn.functional import softplus
 from invertory.encoders.residual import ResidualEncoder
 from invertory.training.compute import (
     Compute,
-    Pictures,
+    TrainingImages,
     average_of,
     batch_rows,
     decay_of,
@@ -41,61 +41,62 @@ if TYPE_CHECKING:
 
 Preset = Literal["paper", "code"]
 ADVERSARIAL_WEIGHT: dict[Preset, float] = {"paper": 0.1, "code": 0.08}
-NUM_SHOWN = 8  # pictures of a sheet
+NUM_SHOWN = 8  # images of a sheet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainGuidedEncoderConfig:
-    """Settings of a run; the learning rate falls by a fifth in each quarter of `images`."""
+    """Settings of a run; the learning rate drops by a fifth in each quarter of `images`."""
 
     preset: Preset = "code"
     images: int = 200_000
     batch_size: int = 16
     learning_rate: float = 1e-4
-    decay: float = 0.8  # of the rate, a quarter of the run
+    decay: float = 0.8  # factor of the rate per quarter of the run
     beta1: float = 0.9
     beta2: float = 0.99
     mse_weight: float = 1.0
     perceptual_weight: float = 1.0
-    adversarial_weight: float | None = None  # none: the preset's
-    adversarial_from: float = 0.0  # share of the run after which the discriminator takes part
+    adversarial_weight: float | None = None  # None: the preset's
+    adversarial_from: float = 0.0  # share of the run after which the discriminator is used
     r1_gamma: float = 10.0
     r1_every: int = 1  # steps; the penalty is multiplied by it
     mirror: bool = True
     half_life_images: float = 1_000
-    held_out: int = 256  # the last pictures
+    held_out: int = 256  # the last images
     seed: int = 0
 
 
 @dataclass
 class DomainGuidedEncoderTraining:
-    """`Training` of `encoder` against `discriminator` on real pictures; the generator is frozen.
+    """`Training` of `encoder` against `discriminator` on real images; the generator is frozen.
 
-    `pictures` uint8 [N, H, W, 3] have the discriminator's size. The encoder may be a fresh one or,
-    better, one that pairs have taught, or one of W, which is widened to W+. Networks are trained in
-    place, so the discriminator may not be the one behind `perceptual`.
+    `pixels` uint8 [N, H, W, 3] have the discriminator's size. The encoder may be untrained, or
+    better, trained on pairs; an encoder into W is extended to W+. Networks are trained in place, so
+    the discriminator must not be the one behind `perceptual`. Raises ValueError for too few or too
+    large images.
     """
 
     generator: Generator
     discriminator: nn.Module
     encoder: ResidualEncoder
     perceptual: Perceptual
-    pictures: Pixels
+    pixels: Pixels
     config: DomainGuidedEncoderConfig = field(default_factory=DomainGuidedEncoderConfig)
     compute: Compute = field(default_factory=Compute)
     name: str = "domain_guided_encoder"
 
     def __post_init__(self) -> None:
         config = self.config
-        self._num = len(self.pictures) - config.held_out
-        if self._num < config.batch_size or self.pictures.shape[1] > self.generator.resolution:
+        self._num = len(self.pixels) - config.held_out
+        if self._num < config.batch_size or self.pixels.shape[1] > self.generator.resolution:
             raise ValueError(
-                f"expected at least {config.held_out + config.batch_size} pictures of at most "
-                f"{self.generator.resolution} px, the generator's, got {self.pictures.shape[:2]}"
+                f"expected at least {config.held_out + config.batch_size} images of at most "
+                f"{self.generator.resolution} px, the generator's, got {self.pixels.shape[:2]}"
             )
         if self.encoder.num_ws == 1:
             self.encoder = self.encoder.widen(self.generator.num_ws)
-        self._real = Pictures(self.pictures, self.compute)
+        self._real = TrainingImages(self.pixels, self.compute)
         self.encoder = self.compute.place(self.encoder.requires_grad_(True).train())
         self.discriminator = self.compute.place(self.discriminator.requires_grad_(True).train())
         self._average = average_of(self.encoder)
@@ -112,12 +113,12 @@ class DomainGuidedEncoderTraining:
 
     @property
     def adversarial_weight(self) -> float:
-        """The one that was given, or the preset's."""
-        given = self.config.adversarial_weight
-        return ADVERSARIAL_WEIGHT[self.config.preset] if given is None else given
+        """The configured weight, or the preset's."""
+        weight = self.config.adversarial_weight
+        return ADVERSARIAL_WEIGHT[self.config.preset] if weight is None else weight
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One step of the encoder, then one of the discriminator, on the same pictures."""
+        """One step of the encoder, then one of the discriminator, on the same images."""
         config = self.config
         done = step * self.batch_size / config.images
         for optimiser in self._optimisers.values():
@@ -125,40 +126,40 @@ class DomainGuidedEncoderTraining:
                 group["lr"] = config.learning_rate * config.decay ** (4 * done)
         real = self._batch(step)
         is_adversarial = self.adversarial_weight > 0 and done >= config.adversarial_from
-        losses, made = self._step_encoder(real, is_adversarial)
+        losses, synth = self._step_encoder(real, is_adversarial)
         if is_adversarial:
-            losses |= self._step_discriminator(real, made, step)
+            losses |= self._step_discriminator(real, synth, step)
         decay = decay_of(config.half_life_images, self.batch_size)
         update_average(self._average, self.encoder, min(decay, (step + 1) / (step + 10)))
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _step_encoder(self, real: Tensor, is_adversarial: bool) -> tuple[dict[str, Tensor], Tensor]:
-        """Eq. 2 => its terms, and the pictures made, without their graph."""
+        """Minimise eq. 2 => its terms, and the detached synthesised images."""
         config = self.config
         self.discriminator.requires_grad_(False)
         with self.compute.autocast():
-            made = render(self.generator, self.encoder(real), real.shape[-1])
+            synth = render(self.generator, self.encoder(real), real.shape[-1])
             features = self.perceptual.features
-            distance = self.perceptual.distance(features(made), features(real)).mean()
-            fooled = self.discriminator(made) if is_adversarial else made.new_zeros(1)
+            distance = self.perceptual.distance(features(synth), features(real)).mean()
+            fooled = self.discriminator(synth) if is_adversarial else synth.new_zeros(1)
         losses = {
-            "mse": (made.float() - real).square().mean(),
+            "mse": (synth.float() - real).square().mean(),
             "perceptual": distance,
-            "adversarial": -self._worth(fooled.float(), is_real=True),
+            "adversarial": -self._score(fooled.float(), is_real=True),
         }
         weights = (config.mse_weight, config.perceptual_weight, self.adversarial_weight)
         terms = [weight * loss for weight, loss in zip(weights, losses.values(), strict=True)]
         self._descend("encoder", torch.stack(terms).sum())
-        return losses, made.detach()
+        return losses, synth.detach()
 
-    def _step_discriminator(self, real: Tensor, made: Tensor, step: int) -> dict[str, Tensor]:
-        """Eq. 3 => its terms."""
+    def _step_discriminator(self, real: Tensor, synth: Tensor, step: int) -> dict[str, Tensor]:
+        """Minimise eq. 3 => its terms."""
         config = self.config
         self.discriminator.requires_grad_(True)
         with self.compute.autocast():
-            told_real, told_made = self.discriminator(real), self.discriminator(made)
-        gain = self._worth(told_real.float(), is_real=True)
-        gain = gain + self._worth(told_made.float(), is_real=False)
+            real_logits, synth_logits = self.discriminator(real), self.discriminator(synth)
+        gain = self._score(real_logits.float(), is_real=True)
+        gain = gain + self._score(synth_logits.float(), is_real=False)
         losses = {"discriminator": -gain}
         total = -gain
         if config.r1_gamma > 0 and step % config.r1_every == 0:
@@ -167,13 +168,13 @@ class DomainGuidedEncoderTraining:
         self._descend("discriminator", total)
         return losses
 
-    def _worth(self, told: Tensor, *, is_real: bool) -> Tensor:
-        """What a discriminator wins by `told`, [N] => []: its output, or a logarithmic score."""
-        signed = told if is_real else -told
+    def _score(self, logits: Tensor, *, is_real: bool) -> Tensor:
+        """The discriminator's gain for logits [N] => []: raw output or log probability."""
+        signed = logits if is_real else -logits
         return (signed if self.config.preset == "paper" else -softplus(-signed)).mean()
 
     def _gradient_penalty(self, real: Tensor) -> Tensor:
-        """E |dD / dx|^2 at real pictures, in float32."""
+        """E |dD / dx|^2 at real images, in float32."""
         x = real.detach().requires_grad_(True)
         with self.compute.autocast(enabled=False):
             (slope,) = torch.autograd.grad(self.discriminator(x).sum(), x, create_graph=True)
@@ -196,23 +197,23 @@ class DomainGuidedEncoderTraining:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Of pictures held out and what the average encoder's codes give: mean over pictures."""
+        """Mean measures of held-out images and their reconstructions by the average encoder."""
         real = self._real[torch.arange(self._num, len(self._real))]
-        made = reconstruct(self.generator, self._average, real, real.shape[-1], self.compute)
-        small, features = shrink(real, made.shape[-1]), self.perceptual.features
-        pairs = zip(torch.split(small, 8), torch.split(made, 8), strict=True)
+        synth = reconstruct(self.generator, self._average, real, real.shape[-1], self.compute)
+        small, features = shrink(real, synth.shape[-1]), self.perceptual.features
+        pairs = zip(torch.split(small, 8), torch.split(synth, 8), strict=True)
         distances = [self.perceptual.distance(features(a), features(b)) for a, b in pairs]
         return {
-            "mse": float((small - made).square().mean()),
-            "psnr_db": mean_psnr_db(small, made),
+            "mse": float((small - synth).square().mean()),
+            "psnr_db": mean_psnr_db(small, synth),
             f"perceptual_{self.perceptual.name}": float(torch.cat(distances).mean()),
         }
 
     def sheet(self) -> Tensor:
-        """Held-out pictures above, those of their codes below."""
-        shown = self._real[torch.arange(self._num, min(self._num + NUM_SHOWN, len(self._real)))]
-        px = shown.shape[-1]
-        return sheet_of(shown, reconstruct(self.generator, self._average, shown, px, self.compute))
+        """Held-out images above, their reconstructions below."""
+        real = self._real[torch.arange(self._num, min(self._num + NUM_SHOWN, len(self._real)))]
+        px = real.shape[-1]
+        return sheet_of(real, reconstruct(self.generator, self._average, real, px, self.compute))
 
     def state_dict(self) -> dict[str, Any]:
         networks = self._states()

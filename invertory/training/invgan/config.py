@@ -1,6 +1,6 @@
-"""The settings of an InvGAN training: backbone, stage, sizes, weights of losses, rates.
+"""Settings of an InvGAN training: backbone, stage, sizes, loss weights, learning rates.
 
-The paper tells no weight, norm, bandwidth nor rate: all of them here are ours.
+The paper gives no weights, norms, bandwidths or rates; all of these are our choice.
 """
 
 from __future__ import annotations
@@ -16,61 +16,64 @@ BACKBONES = ("stylegan2", "biggan", "dcgan")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvGANConfig:
-    """Sizes, phases and weights; the defaults are for portraits of 64 px on one CPU core.
+    """Sizes, phases and weights; the defaults suit portraits of 64 px on one CPU core.
 
-    `stage` is a preset over the weights (section 4.4): it switches off what it does not have.
-    naive: |M(z) - w~|^2 alone, and D alone learns of it. augmented: codes of real pictures in the
-    generator's batch, too. full: the generator's losses reach D through those codes; features,
-    pixels, the cycle and MMD count. The paper has no pixels (`pixel_weight` 0): section 3.2 argues
-    against them beside features, and takes D's maps alone.
+    `stage` is a preset over the weights (section 4.4) that disables terms. naive: only |M(z) -
+    w~|^2, which only D learns. augmented: additionally, codes of real images are part of the
+    generator's batch. full: the generator's losses reach D through these codes, and the feature,
+    pixel, cycle and MMD terms are active. The paper has no pixel term (`pixel_weight` 0): section
+    3.2 argues against pixels beside features, and uses D's maps only.
 
-    afterwards is ours, the control of "joint": G and M are held, as they were given, and D's trunk
-    and latent head alone learn, by full's latent, cycle, feature and pixel terms. What serves G's
-    draws is left out, the adversary through the codes and MMD. So it is no ablation of one factor:
-    its pictures may be nearer and look less real for that, too.
+    afterwards is our control for joint training: given G and M stay frozen, and only D's trunk and
+    latent head learn, with full's latent, cycle, feature and pixel terms. Terms that serve G's
+    draws, the adversarial loss through codes and MMD, are omitted. It is therefore not an ablation
+    of a single factor: its images can be closer and less realistic for this reason as well. Raises
+    ValueError for inconsistent settings.
     """
 
     stage: Literal["naive", "augmented", "full", "afterwards"] = "full"
     backbone: Literal["stylegan2", "biggan", "dcgan"] = "stylegan2"
     seed: int = 0
-    images: int = 45_000  # of the whole training: the learning rate falls over its last fifth
-    start_images: int = 20_000  # of either start, alike in all stages
-    batch_size: int = 16  # so small a budget is better spent on steps
-    held_out: int = 1_000  # last rows of the data
-    patch_px: int = 0  # train on random patches of this size (section 4.3); 0: on whole pictures
-    grey: bool = False  # one channel, told as three; not for stylegan2
-    channels: tuple[int, ...] = (96, 96, 64, 48, 32)  # of G at 4, 8, ... px; dcgan: not of the last
-    discriminator_channels: tuple[int, ...] = (96, 96, 64, 48, 32)  # stylegan2: from R px, others
-    # from R/2 px; the first is that at 4 px
+    images: int = 45_000  # of the whole training; the learning rate decays over the last fifth
+    start_images: int = 20_000  # of the initial phase, equal in all stages
+    batch_size: int = 16  # small, since small budgets are better spent on steps
+    held_out: int = 1_000  # the last rows of the data
+    patch_px: int = 0  # train on random patches of this size (section 4.3); 0: whole images
+    grey: bool = False  # one channel, repeated to three; not for stylegan2
+    channels: tuple[int, ...] = (96, 96, 64, 48, 32)  # of G at 4, 8, ... px; dcgan: not the last
+    # from 4 px up to R px (stylegan2) or R/2 px (others)
+    discriminator_channels: tuple[int, ...] = (96, 96, 64, 48, 32)
     w_dim: int = 128
-    mapping_layers: int = 8  # of stylegan2; the others have 2
-    head_narrow: int = 32  # channels of the 4 px map before the head's linear layers
+    mapping_layers: int = 8  # for stylegan2; the others have 2
+    head_narrow: int = 32  # channels at 4 px before the linear layers of the head
     head_hidden: int = 256
     flips: bool = False
-    inferred_share: float = 0.5  # of codes of real pictures in the generator's batch
+    inferred_share: float = 0.5  # share of codes of real images in the generator's batch
     learning_rate: float = 2e-3
-    joint_rate: float = 0.5  # times the rates, once the start is over: codes must not outrun M
+    joint_rate: float = (
+        0.5  # factor of all rates after the initial phase, so that M keeps up with the codes
+    )
     discriminator_rate: float = 1.0  # times the learning rate
-    mapping_rate: float = 1.0  # times the learning rate; it must follow the codes
+    mapping_rate: float = 1.0  # times the learning rate; M must follow the codes
     head_rate: float = 0.5  # times the learning rate
-    trunk_rate: float = 0.25  # warm start, until it is over: of D's trunk, times its rate
+    trunk_rate: float = 0.25  # factor of D's trunk rate during a warm start
     r1_gamma: float = 0.5
     r1_every: int = 16
     adversarial_weight: float = 1.0
-    latent_weight: float = 0.5  # of |M(z) - w~|^2, a mean over the latent
-    cycle_weight: float = 0.5  # of |w~ - E(G(w~))|^2, a mean over the latent
-    feature_weight: float = 2.0  # of L_fm, relative to the features' magnitude
-    pixel_weight: float = 4.0  # ours: the picture itself as a feature; 0: as printed
+    latent_weight: float = 0.5  # |M(z) - w~|^2, a mean over the latent
+    cycle_weight: float = 0.5  # |w~ - E(G(w~))|^2, a mean over the latent
+    feature_weight: float = 2.0  # L_fm, relative to the magnitude of the features
+    pixel_weight: float = 4.0  # our pixel term; 0: as in the paper
     mmd_weight: float = 10.0
-    mmd_memory: int = 0  # codes of the batches before, held, beside the batch's; as many draws
-    prior_images: float = 0.0  # full, after the start: M is kept at the codes' Gaussian, that
-    # forgets half in so many pictures; 0: M learns by gradient, of MMD and the adversary
-    mmd_scales: tuple[float, ...] = SCALES  # sigma^2 of the kernels, over the median
+    mmd_memory: int = 0  # earlier codes, detached, added to the batch's, with as many draws
+    prior_images: float = 0.0  # full, after the initial phase: M follows the Gaussian of the
+    # codes with this half-life; 0: M learns by gradient, from MMD and the adversarial loss
+    mmd_scales: tuple[float, ...] = SCALES  # sigma^2 of the kernels, relative to the median
     start_pixel_weight: float = 4.0
-    code_weight: float = 0.03  # start: of half the codes' mean square
-    latent_noise: float = 1.0  # start: deviation, on codes
-    augment_target: float = 0.0  # adaptive augmentation: sign(D(real)) to hold; 0 is off
-    augment_images: int = 100_000  # that the strength takes from 0 to 1
+    code_weight: float = 0.03  # initial phase: half the mean square of codes
+    latent_noise: float = 1.0  # initial phase: standard deviation of noise on codes
+    augment_target: float = 0.0  # adaptive augmentation: target sign(D(real)); 0: off
+    augment_images: int = 100_000  # for the strength to increase from 0 to 1
     average_images: int = 5_000  # half-life of the average of weights
 
     def __post_init__(self) -> None:
@@ -93,32 +96,32 @@ class InvGANConfig:
 
     @property
     def has_inferred(self) -> bool:
-        """Codes of real pictures are in the generator's batch."""
+        """Whether codes of real images are part of the generator's batch."""
         return self.stage != "naive"
 
     @property
     def is_joint(self) -> bool:
-        """The generator's losses reach D through the codes."""
+        """Whether the generator's losses reach D through the codes."""
         return self.stage == "full"
 
     @property
     def is_frozen(self) -> bool:
-        """G and M are held: an encoder is added to a finished generator."""
+        """Whether G and M are frozen: an encoder is added to a finished generator."""
         return self.stage == "afterwards"
 
     @property
     def has_reconstruction(self) -> bool:
-        """What G makes of the codes of real pictures is held against those pictures."""
+        """Whether G's reconstructions of real images are compared with these images."""
         return self.is_joint or self.is_frozen
 
     @property
-    def is_led(self) -> bool:
-        """M is kept at the Gaussian of the codes."""
+    def follows_prior(self) -> bool:
+        """Whether M is set to the Gaussian of the codes at each step."""
         return self.is_joint and self.prior_images > 0
 
     @property
     def weights(self) -> dict[str, float]:
-        """Of each loss, of the start and of what follows."""
+        """Weight of each loss, of the initial phase and of the main phase."""
         return {
             "start_pixels": self.start_pixel_weight,
             "codes": self.code_weight,
@@ -138,13 +141,13 @@ class InvGANConfig:
         return -(-self.start_images // self.batch_size)
 
     def rate(self, images: int) -> float:
-        """Factor of the learning rates: a rise in each phase, then 1, then a fall to 0.05."""
+        """Factor of the learning rates: an increase in each phase, then 1, then a decay to 0.05."""
         since = images - self.start_images if images >= self.start_images else images
         left = (self.images - images) / (0.2 * self.images)
         top = self.joint_rate if images >= self.start_images else 1.0
         return top * min(1.0, 0.02 + since / 2_000) * min(1.0, max(0.05, left))
 
 
-def _check_word(name: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        raise ValueError(f"expected a {name} among {', '.join(known)}, got {given!r}")
+def _check_word(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"expected a {name} among {', '.join(known)}, got {value!r}")

@@ -1,8 +1,9 @@
-"""InvGAN from a GAN that is trained: its generator and its discriminator, made invertible.
+"""Starts InvGAN from a trained GAN: its generator and discriminator become invertible.
 
-The paper (InvGAN: Invertable GANs, Ghosh et al.) starts plainly; this start is ours. G and M begin
-as a copy of the generator, D's trunk as a copy of the discriminator; the latent head alone is
-fresh, and says the mean latent of every picture. Sizes are those of the two networks.
+The paper (InvGAN: Invertable GANs, Ghosh et al.) trains from scratch; this start is our own. G and
+M are copied from the generator, and D's trunk from the discriminator; only the latent head is
+untrained, and initially predicts the mean latent for every image. Sizes are those of the two
+networks.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ from invertory.training.optimiser import seeded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmStart:
-    """A StyleGAN2 without labels and its discriminator, of one size; both are copied."""
+    """A StyleGAN2 without labels and its discriminator, of equal size; both are copied."""
 
     generator: StyleGAN2
     discriminator: StyleGAN2Discriminator
 
     @classmethod
     def of(cls, generator: nn.Module | None, discriminator: nn.Module | None) -> WarmStart | None:
-        """None where neither is given; refuses one alone, and what is no StyleGAN2."""
+        """None if neither is given; raises ValueError for one alone, or for other networks."""
         if generator is None and discriminator is None:
             return None
-        for name, given, wanted in (
+        for name, network, expected in (
             ("generator", generator, StyleGAN2),
             ("discriminator", discriminator, StyleGAN2Discriminator),
         ):
-            if not isinstance(given, wanted):
-                got = "none" if given is None else type(given).__name__
+            if not isinstance(network, expected):
+                got = "none" if network is None else type(network).__name__
                 raise ValueError(
-                    f"expected a {wanted.__name__} as {name} of a warm start, got {got}: give "
+                    f"expected a {expected.__name__} as {name} of a warm start, got {got}: name "
                     "generator and discriminator of one StyleGAN2 training, or neither"
                 )
         assert isinstance(generator, StyleGAN2)
@@ -47,14 +48,20 @@ class WarmStart:
         return cls(generator=generator, discriminator=discriminator)
 
     def check(self, config: InvGANConfig, size_px: int) -> None:
-        """`channels`, `discriminator_channels`, `w_dim`, `mapping_layers` give way; not these."""
+        """Raise ValueError for another backbone, labels or sizes.
+
+        `channels`, `discriminator_channels`, `w_dim` and `mapping_layers` of the config are
+        ignored.
+        """
         if config.backbone != "stylegan2":
             raise ValueError(
                 f"expected backbone stylegan2 with a warm start, got {config.backbone}: leave out "
                 "generator and discriminator, or the setting"
             )
         if self.generator.config["c_dim"]:
-            raise ValueError("expected a generator without labels, got one with c_dim > 0")
+            raise ValueError(
+                "expected a generator without labels, got one with c_dim > 0: name another"
+            )
         sizes = (self.generator.resolution, self.discriminator.config["img_resolution"])
         if sizes != (size_px, size_px):
             raise ValueError(
@@ -67,9 +74,9 @@ class WarmStart:
 
     @torch.no_grad()
     def encoder(self, config: InvGANConfig) -> InvGANEncoder:
-        """The discriminator's copy with a fresh head, its bias the mean latent."""
+        """A copy of the discriminator with an untrained head, whose bias is the mean latent."""
 
-        def made() -> InvGANEncoder:
+        def build() -> InvGANEncoder:
             return InvGANEncoder(
                 backbone="stylegan2",
                 discriminator=self.discriminator.config,
@@ -78,7 +85,7 @@ class WarmStart:
                 hidden=config.head_hidden,
             )
 
-        encoder = seeded(made, config.seed + 1)
+        encoder = seeded(build, config.seed + 1)
         encoder.discriminator.load_state_dict(self.discriminator.state_dict())
         encoder.head.code.bias.copy_(self.generator.w_avg)
         return encoder

@@ -1,1 +1,1 @@
-"""The loop that every trainer runs in: states, logs, networks and their cards."""
+"""The training loop of all trainers: states, logs, networks and their cards."""

@@ -1,4 +1,4 @@
-"""A folder of arrays that is filled in blocks: a run that was stopped goes on at its last block."""
+"""A folder of arrays that is filled in blocks; an interrupted run resumes at its last block."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 from invertory.training.loop.results import plain, replace_file
 
-Shown = Callable[[int, int], None]  # rows done, rows in all
+Progress = Callable[[int, int], None]  # rows done, rows in all
 
 
 def silent(done: int, num: int) -> None:
-    """The progress callback that shows nothing."""
+    """A progress callback that does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockFolder:
-    """Rows `what` in `folder`; `<what>.json` keeps their settings and how many are done."""
+    """Rows of kind `what` in `folder`; `<what>.json` holds their settings and how many are done."""
 
     folder: Path
     what: str
@@ -32,32 +32,32 @@ class BlockFolder:
         return state
 
     def begin(self, settings: Mapping[str, Any]) -> int:
-        """Rows that the folder has; raises ValueError where they have other settings."""
+        """The number of finished rows; raises ValueError if they have other settings."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        asked, state = plain(settings), self.state
+        expected, state = plain(settings), self.state
         done = int(state.pop("done", 0))
-        if state and state != asked:
-            names = [name for name in asked if state.get(name) != asked[name]]
+        if state and state != expected:
+            names = [name for name in expected if state.get(name) != expected[name]]
             raise ValueError(
-                f"expected {self.what} with { {name: asked[name] for name in names} } in "
+                f"expected {self.what} with { {name: expected[name] for name in names} } in "
                 f"{self.folder}, got { {name: state.get(name) for name in names} }: name another "
                 "folder"
             )
         return done
 
     def blocks(
-        self, settings: Mapping[str, Any], num: int, size: int, shown: Shown = silent
+        self, settings: Mapping[str, Any], num: int, size: int, progress: Progress = silent
     ) -> Iterator[slice]:
-        """Rows still to be made, `size` at a time; each counts as done when the next is asked for.
+        """Unfinished rows, `size` at a time; a block is recorded when the next one is requested.
 
-        The caller has flushed the block's arrays by then.
+        The caller must have flushed the block's arrays by then.
         """
         for start in range(self.begin(settings), num, size):
             stop = min(start + size, num)
             yield slice(start, stop)
             state = json.dumps(plain(settings) | {"done": stop}, indent=2)
             replace_file(self._path, state.encode())
-            shown(stop, num)
+            progress(stop, num)
 
     @property
     def _path(self) -> Path:

@@ -1,4 +1,4 @@
-"""What a training leaves: files replaced whole, networks with the card of what made them."""
+"""The results of a training: atomically replaced files, and networks with their cards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invertory.networks import NETWORKS
 
 
 def write_network(stem: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
-    """`stem`.safetensors, and `stem`.json with the architecture and `facts`."""
+    """Write `stem`.safetensors, and `stem`.json with the architecture and `facts`."""
     tensors = {key: t.detach().cpu().contiguous() for key, t in network.state_dict().items()}
     path = stem.with_name(f"{stem.name}.safetensors")
     temporary = path.with_name(f".{path.name}")
@@ -27,7 +27,7 @@ def write_network(stem: Path, network: nn.Module, facts: Mapping[str, Any]) -> N
 
 
 def architecture_name(network: nn.Module) -> str:
-    """Its class's word in `NETWORKS`."""
+    """The name of a network's class in `NETWORKS`; raises ValueError for other classes."""
     classes: Mapping[str, Any] = NETWORKS
     for name, cls in classes.items():
         if type(network) is cls:
@@ -39,12 +39,12 @@ def architecture_name(network: nn.Module) -> str:
 
 
 def plain(config: Any) -> Any:
-    """As JSON gives it back, so that what was stored compares with what is given."""
+    """A configuration as JSON returns it, so that stored and current ones can be compared."""
     return json.loads(json.dumps(config if isinstance(config, Mapping) else asdict(config)))
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """The file is the old or the new one, never half of one."""
+    """Replace a file atomically: readers see the old or the new contents."""
     temporary = path.with_name(f".{path.name}")
     temporary.write_bytes(data)
     temporary.replace(path)

@@ -1,4 +1,4 @@
-"""What a run goes on from after a kill: its state on the disk, which holds finite numbers only."""
+"""Saves and restores the state of a run; stored states contain finite numbers only."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from invertory.training.loop.run import Run
 
 
 class NonFiniteError(RuntimeError):
-    """A loss or a weight is no longer a number."""
+    """A loss or a weight is NaN or infinite."""
 
 
 def save(run: Run) -> None:
-    """All that a later call goes on from; the old state stays until the new one is whole."""
+    """Save everything that a later call needs; the old state is replaced atomically."""
     state = run.training.state_dict()
     check_finite(run, state)
     stored = {
@@ -41,19 +41,23 @@ def save(run: Run) -> None:
 
 
 def resume(run: Run) -> None:
-    """To where the state in the folder stands, if there is one; a run begins anew without."""
+    """Restore the state in the folder if there is one; otherwise start a new run.
+
+    Raises ValueError if the state has other settings or other data.
+    """
     run.data = data_digests(run.training)
     path = run.folder / "state.pt"
     if not path.is_file():
-        (run.folder / "log.jsonl").unlink(missing_ok=True)  # of a run killed before its first state
+        # a run that was killed before its first state may have left a log
+        (run.folder / "log.jsonl").unlink(missing_ok=True)
         return
     stored = torch.load(path, map_location="cpu", weights_only=True)
-    given = {"name": run.training.name, "config": plain(run.training.config)}
-    for key, value in given.items():
+    expected = {"name": run.training.name, "config": plain(run.training.config)}
+    for key, value in expected.items():
         if stored[key] != value:
             raise ValueError(
-                f"expected in {path} a training of the {key} {value}, got {stored[key]}: "
-                "give the same settings, or another folder"
+                f"expected {path} to hold a training of the {key} {value}, got {stored[key]}: "
+                "use the same settings, or another folder"
             )
     _check_data(run, stored.get("data", []))
     run.training.load_state_dict(stored["training"])
@@ -62,17 +66,17 @@ def resume(run: Run) -> None:
 
 
 def _check_data(run: Run, stored: list[str]) -> None:
-    """Refuses other pictures; a state from before they were noted may be of any."""
+    """Raise ValueError for other images; old states without digests are accepted."""
     if stored and run.data != stored:
         raise ValueError(
             f"expected the data that {run.folder / 'state.pt'} was trained on, "
-            f"{'; '.join(stored)}, got {'; '.join(run.data) or 'none'}: give the same pictures, or "
+            f"{'; '.join(stored)}, got {'; '.join(run.data) or 'none'}: use the same images, or "
             "another folder"
         )
 
 
 def _truncate_log(run: Run) -> None:
-    """Lines of steps that the state does not hold would come twice; half a line is none."""
+    """Remove the lines after the restored step, which will be written again, and partial lines."""
     path = run.folder / "log.jsonl"
     lines = path.read_text().splitlines() if path.is_file() else []
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["images"] <= run.seen]
@@ -80,16 +84,16 @@ def _truncate_log(run: Run) -> None:
 
 
 def check_finite(run: Run, state: Mapping[str, Any]) -> None:
-    """Refuses a state in which a number is not finite."""
+    """Raise NonFiniteError if a float of the state is not finite."""
     bad = [name for name, tensor in _floats(state, "") if not torch.isfinite(tensor).all()]
     if bad:
         raise non_finite(run, f"no finite {bad[0]}")
 
 
 def non_finite(run: Run, what: str) -> NonFiniteError:
-    """The error, with what is left and the way on."""
+    """The error, with the location of the last good state and a remedy."""
     path = run.folder / "state.pt"
-    kept = f"{path} keeps the last good state" if path.is_file() else "no state was kept yet"
+    kept = f"{path} keeps the last good state" if path.is_file() else "no state has been saved yet"
     return NonFiniteError(
         f"expected finite losses and weights, got {what} near image {run.seen}; {kept}. "
         "Lower the learning rate or use float32, and train into another folder"
@@ -97,10 +101,10 @@ def non_finite(run: Run, what: str) -> NonFiniteError:
 
 
 def _floats(value: Any, name: str) -> list[tuple[str, Tensor]]:
-    """Every float tensor within, with the way to it."""
+    """Every float tensor in a nested state, with its path."""
     if isinstance(value, Tensor):
         return [(name, value)] if value.is_floating_point() else []
     if isinstance(value, (list, tuple)):
         value = dict(enumerate(value))
     items = value.items() if isinstance(value, Mapping) else ()
-    return [found for key, item in items for found in _floats(item, f"{name}/{key}")]
+    return [pair for key, item in items for pair in _floats(item, f"{name}/{key}")]

@@ -1,12 +1,13 @@
-"""Runs a training: resumable after a kill, logged, with sample sheets, networks at the end.
+"""Runs a training: resumable, logged, with sample sheets, and networks as results.
 
     from invertory.training.loop.train import train
-    folder = train(StyleGAN2Training(pictures, config, Compute.best()), Path("out"), images=300_000)
+    folder = train(StyleGAN2Training(pixels, config, Compute.best()), Path("out"), images=300_000)
 
-In the folder: `state.pt` (replaced atomically; a second call goes on from it and reaches, on a
-deterministic device, the very weights of an undisturbed run), `log.jsonl` (losses, mean since the
-line before; metrics), `sheets/<images>.jpg` (real above, made below), and with every evaluation
-`<network>.safetensors` with its `<network>.json` (architecture, images, settings, metrics).
+The folder contains `state.pt` (replaced atomically; a second call resumes from it and, on a
+deterministic device, reaches exactly the weights of an uninterrupted run), `log.jsonl` (losses,
+averaged since the previous line; metrics), `sheets/<images>.jpg` (real above, synthesised below),
+and with every evaluation `<network>.safetensors` with its card `<network>.json` (architecture,
+images, settings, metrics).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = ["NonFiniteError", "train"]
 
 
 def silent(images: int, total: int, values: Mapping[str, float]) -> None:
-    """The progress callback that shows nothing."""
+    """A progress callback that does nothing."""
 
 
 def train(
@@ -42,18 +43,19 @@ def train(
     log_every: int = 2_000,
     progress: Progress = silent,
 ) -> Path:
-    """Train until `images` pictures have been seen (rounded up to batches); returns `folder`.
+    """Train until `images` images have been seen (rounded up to batches); return `folder`.
 
-    The cadences are in images. `progress` is called at each line of the log.
+    Intervals are in images. `progress` is called with each line of the log. Raises ValueError if
+    the folder holds another training, and NonFiniteError if training diverges.
     """
     for network in training.networks().values():
-        architecture_name(network)  # an unknown class fails now, not after an hour
+        architecture_name(network)  # fail early for unknown classes
     cadence = Cadence(log=log_every, checkpoint=checkpoint_every, evaluate=evaluate_every)
     run = Run(training, folder, images, cadence, progress)
     (folder / "sheets").mkdir(parents=True, exist_ok=True)
     resume(run)
     if run.steps and run.is_due(run.cadence.evaluate) and not _is_measured(run):
-        _measure(run)  # it failed, or was killed, when its state was kept already
+        _measure(run)  # the previous run stopped between saving and measuring
     start, before = time.perf_counter(), run.seconds
     while run.steps < run.total_steps:
         _add(run, training.step(run.steps))
@@ -70,9 +72,10 @@ def _add(run: Run, losses: Mapping[str, Tensor]) -> None:
 
 
 def _keep(run: Run) -> None:
-    """What is due after a step. A checkpoint flushes the log, so that no sums need be stored.
+    """Log, save and measure what is due after a step.
 
-    The state is kept before it is measured: where that fails, a later call begins with it.
+    A checkpoint flushes the log, so that loss sums need not be stored. The state is saved before it
+    is measured: if measuring fails, a later call starts with it.
     """
     is_saving, is_measuring = run.is_due(run.cadence.checkpoint), run.is_due(run.cadence.evaluate)
     if is_saving or is_measuring or run.is_due(run.cadence.log):
@@ -84,7 +87,7 @@ def _keep(run: Run) -> None:
 
 
 def _log_losses(run: Run) -> None:
-    """The only place where the device is waited for."""
+    """Log mean losses; the only place that synchronises with the device."""
     means = {name: float(total) / num for name, (total, num) in run.sums.items()}
     run.sums.clear()
     bad = [f"{name} = {value}" for name, value in means.items() if not math.isfinite(value)]
@@ -96,7 +99,7 @@ def _log_losses(run: Run) -> None:
 
 
 def _measure(run: Run) -> None:
-    """Metrics, sheet and networks; the line of the log comes last and says that all is there."""
+    """Write metrics, sheet and networks; the log line comes last and marks them as complete."""
     for name, network in run.training.networks().items():
         check_finite(run, {name: network.state_dict()})  # before a good file is replaced
     run.metrics = run.training.evaluate()
@@ -111,7 +114,7 @@ def _measure(run: Run) -> None:
 
 
 def _is_measured(run: Run) -> bool:
-    """Whether the log has the metrics of where the run stands."""
+    """Whether the log contains the metrics of the current step."""
     path = run.folder / "log.jsonl"
     lines = map(json.loads, path.read_text().splitlines() if path.is_file() else [])
     return any("metrics" in line and line["images"] == run.seen for line in lines)

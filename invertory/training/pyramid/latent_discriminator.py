@@ -1,9 +1,9 @@
-"""e4e's judge of latents: an MLP that tells the generator's w from what an encoder says.
+"""e4e's discriminator of latents: an MLP that separates the generator's w from an encoder's.
 
 Designing an Encoder for StyleGAN Image Manipulation, Tov et al. 2021,
-https://arxiv.org/abs/2102.02766. Four layers, and a pool of old codes (after Shrivastava et al.
-2017, https://arxiv.org/abs/1612.07828) as in the code. Ours sees w in deviations from the mean, so
-that its penalty means the same for every generator.
+https://arxiv.org/abs/2102.02766. Four layers, and a pool of earlier codes (after Shrivastava et al.
+2017, https://arxiv.org/abs/1612.07828), as in the code. Ours sees w in standard deviations from the
+mean, so that the penalty has the same scale for every generator.
 """
 
 from __future__ import annotations
@@ -38,38 +38,40 @@ class LatentDiscriminator(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         x = self.standard(w)
-        return self.judged(x)
+        return self.score_standardised(x)
 
     def standard(self, w: Tensor) -> Tensor:
-        """w in deviations from the mean."""
+        """w in standard deviations from the mean."""
         return (w - self.w_mean) / self.w_scale
 
-    def judged(self, x: Tensor) -> Tensor:
-        """Standard w [N, w_dim] => logits [N]."""
+    def score_standardised(self, x: Tensor) -> Tensor:
+        """Standardised w [N, w_dim] => logits [N]."""
         for layer in self.layers:
             x = leaky_relu(layer(x), SLOPE)
-        told: Tensor = self.told(x)[:, 0]
-        return told
+        logits: Tensor = self.told(x)[:, 0]
+        return logits
 
     def r1_penalty(self, w: Tensor) -> Tensor:
-        """E |dD/dw|^2 at w [N, w_dim], in deviations (Mescheder et al. 2018, eq. 9)."""
+        """E |dD/dw|^2 at w [N, w_dim], in standard deviations (Mescheder et al. 2018, eq. 9)."""
         x = self.standard(w).detach().requires_grad_()
-        (slopes,) = torch.autograd.grad(self.judged(x).sum(), x, create_graph=True)
+        (slopes,) = torch.autograd.grad(self.score_standardised(x).sum(), x, create_graph=True)
         return slopes.square().sum(1).mean()
 
 
 class CodePool:
-    """The last `size` codes or so: half of what is asked for comes from earlier steps."""
+    """A pool of `size` recent codes: half of the returned codes come from earlier steps."""
 
     def __init__(self, size: int, w_dim: int, device: str) -> None:
         self._codes = torch.zeros(size, w_dim, device=device)
         self._num = 0
 
     def exchange(self, codes: Tensor, rng: torch.Generator) -> Tensor:
-        """codes [N, w_dim] => [N, w_dim], each the code itself or, by a coin, one of the pool,
-        whose place it takes. Until the pool is full codes enter it and come back.
+        """codes [N, w_dim] => [N, w_dim]: each code, or with probability 1/2 one from the pool.
+
+        The pool keeps the new code in place of the returned one. Until the pool is full, codes are
+        added to it and returned.
         """
-        given = codes.clone()
+        out = codes.clone()
         draws = torch.rand(len(codes), 2, generator=rng, device=codes.device).tolist()
         for i, (coin, place) in enumerate(draws):
             if self._num < len(self._codes):
@@ -77,9 +79,9 @@ class CodePool:
                 self._num += 1
             elif coin < 0.5:
                 slot = int(place * len(self._codes))
-                given[i] = self._codes[slot].clone()
+                out[i] = self._codes[slot].clone()
                 self._codes[slot] = codes[i]
-        return given
+        return out
 
     def state_dict(self) -> dict[str, Any]:
         return {"codes": self._codes, "num": self._num}

@@ -1,4 +1,4 @@
-"""How alike pictures and what an encoder and a generator made of them are."""
+"""Similarity of images and their reconstructions."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from invertory.networks.classifier import AttributeClassifier
     from invertory.perceptual import Perceptual
 
-PART = 32  # pictures of one pass
+PART = 32  # images per pass
 
 
-def likeness(classifier: AttributeClassifier, made: Tensor, embedding: Tensor) -> Tensor:
-    """Cosines [N] of a classifier's embeddings, those of `made` [N, 3, H, H] and the others'."""
-    return cosine_similarity(classifier.embedding(made).float(), embedding, dim=1)
+def identity_cosine(classifier: AttributeClassifier, synth: Tensor, embedding: Tensor) -> Tensor:
+    """Cosines [N] of the classifier's embedding of `synth` [N, 3, H, H] with `embedding` [N, D]."""
+    return cosine_similarity(classifier.embedding(synth).float(), embedding, dim=1)
 
 
-def alike(
-    real: Tensor, made: Tensor, perceptual: Perceptual, classifier: AttributeClassifier | None
+def compare_images(
+    real: Tensor, synth: Tensor, perceptual: Perceptual, classifier: AttributeClassifier | None
 ) -> dict[str, float]:
-    """Of pictures [N, 3, H, H] in [-1, 1]: means over pictures; identity where there is a judge."""
-    pairs = list(zip(torch.split(real, PART), torch.split(made, PART), strict=True))
+    """Mean measures of images [N, 3, H, H] in [-1, 1]; identity only with a classifier."""
+    pairs = list(zip(torch.split(real, PART), torch.split(synth, PART), strict=True))
     features = perceptual.features
     distances = [perceptual.distance(features(a), features(b)) for a, b in pairs]
-    told = {
-        "mse": float((real - made).square().mean()),
-        "psnr_db": mean_psnr_db(real, made),
+    metrics = {
+        "mse": float((real - synth).square().mean()),
+        "psnr_db": mean_psnr_db(real, synth),
         f"perceptual_{perceptual.name}": float(torch.cat(distances).mean()),
     }
     if classifier is not None:
-        found = [likeness(classifier, b, classifier.embedding(a)) for a, b in pairs]
-        told["identity"] = float(torch.cat(found).mean())
-    return told
+        cosines = [identity_cosine(classifier, b, classifier.embedding(a)) for a, b in pairs]
+        metrics["identity"] = float(torch.cat(cosines).mean())
+    return metrics

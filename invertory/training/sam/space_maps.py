@@ -1,9 +1,9 @@
-"""Random maps of latent spaces over pictures, for SAM's encoders to be trained with.
+"""Random maps of latent spaces, for the training of SAM's encoders.
 
-Parmar et al. 2022, https://arxiv.org/abs/2206.08357, train theirs with predicted maps. Ours are
-drawn, so that no predictor is needed and every threshold works afterwards: a row's map is one space
-everywhere, or a space for each of the picture's segments, or for each of a few cells around random
-points (what a map without refinement may look like). Spaces are disjoint, and equally likely.
+Parmar et al. 2022, https://arxiv.org/abs/2206.08357, train with predicted maps. We draw them, so
+that no predictor is needed and every threshold can be used afterwards: a map assigns one space to
+the whole image, or a space to each segment, or a space to each of a few cells around random points
+(similar to a map without refinement). Spaces are disjoint and equally likely.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ NUM_CELLS = 6
 
 
 def checked_shares(shares: Sequence[float]) -> tuple[float, float, float]:
-    """Shares of the three kinds of maps, none below 0."""
+    """Validate the shares of the three kinds of maps; raises ValueError for negative ones."""
     if len(shares) != 3 or min(shares) < 0 or not sum(shares):
         raise ValueError(
-            "expected shares of maps of one space, by segments and by cells, none below 0, got "
+            "expected non-negative shares of maps of one space, by segments and by cells, got "
             f"{list(shares)}"
         )
     one, segments, cells = shares
@@ -32,7 +32,7 @@ def space_maps(
 ) -> Tensor:
     """segmentations [N, H, W] uint8 => choice [N, H, W] uint8 below `num_spaces`.
 
-    `shares`: of maps of one space, by segments, and by cells.
+    `shares` are those of maps of one space, by segments, and by cells.
     """
     device = segmentations.device
     kinds = torch.multinomial(
@@ -44,20 +44,20 @@ def space_maps(
     segments = _assigned(segmentations.long(), num_spaces, rng)
     cells = _assigned(_cells(segmentations.shape, rng), num_spaces, rng)
     single = _assigned(torch.zeros_like(segmentations, dtype=torch.long), num_spaces, rng)
-    found = torch.where(kinds == 0, single, torch.where(kinds == 1, segments, cells))
-    return found.to(torch.uint8)
+    choice = torch.where(kinds == 0, single, torch.where(kinds == 1, segments, cells))
+    return choice.to(torch.uint8)
 
 
-def _assigned(parts: Tensor, num_spaces: int, rng: torch.Generator) -> Tensor:
-    """A space for each part of each row: parts [N, H, W] int64 => like it."""
-    num_parts = int(parts.max()) + 1
-    shape = (len(parts), num_parts)
-    spaces = torch.randint(num_spaces, shape, generator=rng, device=parts.device)
-    return spaces.gather(1, parts.flatten(1)).view_as(parts)
+def _assigned(regions: Tensor, num_spaces: int, rng: torch.Generator) -> Tensor:
+    """Assign a random space to each region of each row: regions [N, H, W] int64 => like it."""
+    num_regions = int(regions.max()) + 1
+    shape = (len(regions), num_regions)
+    spaces = torch.randint(num_spaces, shape, generator=rng, device=regions.device)
+    return spaces.gather(1, regions.flatten(1)).view_as(regions)
 
 
 def _cells(shape: torch.Size, rng: torch.Generator) -> Tensor:
-    """[N, H, W] int64: which of a row's random points is nearest."""
+    """[N, H, W] int64: the nearest of the row's random points."""
     num, height, width = shape
     points = torch.rand(num, NUM_CELLS, 2, 1, generator=rng, device=rng.device)
     y = (torch.arange(height, device=rng.device) + 0.5) / height
@@ -65,7 +65,7 @@ def _cells(shape: torch.Size, rng: torch.Generator) -> Tensor:
     down, across = (points[:, :, 0] - y).square(), (points[:, :, 1] - x).square()  # [N, P, H or W]
     nearest = torch.zeros(shape, dtype=torch.long, device=rng.device)
     least = torch.full(shape, torch.inf, device=rng.device)
-    for i in range(NUM_CELLS):  # argmin takes ten times as long on a CPU
+    for i in range(NUM_CELLS):  # ten times as fast as argmin on a CPU
         distance = down[:, i, :, None] + across[:, i, None]
         nearest = torch.where(distance < least, i, nearest)
         least = torch.minimum(distance, least)

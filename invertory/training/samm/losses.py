@@ -1,6 +1,6 @@
 """The losses of SAMM: eq. 5 to 8 of Yang, Xu and Chen 2023, https://arxiv.org/abs/2212.09262.
 
-What print and code differ in lies in samm_config.py.
+See config.py for the differences between paper and code.
 """
 
 from __future__ import annotations
@@ -26,37 +26,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SammLosses:
-    """What an aligned synthesis and its masks are judged by."""
+    """The losses of an aligned synthesis and its masks."""
 
     config: SammConfig
     areas: tuple[float, ...]  # limits by level, coarse to fine
     perceptual: Perceptual
-    classifier: AttributeClassifier | None  # for the identity
+    classifier: AttributeClassifier | None  # for the identity term
     discriminator: nn.Module | None
     compute: Compute
 
-    def __call__(self, found: Aligned, real: Tensor, *, is_judged: bool) -> dict[str, Tensor]:
-        """Eq. 5 to 8, unweighted; real [N, 3, R, R] in [-1, 1]."""
-        weights, mask = self.config.weights, found.mask()
-        blended = torch.lerp(found.synth, real, mask)
+    def __call__(self, aligned: Aligned, real: Tensor, *, is_judged: bool) -> dict[str, Tensor]:
+        """Unweighted terms of eq. 5 to 8; real [N, 3, R, R] in [-1, 1]."""
+        weights, mask = self.config.weights, aligned.mask()
+        blended = torch.lerp(aligned.synth, real, mask)
         losses = {"mse": (blended - real).square().mean()}
         with self.compute.autocast():
-            told, wanted = self.perceptual.features(blended), self._features(real)
-            losses["perceptual"] = self.perceptual.distance(told, wanted).mean()
+            synth_features, real_features = self.perceptual.features(blended), self._features(real)
+            losses["perceptual"] = self.perceptual.distance(synth_features, real_features).mean()
             if weights.identity and self.classifier is not None:
-                made, true = (self.classifier.embedding(x).float() for x in (blended, real))
-                losses["identity"] = 1 - cosine_similarity(made, true).mean()
+                synth_embedding, real_embedding = (
+                    self.classifier.embedding(x).float() for x in (blended, real)
+                )
+                losses["identity"] = 1 - cosine_similarity(synth_embedding, real_embedding).mean()
             if is_judged and self.discriminator is not None:
-                losses["adversarial"] = generator_loss(self.discriminator(found.synth))
+                losses["adversarial"] = generator_loss(self.discriminator(aligned.synth))
         if weights.gram:
-            losses["gram"] = gram_distance(told, wanted)
-        masks = torch.stack([torch.minimum(m, 1 - m).mean() for m in found.masks])
-        losses["binary"] = masks.sum()  # eq. 6
-        losses["area"] = self._beyond(found.masks, mask)
+            losses["gram"] = gram_distance(synth_features, real_features)
+        masks = torch.stack([torch.minimum(m, 1 - m).mean() for m in aligned.masks])
+        losses["binary"] = masks.sum()  # eq. 6: sum over levels of mean min(M, 1 - M)
+        losses["area"] = self._area_loss(aligned.masks, mask)
         return losses
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
-        """The losses with their weights, added up."""
+        """The weighted sum of the losses."""
         config, weights = self.config, self.config.weights
         by_name = {
             "mse": config.mse_weight,
@@ -73,23 +75,23 @@ class SammLosses:
     def _features(self, real: Tensor) -> list[Tensor]:
         return self.perceptual.features(real)
 
-    def _beyond(self, masks: Sequence[Tensor], gathered: Tensor) -> Tensor:
-        """Eq. 7, of the levels that take part and, once all do, of the mask that they give: before,
-        its limit would be that of the coarse ones, which may have more.
+    def _area_loss(self, masks: Sequence[Tensor], gathered: Tensor) -> Tensor:
+        """Eq. 7, relu(mean(M) - phi), summed over the active levels and the combined mask.
+
+        The limit of the combined mask applies only once all levels are active, since coarse levels
+        may have larger areas.
         """
         weights = self.config.weights
-        found = [relu(m.mean() - limit) for m, limit in zip(masks, self.areas, strict=False)]
+        losses = [relu(m.mean() - limit) for m, limit in zip(masks, self.areas, strict=False)]
         if weights.gathered_area is not None and len(masks) == len(self.areas):
-            found.append(relu(gathered.mean() - weights.gathered_area))
-        return torch.stack(found).sum()
+            losses.append(relu(gathered.mean() - weights.gathered_area))
+        return torch.stack(losses).sum()
 
 
-def gram_distance(told: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Maps [N, C, h, w] => the mean absolute difference of their Gram matrices over C h w, summed
-    over maps.
-    """
-    parts = [(_gram(a) - _gram(b)).abs().mean() for a, b in zip(told, wanted, strict=True)]
-    return torch.stack(parts).sum()
+def gram_distance(synth: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """Maps [N, C, h, w] => mean absolute difference of Gram matrices / (C h w), summed."""
+    distances = [(_gram(a) - _gram(b)).abs().mean() for a, b in zip(synth, target, strict=True)]
+    return torch.stack(distances).sum()
 
 
 def _gram(x: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
-"""Adaptive augmentation of what a discriminator sees, for when its pictures are few.
+"""Adaptive augmentation of a discriminator's images, for small training sets.
 
 Karras et al., "Training Generative Adversarial Networks with Limited Data", 2020,
-https://arxiv.org/abs/2006.06676: random transforms that are undone by no network as long as each
-picture is left alone often enough, real and synthetic alike, with a probability p that follows how
-surely the discriminator knows its training set (section 3). Of the paper's transforms: mirror,
-quarter turns, translation, scale; brightness, contrast, saturation (appendix B).
+https://arxiv.org/abs/2006.06676: random transforms of real and synthesised images do not leak into
+the generator as long as each image is often left unchanged; their probability p follows the
+discriminator's overfitting (section 3). Of the paper's transforms: mirror, quarter rotations,
+translation, scale; brightness, contrast, saturation (appendix B).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from torch.nn.functional import affine_grid, grid_sample
 
 
 class AugmentationSettings(Protocol):
-    """The settings of a trainer that augmentation follows."""
+    """The settings of a trainer that control augmentation."""
 
     @property
     def augment_target(self) -> float:
-        """Mean sign of the logits of real images; 0: no augmentation."""
+        """Target of the mean sign of logits of real images, r_t; 0: no augmentation."""
         ...
 
     @property
     def augment_images(self) -> int:
-        """Images in which the strength can go from 0 to 1."""
+        """Images over which the strength can increase from 0 to 1."""
         ...
 
     @property
@@ -35,18 +35,18 @@ class AugmentationSettings(Protocol):
 
 
 class AdaptiveAugmentation:
-    """What a discriminator is shown, and how strongly it is altered."""
+    """Augments a discriminator's images with adaptive strength."""
 
     def __init__(self, settings: AugmentationSettings, device: str) -> None:
-        self.strength = torch.zeros((), device=device)  # in [0, 1], moved in place
+        self.strength = torch.zeros((), device=device)  # in [0, 1], updated in place
         self._settings = settings
 
     def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        """Images [N, 3, H, W], altered where there is a target."""
+        """Images [N, 3, H, W], augmented if there is a target."""
         return augment(x, self.strength, rng) if self._settings.augment_target else x
 
     def follow(self, on_real: Tensor) -> dict[str, Tensor]:
-        """Adapt to the logits of real images; returns what the log says of it."""
+        """Adapt to the logits of real images; return values for the log."""
         sign = on_real.detach().float().sign().mean()
         if not self._settings.augment_target:
             return {"sign_real": sign}
@@ -61,23 +61,24 @@ class AdaptiveAugmentation:
 
 
 def augment(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
-    """Pictures [N, 3, H, W], each transform with probability `strength` (scalar in [0, 1])."""
+    """Images [N, 3, H, W]; each transform has probability `strength` (scalar in [0, 1])."""
     return _recolour(_move(x, strength, rng), strength, rng)
 
 
 def adapt(
     strength: Tensor, sign_real: Tensor, *, target: float, batch_size: int, ramp_images: int
 ) -> None:
-    """Move `strength` in place towards a mean sign of the logits of real pictures of `target`.
+    """Move `strength` in place towards a mean sign of real logits of `target`.
 
-    It can go from 0 to 1 within `ramp_images`.
+    p <- p + sign(r_t - target) * batch_size / ramp_images, so p can go from 0 to 1 within
+    `ramp_images` images.
     """
     change = torch.sign(sign_real.float() - target) * (batch_size / ramp_images)
     strength.add_(change).clamp_(0, 1)
 
 
 def _move(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
-    """Out of the picture it is mirrored."""
+    """Mirror, rotate, scale and shift; positions outside the image are mirrored."""
     n, device = len(x), x.device
 
     def gate() -> Tensor:

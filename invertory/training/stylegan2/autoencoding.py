@@ -1,4 +1,4 @@
-"""Losses that make a generator the decoder of an encoder."""
+"""Losses that train a generator as the decoder of an encoder."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.nn.functional import avg_pool2d
 
 
 def reconstruction_loss(synth: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute differences of pixels, of 4x4 means and of slopes; pictures [N, 3, H, W].
+    """Mean absolute differences of pixels, 4x4 means and gradients; images [N, 3, H, W].
 
-    Pixels alone blur; slopes ask for edges, means for the right colours first.
+    Pixel losses alone blur; gradients favour edges, and means favour correct colours early.
     """
     error = synth.float() - target.float()
     across, down = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]

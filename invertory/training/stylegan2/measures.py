@@ -1,4 +1,4 @@
-"""What a training of a generator measures and shows on pictures held out."""
+"""Measures and sheets of a generator's training, on held-out images."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from invertory.generators.stylegan2 import StyleGAN2
 from invertory.metrics.frechet import Moments, frechet_distance
 from invertory.metrics.pixel import psnr_db
 from invertory.networks.classifier import AttributeClassifier
-from invertory.training.compute import Compute, Pictures
+from invertory.training.compute import Compute, TrainingImages
 
 BATCH = 50
-COLUMNS = 12  # of a sheet
+COLUMNS = 12  # columns of a sheet
 
 
-class Measures:
-    """On `held_out`; draws are those of the same z each time."""
+class GeneratorMeasures:
+    """Measures on `held_out`; draws use the same z each time."""
 
     def __init__(
-        self, held_out: Pictures, compute: Compute, classifier: AttributeClassifier | None
+        self, held_out: TrainingImages, compute: Compute, classifier: AttributeClassifier | None
     ) -> None:
         self._held_out, self._compute = held_out, compute
         self._classifier = None if classifier is None else compute.place(classifier.eval())
@@ -33,36 +33,37 @@ class Measures:
     def metrics(
         self, generator: StyleGAN2 | SingleWGenerator, encoder: Encoder | None
     ) -> dict[str, float]:
-        """`psnr_db` and `mae` (on [-1, 1]) of reconstructions; `frechet` to as many draws as
-        pictures are held out.
+        """`psnr_db` and `mae` (on [-1, 1]) of reconstructions; `frechet` of random draws.
+
+        `frechet` is the Fréchet distance between the held-out images and as many draws.
         """
-        found = {}
+        metrics = {}
         if encoder is not None:
             pairs = [(x, self._reconstruct(generator, encoder, x)) for x in self._reals(200)]
-            found["psnr_db"] = float(torch.cat([psnr_db(x, y) for x, y in pairs]).mean())
-            found["mae"] = float(
+            metrics["psnr_db"] = float(torch.cat([psnr_db(x, y) for x, y in pairs]).mean())
+            metrics["mae"] = float(
                 torch.cat([(x - y).abs().mean((1, 2, 3)) for x, y in pairs]).mean()
             )
         if self._classifier is not None:
             num = len(self._held_out)
             self._real = self._real or Moments.of(map(self._embed, self._reals(num)))
             draws = Moments.of(map(self._embed, self._draws(generator, num)))
-            found["frechet"] = frechet_distance(self._real, draws)
-        return found
+            metrics["frechet"] = frechet_distance(self._real, draws)
+        return metrics
 
     @torch.no_grad()
     def sheet(self, generator: StyleGAN2 | SingleWGenerator, encoder: Encoder | None) -> Tensor:
-        """[3, H, W]: rows of real pictures, reconstructions, and three of draws."""
+        """[3, H, W]: a row of real images, a row of reconstructions, and three rows of draws."""
         real = next(self._reals(COLUMNS))
         rows = [real]
         if encoder is not None:
             rows.append(self._reconstruct(generator, encoder, real))
         draws = torch.cat(list(self._draws(generator, 3 * COLUMNS)))
         rows += list(draws.chunk(3))
-        lines = [torch.cat(list(row.float().cpu()), 2) for row in rows if len(row)]
-        width = max(line.shape[2] for line in lines)
-        lines = [torch.nn.functional.pad(line, (0, width - line.shape[2])) for line in lines]
-        return torch.cat(lines, 1).clamp(-1, 1)
+        strips = [torch.cat(list(row.float().cpu()), 2) for row in rows if len(row)]
+        width = max(strip.shape[2] for strip in strips)
+        strips = [torch.nn.functional.pad(strip, (0, width - strip.shape[2])) for strip in strips]
+        return torch.cat(strips, 1).clamp(-1, 1)
 
     def _reals(self, num: int) -> Iterator[Tensor]:
         for first in range(0, min(num, len(self._held_out)), BATCH):
@@ -73,16 +74,16 @@ class Measures:
             rng = self._compute.rng(0, first, 7)
             shape = (min(BATCH, num - first), generator.z_dim)
             z = torch.randn(shape, generator=rng, device=self._compute.device)
-            yield self._picture(generator, generator.mapping(z))
+            yield self._image(generator, generator.mapping(z))
 
     def _reconstruct(
         self, generator: StyleGAN2 | SingleWGenerator, encoder: Encoder, x: Tensor
     ) -> Tensor:
         with self._compute.autocast():
             w = encoder(x)[:, 0]
-        return self._picture(generator, w)
+        return self._image(generator, w)
 
-    def _picture(self, generator: StyleGAN2 | SingleWGenerator, w: Tensor) -> Tensor:
+    def _image(self, generator: StyleGAN2 | SingleWGenerator, w: Tensor) -> Tensor:
         with self._compute.autocast():
             w_plus = w[:, None].expand(-1, generator.num_ws, -1)
             return generator.synthesis(w_plus).float().clamp(-1, 1)

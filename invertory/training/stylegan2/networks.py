@@ -1,4 +1,4 @@
-"""The networks of a StyleGAN2 training, and the latents it draws and encodes."""
+"""The networks of a StyleGAN2 training, and its sampled and encoded latents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invertory.training.stylegan2.latent_prior import LatentPrior, encoder_for, 
 
 
 class Networks:
-    """All that is trained, with running averages of what makes pictures."""
+    """All trained networks, and running averages of generator and encoder."""
 
     def __init__(self, config: StyleGAN2TrainingConfig, compute: Compute, size_px: int) -> None:
         self._config, self._compute, place = config, compute, compute.place
@@ -31,10 +31,10 @@ class Networks:
         if config.has_encoder:
             self.encoder = place(seeded(lambda: _encoder(config, size_px), config.seed))
             self.encoder_average = average_of(self.encoder)
-            self.generator.mapping.requires_grad_(False)  # it is made from the prior
+            self.generator.mapping.requires_grad_(False)  # `with_prior` sets it
 
     def groups(self) -> list[dict[str, Any]]:
-        """Parameters of the generator's optimiser; `scale` is of the learning rate."""
+        """Parameter groups of the generator's optimiser; `scale` multiplies the learning rate."""
         mapping = list(self.generator.mapping.parameters())
         groups: list[dict[str, Any]] = [{"params": list(self.generator.synthesis.parameters())}]
         if self.encoder is None:
@@ -43,10 +43,10 @@ class Networks:
         return [*groups, {"params": parameters, "scale": self._config.encoder_rate}]
 
     def encode(self, target: Tensor, step: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Codes [n, w_dim] of pictures, and w: the codes with noise, which the prior follows."""
+        """Codes [n, w_dim] of images, and w: the codes with noise, which update the prior."""
         assert self.encoder is not None
         is_first = step * self._config.batch_size < self._config.autoencoder_images
-        self.encoder.train(is_first)  # later its batches are too small for moments of their own
+        self.encoder.train(is_first)  # later batches are too small for batch statistics
         with self._compute.autocast():
             codes = self.encoder(target)[:, 0]
         codes = codes.float()
@@ -58,7 +58,7 @@ class Networks:
         return codes, w
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
-        """w_plus [n, num_ws, w_dim] to judge; some cross two latents at a row."""
+        """w_plus [n, num_ws, w_dim] of random draws; some cross two latents at a row."""
         both = self.generator.broadcast(self._sample(2 * n, rng))
         rows, device = self.generator.num_ws, both.device
         row = torch.randint(1, rows, (n, 1), generator=rng, device=device)
@@ -76,13 +76,13 @@ class Networks:
         return out
 
     def synthesise(self, w_plus: Tensor, rng: torch.Generator) -> Tensor:
-        """Pictures [n, 3, R, R], float32."""
+        """w_plus => images [n, 3, R, R], float32."""
         mode = "random" if self._config.noise else "none"
         out: Tensor = self.generator.synthesis(w_plus, noise_mode=mode, rng=rng).float()
         return out
 
     def follow(self, step: int) -> None:
-        """Move the averages; their first pictures are forgotten sooner."""
+        """Update the averages, with a shorter memory at first."""
         decay = decay_of(self._config.average_images, self._config.batch_size)
         decay = min(decay, (step + 1) / (step + 10))
         update_average(self.average, self.generator, decay)
@@ -90,24 +90,24 @@ class Networks:
             update_average(self.encoder_average, self.encoder, decay)
 
     def kept_generator(self) -> StyleGAN2:
-        """The average, with a mapping that draws."""
+        """The average generator, with a mapping network that samples."""
         return with_prior(self.average, self.prior) if self._config.has_encoder else self.average
 
     def kept_encoder(self) -> ResidualEncoder | None:
-        """The average, of the w that `kept_generator` takes."""
+        """The average encoder, into the w space of `kept_generator`."""
         if self.encoder_average is None:
             return None
         return encoder_for(self.encoder_average, self.prior)
 
-    def parts(self) -> dict[str, nn.Module]:
-        """By name, for a state."""
+    def components(self) -> dict[str, nn.Module]:
+        """The components of a state, by name."""
         names = ("generator", "discriminator", "prior", "average", "encoder", "encoder_average")
-        parts = {name: getattr(self, name) for name in names}
-        return {name: part for name, part in parts.items() if part is not None}
+        modules = {name: getattr(self, name) for name in names}
+        return {name: part for name, part in modules.items() if part is not None}
 
 
 def _generator(config: StyleGAN2TrainingConfig, size_px: int) -> StyleGAN2:
-    """Of an autoencoder: with the one-layer mapping that `with_prior` fills."""
+    """With an encoder, its mapping has the single layer that `with_prior` sets."""
     return StyleGAN2(
         z_dim=config.w_dim,
         w_dim=config.w_dim,

@@ -1,19 +1,19 @@
-"""Trains StyleGAN2: from an autoencoder, or by the paper's schedule.
+"""Trains StyleGAN2, from an autoencoder or by the paper's schedule.
 
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020,
 https://arxiv.org/abs/1912.04958: non-saturating loss, lazy R1, style mixing, average of weights,
 path length (optional); adaptive augmentation of https://arxiv.org/abs/2006.06676 (optional).
 
-A small budget goes further where the generator starts as the decoder of an autoencoder (compare
-Larsen et al., "Autoencoding beyond pixels", 2016, https://arxiv.org/abs/1512.09300). Phases, in
-images: (1) encoder and generator reconstruct, as a variational autoencoder; (2) a discriminator
-joins, on reconstructions and on draws from the latents' Gaussian; (3) mainly on draws. With no
-images in (1) and (2) it is the plain schedule, with a trained mapping network.
+With a small budget, results are better if the generator starts as the decoder of an autoencoder
+(compare Larsen et al., "Autoencoding beyond pixels", 2016, https://arxiv.org/abs/1512.09300).
+Phases, in images: (1) encoder and generator reconstruct, as a variational autoencoder; (2) a
+discriminator is added, on reconstructions and on draws from the Gaussian of the latents; (3) mostly
+draws. Without images in (1) and (2) this is the plain schedule, with a trained mapping network.
 
-    training = stylegan2(pictures, StyleGAN2TrainingConfig(images=400_000), Compute.best())
+    training = stylegan2(pixels, StyleGAN2TrainingConfig(images=400_000), Compute.best())
     train(training, Path("out"), images=training.config.images)
 
-Leaves `generator` (averaged), `discriminator` and, of an autoencoder, its `encoder` (one w).
+Results are `generator` (averaged), `discriminator` and, with an autoencoder, `encoder` (one w).
 """
 
 from __future__ import annotations
@@ -32,53 +32,56 @@ from invertory.training.adversarial import (
     path_lengths,
     r1_penalty,
 )
-from invertory.training.compute import Compute, Pictures, batch_rows
+from invertory.training.compute import Compute, TrainingImages, batch_rows
 from invertory.training.stylegan2.adaptive_augmentation import AdaptiveAugmentation
 from invertory.training.stylegan2.autoencoding import feature_distance, reconstruction_loss
 from invertory.training.stylegan2.config import StyleGAN2TrainingConfig
-from invertory.training.stylegan2.measures import Measures
+from invertory.training.stylegan2.measures import GeneratorMeasures
 from invertory.training.stylegan2.networks import Networks
 
 
 def stylegan2(
-    pictures: Pixels,
+    pixels: Pixels,
     config: StyleGAN2TrainingConfig | None = None,
     compute: Compute | None = None,
     *,
     classifier: AttributeClassifier | None = None,
 ) -> StyleGAN2Training:
-    """A training on square uint8 [N, R, R, 3]; a `classifier` only measures (Frechet distance)."""
+    """A training on square uint8 [N, R, R, 3]; `classifier` is only for the Fréchet distance."""
     return StyleGAN2Training(
-        pictures, config or StyleGAN2TrainingConfig(), compute or Compute.best(), classifier
+        pixels, config or StyleGAN2TrainingConfig(), compute or Compute.best(), classifier
     )
 
 
 class StyleGAN2Training:
-    """See `Training` of loop.py."""
+    """`Training` of StyleGAN2; see `invertory.training.loop.run`.
+
+    Raises ValueError for too few images.
+    """
 
     name = "stylegan2"
 
     def __init__(
         self,
-        pictures: Pixels,
+        pixels: Pixels,
         config: StyleGAN2TrainingConfig,
         compute: Compute,
         classifier: AttributeClassifier | None = None,
     ) -> None:
         self.config, self.compute, self.batch_size = config, compute, config.batch_size
-        if len(pictures) < config.held_out + config.batch_size or config.held_out < 2:
+        if len(pixels) < config.held_out + config.batch_size or config.held_out < 2:
             raise ValueError(
-                f"expected at least a batch of {config.batch_size} more pictures than the "
-                f"{config.held_out} held out (2 or more), got {len(pictures)}: bring more, or "
+                f"expected at least a batch of {config.batch_size} more images than the "
+                f"{config.held_out} held out (2 or more), got {len(pixels)}: add images, or "
                 "lower batch_size or held_out"
             )
-        self.pictures = Pictures(pictures[: len(pictures) - config.held_out], compute)
-        held_out = Pictures(pictures[len(pictures) - config.held_out :], compute)
-        self.measures = Measures(held_out, compute, classifier)
-        self.nets = Networks(config, compute, self.pictures.size_px)
-        judged = [{"params": list(self.nets.discriminator.parameters())}]
-        self.made = _adam(self.nets.groups(), config.learning_rate)
-        self.judged = _adam(judged, config.discriminator_rate)
+        self.images = TrainingImages(pixels[: len(pixels) - config.held_out], compute)
+        held_out = TrainingImages(pixels[len(pixels) - config.held_out :], compute)
+        self.measures = GeneratorMeasures(held_out, compute, classifier)
+        self.nets = Networks(config, compute, self.images.size_px)
+        discriminator_group = [{"params": list(self.nets.discriminator.parameters())}]
+        self.generator_optimiser = _adam(self.nets.groups(), config.learning_rate)
+        self.discriminator_optimiser = _adam(discriminator_group, config.discriminator_rate)
         self.augmentation = AdaptiveAugmentation(config, compute.device)
         self.path_mean = torch.zeros((), device=compute.device)
 
@@ -98,15 +101,15 @@ class StyleGAN2Training:
     def _set_rates(self, images: int) -> None:
         factor = self.config.rate(images)
         beta = 0.0 if images >= self.config.autoencoder_images else 0.9
-        for group in self.made.param_groups:
+        for group in self.generator_optimiser.param_groups:
             group["lr"] = self.config.learning_rate * factor * group.get("scale", 1.0)
             group["betas"] = (beta, 0.99)
-        for group in self.judged.param_groups:
+        for group in self.discriminator_optimiser.param_groups:
             group["lr"] = self.config.discriminator_rate * factor
 
     def _real(self, step: int) -> Tensor:
-        rows = batch_rows(len(self.pictures), self.batch_size, seed=self.config.seed, step=step)
-        real = self.pictures[rows]
+        rows = batch_rows(len(self.images), self.batch_size, seed=self.config.seed, step=step)
+        real = self.images[rows]
         if self.config.flips:
             rng = self.compute.rng(self.config.seed, step, 2)
             draw = torch.rand(len(real), 1, 1, 1, generator=rng, device=real.device)
@@ -135,13 +138,13 @@ class StyleGAN2Training:
             "features": config.feature_weight,
             "path": config.path_weight * config.path_every,
         }
-        _descend(self.made, losses, weights)
+        _descend(self.generator_optimiser, losses, weights)
         return losses, synth.detach()
 
     def _latents(
         self, target: Tensor, num_drawn: int, step: int, rng: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """w_plus of the encoded `target`, then of draws; half the codes' mean square."""
+        """w_plus of the encoded `target`, then of draws; and the loss of the codes."""
         nets, latents, losses = self.nets, [], dict[str, Tensor]()
         if len(target):
             codes, w = nets.encode(target, step, rng)
@@ -152,17 +155,17 @@ class StyleGAN2Training:
         return torch.cat(latents), losses
 
     def _judge(self, synth: Tensor, target: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        """The discriminator on pictures made; the first of them after `target`."""
-        judge = self.nets.discriminator
+        """Adversarial and feature losses; the first synths reconstruct `target`."""
+        discriminator = self.nets.discriminator
         with self.compute.autocast():
-            maps = judge.features(self.augmentation(synth, rng))
-            losses = {"generator": generator_loss(judge.judge(maps[-1]))}
+            maps = discriminator.features(self.augmentation(synth, rng))
+            losses = {"generator": generator_loss(discriminator.judge(maps[-1]))}
             if len(target) and self.config.feature_weight:
-                if self.config.augment_target:  # those maps are of other pictures
-                    maps = judge.features(synth[: len(target)])
+                if self.config.augment_target:  # `maps` are of augmented images
+                    maps = discriminator.features(synth[: len(target)])
                 with torch.no_grad():
-                    wanted = judge.features(target)
-                losses["features"] = feature_distance([m[: len(target)] for m in maps], wanted)
+                    target_maps = discriminator.features(target)
+                losses["features"] = feature_distance([m[: len(target)] for m in maps], target_maps)
         return losses
 
     def _path(self, w_plus: Tensor, rng: torch.Generator) -> Tensor:
@@ -173,28 +176,28 @@ class StyleGAN2Training:
     def _step_discriminator(
         self, real: Tensor, synth: Tensor, step: int, rng: torch.Generator
     ) -> dict[str, Tensor]:
-        config, judge = self.config, self.nets.discriminator
+        config, discriminator = self.config, self.nets.discriminator
         with self.compute.autocast():
-            on_synth = judge(self.augmentation(synth, rng))
-            shown = self.augmentation(real, rng)
-            on_real = judge(shown)
+            on_synth = discriminator(self.augmentation(synth, rng))
+            augmented_real = self.augmentation(real, rng)
+            on_real = discriminator(augmented_real)
         losses = {"discriminator": discriminator_loss(on_real, on_synth)}
         if step % config.r1_every == 0:
             with self.compute.autocast(False):
-                losses["r1"] = r1_penalty(judge, shown)
+                losses["r1"] = r1_penalty(discriminator, augmented_real)
         _descend(
-            self.judged,
+            self.discriminator_optimiser,
             losses,
             {"discriminator": 1.0, "r1": config.r1_every * config.r1_gamma / 2},
         )
         return losses | self.augmentation.follow(on_real)
 
     def evaluate(self) -> dict[str, float]:
-        """On pictures held out; see `Measures`."""
+        """Measures on held-out images; see `GeneratorMeasures`."""
         return self.measures.metrics(self.nets.kept_generator(), self.nets.kept_encoder())
 
     def sheet(self) -> Tensor:
-        """Real above, their reconstructions (of an autoencoder), draws below."""
+        """Rows of real images, their reconstructions (with an autoencoder), and draws."""
         return self.measures.sheet(self.nets.kept_generator(), self.nets.kept_encoder())
 
     def networks(self) -> dict[str, nn.Module]:
@@ -204,24 +207,27 @@ class StyleGAN2Training:
         return {"generator": generator, "discriminator": self.nets.discriminator, **kept}
 
     def state_dict(self) -> dict[str, Any]:
-        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state = {name: part.state_dict() for name, part in self._components().items()}
         return state | {"augment_strength": self.augmentation.strength, "path_mean": self.path_mean}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
+        for name, part in self._components().items():
             part.load_state_dict(state[name])
         self.augmentation.strength.copy_(state["augment_strength"])
         self.path_mean.copy_(state["path_mean"])
 
-    def _parts(self) -> dict[str, Any]:
-        return self.nets.parts() | {"made": self.made, "judged": self.judged}
+    def _components(self) -> dict[str, Any]:
+        # the keys are those of stored training states
+        optimisers = {"made": self.generator_optimiser, "judged": self.discriminator_optimiser}
+        return self.nets.components() | optimisers
 
 
 def _descend(
     optimiser: torch.optim.Optimizer, losses: dict[str, Tensor], weights: dict[str, float]
 ) -> None:
-    """One step down the weighted sum, of this optimiser's parameters alone: the other player's
-    get no gradient, and need not be frozen for it.
+    """Minimise the weighted sum of losses over the parameters of this optimiser only.
+
+    The other network receives no gradients and need not be frozen.
     """
     total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
     optimiser.zero_grad(set_to_none=True)

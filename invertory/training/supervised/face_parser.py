@@ -1,9 +1,9 @@
-"""Train the face parser on portraits, whose segmentations are exact.
+"""Trains the face parser on portraits, whose segmentations are exact.
 
 Cross-entropy plus the soft Dice loss (Milletari et al., "V-Net", 2016,
-https://arxiv.org/abs/1606.04797, section 3, with the sums over the batch): eyes and mouth are a
-hundredth of the pixels, and Dice weighs segments alike. AdamW with a cosine schedule; an average
-of the weights is kept.
+https://arxiv.org/abs/1606.04797, section 3, with sums over the batch): eyes and mouth cover a
+hundredth of the pixels, and Dice weighs all segments equally. AdamW with a cosine schedule and an
+average of the weights.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invertory.metrics.segments import confusion_of, intersection_over_union
+from invertory.metrics.segments import count_confusion, intersection_over_union
 from invertory.networks.face_parser import FaceParser
 from invertory.portraits.attributes import SEGMENTS
 from invertory.training.data.portrait_augmentation import Augmentation
-from invertory.training.supervised.labelled import Labelled
+from invertory.training.supervised.labelled import LabelledTraining
 
-COLOURS: Final = (  # of the segments on sheets, RGB in [-1, 1]
+COLOURS: Final = (  # colours of the segments on sheets, RGB in [-1, 1]
     (-0.6, -0.6, -0.6),
     (0.8, 0.4, 0.1),
     (-0.1, -0.5, -0.8),
@@ -36,40 +36,40 @@ SHEET_COLUMNS: Final = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParserSettings:
-    """Of one training."""
+    """Settings of a training."""
 
-    images: int = 60_000  # over which the learning rate falls to 0
+    images: int = 60_000  # images over which the learning rate decays to 0
     batch_size: int = 32
     learning_rate: float = 4e-3
-    warm_up: float = 0.03  # share of `images` over which it rises
+    warm_up: float = 0.03  # share of `images` over which the rate increases
     weight_decay: float = 0.02
     dice: float = 0.5  # weight of the Dice loss
-    half_life_images: float = 1_500  # of the average
+    half_life_images: float = 1_500  # half-life of the average of weights
     widths: tuple[int, ...] = (32, 64, 96, 128)
-    shares: tuple[float, ...] = (0.6, 0.4)  # of the sets
-    held_out: int = 1_000  # rows of each set, twice; the second part is tested
+    shares: tuple[float, ...] = (0.6, 0.4)  # shares of the sets in a batch
+    held_out: int = 1_000  # rows of each set, twice; the second half is for tests
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
 
 
-class ParserTraining(Labelled[FaceParser, ParserSettings]):
-    """See `Labelled`."""
+class ParserTraining(LabelledTraining[FaceParser, ParserSettings]):
+    """`Training` of a `FaceParser`; see `LabelledTraining`."""
 
     name = "face_parser"
 
-    def _fresh(self) -> FaceParser:
+    def _build_network(self) -> FaceParser:
         sizes = {"size_px": self.mix.size_px, "widths": self.config.widths}
         return FaceParser(segments=SEGMENTS, **sizes)
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """One step on one batch."""
+        """Train on one batch."""
         settings = self.config
-        rows, rng = self._drawn(step)
+        rows, rng = self._draw_batch(step)
         changes = settings.augmentation.draw(self.batch_size, rng)
-        pictures = changes.pictures(self.mix.pictures(rows), rng)
+        images = changes.images(self.mix.images(rows), rng)
         labels = changes.segmentations(self.mix.labels(rows, "segmentations"))
         with self._compute.autocast():
-            logits = self._supervised.network(pictures)
+            logits = self._supervised.network(images)
         cross_entropy = functional.cross_entropy(logits, labels)
         dice = dice_loss(logits, labels)
         loss = cross_entropy + settings.dice * dice
@@ -78,43 +78,44 @@ class ParserTraining(Labelled[FaceParser, ParserSettings]):
         return {name: value.detach() for name, value in losses.items()}
 
     def evaluate(self) -> dict[str, float]:
-        """On the test rows: miou, pixel_accuracy and iou/<segment> of all sets together; the
-        same of each set as <set>/<name>.
+        """miou, pixel_accuracy and iou/<segment> on the test rows of all sets together.
+
+        The same measures of each set are named <set>/<name>.
         """
         counts = {name: self._confusion(name) for name in self.mix.names}
-        found = measure(torch.stack(list(counts.values())).sum(0))
+        metrics = measure(torch.stack(list(counts.values())).sum(0))
         for name, own in counts.items():
-            found |= {f"{name}/{key}": value for key, value in measure(own).items()}
-        return found
+            metrics |= {f"{name}/{key}": value for key, value in measure(own).items()}
+        return metrics
 
     @torch.no_grad()
     def _confusion(self, name: str) -> Tensor:
-        """Counts [S, S] of one set's test rows."""
+        """Counts [S, S] over the test rows of one set."""
         num = len(SEGMENTS)
         total = torch.zeros(num, num, dtype=torch.long, device=self._compute.device)
         (rows,) = self.mix.held("test", name).values()
-        for some in torch.split(rows, 128):
-            labels = self.mix.labels({name: some}, "segmentations")
-            total += confusion_of(self._told({name: some}), labels, num)
+        for chunk in torch.split(rows, 128):
+            labels = self.mix.labels({name: chunk}, "segmentations")
+            total += count_confusion(self._segment({name: chunk}), labels, num)
         return total
 
     @torch.no_grad()
-    def _told(self, rows: dict[str, Tensor]) -> Tensor:
+    def _segment(self, rows: dict[str, Tensor]) -> Tensor:
         with self._compute.autocast():
-            return self.average.segment(self.mix.pictures(rows))
+            return self.average.segment(self.mix.images(rows))
 
     def sheet(self) -> Tensor | None:
-        """Held-out pictures; below them their true segments, below these what was told."""
+        """Rows of held-out images, their true segments, and the predicted segments."""
         last = self.mix.names[-1]
         (rows,) = self.mix.held("test", last).values()
-        some = {last: rows[:SHEET_COLUMNS]}
+        chunk = {last: rows[:SHEET_COLUMNS]}
         colours = torch.tensor(COLOURS, device=self._compute.device)
         painted = [
             colours[labels.long()].permute(0, 3, 1, 2)
-            for labels in (self.mix.labels(some, "segmentations"), self._told(some))
+            for labels in (self.mix.labels(chunk, "segmentations"), self._segment(chunk))
         ]
-        lines = [torch.cat(list(line), 2) for line in (self.mix.pictures(some), *painted)]
-        return torch.cat(lines, 1)
+        strips = [torch.cat(list(strip), 2) for strip in (self.mix.images(chunk), *painted)]
+        return torch.cat(strips, 1)
 
     def networks(self) -> dict[str, nn.Module]:
         return {"parser": self.average}
@@ -123,25 +124,27 @@ class ParserTraining(Labelled[FaceParser, ParserSettings]):
 def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """logits [N, S, H, W], indices [N, H, W] => 0 (perfect) to 1, the mean over segments.
 
-    1 - 2 sum(p g) / (sum(p^2) + sum(g^2)), sums over all pixels of the batch.
+    1 - 2 sum(p g) / (sum(p^2) + sum(g^2)), with sums over all pixels of the batch.
     """
     p = logits.softmax(1)
     g = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(p.dtype)
     both = (p * g).sum((0, 2, 3))
     sizes = p.square().sum((0, 2, 3)) + g.sum((0, 2, 3))
-    # +1 pixel: a segment that is nowhere, and not told, costs nothing
+    # +1 pixel: a segment that is neither present nor predicted costs nothing
     return 1 - ((2 * both + 1) / (sizes + 1)).mean()
 
 
 def measure(confusion: Tensor) -> dict[str, float]:
-    """Counts [S, S] => miou, pixel_accuracy, iou/<segment>; segments that are nowhere, though some
-    pixels be told to be of them, are left out of the mean: their pixels count against others.
+    """Counts [S, S] => miou, pixel_accuracy, iou/<segment>.
+
+    Segments that are absent are excluded from the mean, even if some pixels are predicted as such:
+    these pixels lower the IoU of other segments.
     """
     each = intersection_over_union(confusion)
     present = confusion.sum(1) > 0
-    found = {
+    metrics = {
         "miou": float(each[present].mean()),
         "pixel_accuracy": float(confusion.diagonal().sum() / confusion.sum()),
     }
     pairs = zip(SEGMENTS, each.tolist(), present.tolist(), strict=True)
-    return found | {f"iou/{name}": value for name, value, is_there in pairs if is_there}
+    return metrics | {f"iou/{name}": value for name, value, is_there in pairs if is_there}

@@ -1,4 +1,4 @@
-"""What the trainers on labelled portraits have in common: sets, batches, optimisation, state."""
+"""Shared by the trainers on labelled portraits: sets, batches, optimisation, state."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from invertory.training.compute import Compute
 from invertory.training.data.portrait_batches import PortraitMix, Rows
-from invertory.training.optimiser import Network, Schedule, Supervised, seeded
+from invertory.training.optimiser import AveragedNetwork, Network, Schedule, seeded
 
 if TYPE_CHECKING:
     from invertory.portraits.dataset import PortraitSet
 
-_STEPS = 1  # stream of a step's draws
+_STEPS = 1  # random stream of a step
 
 
 class LabelledSettings(Schedule, Protocol):
@@ -23,12 +23,12 @@ class LabelledSettings(Schedule, Protocol):
 
     @property
     def shares(self) -> Sequence[float]:
-        """Of the sets in a batch."""
+        """Shares of the sets in a batch."""
         ...
 
     @property
     def held_out(self) -> int:
-        """Rows of each set, twice."""
+        """Held-out rows of each set for calibration, and again for tests."""
         ...
 
     @property
@@ -38,39 +38,42 @@ class LabelledSettings(Schedule, Protocol):
 Settings = TypeVar("Settings", bound=LabelledSettings)
 
 
-class Labelled(Generic[Network, Settings]):
-    """A `Training` less what is its own: a fresh network, a step, metrics, networks' names.
+class LabelledTraining(Generic[Network, Settings]):
+    """Base of a `Training`; subclasses add the network, the step, metrics and names.
 
-    `sets` of portraits by name, shares in the order of the sets.
+    `sets` are portraits by name; shares are in the order of the sets. Raises ValueError if there
+    are too few portraits.
     """
 
     def __init__(self, config: Settings, sets: Mapping[str, PortraitSet], compute: Compute) -> None:
         self.config, self._compute = config, compute
         self.mix = PortraitMix(sets, config.shares, held_out=config.held_out, compute=compute)
-        self.mix.batch(config.batch_size, seed=config.seed, step=0)  # too few are told now
-        self._supervised = Supervised(seeded(self._fresh, config.seed), config, compute)
+        self.mix.batch(config.batch_size, seed=config.seed, step=0)  # fail early for too few rows
+        self._supervised = AveragedNetwork(
+            seeded(self._build_network, config.seed), config, compute
+        )
 
-    def _fresh(self) -> Network:
-        """The network, untrained; of `mix` it may look at held-out rows."""
+    def _build_network(self) -> Network:
+        """Build the untrained network; it may use held-out rows of `mix`."""
         raise NotImplementedError
 
     @property
     def average(self) -> Network:
-        """What is kept."""
+        """The resulting network."""
         return self._supervised.average
 
     @property
     def batch_size(self) -> int:
         return self.config.batch_size
 
-    def _drawn(self, step: int) -> tuple[Rows, torch.Generator]:
-        """The rows of a step, and where its augmentation is drawn from."""
+    def _draw_batch(self, step: int) -> tuple[Rows, torch.Generator]:
+        """The rows of a step, and the random generator of its augmentation."""
         seed = self.config.seed
         rows = self.mix.batch(self.batch_size, seed=seed, step=step)
         return rows, self._compute.rng(seed, step, _STEPS)
 
     def sheet(self) -> Tensor | None:
-        """None: no pictures are made."""
+        """None: there are no images to show."""
         return None
 
     def state_dict(self) -> dict[str, Any]:

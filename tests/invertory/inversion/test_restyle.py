@@ -177,7 +177,9 @@ def test_a_broken_image_keeps_the_mean_latent_and_is_marked() -> None:
 
 
 def test_a_network_of_three_channels_is_no_restyle() -> None:
-    with pytest.raises(ValueError, match=r"six input channels, got one with three.*`over: encoder`"):
+    with pytest.raises(
+        ValueError, match=r"six input channels, got one with three.*`over: encoder`"
+    ):
         invert(ReStyle(), Shy(0.5))
 
 

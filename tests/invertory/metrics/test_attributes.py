@@ -22,7 +22,7 @@ def test_what_lies_at_the_threshold_is_ambiguous_for_its_attribute_alone():
     assert clear[:, 1].all()
 
 
-def test_ambiguous_pictures_do_not_count_in_the_unambiguous_accuracy():
+def test_ambiguous_images_do_not_count_in_the_unambiguous_accuracy():
     outputs = torch.tensor([[-1.0, 58.0], [1.0, 70.0], [-1.0, 30.0]])
     labels = torch.tensor([[1.0, 61.0], [1.0, 72.0], [0.0, 30.0]])
     found = report(outputs, labels, (("old",), ("age_years",)), {"old": AGE})

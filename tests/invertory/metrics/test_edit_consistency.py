@@ -51,9 +51,9 @@ def test_an_edit_that_changes_nothing_has_no_score() -> None:
 def test_the_cycle_edits_inverts_and_undoes() -> None:
     w_plus = torch.tensor([[[0.1]], [[0.2]]])
 
-    def invert(pictures: Tensor) -> Tensor:
+    def invert(images: Tensor) -> Tensor:
         assert torch.is_grad_enabled()
-        return pictures.mean((1, 2, 3))[:, None, None] + 0.01
+        return images.mean((1, 2, 3))[:, None, None] + 0.01
 
     found = edit_cycle(
         w_plus,

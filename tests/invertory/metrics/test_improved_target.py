@@ -39,7 +39,7 @@ def test_equal_differences_need_no_variance() -> None:
     assert paired_test([2.0, 3.0], [1.0, 2.0]).p_value == 0
 
 
-def test_edits_of_one_picture_count_as_one_piece_of_evidence() -> None:
+def test_edits_of_one_image_count_as_one_piece_of_evidence() -> None:
     a = np.random.default_rng(1).normal(0.3, 1, 12)
     alone = paired_test(a, np.zeros(12))
     repeated = paired_test(np.repeat(a, 5), np.zeros(60), np.repeat(np.arange(12), 5))

@@ -25,7 +25,7 @@ def weights() -> Path:
 
 
 def waves() -> Tensor:
-    """Two smooth pictures [2, 3, 64, 64]."""
+    """Two smooth images [2, 3, 64, 64]."""
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     maps = [
         torch.sin(x / (3 + k)) * torch.cos(y / (5 + 2 * k) + c) for k in range(2) for c in range(3)
@@ -35,7 +35,7 @@ def waves() -> Tensor:
 
 @pytest.mark.download
 def test_features_are_those_of_pytorch_fid(weights: Path) -> None:
-    # its 0.3.0 with these weights, on the same prepared pictures
+    # its 0.3.0 with these weights, on the same prepared images
     found = InceptionFeatures.read(weights)(waves())
     assert found.shape == (2, 2048)
     first = torch.tensor([[0.506315, 0.125651, 0.0], [0.401111, 0.326745, 0.002350]])
@@ -67,5 +67,5 @@ def test_other_weights_are_refused() -> None:
     norm = {f"conv.{part}": torch.ones(32) for part in ("beta", "mean", "var")}
     with pytest.raises(ArchitectureError, match="expected the 188 tensors"):
         InceptionFeatures.load({"conv.weight": torch.zeros(32, 3, 3, 3), **norm})
-    with pytest.raises(ValueError, match=r"expected pictures \[N, 3, H, W\]"):
+    with pytest.raises(ValueError, match=r"expected images \[N, 3, H, W\]"):
         InceptionFeatures()(torch.zeros(1, 1, 8, 8))

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from invertory.generators.toy import ToyGenerator
 from invertory.metrics.invertible import (
     SETS,
-    Invertible,
+    InvertibleGAN,
     absolute_error,
     frechet_to,
-    made_sets,
-    seconds_a_picture,
+    seconds_per_image,
+    synthesise_sets,
 )
 from invertory.metrics.quality import embed_set
 
@@ -32,7 +32,7 @@ class Exact(nn.Module):
 
 
 class Deaf(Exact):
-    """It says the mean of any picture."""
+    """It says the mean of any image."""
 
     def forward(self, x: Tensor) -> Tensor:
         return TOY.w_avg.expand(len(x), self.num_ws, -1)
@@ -43,13 +43,13 @@ def pixels(x: Tensor) -> Tensor:
 
 
 def drawn(seed: int) -> list[Tensor]:
-    pair: Any = Invertible(TOY, Exact())
-    return [pair.pictures(0.5 * w) for w in pair.draws(64, seed=seed, batch=16)]
+    pair: Any = InvertibleGAN(TOY, Exact())
+    return [pair.synthesise(0.5 * w) for w in pair.draws(64, seed=seed, batch=16)]
 
 
 def test_an_exact_inverse_loses_nothing() -> None:
     test = drawn(3)
-    sets = made_sets(Invertible(TOY, Exact()), test)
+    sets = synthesise_sets(InvertibleGAN(TOY, Exact()), test)
     assert tuple(sets) == SETS
     assert [len(batches) for batches in sets.values()] == [4, 4, 4, 4]
     assert absolute_error(sets["test_reconstructed"], test) < 1 / 127
@@ -60,8 +60,8 @@ def test_an_exact_inverse_loses_nothing() -> None:
 
 def test_one_that_hears_nothing_is_far_off() -> None:
     test = drawn(3)
-    sets = made_sets(Invertible(TOY, Deaf()), test)
-    exact = made_sets(Invertible(TOY, Exact()), test)
+    sets = synthesise_sets(InvertibleGAN(TOY, Deaf()), test)
+    exact = synthesise_sets(InvertibleGAN(TOY, Exact()), test)
     train = embed_set(test, pixels).moments
     deaf, heard = (frechet_to(train, found, pixels) for found in (sets, exact))
     assert deaf["random"] == heard["random"]
@@ -70,11 +70,11 @@ def test_one_that_hears_nothing_is_far_off() -> None:
 
 
 def test_draws_do_not_depend_on_their_batch() -> None:
-    pair = Invertible(TOY, Exact())
+    pair = InvertibleGAN(TOY, Exact())
     many, few = (torch.cat(list(pair.draws(12, seed=5, batch=n))) for n in (12, 5))
     torch.testing.assert_close(many, few)
 
 
-def test_the_fastest_pass_is_told_a_picture() -> None:
+def test_the_fastest_pass_is_told_an_image() -> None:
     ticks = iter([0.0, 4.0, 10.0, 12.0, 20.0, 28.0])
-    assert seconds_a_picture(lambda x: x, torch.zeros(4, 3, 2, 2), lambda: next(ticks)) == 0.5
+    assert seconds_per_image(lambda x: x, torch.zeros(4, 3, 2, 2), lambda: next(ticks)) == 0.5

@@ -1,4 +1,4 @@
-"""LEC on the toy generator, whose pictures can be inverted exactly."""
+"""LEC on the toy generator, whose images can be inverted exactly."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ def test_the_mean_leaves_out_the_extremes_and_unknown_rows() -> None:
 def test_nothing_to_compare_is_refused() -> None:
     with pytest.raises(ValueError, match="expected errors of at least one row"):
         latent_consistency(torch.tensor([torch.nan]))
-    with pytest.raises(ValueError, match="expected at least one edit"):
+    with pytest.raises(ValueError, match="expected at least one pair of an edit"):
         latent_errors(W_PLUS, edits=[], synthesis=G.synthesis, invert=G.invert_exactly)

@@ -35,7 +35,7 @@ def test_the_union_is_1_for_the_truth_and_0_for_its_opposite():
     assert mask_iou(torch.ones(1, 1, 4, 4), truth).tolist() == [0.5]
 
 
-def test_a_picture_without_objects_has_no_union_unless_some_are_told():
+def test_an_image_without_objects_has_no_union_unless_some_are_told():
     truth = halves(0.0, 0.0)
     found = mask_iou(halves(0.0, 1.0), truth)
     assert math.isnan(found[0]) and found[1] == 0

@@ -16,16 +16,16 @@ def test_black_against_white_is_the_worst_case() -> None:
     assert psnr_db(black, white).tolist() == [0, 0]
 
 
-def test_each_picture_has_its_own_error() -> None:
+def test_each_image_has_its_own_error() -> None:
     a = torch.zeros(2, 3, 4, 4)
     b = torch.stack([torch.full((3, 4, 4), 0.2), torch.full((3, 4, 4), 0.02)])
     torch.testing.assert_close(psnr_db(a, b), torch.tensor([20.0, 40.0]))
 
 
-def test_equal_pictures_have_infinite_psnr() -> None:
+def test_equal_images_have_infinite_psnr() -> None:
     assert psnr_db(torch.ones(1, 3, 2, 2), torch.ones(1, 3, 2, 2)).item() == math.inf
 
 
-def test_pictures_of_two_sizes_are_refused() -> None:
+def test_images_of_two_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="resize one"):
         mse(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 8, 8))

@@ -22,13 +22,13 @@ def noise(px: int = 32) -> Tensor:
     return torch.randn(4, 3, px, px, generator=torch.Generator().manual_seed(0))
 
 
-def stepped(picture: Tensor, height: float) -> Tensor:
+def stepped(image: Tensor, height: float) -> Tensor:
     """Every second tile brighter by `height`, in columns."""
-    index = torch.arange(picture.shape[-1]) // 8 % 2
-    return picture + height * index
+    index = torch.arange(image.shape[-1]) // 8 % 2
+    return image + height * index
 
 
-def test_a_smooth_picture_has_no_seams() -> None:
+def test_a_smooth_image_has_no_seams() -> None:
     found = seams(ramp(), BORDERS)
     assert float(found.border) == pytest.approx(0, abs=1e-6)
     assert float(found.excess) == pytest.approx(0, abs=1e-6)
@@ -56,19 +56,19 @@ def test_a_seam_in_detail_shows_against_the_original() -> None:
 
 
 def test_an_edge_elsewhere_is_no_seam() -> None:
-    picture = torch.zeros(1, 3, 32, 32)
-    picture[..., 12:] = 1
-    found = seams(picture, BORDERS)
+    image = torch.zeros(1, 3, 32, 32)
+    image[..., 12:] = 1
+    found = seams(image, BORDERS)
     assert float(found.border) == 0
     assert float(found.inside) > 0
 
 
-def test_it_does_not_matter_which_way_a_picture_lies() -> None:
+def test_it_does_not_matter_which_way_an_image_lies() -> None:
     made = stepped(noise(), 0.7)
     torch.testing.assert_close(seams(made, BORDERS).border, seams(made.mT, BORDERS).border)
 
 
-def test_a_flat_picture_has_no_ratio() -> None:
+def test_a_flat_image_has_no_ratio() -> None:
     assert math.isnan(float(seams(torch.zeros(1, 3, 32, 32), BORDERS).ratio))
 
 

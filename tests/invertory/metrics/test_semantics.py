@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from invertory.boundaries import Boundary, unit
-from invertory.metrics.semantics import average_precision, judged
+from invertory.metrics.semantics import average_precision, boundary_average_precision
 
 
 def codes(num: int = 120) -> tuple[Tensor, Tensor]:
@@ -47,5 +47,7 @@ def test_a_known_order_has_its_known_area() -> None:
     latents = torch.tensor([4.0, 3.0, 2.0, 1.0]).view(4, 1, 1)
     labels = torch.tensor([1.0, 0.0, 1.0, 0.0])
     # at recall 1/2 precision 1, at recall 1 precision 2/3
-    assert judged(boundary, latents, labels) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
-    assert math.isnan(judged(boundary, latents, torch.ones(4)))
+    assert boundary_average_precision(boundary, latents, labels) == pytest.approx(
+        0.5 * 1 + 0.5 * 2 / 3
+    )
+    assert math.isnan(boundary_average_precision(boundary, latents, torch.ones(4)))

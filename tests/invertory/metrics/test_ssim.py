@@ -9,12 +9,12 @@ import torch
 from invertory.metrics.ssim import ssim
 
 
-def test_equal_pictures_score_one() -> None:
+def test_equal_images_score_one() -> None:
     x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     torch.testing.assert_close(ssim(x, x), torch.ones(2))
 
 
-def test_flat_pictures_differ_by_luminance_alone() -> None:
+def test_flat_images_differ_by_luminance_alone() -> None:
     # variances are 0: (2 a b + C1) / (a^2 + b^2 + C1) with C1 = 0.02^2
     a, b = torch.full((1, 3, 12, 12), 0.5), torch.full((1, 3, 12, 12), 0.25)
     torch.testing.assert_close(ssim(a, b), torch.tensor([(0.25 + 4e-4) / (0.3125 + 4e-4)]))
@@ -41,6 +41,6 @@ def test_it_is_the_mean_over_whole_windows_of_the_definition() -> None:
     np.testing.assert_allclose(found.item(), np.mean(values), atol=1e-6)
 
 
-def test_a_picture_smaller_than_the_window_is_refused() -> None:
+def test_an_image_smaller_than_the_window_is_refused() -> None:
     with pytest.raises(ValueError, match="11 px"):
         ssim(torch.zeros(1, 3, 10, 10), torch.zeros(1, 3, 10, 10))

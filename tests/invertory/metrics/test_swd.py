@@ -83,7 +83,7 @@ def test_our_own_draws_come_near_the_references(
     assert list(found.values()) == pytest.approx(expected, rel=0.25)
 
 
-def test_the_bands_add_up_to_the_picture() -> None:
+def test_the_bands_add_up_to_the_image() -> None:
     x = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.equal(laplacian_pyramid(x)[0], x)  # 16 px: nothing to split off
     flat = laplacian_pyramid(torch.full((1, 3, 32, 32), 0.5))
@@ -105,5 +105,5 @@ def test_the_same_seed_gives_the_same_distance() -> None:
 
 
 def test_sets_of_two_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="as many square pictures"):
+    with pytest.raises(ValueError, match="same number of square images"):
         SlicedWasserstein()(torch.zeros(2, 3, 32, 32), torch.zeros(3, 3, 32, 32))

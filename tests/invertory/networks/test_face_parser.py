@@ -15,7 +15,7 @@ def parser():
     return FaceParser(**SMALL).eval().requires_grad_(False)
 
 
-def test_logits_have_the_size_of_the_picture(parser):
+def test_logits_have_the_size_of_the_image(parser):
     for size in ((16, 16), (32, 32), (40, 24), (8, 8)):
         assert parser(torch.zeros(2, 3, *size)).shape == (2, 3, *size)
 
@@ -27,7 +27,7 @@ def test_segments_are_the_likeliest_indices(parser):
     assert torch.equal(told.long(), parser(x).argmax(1))
 
 
-def test_a_batch_gives_what_its_pictures_give_alone(parser):
+def test_a_batch_gives_what_its_images_give_alone(parser):
     x = torch.randn(3, 3, 16, 16)
     assert torch.allclose(parser(x), torch.cat([parser(row[None]) for row in x]), atol=1e-5)
 
@@ -54,9 +54,9 @@ def test_a_checkpoint_of_other_widths_is_refused_with_both_shapes(parser):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"segments": ["skin"]}, "two segments or more"),
-        ({"segments": ["skin", "skin"]}, "two segments or more"),
-        ({"widths": [4, 0]}, "channels of each size"),
+        ({"segments": ["skin"]}, "two or more unique segments"),
+        ({"segments": ["skin", "skin"]}, "two or more unique segments"),
+        ({"widths": [4, 0]}, "channels for each size"),
         ({"size_px": 18}, "multiples of 4 px"),
     ],
 )

@@ -9,9 +9,9 @@ from invertory.checkpoints.strict import ArchitectureError
 from invertory.images import to_uint8
 from invertory.networks.landmark_regressor import (
     LandmarkRegressor,
-    RegressedFaces,
+    RegressionFaceDetector,
     RegressorConfig,
-    cut,
+    crop_square,
 )
 from invertory.portraits import draw, render
 
@@ -25,7 +25,7 @@ def regressor():
     return made.eval().requires_grad_(False)
 
 
-def test_points_are_in_pixels_of_the_picture_whatever_its_size(regressor):
+def test_points_are_in_pixels_of_the_image_whatever_its_size(regressor):
     nn.init.zeros_(regressor.head.weight), nn.init.zeros_(regressor.head.bias)
     for height, width in ((16, 16), (64, 32)):
         (points,) = regressor(torch.zeros(1, 3, height, width))
@@ -50,7 +50,7 @@ def test_impossible_sizes_are_refused():
 
 
 class Known(nn.Module):
-    """Finds the points of one known picture by where its bright middle is."""
+    """Finds the points of one known image by where its bright middle is."""
 
     def __init__(self, shape: np.ndarray) -> None:
         super().__init__()
@@ -70,10 +70,10 @@ def bright_disc(size=(80, 120), at=(70, 30)):
     return (255 * inside[..., None]).astype(np.uint8).repeat(3, 2)
 
 
-def test_a_head_off_the_centre_is_found_in_the_pictures_own_pixels():
+def test_a_head_off_the_centre_is_found_in_the_images_own_pixels():
     shape = (render(draw(3), 64).landmarks - 32).astype(np.float32) / 2
     shape -= shape.mean(0)
-    (face,) = RegressedFaces(Known(shape)).detect(bright_disc())
+    (face,) = RegressionFaceDetector(Known(shape)).detect(bright_disc())
     assert np.allclose(face.landmarks, shape + np.array([70, 30]), atol=0.1)
     assert face.anchors.shape == (4, 2)
     assert face.confidence > 0.9
@@ -82,13 +82,13 @@ def test_a_head_off_the_centre_is_found_in_the_pictures_own_pixels():
 
 def test_where_the_two_looks_disagree_there_is_no_face(regressor):
     # a constant shape lies elsewhere in each window that it is asked about
-    assert RegressedFaces(regressor).detect(bright_disc((64, 64))) == []
+    assert RegressionFaceDetector(regressor).detect(bright_disc((64, 64))) == []
 
 
-def test_a_square_beyond_the_picture_goes_on_with_its_edge():
-    picture = to_uint8(torch.rand(3, 4, 5) * 2 - 1)
-    square = cut(picture, -2, -1, 9)
+def test_a_square_beyond_the_image_goes_on_with_its_edge():
+    image = to_uint8(torch.rand(3, 4, 5) * 2 - 1)
+    square = crop_square(image, -2, -1, 9)
     assert square.shape == (9, 9, 3)
-    assert np.array_equal(square[1:5, 2:7], picture)
-    assert np.array_equal(square[0, 0], picture[0, 0])
-    assert np.array_equal(square[8, 8], picture[3, 4])
+    assert np.array_equal(square[1:5, 2:7], image)
+    assert np.array_equal(square[0, 0], image[0, 0])
+    assert np.array_equal(square[8, 8], image[3, 4])

@@ -10,7 +10,7 @@ def test_a_row_is_the_portrait_of_its_seed(tmp_path):
     assert len(rows) == 5 and rows.names == ATTRIBUTES
     portrait = draw(rows.portrait_seed(4), World(ood=0.5))
     rendering = render(portrait, 16)
-    np.testing.assert_array_equal(rows.pictures[4], rendering.picture)
+    np.testing.assert_array_equal(rows.images[4], rendering.image)
     np.testing.assert_array_equal(rows.segmentations[4], rendering.segmentation)
     np.testing.assert_array_equal(rows.landmarks[4], rendering.landmarks)
     assert rows.column("smile")[4] == portrait.attributes["smile"]
@@ -26,17 +26,17 @@ def test_a_set_is_the_same_with_any_number_of_processes(tmp_path, monkeypatch):
         9,
         size_px=16,
         processes=2,
-        shown=lambda done, num: told.append((done, num)),
+        progress=lambda done, num: told.append((done, num)),
     )
     assert told[0] == (0, 9) and told[-1] == (9, 9) and len(told) == 4
-    np.testing.assert_array_equal(alone.pictures, both.pictures)
+    np.testing.assert_array_equal(alone.images, both.images)
     np.testing.assert_array_equal(alone.attributes, both.attributes)
 
 
 def test_a_killed_preparation_goes_on_with_its_missing_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "BLOCK_ROWS", 4)
     rows = prepare(tmp_path / "set", 10, size_px=16)
-    whole = rows.pictures.copy()
+    whole = rows.images.copy()
     (tmp_path / "set" / "block-00001.done").unlink()
     maps = np.load(tmp_path / "set" / "pictures.npy", mmap_mode="r+")
     maps[:] = 0
@@ -44,14 +44,14 @@ def test_a_killed_preparation_goes_on_with_its_missing_blocks(tmp_path, monkeypa
     with pytest.raises(ValueError, match=r"expected 3 finished blocks.*1 are missing"):
         open_set(tmp_path / "set")
     again = prepare(tmp_path / "set", 10, size_px=16)
-    np.testing.assert_array_equal(again.pictures[4:8], whole[4:8])
-    assert not again.pictures[:4].any()  # finished blocks are not drawn again
+    np.testing.assert_array_equal(again.images[4:8], whole[4:8])
+    assert not again.images[:4].any()  # finished blocks are not drawn again
 
 
 def test_a_folder_with_another_set_is_left_alone(tmp_path):
     prepare(tmp_path, 2, size_px=16)
     before = (tmp_path / "pictures.npy").read_bytes()
-    with pytest.raises(ValueError, match="num: 2 there, 3 asked; take another folder"):
+    with pytest.raises(ValueError, match="num: 2 stored, 3 requested; use another folder"):
         prepare(tmp_path, 3, size_px=16)
     with pytest.raises(ValueError, match="world: "):
         prepare(tmp_path, 2, size_px=16, world=World(ood=0.1))

@@ -114,7 +114,7 @@ def test_a_shaved_woman_has_no_beard():
         (lambda: World(fixed={"yaw_deg": 200}), "yaw_deg from -40 to 40, got 200"),
         (lambda: World(fixed={"smile": 0.5}), "0 or 1, got 0.5"),
         (lambda: World(correlations={"glasses if male": 0.5}), '"glasses | male"'),
-        (lambda: World(correlations={"male | glasses": 0.5}), "decided before male"),
+        (lambda: World(correlations={"male | glasses": 0.5}), "sampled before male"),
         (lambda: World(ood=0.5, ood_kinds=("hats",)), "did you mean hat"),
         (lambda: World(ood=0.5, ood_kinds=()), "at least one of ood_kinds"),
         (lambda: World(background="bussy"), '"simple" or "busy"'),

@@ -14,7 +14,7 @@ BY_NAME = {name: index for index, name in enumerate(SEGMENTS)}
 
 def test_a_rendering_has_the_promised_shapes():
     rendering = render(draw(0), 40)
-    assert rendering.picture.shape == (40, 40, 3) and rendering.picture.dtype == np.uint8
+    assert rendering.image.shape == (40, 40, 3) and rendering.image.dtype == np.uint8
     assert rendering.segmentation.shape == (40, 40) and rendering.segmentation.dtype == np.uint8
     assert rendering.landmarks.shape == (68, 2) and rendering.landmarks.dtype == np.float32
     assert rendering.segmentation.max() < len(SEGMENTS)
@@ -22,28 +22,28 @@ def test_a_rendering_has_the_promised_shapes():
 
 def test_the_same_portrait_is_the_same_bytes():
     first, second = render(draw(9), 48), render(draw(9), 48)
-    assert first.picture.tobytes() == second.picture.tobytes()
+    assert first.image.tobytes() == second.image.tobytes()
     assert first.segmentation.tobytes() == second.segmentation.tobytes()
     assert first.landmarks.tobytes() == second.landmarks.tobytes()
 
 
 def test_the_default_world_looks_as_the_bundled_networks_learnt_it():
     golden = np.load(GOLDEN)
-    drawn = np.stack([render(draw(seed), 24).picture for seed in range(len(golden))])
+    drawn = np.stack([render(draw(seed), 24).image for seed in range(len(golden))])
     # processors differ in the last bit of sines, never by a grey level or two
     assert np.abs(drawn.astype(int) - golden).max() <= 2
 
 
 @pytest.mark.parametrize("size_px", [16, 17, 31, 300])
 def test_any_size_can_be_drawn(size_px):
-    assert render(draw(1), size_px).picture.shape == (size_px, size_px, 3)
+    assert render(draw(1), size_px).image.shape == (size_px, size_px, 3)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_small_picture_is_the_large_one_seen_from_afar(seed):
+def test_a_small_image_is_the_large_one_seen_from_afar(seed):
     small, large = render(draw(seed), 64), render(draw(seed), 256)
-    light = np.square(large.picture / 255.0).reshape(64, 4, 64, 4, 3).mean((1, 3))
-    assert np.abs(small.picture - 255 * np.sqrt(light)).mean() < 2
+    light = np.square(large.image / 255.0).reshape(64, 4, 64, 4, 3).mean((1, 3))
+    assert np.abs(small.image - 255 * np.sqrt(light)).mean() < 2
     labels = large.segmentation[2::4, 2::4]
     assert (small.segmentation == labels).mean() > 0.95
     # the middle of pixel 0 at 64 px is the point (1.5, 1.5) of the pixels at 256
@@ -52,7 +52,7 @@ def test_a_small_picture_is_the_large_one_seen_from_afar(seed):
 
 def test_supersampling_comes_close_to_the_single_sample():
     single, fine = render(draw(3), 48), render(draw(3), 48, supersample=4)
-    assert np.abs(single.picture.astype(int) - fine.picture).mean() < 2.5
+    assert np.abs(single.image.astype(int) - fine.image).mean() < 2.5
     np.testing.assert_array_equal(single.landmarks, fine.landmarks)
 
 
@@ -75,7 +75,7 @@ def test_eyes_and_mouth_lie_where_ffhq_has_them():
     assert np.abs(eyes[:, 0] - mouth[:, 0]).max() < 0.08
 
 
-def test_the_ffhq_recipe_takes_the_whole_picture_again():
+def test_the_ffhq_recipe_takes_the_whole_image_again():
     for seed in range(20):
         rendering = render(draw(seed, World(fixed={"yaw_deg": 0, "pitch_deg": 0})), 100)
         quad = face_quad(anchors_from_landmarks(rendering.landmarks.astype(np.float64)))
@@ -114,7 +114,7 @@ def test_an_object_changes_its_own_pixels_and_no_others(kind):
         portrait = draw(seed).with_attribute(kind, 1)
         over, behind = render(portrait, 96), render(portrait.without_ood(), 96)
         ood = over.segmentation == BY_NAME["ood"]
-        changed = (over.picture != behind.picture).any(2)
+        changed = (over.image != behind.image).any(2)
         assert 0.015 < ood.mean() < 0.55
         # beyond its border only slivers that fill less than half of a pixel
         assert (changed & ~binary_dilation(ood, iterations=2)).sum() <= 4
@@ -128,7 +128,7 @@ def test_a_busy_background_stays_behind_the_person():
     first, second = render(simple, 96), render(busy, 96)
     np.testing.assert_array_equal(first.segmentation, second.segmentation)
     background = first.segmentation == BY_NAME["background"]
-    changed = (first.picture != second.picture).any(2)
+    changed = (first.image != second.image).any(2)
     assert changed[background].mean() > 0.2
     assert not (changed & ~binary_dilation(background, iterations=3)).any()
 
@@ -137,8 +137,8 @@ def test_every_edit_of_a_visible_attribute_shows():
     portrait = draw(0, World(fixed={"yaw_deg": 5, "male": 1}))
     for name, seen in portrait.attributes.items():
         if seen in (0, 1) and name in ("glasses", "smile", "beard", "bald", "old", "earrings"):
-            other = render(portrait.with_attribute(name, 1 - seen), 64).picture
-            assert np.abs(other.astype(int) - render(portrait, 64).picture).mean() > 0.2, name
+            other = render(portrait.with_attribute(name, 1 - seen), 64).image
+            assert np.abs(other.astype(int) - render(portrait, 64).image).mean() > 0.2, name
 
 
 def test_a_contact_sheet_holds_its_portraits_in_rows():

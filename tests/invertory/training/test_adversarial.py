@@ -54,26 +54,26 @@ def test_path_penalty_follows_a_running_mean() -> None:
 
 
 @pytest.fixture
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand(64, 3, 16, 16, generator=rng(1)) * 2 - 1
 
 
-def test_no_strength_leaves_pictures_alone(pictures: Tensor) -> None:
-    got = augment(pictures, torch.zeros(()), rng())
-    torch.testing.assert_close(got, pictures, rtol=0, atol=1e-5)
+def test_no_strength_leaves_images_alone(images: Tensor) -> None:
+    got = augment(images, torch.zeros(()), rng())
+    torch.testing.assert_close(got, images, rtol=0, atol=1e-5)
 
 
-def test_strength_is_the_share_that_is_changed(pictures: Tensor) -> None:
+def test_strength_is_the_share_that_is_changed(images: Tensor) -> None:
     few, all_ = (
-        (augment(pictures, torch.tensor(p), rng()) - pictures).abs().amax((1, 2, 3)) > 1e-3
+        (augment(images, torch.tensor(p), rng()) - images).abs().amax((1, 2, 3)) > 1e-3
         for p in (0.05, 1.0)
     )
     assert all_.all()
     assert 0.1 < few.float().mean() < 0.6  # seven transforms, each at 0.05
 
 
-def test_augmentation_passes_gradients(pictures: Tensor) -> None:
-    x = pictures.clone().requires_grad_()
+def test_augmentation_passes_gradients(images: Tensor) -> None:
+    x = images.clone().requires_grad_()
     augment(x, torch.tensor(0.8), rng()).square().sum().backward()
     assert x.grad is not None
     assert (x.grad.abs().amax((1, 2, 3)) > 0).all()
@@ -88,13 +88,13 @@ def test_strength_follows_the_sign() -> None:
     assert float(strength) == 0
 
 
-def test_reconstruction_of_itself_is_free(pictures: Tensor) -> None:
-    assert float(reconstruction_loss(pictures, pictures)) == 0
+def test_reconstruction_of_itself_is_free(images: Tensor) -> None:
+    assert float(reconstruction_loss(images, images)) == 0
     # a constant error has no slopes: pixels and means count it once each
-    assert float(reconstruction_loss(pictures + 0.1, pictures)) == pytest.approx(0.2, abs=1e-5)
+    assert float(reconstruction_loss(images + 0.1, images)) == pytest.approx(0.2, abs=1e-5)
 
 
-def test_feature_distance_is_relative(pictures: Tensor) -> None:
-    assert float(feature_distance([pictures], [pictures])) == 0
-    assert float(feature_distance([2 * pictures], [pictures])) == pytest.approx(1, abs=1e-4)
-    assert float(feature_distance([20 * pictures], [10 * pictures])) == pytest.approx(1, abs=1e-4)
+def test_feature_distance_is_relative(images: Tensor) -> None:
+    assert float(feature_distance([images], [images])) == 0
+    assert float(feature_distance([2 * images], [images])) == pytest.approx(1, abs=1e-4)
+    assert float(feature_distance([20 * images], [10 * images])) == pytest.approx(1, abs=1e-4)

@@ -9,7 +9,7 @@ from torch import nn
 
 from invertory.training.compute import (
     Compute,
-    Pictures,
+    TrainingImages,
     average_of,
     batch_rows,
     decay_of,
@@ -43,22 +43,22 @@ def test_draws_differ_by_seed_step_and_stream() -> None:
     assert len({tuple(draw) for draw in draws}) == 4
 
 
-def test_pictures_become_tensors_in_range() -> None:
+def test_images_become_tensors_in_range() -> None:
     array = np.zeros((3, 8, 8, 3), np.uint8)
     array[1] = 255
-    batch = Pictures(array, Compute())[torch.tensor([1, 0])]
+    batch = TrainingImages(array, Compute())[torch.tensor([1, 0])]
     assert batch.shape == (2, 3, 8, 8)
     assert batch[0].unique().tolist() == [1.0]
     assert batch[1].unique().tolist() == [-1.0]
     with pytest.raises(ValueError, match=r"expected uint8 \[N, H, W, 3\], got float64"):
-        Pictures(array.astype(float), Compute())
+        TrainingImages(array.astype(float), Compute())
 
 
-def test_pictures_of_mixed_size_are_refused() -> None:
+def test_images_of_mixed_size_are_refused() -> None:
     mixed = np.empty(2, object)
     mixed[:] = [np.zeros((8, 8, 3), np.uint8), np.zeros((9, 8, 3), np.uint8)]
-    with pytest.raises(ValueError, match="bring pictures of several sizes to one first"):
-        Pictures(mixed, Compute())
+    with pytest.raises(ValueError, match="bring images of several sizes to one first"):
+        TrainingImages(mixed, Compute())
 
 
 def test_an_average_halves_the_distance_in_its_half_life() -> None:

@@ -13,7 +13,7 @@ SMALL = LinkNetConfig(batch_size=32, learning_rate=0.03, num_fitted=200, num_hel
 
 
 class Halves:
-    """An attribute net of the toy's pictures: is the top bright, is the left bright, never."""
+    """An attribute net of the toy's images: is the top bright, is the left bright, never."""
 
     attributes = ("top", "left", "never")
     num_binary = 3
@@ -36,7 +36,7 @@ def run(trained: LinkNetTraining, steps: range) -> LinkNetTraining:
     return trained
 
 
-def test_it_learns_to_tell_from_the_latent_what_the_net_tells_from_the_picture() -> None:
+def test_it_learns_to_tell_from_the_latent_what_the_net_tells_from_the_image() -> None:
     before, after = training().evaluate(), run(training(), range(150)).evaluate()
     assert after["agreement"] > 0.9 > before["agreement"]
     assert after["agreement"] > after["majority"] + 0.2
@@ -49,8 +49,8 @@ def test_attributes_that_the_generator_never_shows_are_left_out() -> None:
 def test_the_editor_moves_what_its_attribute_says() -> None:
     trained = training()
     G, directions = trained.generator, trained.linknet.directions
-    picture = G.synthesis(G.w_avg.expand(1, 4, -1) + torch.stack(list(directions)))
-    top, left = Halves().scores(picture)[:, :2].unbind(1)
+    image = G.synthesis(G.w_avg.expand(1, 4, -1) + torch.stack(list(directions)))
+    top, left = Halves().scores(image)[:, :2].unbind(1)
     assert top[0] > 0.9
     assert left[1] > 0.9
 
@@ -72,7 +72,7 @@ def test_a_generator_that_shows_none_of_the_attributes_is_refused() -> None:
 def test_a_batch_has_the_kinds_of_latents_that_were_asked_for() -> None:
     config = LinkNetConfig(batch_size=32, single=0.25, crossed=0.5, num_fitted=200)
     w_plus, labels = training(config)._batch(3)
-    assert config.numbers(32) == {"independent": 8, "single": 8, "crossed": 16}
+    assert config.num_by_kind(32) == {"independent": 8, "single": 8, "crossed": 16}
     assert w_plus.shape[:2] == (32, 4)
     assert labels.shape == (32, 2)
     distinct = [len(rows.unique(dim=0)) for rows in w_plus]

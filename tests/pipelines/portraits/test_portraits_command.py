@@ -33,7 +33,7 @@ def test_the_commands_pictures_are_those_of_the_address(place):
     source = ImageSource(uri=told["address"])
     files = sorted((place.folder / "drawn/pictures").iterdir())
     assert [source.read(e.uri) for e in source.entries()] == [f.read_bytes() for f in files]
-    picture = render(draw(row_seed(3, 1)), 32).picture
+    picture = render(draw(row_seed(3, 1)), 32).image
     assert np.array_equal(np.asarray(Image.open(files[1])), picture)
 
 

@@ -51,7 +51,7 @@ def modules(**how: object) -> Samm:
     return made
 
 
-def pictures(n: int = 3, px: int = 16) -> Tensor:
+def images(n: int = 3, px: int = 16) -> Tensor:
     rng = torch.Generator().manual_seed(3)
     return torch.rand(n, 3, px, px, generator=rng) * 2 - 1
 
@@ -77,8 +77,8 @@ def test_levels_are_the_finest_that_both_sides_have():
 
 
 @pytest.mark.parametrize("cycles", [1, 2, 3])
-def test_mask_0_gives_the_generators_picture(cycles):
-    samm, x = masked(modules(), 0), pictures()
+def test_mask_0_gives_the_generators_image(cycles):
+    samm, x = masked(modules(), 0), images()
     found = aligned(samm, x, cycles=cycles)
     w_plus = E(x)
     same = Hooks(after_conv={f"b{px}.conv0": lambda g, w: g for px in samm.sizes_px})
@@ -89,7 +89,7 @@ def test_mask_0_gives_the_generators_picture(cycles):
 
 @pytest.mark.parametrize("cycles", [1, 2, 3])
 def test_mask_1_gives_the_input_exactly(cycles):
-    samm, x = masked(modules(), 1), pictures()
+    samm, x = masked(modules(), 1), images()
     found = aligned(samm, x, cycles=cycles)
     assert torch.equal(found.mask(), torch.ones(3, 1, 16, 16))
     assert torch.equal(samm(G, E, x), x)
@@ -101,7 +101,7 @@ def test_a_flow_of_0_changes_nothing():
         assert torch.equal(warp(x, torch.zeros(2, 2, size, size)), x)
 
 
-def test_a_flow_looks_to_the_right_and_down_by_halves_of_the_picture():
+def test_a_flow_looks_to_the_right_and_down_by_halves_of_the_image():
     x = torch.arange(16.0).view(1, 1, 4, 4)
     flow = torch.zeros(1, 2, 4, 4)
     flow[:, 0] = 2 / 4  # one pixel of four
@@ -132,7 +132,7 @@ def test_cycles_warp_the_generators_own_feature_by_the_sum_of_flows(monkeypatch)
 
 
 def test_where_alignment_is_skipped_nothing_is_warped_and_masks_are_told():
-    x = pictures()
+    x = images()
     for found in (
         aligned(modules(), x, is_skipped=True),
         aligned(modules(alignment="none"), x),
@@ -143,14 +143,14 @@ def test_where_alignment_is_skipped_nothing_is_warped_and_masks_are_told():
 
 
 def test_a_row_does_not_depend_on_its_batch():
-    samm, x = modules(), pictures(4)
+    samm, x = modules(), images(4)
     together = samm(G, E, x)
     apart = torch.cat([samm(G, E, part) for part in x.split(1)])
     torch.testing.assert_close(together, apart, rtol=0, atol=1e-5)
 
 
 def test_print_leaves_the_mask_of_the_first_cycle_and_code_refines_it():
-    x = pictures()
+    x = images()
     for preset, is_same in (("paper", True), ("code", False)):
         samm = modules(preset=preset, num=1)
         first, third = (aligned(samm, x, cycles=n).masks[0] for n in (1, 3))
@@ -177,7 +177,7 @@ def test_standardising_is_instance_normalisation_and_so_is_its_slope():
 
 
 def test_a_card_gives_the_modules_back():
-    samm, x = modules(cycles=3), pictures()
+    samm, x = modules(cycles=3), images()
     again = Samm.load(samm.state_dict(), samm.config)
     assert torch.equal(again(G, E, x), samm(G, E, x))
     assert not any(p.requires_grad for p in again.parameters())
@@ -195,12 +195,12 @@ def test_a_generator_or_an_encoder_of_another_kind_is_refused():
         samm.check(other, G)
     with pytest.raises(ValueError, match="expected an encoder with maps"):
         samm.check(torch.nn.Identity(), G)
-    with pytest.raises(ValueError, match="expected a generator whose convolutions"):
+    with pytest.raises(ValueError, match="expected a generator with hooks"):
         level_channels(ToyGenerator(resolution=16))
 
 
 def test_masks_out_of_range_or_of_another_size_are_refused():
-    x = pictures(1)
+    x = images(1)
     with pytest.raises(ValueError, match="expected a mask from 0"):
         blend(x, x, torch.full((1, 1, 16, 16), 1.5))
     with pytest.raises(ValueError, match="expected a mask from 0"):
@@ -208,7 +208,7 @@ def test_masks_out_of_range_or_of_another_size_are_refused():
     with pytest.raises(ValueError, match="resize them first"):
         blend(x, x, torch.ones(1, 1, 8, 8))
     with pytest.raises(ValueError, match="resize them first"):
-        blend(pictures(1, 8), x, torch.ones(1, 1, 16, 16))
+        blend(images(1, 8), x, torch.ones(1, 1, 16, 16))
 
 
 def test_settings_without_a_meaning_are_refused():
@@ -216,7 +216,7 @@ def test_settings_without_a_meaning_are_refused():
     sizes = {"resolution": 16, "num_ws": 6, "w_dim": 8}
     with pytest.raises(ValueError, match="1 cycle or more"):
         Samm(**sides, **sizes, cycles=0)
-    with pytest.raises(ValueError, match="channels on both sides"):
+    with pytest.raises(ValueError, match="channels of both networks"):
         Samm(**sides | {"encoder_channels": (6, 4)}, **sizes)
     with pytest.raises(ValueError, match="expected alignment full or none"):
         Samm(**sides, **sizes, alignment="skipped")

@@ -11,7 +11,7 @@ from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.preview import untrained_head
 from invertory.inversion.drawing import draw_latents
 from invertory.inversion.samm.method import SAMM
-from invertory.networks.samm.network import Samm, drawn_at, level_channels
+from invertory.networks.samm.network import Samm, level_channels, synthesise_at
 from invertory.perceptual import PixelPyramid
 from invertory.training.optimiser import seeded
 
@@ -47,7 +47,7 @@ def modules(mask: float | None = None) -> Samm:
     return made
 
 
-def pictures(px: int = 32, n: int = 2) -> Tensor:
+def images(px: int = 32, n: int = 2) -> Tensor:
     rng = torch.Generator().manual_seed(3)
     return torch.randint(0, 256, (n, 3, px, px), generator=rng) / 127.5 - 1
 
@@ -59,9 +59,9 @@ def test_levels_are_those_of_the_encoder_and_the_generator():
 
 
 @pytest.mark.parametrize("px", [32, 8])
-def test_mask_0_gives_the_generators_picture_and_mask_1_the_input(px):
-    x, w_plus = pictures(px), E(pictures(px))
-    plain = drawn_at(G, w_plus, px)
+def test_mask_0_gives_the_generators_image_and_mask_1_the_input(px):
+    x, w_plus = images(px), E(images(px))
+    plain = synthesise_at(G, w_plus, px)
     assert plain.shape == x.shape
     # pictures of float32 are held to 2e-5 of the largest value, here 1600
     limit = 2e-5 * float(plain.abs().max())
@@ -69,19 +69,19 @@ def test_mask_0_gives_the_generators_picture_and_mask_1_the_input(px):
     assert torch.equal(modules(1)(G, E, x), x)
 
 
-def test_a_warp_changes_the_picture_and_its_preview():
-    samm, taps = modules(), E.tapped(pictures())[1]
+def test_a_warp_changes_the_image_and_its_preview():
+    samm, taps = modules(), E.tapped(images())[1]
     w_plus = torch.randn(2, G.num_ws, G.w_dim, generator=torch.Generator().manual_seed(5))
     for px in (32, 8):
         # the preview stops before the level of 16 px
         found = samm.align(G, w_plus, taps, size_px=px)
         assert [m.shape[-1] for m in found.masks] == ([8, 16] if px == 32 else [8])
-        assert float((found.synth - drawn_at(G, w_plus, px)).abs().max()) > 1e-3
+        assert float((found.synth - synthesise_at(G, w_plus, px)).abs().max()) > 1e-3
 
 
 def test_the_method_inverts_draws_and_edits_with_it():
     nets: dict[str, nn.Module] = {"encoder": E, "samm": modules()}
-    x, method = pictures(), SAMM()
+    x, method = images(), SAMM()
     found = method.invert(
         G, x, seeds=range(2), perceptual=PixelPyramid(), batch_size=1, networks=nets
     )
@@ -93,7 +93,7 @@ def test_the_method_inverts_draws_and_edits_with_it():
     )
     assert not torch.allclose(edited, made)
     small = method.invert(
-        G, pictures(16), seeds=range(2), perceptual=PixelPyramid(), batch_size=2, networks=nets
+        G, images(16), seeds=range(2), perceptual=PixelPyramid(), batch_size=2, networks=nets
     )
     assert small.maps["mask"].shape == (2, 1, 16, 16)  # no larger than what it is a map of
     kept = {"encoder": E, "samm": modules(1)}

@@ -12,7 +12,7 @@ def rng(seed=0):
 
 
 def dots(num=6, size_px=64):
-    """Pictures with a bright square at each of three places, and the places (x, y) in px."""
+    """Images with a bright square at each of three places, and the places (x, y) in px."""
     x = -torch.ones(num, 3, size_px, size_px)
     places = torch.tensor([[20.0, 30.0], [44.0, 26.0], [33.0, 45.0]]).expand(num, -1, -1)
     for channel, (across, down) in enumerate(places[0].int().tolist()):
@@ -31,13 +31,13 @@ def assert_moved_to(found, expected):
 def test_nothing_changes_where_all_is_off():
     x, _ = dots()
     changes = Augmentation(**OFF).draw(6, rng())
-    assert_moved_to(changes.pictures(x, rng()), x)
+    assert torch.allclose(changes.images(x, rng()), x, atol=1e-5)
 
 
-def test_a_mirrored_picture_is_the_mirrored_picture():
+def test_a_mirrored_image_is_the_mirrored_image():
     x = torch.rand(2, 3, 16, 16) * 2 - 1
     changes = Augmentation(**OFF | {"mirrored": 1}).draw(2, rng())
-    assert_moved_to(changes.pictures(x, rng()), x.flip(3))
+    assert torch.allclose(changes.images(x, rng()), x.flip(3), atol=1e-5)
     labels = torch.randint(0, 8, (2, 16, 16))
     assert torch.equal(changes.segmentations(labels), labels.flip(2))
 
@@ -49,7 +49,7 @@ def test_landmarks_and_segments_go_where_the_pixels_go():
     changes = Augmentation(**OFF | {"mirrored": 0.5, "moved": 1}).draw(6, rng())
     assert 0 < int(changes.is_mirrored.sum()) < 6
     moved = changes.landmarks(landmarks, 64)[:, 27:30]
-    seen = changes.pictures(x, rng())
+    seen = changes.images(x, rng())
     segments = changes.segmentations((x > 0).long().sum(1))
     grid = torch.stack(torch.meshgrid(*[torch.arange(64.0)] * 2, indexing="xy"), -1)
     for channel in range(3):
@@ -77,10 +77,10 @@ def test_a_mirror_negates_yaw_and_light_and_nothing_else():
     assert torch.equal(changed.abs(), values)
 
 
-def test_draws_are_a_function_of_the_seed_and_pictures_stay_in_range():
+def test_draws_are_a_function_of_the_seed_and_images_stay_in_range():
     x, _ = dots()
     first, again, other = (
-        Augmentation().draw(6, rng(seed)).pictures(x, rng(seed)) for seed in (1, 1, 2)
+        Augmentation().draw(6, rng(seed)).images(x, rng(seed)) for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

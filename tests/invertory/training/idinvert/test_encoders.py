@@ -68,7 +68,7 @@ def guided(pairs: Pairs, **settings: Any) -> DomainGuidedEncoderTraining:
     discriminator.initialise(torch.Generator().manual_seed(1))
     config = replace(GUIDED, **settings)
     return DomainGuidedEncoderTraining(
-        G, discriminator, encoder, PixelPyramid(), pairs.pictures, config
+        G, discriminator, encoder, PixelPyramid(), pairs.images, config
     )
 
 
@@ -76,7 +76,7 @@ def run(training: Training, num_steps: int) -> list[dict[str, Tensor]]:
     return [training.step(step) for step in range(num_steps)]
 
 
-def test_a_conventional_encoder_learns_the_latents_of_pictures(pairs: Pairs) -> None:
+def test_a_conventional_encoder_learns_the_latents_of_images(pairs: Pairs) -> None:
     training = conventional(pairs)
     before = training.evaluate()
     run(training, 80)
@@ -86,7 +86,7 @@ def test_a_conventional_encoder_learns_the_latents_of_pictures(pairs: Pairs) -> 
     assert after["psnr_db"] > before["psnr_db"] + 1
 
 
-def test_the_image_terms_act_late_and_on_few_pictures(pairs: Pairs) -> None:
+def test_the_image_terms_act_late_and_on_few_images(pairs: Pairs) -> None:
     training = conventional(pairs, image_weight=1.0, image_from=0.5)
     losses = run(training, 41)
     assert [sorted(loss) for loss in losses[:40]] == [["latent"]] * 40
@@ -132,10 +132,10 @@ def test_presets_have_the_weights_and_forms_of_print_and_code(pairs: Pairs) -> N
     assert (paper.adversarial_weight, code.adversarial_weight) == (0.1, 0.08)
     assert guided(pairs, adversarial_weight=0.5).adversarial_weight == 0.5
     told = torch.tensor([1.0, -2.0])
-    assert paper._worth(told, is_real=True) == pytest.approx(-0.5)
-    assert paper._worth(told, is_real=False) == pytest.approx(0.5)
+    assert paper._score(told, is_real=True) == pytest.approx(-0.5)
+    assert paper._score(told, is_real=False) == pytest.approx(0.5)
     logistic = torch.nn.functional.logsigmoid(told).mean()
-    torch.testing.assert_close(code._worth(told, is_real=True), logistic)
+    torch.testing.assert_close(code._score(told, is_real=True), logistic)
 
 
 def test_the_generator_and_without_a_weight_the_discriminator_stay(pairs: Pairs) -> None:
@@ -162,8 +162,8 @@ def test_the_gradient_penalty_is_the_squared_slope(pairs: Pairs) -> None:
     assert penalty.item() == pytest.approx(0.25 * 192)
 
 
-def test_pictures_finer_than_the_generators_are_refused(pairs: Pairs) -> None:
-    fine = pairs.pictures.repeat(2, 1).repeat(2, 2)
+def test_images_finer_than_the_generators_are_refused(pairs: Pairs) -> None:
+    fine = pairs.images.repeat(2, 1).repeat(2, 2)
     training = guided(pairs)
     with pytest.raises(ValueError, match="at most 8 px"):
         DomainGuidedEncoderTraining(
@@ -171,8 +171,8 @@ def test_pictures_finer_than_the_generators_are_refused(pairs: Pairs) -> None:
         )
 
 
-def test_fewer_pictures_than_a_batch_are_refused(pairs: Pairs) -> None:
-    with pytest.raises(ValueError, match="expected at least 258 pictures"):
+def test_fewer_images_than_a_batch_are_refused(pairs: Pairs) -> None:
+    with pytest.raises(ValueError, match="expected at least 258 images"):
         guided(pairs, held_out=250)
 
 

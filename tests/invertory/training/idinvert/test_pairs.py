@@ -1,4 +1,4 @@
-"""Pairs of latents and pictures, on a linear generator."""
+"""Pairs of latents and images, on a linear generator."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from invertory.training.idinvert.pairs import Draws, Pairs, draw_latents, prepar
 G = ToyGenerator(resolution=16, frequencies=3)
 
 
-def test_a_picture_is_that_of_its_latent(tmp_path: Path) -> None:
+def test_an_image_is_that_of_its_latent(tmp_path: Path) -> None:
     pairs = prepare_pairs(G, tmp_path, 5, size_px=8, block=2)
     w_plus = torch.from_numpy(np.array(pairs.w_plus)).float()
     made = torch.nn.functional.avg_pool2d(G.synthesis(w_plus), 2)
-    difference = pairs.pictures.astype(int) - to_uint8(made).astype(int)
+    difference = pairs.images.astype(int) - to_uint8(made).astype(int)
     assert np.abs(difference).max() <= 1  # latents are kept in float16
-    assert pairs.pictures.shape == (5, 8, 8, 3)
+    assert pairs.images.shape == (5, 8, 8, 3)
 
 
 def test_a_stopped_drawing_goes_on_to_the_same_pairs(tmp_path: Path) -> None:
@@ -33,16 +33,16 @@ def test_a_stopped_drawing_goes_on_to_the_same_pairs(tmp_path: Path) -> None:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        prepare_pairs(G, tmp_path / "a", 9, size_px=16, block=2, shown=stop)
+        prepare_pairs(G, tmp_path / "a", 9, size_px=16, block=2, progress=stop)
     with pytest.raises(ValueError, match="got 4 of 9"):
         Pairs.open(tmp_path / "a")
     seen: list[int] = []
     again = prepare_pairs(
-        G, tmp_path / "a", 9, size_px=16, block=2, shown=lambda done, num: seen.append(done)
+        G, tmp_path / "a", 9, size_px=16, block=2, progress=lambda done, num: seen.append(done)
     )
     whole = prepare_pairs(G, tmp_path / "b", 9, size_px=16)
     assert seen == [6, 8, 9]
-    assert np.array_equal(again.pictures, whole.pictures)
+    assert np.array_equal(again.images, whole.images)
     assert np.array_equal(again.w_plus, whole.w_plus)
 
 
@@ -55,7 +55,7 @@ def test_pairs_of_other_settings_are_not_gone_on_with(tmp_path: Path) -> None:
         prepare_pairs(other, tmp_path, 2, size_px=16)
 
 
-def test_pictures_finer_than_the_generators_are_refused(tmp_path: Path) -> None:
+def test_images_finer_than_the_generators_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at most 16 px, got 32"):
         prepare_pairs(G, tmp_path, 2, size_px=32)
 

@@ -47,9 +47,9 @@ def start() -> WarmStart:
 
 
 def begun(given: WarmStart | None = None, **changes: Any) -> InvGANTraining:
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
     config = replace(CONFIG, **changes)
-    return InvGANTraining(pictures, config, Compute(), warm_start=given or start())
+    return InvGANTraining(images, config, Compute(), warm_start=given or start())
 
 
 def tensors(network: nn.Module) -> dict[str, Tensor]:
@@ -105,9 +105,9 @@ def test_its_terms_are_fulls_without_the_adversary_of_g_and_mmd() -> None:
 @pytest.mark.parametrize("term", ["cycle", "features", "pixels", "latent"])
 def test_every_reconstruction_term_reaches_the_latent_head(term: str) -> None:
     training = begun(start_images=0)
-    with torch.no_grad():  # fresh codes hardly differ from picture to picture
+    with torch.no_grad():  # fresh codes hardly differ from image to image
         training.nets.encoder.head.code.weight.mul_(100)
-    losses, _ = training._play(training._real(0), 1, training.compute.rng(0, 0))
+    losses, _ = training._joint_step(training._real(0), 1, training.compute.rng(0, 0))
     (slope,) = torch.autograd.grad(losses[term], training.nets.encoder.head.code.weight)
     assert slope.norm() > 0
 
@@ -130,6 +130,6 @@ def test_it_goes_on_after_a_stop_to_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_a_generator_must_be_given() -> None:
-    pictures = np.zeros((40, 16, 16, 3), np.uint8)
+    images = np.zeros((40, 16, 16, 3), np.uint8)
     with pytest.raises(ValueError, match="expected a generator and its discriminator for stage"):
-        InvGANTraining(pictures, CONFIG, Compute())
+        InvGANTraining(images, CONFIG, Compute())

@@ -8,13 +8,13 @@ from invertory.training.invgan.trainer import spread_patches
 
 
 def test_patches_held_out_go_from_place_to_place() -> None:
-    pictures = np.zeros((5, 8, 8, 3), np.uint8)
-    pictures[:, :4, 4:], pictures[:, 4:, :4], pictures[:, 4:, 4:] = 1, 2, 3
-    found = spread_patches(pictures, 4)
+    images = np.zeros((5, 8, 8, 3), np.uint8)
+    images[:, :4, 4:], images[:, 4:, :4], images[:, 4:, 4:] = 1, 2, 3
+    found = spread_patches(images, 4)
     assert found.shape == (5, 4, 4, 3)
     assert [int(p.min()) for p in found] == [int(p.max()) for p in found] == [0, 1, 2, 3, 0]
 
 
-def test_whole_pictures_stay_as_they_are() -> None:
-    pictures = np.zeros((2, 8, 8, 3), np.uint8)
-    assert spread_patches(pictures, 8) is pictures
+def test_whole_images_stay_as_they_are() -> None:
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    assert spread_patches(images, 8) is images

@@ -37,8 +37,8 @@ LED: dict[str, Any] = {"prior_images": 16.0, "mmd_memory": 12}
 
 
 def make(config: InvGANConfig, warm_start: WarmStart | None = None) -> InvGANTraining:
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
-    return InvGANTraining(pictures, config, Compute(), warm_start=warm_start)
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+    return InvGANTraining(images, config, Compute(), warm_start=warm_start)
 
 
 def given() -> WarmStart:
@@ -94,7 +94,7 @@ def test_a_led_mapping_draws_the_codes_gaussian_after_every_step(backbone: str) 
     assert ((codes.mean(0) - nets.prior.mean).abs() < 3 * deviation + 0.1).all()
 
 
-def test_a_warm_start_that_is_led_begins_with_the_draws_and_pictures_it_had() -> None:
+def test_a_warm_start_that_is_led_begins_with_the_draws_and_images_it_had() -> None:
     training = make(replace(STYLE, **LED), warm_start=given())
     nets, real = training.nets, training._real(0)
     before = draws(training)
@@ -118,15 +118,15 @@ def test_the_gaussian_of_a_trained_mapping_is_that_of_its_draws() -> None:
 
 
 def test_only_a_full_stage_that_asks_is_led() -> None:
-    for stage, settings, is_led in (
+    for stage, settings, follows_prior in (
         ("full", LED, True),
         ("full", {}, False),
         ("naive", LED, False),
     ):
         config = replace(STYLE, stage=stage, **settings)
-        assert config.is_led == is_led
+        assert config.follows_prior == follows_prior
         learns = [p.requires_grad for p in make(config).nets.generator.mapping.parameters()]
-        assert learns == [not is_led] * len(learns)
+        assert learns == [not follows_prior] * len(learns)
 
 
 def test_mmd_is_given_the_codes_of_before_and_as_many_draws() -> None:
@@ -136,7 +136,7 @@ def test_mmd_is_given_the_codes_of_before_and_as_many_draws() -> None:
         made = training._pass(training._real(step), training.compute.rng(0, step))
         assert made.compared is not None
         latents, codes = made.compared
-        assert torch.equal(codes[:8], made.on_real.w)
+        assert torch.equal(codes[:8], made.real_look.w)
         assert latents.shape == codes.shape
         numbers.append(len(codes))
     assert numbers == [8, 16, 20]

@@ -51,11 +51,11 @@ def blobs(num: int = 40, size_px: int = 16) -> Pixels:
     """Discs of random place, size and grey on grey."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size_px, :size_px]
-    pictures = np.full((num, size_px, size_px, 3), 120, np.uint8)
-    for picture in pictures:
+    images = np.full((num, size_px, size_px, 3), 120, np.uint8)
+    for image in images:
         row, column, radius = rng.uniform((4, 4, 2), (12, 12, 6))
-        picture[(y - row) ** 2 + (x - column) ** 2 < radius**2] = rng.integers(0, 256)
-    return pictures
+        image[(y - row) ** 2 + (x - column) ** 2 < radius**2] = rng.integers(0, 256)
+    return images
 
 
 def make(
@@ -133,13 +133,13 @@ def test_every_stage_has_its_terms() -> None:
     assert found["full"] == [always | joint, always | joint | {"r1"}]
 
 
-def test_the_generator_sees_codes_of_real_pictures_where_the_stage_says() -> None:
+def test_the_generator_sees_codes_of_real_images_where_the_stage_says() -> None:
     numbers = {}
     for stage in ("naive", "augmented", "full"):
         training = make(replace(STYLE, stage=stage, start_images=0))
         made = training._pass(training._real(0), training.compute.rng(0, 0))
         numbers[stage] = made.num_inferred
-        assert torch.equal(made.w[: made.num_inferred], made.on_real.w[: made.num_inferred])
+        assert torch.equal(made.w[: made.num_inferred], made.real_look.w[: made.num_inferred])
         assert torch.equal(made.w[made.num_inferred :], made.prior[made.num_inferred :])
     assert numbers == {"naive": 0, "augmented": 4, "full": 4}
 
@@ -149,17 +149,17 @@ def test_the_generators_losses_reach_the_encoder_in_the_full_stage_alone(backbon
     config = replace(CONFIGS[backbone], start_images=0)
     for stage in ("naive", "augmented", "full"):
         training = make(replace(config, stage=stage))
-        losses, _ = training._play(training._real(0), 1, training.compute.rng(0, 0))
+        losses, _ = training._joint_step(training._real(0), 1, training.compute.rng(0, 0))
         own = {"discriminator", "latent"}
         made = torch.stack([loss for name, loss in losses.items() if name not in own]).sum()
         nets = training.nets
         weight = nets.encoder.head.code.weight
         (slope,) = torch.autograd.grad(made, weight, retain_graph=True, allow_unused=True)
         assert (slope is not None and bool(slope.norm() > 0)) == (stage == "full")
-        judged = torch.stack([losses[name] for name in own]).sum()
+        synth_look = torch.stack([losses[name] for name in own]).sum()
         for network in (nets.generator,):
             given = torch.autograd.grad(
-                judged,
+                synth_look,
                 [p for p in network.parameters() if p.requires_grad],
                 allow_unused=True,
                 retain_graph=True,
@@ -169,7 +169,7 @@ def test_the_generators_losses_reach_the_encoder_in_the_full_stage_alone(backbon
 
 def test_the_mapping_learns_of_the_codes_by_mmd() -> None:
     training = make(replace(STYLE, start_images=0))
-    losses, _ = training._play(training._real(0), 1, training.compute.rng(0, 0))
+    losses, _ = training._joint_step(training._real(0), 1, training.compute.rng(0, 0))
     weight = training.nets.generator.mapping.get_submodule("fc0").weight
     (slope,) = torch.autograd.grad(losses["mmd"], weight)
     assert slope.norm() > 0
@@ -288,13 +288,13 @@ def test_augmentation_adapts_and_leaves_codes_alone() -> None:
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
-def test_patches_are_pieces_of_their_pictures() -> None:
+def test_patches_are_pieces_of_their_images() -> None:
     x = torch.arange(2 * 3 * 6 * 6.0).view(2, 3, 6, 6)
     found = patches(x, 4, torch.Generator().manual_seed(0))
     assert found.shape == (2, 3, 4, 4)
-    for picture, piece in zip(x, found, strict=True):
+    for image, piece in zip(x, found, strict=True):
         places = [(r, c) for r in range(3) for c in range(3)]
-        assert any(torch.equal(picture[:, r : r + 4, c : c + 4], piece) for r, c in places)
+        assert any(torch.equal(image[:, r : r + 4, c : c + 4], piece) for r, c in places)
     training = make(replace(STYLE, patch_px=8, channels=(8, 8), discriminator_channels=(8, 8)))
     assert training.networks()["generator"].resolution == 8
     training.step(0)
@@ -335,7 +335,7 @@ def test_a_rate_far_too_high_stops_it(tmp_path: Path) -> None:
         train(training, tmp_path, images=96, log_every=8, checkpoint_every=96)
 
 
-def test_bad_settings_and_too_few_pictures_are_refused() -> None:
+def test_bad_settings_and_too_few_images_are_refused() -> None:
     with pytest.raises(ValueError, match="expected a stage among naive, augmented, full"):
         InvGANConfig(stage="complete")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected a backbone among"):
@@ -346,5 +346,5 @@ def test_bad_settings_and_too_few_pictures_are_refused() -> None:
         InvGANConfig(grey=True)
     with pytest.raises(ValueError, match="a batch of 8 beside them, got 15"):
         InvGANTraining(blobs(15), STYLE, Compute())
-    with pytest.raises(ValueError, match="expected pictures of at least 32 px"):
+    with pytest.raises(ValueError, match="expected images of at least 32 px"):
         make(replace(STYLE, patch_px=32))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from invertory.networks import NETWORKS
-from invertory.training.compute import Compute, Pictures
+from invertory.training.compute import Compute, TrainingImages
 from invertory.training.data.portrait_batches import PortraitMix
 from invertory.training.loop.train import NonFiniteError, train
 
@@ -169,11 +169,11 @@ def test_a_failing_evaluation_loses_nothing(tmp_path: Path, images: int) -> None
 
 
 class Seeing(MatrixTraining):
-    """It holds pictures, and another set in a mixture."""
+    """It holds images, and another set in a mixture."""
 
-    def __init__(self, pictures: np.ndarray, others: np.ndarray) -> None:
+    def __init__(self, images: np.ndarray, others: np.ndarray) -> None:
         super().__init__()
-        self.pictures = Pictures(pictures, Compute())
+        self.images = TrainingImages(images, Compute())
         sets = {"others": others}
         self.mix = PortraitMix(sets, [1.0], held_out=1, compute=Compute())
 
@@ -182,10 +182,10 @@ def grey(level: int, num: int = 6, px: int = 4) -> np.ndarray:
     return np.full((num, px, px, 3), level, np.uint8)
 
 
-def test_a_run_goes_on_over_the_same_pictures(tmp_path: Path) -> None:
+def test_a_run_goes_on_over_the_same_images(tmp_path: Path) -> None:
     train(Seeing(grey(1), grey(2)), tmp_path, images=16, **EVERY)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
-    assert [told[:24] for told in state["data"]] == ["6 pictures of 4 x 4 px, "] * 2
+    assert [told[:24] for told in state["data"]] == ["6 images of 4 x 4 px, "] * 2
     train(Seeing(grey(1), grey(2)), tmp_path, images=32, **EVERY)
 
 
@@ -194,9 +194,9 @@ def test_a_run_goes_on_over_the_same_pictures(tmp_path: Path) -> None:
     [(grey(9), grey(2)), (grey(1), grey(9)), (grey(1, 7), grey(2)), (grey(1, 6, 5), grey(2))],
     ids=["others", "others mixed in", "more", "larger"],
 )
-def test_other_pictures_are_refused(tmp_path: Path, given: tuple[np.ndarray, np.ndarray]) -> None:
+def test_other_images_are_refused(tmp_path: Path, given: tuple[np.ndarray, np.ndarray]) -> None:
     train(Seeing(grey(1), grey(2)), tmp_path, images=16, **EVERY)
-    with pytest.raises(ValueError, match=r"expected the data that .*, got .*: give the same pict"):
+    with pytest.raises(ValueError, match=r"expected the data that .*, got .*: use the same imag"):
         train(Seeing(*given), tmp_path, images=32, **EVERY)
 
 

@@ -65,15 +65,15 @@ def drawn(num: int = 208) -> np.ndarray:
     return ((made + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-PICTURES = drawn()
+IMAGES = drawn()
 
 
-def made(kind: str, pictures: np.ndarray = PICTURES, **changes: Any) -> Any:
+def made(kind: str, pixels: np.ndarray = IMAGES, **changes: Any) -> Any:
     training, config = KINDS[kind]
     named = {
         name: changes.pop(name) for name in ("classifier", "encoder", "w_plus") if name in changes
     }
-    return training(G, PixelPyramid(), pictures, config(**SMALL | changes), **named)
+    return training(G, PixelPyramid(), pixels, config(**SMALL | changes), **named)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -158,7 +158,7 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_that_are_not_square_are_refused(kind: str) -> None:
+def test_images_that_are_not_square_are_refused(kind: str) -> None:
     with pytest.raises(ValueError, match=r"expected square images .*align them first"):
         made(kind, np.zeros((40, 8, 4, 3), np.uint8))
 
@@ -171,8 +171,8 @@ def test_nothing_held_out_is_refused_before_it_trains(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_collection_smaller_than_a_batch_is_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match="expected at least 24 pictures"):
-        made(kind, PICTURES[:20])
+    with pytest.raises(ValueError, match="expected at least 24 images"):
+        made(kind, IMAGES[:20])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -194,13 +194,13 @@ def test_losses_have_the_published_weights_and_forms() -> None:
     expected = {"mse": 1.0, "perceptual": 0.8, "identity": 0.1, "w_norm": 0.005, "latent": 0.0}
     assert training.weights == expected
     rows = torch.arange(4)
-    goal = training._goal(training._real[rows], training._real[rows], rows)
+    goal = training._target_batch(training._real[rows], training._real[rows], rows)
     codes = G.w_avg.expand(4, G.num_ws, -1) + 0.5
     losses, shown = training._losses(codes, goal)
     assert losses["w_norm"].item() == pytest.approx(0.5 * (G.num_ws * G.w_dim) ** 0.5)
-    same, _ = training._losses(G.invert_exactly(goal.pictures), goal)
+    same, _ = training._losses(G.invert_exactly(goal.images), goal)
     assert same["identity"].item() < 0.01 < losses["identity"].item()
-    torch.testing.assert_close(losses["mse"], (shown - goal.pictures).square().mean())
+    torch.testing.assert_close(losses["mse"], (shown - goal.images).square().mean())
 
 
 def test_without_a_classifier_there_is_no_identity() -> None:
@@ -236,7 +236,7 @@ def test_presets_show_the_judge_every_row_or_one(preset: str, num: int) -> None:
     seen = []
     training.judge.learn = lambda real, made, step, rng: seen.append((real, made)) or {}
     codes = torch.arange(4.0)[None, :, None].expand(8, -1, G.w_dim)
-    training._judged(codes, 2, 0)
+    training._step_judge(codes, 2, 0)
     ((real, rows),) = seen
     assert real.shape == rows.shape == (num, G.w_dim)
     assert set(rows[:, 0].tolist()) == {0, 1, 2}
@@ -244,7 +244,7 @@ def test_presets_show_the_judge_every_row_or_one(preset: str, num: int) -> None:
 
 def test_the_judge_learns_to_tell_codes_from_w() -> None:
     training = made("e4e", discriminator_rate=1e-2)
-    real, far = training._w_drawn(64, 1, 2), training._w_drawn(64, 2, 2) + 3 * training.w_scale
+    real, far = training._draw_w(64, 1, 2), training._draw_w(64, 2, 2) + 3 * training.w_scale
     losses = [
         training.judge.learn(real, far, step, torch.Generator().manual_seed(step))
         for step in range(30)
@@ -295,7 +295,7 @@ def slopes(training: Any, goal: Any, *, is_detached: bool) -> list[Tensor]:
     parameters = list(network.parameters())
     codes, synth, totals = training._mean(8), training._average(8), []
     for _ in range(3):
-        codes = codes + network.residual(goal.pictures, synth, num_deltas=None)
+        codes = codes + network.residual(goal.images, synth, num_deltas=None)
         losses, synth = training._losses(codes, goal)
         totals.append(training._total(losses))
         if is_detached:
@@ -307,7 +307,7 @@ def slopes(training: Any, goal: Any, *, is_detached: bool) -> list[Tensor]:
 def test_restyle_adds_up_the_gradients_of_single_iterations() -> None:
     training = made("restyle", iterations=3)
     network = training._encoder.network
-    goal = training._goal(*training._batch(0))
+    goal = training._target_batch(*training._batch(0))
     training._encoder.clear()
     losses = training._accumulate(goal, 0)
     got = [parameter.grad.clone() for parameter in network.parameters()]
@@ -347,7 +347,7 @@ def test_configurations_are_told_apart() -> None:
 
 
 def known(num: int = 208) -> Any:
-    """The latents that `drawn` made its pictures of."""
+    """The latents that `drawn` made its images of."""
     w = G.mapping(torch.randn(num, G.z_dim, generator=torch.Generator().manual_seed(7)))
     return w[:, None].expand(-1, G.num_ws, -1).half().numpy()
 
@@ -382,18 +382,18 @@ def test_what_saves_cores_learns_and_survives_a_kill(kind: str, tmp_path: Path) 
     assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
 
 
-def test_pictures_are_made_of_the_first_and_latents_compared_of_the_others() -> None:
+def test_images_are_made_of_the_first_and_latents_compared_of_the_others() -> None:
     training = made("psp", **FEW_CORES)
-    goal = training._goal(*training._batch(0))
-    assert goal.pictures.shape == (4, 3, 4, 4)
+    goal = training._target_batch(*training._batch(0))
+    assert goal.images.shape == (4, 3, 4, 4)
     assert goal.seen.shape == (8, 3, 8, 8)
     exact = torch.from_numpy(known())[goal.rows].float()
-    exact[:4] += 5  # which only the pictures see
+    exact[:4] += 5  # which only the images see
     losses, shown = training._losses(exact, goal)
     assert len(shown) == 4
     assert losses["latent"].item() < 1e-6
     everywhere = made("psp", **FEW_CORES | {"image_pictures": 0})
-    losses, _ = everywhere._losses(exact, everywhere._goal(*everywhere._batch(0)))
+    losses, _ = everywhere._losses(exact, everywhere._target_batch(*everywhere._batch(0)))
     assert losses["latent"].item() > 1
 
 

@@ -1,4 +1,4 @@
-"""Changes as photographs have them: small, seeded, and of the picture as a whole."""
+"""Changes as photographs have them: small, seeded, and of the image as a whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def ramp(n: int) -> Tensor:
     return torch.linspace(-0.5, 0.5, 32).expand(n, 3, 32, 32)
 
 
-def test_no_strength_leaves_pictures_alone() -> None:
+def test_no_strength_leaves_images_alone() -> None:
     x = ramp(4)
     torch.testing.assert_close(altered(x, 0.0, rng()), x, rtol=0, atol=1e-5)
     assert torch.equal(grained(x, 0.0, rng()), x)
@@ -30,7 +30,7 @@ def test_changes_are_a_function_of_the_generator() -> None:
         assert not torch.equal(change(x, size, rng()), change(x, size, rng(1)))
 
 
-def test_pictures_are_altered_each_by_itself_and_stay_in_range() -> None:
+def test_images_are_altered_each_by_itself_and_stay_in_range() -> None:
     x = torch.rand(64, 3, 16, 16, generator=rng()) * 2 - 1
     made = altered(x, 3.0, rng())
     assert made.abs().max() <= 1

@@ -121,7 +121,7 @@ def test_spaces_can_be_chosen_and_must_be_there(sets: Sets) -> None:
 
 def test_the_sheet_has_a_line_for_each_space(sets: Sets) -> None:
     sheet = training(sets).sheet()
-    assert sheet.shape == (3, 5 * 32, 8 * 32)  # pictures, W+, F2, F4, by segments
+    assert sheet.shape == (3, 5 * 32, 8 * 32)  # images, W+, F2, F4, by segments
     assert sheet.abs().max() <= 1
 
 

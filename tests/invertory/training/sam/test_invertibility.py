@@ -13,29 +13,29 @@ from invertory.encoders import ResidualEncoder
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.networks.face_parser import FaceParser
 from invertory.perceptual import PixelPyramid
-from invertory.training.compute import Compute, Pictures
+from invertory.training.compute import Compute, TrainingImages
 from invertory.training.loop.train import train
 from invertory.training.sam.errors import (
-    Inverter,
-    Inverting,
+    InversionNetworks,
+    InversionSettings,
     distance_map,
     interleaved,
     prepare_errors,
 )
 from invertory.training.sam.invertibility import (
-    Inverted,
+    InvertedImages,
     InvertibilitySettings,
     InvertibilityTraining,
     measure,
 )
 
-HOW = Inverting(steps=4, w_samples=64, batch_size=4)
+HOW = InversionSettings(steps=4, w_samples=64, batch_size=4)
 SMALL = InvertibilitySettings(
     images=512, batch_size=8, num=48, held_out=8, widths=(8, 12), half_life_images=50
 )
 
 
-def inverter() -> Inverter:
+def inverter() -> InversionNetworks:
     G = StyleGAN2(img_resolution=16, z_dim=8, w_dim=8, num_layers=1, channel_base=64)
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(0)
@@ -43,15 +43,15 @@ def inverter() -> Inverter:
             resolution=16, num_ws=6, w_dim=8, channels=(4, 8, 8), narrow=4, hidden=16
         )
     G.initialise(torch.Generator().manual_seed(1))
-    return Inverter(G, encoder.eval().requires_grad_(False), PixelPyramid())
+    return InversionNetworks(G, encoder.eval().requires_grad_(False), PixelPyramid())
 
 
-def pictures(num: int) -> Pictures:
+def images(num: int) -> TrainingImages:
     drawn = np.random.default_rng(0).integers(0, 256, (num, 16, 16, 3), dtype=np.uint8)
-    return Pictures(drawn, Compute())
+    return TrainingImages(drawn, Compute())
 
 
-def patches() -> Inverted:
+def patches() -> InvertedImages:
     """Red squares, hard in W+ and easy in F2, on grey, easy in both."""
     rng = np.random.default_rng(0)
     shown = np.full((48, 16, 16, 3), 128, np.uint8)
@@ -60,12 +60,12 @@ def patches() -> Inverted:
         y, x = rng.integers(0, 9, 2)
         shown[i, y : y + 7, x : x + 7] = (255, 0, 0)
         errors[i, 0, y : y + 7, x : x + 7] = 1.0
-    return Inverted(shown, errors, ("W+", "F2"), np.arange(48) % 2 == 0)
+    return InvertedImages(shown, errors, ("W+", "F2"), np.arange(48) % 2 == 0)
 
 
 def test_the_errors_are_resumed_where_they_were_stopped(tmp_path: Path) -> None:
     found, how = inverter(), HOW
-    whole = prepare_errors(found, pictures(6), tmp_path / "a", how, block=2)
+    whole = prepare_errors(found, images(6), tmp_path / "a", how, block=2)
     assert whole.shape == (6, 2, 16, 16)
     assert (np.asarray(whole) >= 0).all()
 
@@ -77,15 +77,15 @@ def test_the_errors_are_resumed_where_they_were_stopped(tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        prepare_errors(found, pictures(6), tmp_path / "b", how, block=2, shown=kill)
+        prepare_errors(found, images(6), tmp_path / "b", how, block=2, progress=kill)
     seen: list[int] = []
     parts = prepare_errors(
-        found, pictures(6), tmp_path / "b", how, block=2, shown=lambda done, num: seen.append(done)
+        found, images(6), tmp_path / "b", how, block=2, progress=lambda done, num: seen.append(done)
     )
     assert seen == [6]
     assert np.array_equal(whole, parts)
     with pytest.raises(ValueError, match="name another folder"):
-        prepare_errors(found, pictures(5), tmp_path / "b", how)
+        prepare_errors(found, images(5), tmp_path / "b", how)
 
 
 def test_a_distance_by_place_has_the_distances_mean_and_its_place() -> None:
@@ -123,7 +123,7 @@ def test_the_loss_falls_and_held_out_errors_are_told() -> None:
     assert sheet.shape == (3, 5 * 16, 8 * 16)
 
 
-def test_the_unit_is_what_plain_pictures_rarely_exceed() -> None:
+def test_the_unit_is_what_plain_images_rarely_exceed() -> None:
     found = patches()
     found.errors[:] = 0.1
     found.errors[~found.is_plain] = 5.0  # no matter
@@ -161,11 +161,11 @@ def test_correlation_is_1_for_the_truth_and_minus_1_for_its_opposite() -> None:
     assert measure(truth + 0.5, truth)["mae"] == pytest.approx(0.5)
 
 
-def test_errors_of_other_pictures_are_refused() -> None:
+def test_errors_of_other_images_are_refused() -> None:
     found = patches()
-    with pytest.raises(ValueError, match="invert the same pictures"):
+    with pytest.raises(ValueError, match="invert the same images"):
         InvertibilityTraining(
-            Inverted(found.pictures[:40], found.errors, found.spaces, found.is_plain),
+            InvertedImages(found.images[:40], found.errors, found.spaces, found.is_plain),
             SMALL,
             Compute(),
         )

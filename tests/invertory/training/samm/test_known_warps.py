@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from invertory.networks.samm.figures import steps_alike
+from invertory.networks.samm.figures import compare_steps
 from invertory.networks.samm.layers import MAX_FLOW, AlignNet, Level, standardised, warp
 from invertory.training.optimiser import seeded
-from invertory.training.samm.known_warps import known_flow, undoing
+from invertory.training.samm.known_warps import inverse_flow, known_flow
 
 PX = 16  # of which half a one is a flow of 1 / 16, within the limit
 
@@ -45,7 +45,7 @@ def test_known_flows_are_smooth_and_within_the_limit():
 
 def test_what_was_warped_is_led_back():
     flow = known_flow(8, PX, torch.Generator().manual_seed(1))
-    back = undoing(flow)
+    back = inverse_flow(flow)
     left = back + warp(flow, back)  # where one ends up
     inner = (..., slice(4, -4), slice(4, -4))  # beyond the edge lies the edge's own value
     assert float(left[inner].abs().max()) < 0.02 * float(flow.abs().max())
@@ -66,7 +66,7 @@ def test_a_briefly_trained_level_moves_the_right_way_and_less_the_second_time():
         x, moved, back = shifted(16, rng)
         steps = torch.stack(told(align, x, moved))
     assert float((steps[0] - back).square().mean()) < 0.3 * float(back.square().mean())
-    ratio = steps_alike(steps, torch.ones(16, 1, PX, PX))[1]
+    ratio = compare_steps(steps, torch.ones(16, 1, PX, PX))[1]
     assert float(ratio) < 0.7
 
 
@@ -75,7 +75,7 @@ def test_masks_begin_near_the_area_that_a_level_may_have():
     rng = torch.Generator().manual_seed(3)
     parts = [torch.randn(shape, generator=rng) for shape in ((2, 6, 8, 8), (2, 8), (2, 6, 8, 8))]
     for area, wanted in ((0.1, 0.1), (0.5, 0.5), (1.0, 0.98), (0.0, 0.02)):
-        level.begin_near(area)
+        level.set_initial_area(area)
         with torch.no_grad():
             mask = level(*parts, None, cycles=1, is_warping=False)[1]
         assert float(mask.mean()) == pytest.approx(wanted, rel=0.1)

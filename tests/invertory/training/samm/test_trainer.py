@@ -87,7 +87,7 @@ def run(trained: SammTraining, num: int, start: int = 0) -> list[dict[str, Tenso
     return [trained.step(step) for step in range(start, num)]
 
 
-def test_the_blended_picture_comes_nearer_within_the_area(sets):
+def test_the_blended_image_comes_nearer_within_the_area(sets):
     trained = training(sets, gathered_area=0.4)
     frozen = [p.clone() for p in (*trained.generator.parameters(), *trained.encoder.parameters())]
     losses = run(trained, 30)
@@ -175,7 +175,7 @@ def test_gram_matrices_do_not_see_where_things_are():
     assert float(gram_distance([x], [2 * x])) > 0.01
 
 
-def test_measures_are_of_masks_and_pictures():
+def test_measures_are_of_masks_and_images():
     real, truth = torch.zeros(2, 3, 4, 4), torch.ones(2, 1, 4, 4, dtype=torch.bool)
     made = {"plain": real + 0.2, "aligned": real + 0.2, "blended": real + 0.02}
     found = measure(real, {**made, "mask": truth.float()}, truth)
@@ -183,13 +183,13 @@ def test_measures_are_of_masks_and_pictures():
     assert (found["iou"], found["soft_iou"], found["ood_area"]) == (1, 1, 1)
 
 
-def test_pictures_of_another_size_than_the_generators_are_refused(sets, tmp_path):
+def test_images_of_another_size_than_the_generators_are_refused(sets, tmp_path):
     fine = {"in_domain": prepare(tmp_path / "fine", 10, size_px=2 * PX)}
-    with pytest.raises(ValueError, match="expected pictures of 16 px"):
+    with pytest.raises(ValueError, match="expected images of 16 px"):
         training(fine, shares=(1.0,))
 
 
-def test_pictures_alone_train_without_a_judge_and_without_truth():
+def test_images_alone_train_without_a_judge_and_without_truth():
     made = MobileStyleGAN(channels=(8, 8, 8, 8), w_dim=8, mapping_layers=1)
     rng = torch.Generator().manual_seed(0)
     for tensor in made.state_dict().values():

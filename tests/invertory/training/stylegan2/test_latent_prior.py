@@ -73,7 +73,7 @@ def test_the_kept_space_is_white(prior: LatentPrior) -> None:
     torch.testing.assert_close(w.T.cov(), torch.eye(6), rtol=0, atol=0.05)
 
 
-def test_pictures_stay_when_the_space_is_moved(prior: LatentPrior) -> None:
+def test_images_stay_when_the_space_is_moved(prior: LatentPrior) -> None:
     generator, w_plus = make(), normal(3, 4, 6, seed=5)
     expected = generator.synthesis(w_plus)
     got = with_prior(generator, prior).synthesis(whitened(w_plus, prior))

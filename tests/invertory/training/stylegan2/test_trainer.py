@@ -57,12 +57,12 @@ def blobs(num: int = 40, size_px: int = 16) -> Pixels:
     """Discs of random place, size and colour on grey."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size_px, :size_px]
-    pictures = np.full((num, size_px, size_px, 3), 120, np.uint8)
-    for picture in pictures:
+    images = np.full((num, size_px, size_px, 3), 120, np.uint8)
+    for image in images:
         row, column, radius = rng.uniform((4, 4, 2), (12, 12, 6))
         inside = (y - row) ** 2 + (x - column) ** 2 < radius**2
-        picture[inside] = rng.integers(0, 256, 3)
-    return pictures
+        image[inside] = rng.integers(0, 256, 3)
+    return images
 
 
 def make(config: StyleGAN2TrainingConfig, **options: Any) -> StyleGAN2Training:
@@ -182,8 +182,8 @@ def test_rates_rise_in_each_phase_and_fall_at_the_end() -> None:
     assert [config.share(images) for images in (0, 20_000, 40_000)] == [1.0, 0.5, 0.125]
 
 
-def test_too_few_pictures_are_refused() -> None:
-    with pytest.raises(ValueError, match="a batch of 8 more pictures than the 8 held out"):
+def test_too_few_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="a batch of 8 more images than the 8 held out"):
         stylegan2(blobs(15), FROM_AUTOENCODER, Compute())
     with pytest.raises(ValueError, match="expected autoencoder_images before joint_images"):
         StyleGAN2TrainingConfig(autoencoder_images=0)

@@ -108,23 +108,23 @@ def test_batches_keep_the_shares_and_never_hold_a_held_out_row(sets):
     assert seen["ood"] == set(range(48)) - held["ood"]
 
 
-def test_labels_belong_to_their_pictures(sets):
+def test_labels_belong_to_their_images(sets):
     mixed = mix(sets)
     rows = mixed.batch(8, seed=0, step=0)
     row = int(rows["ood"][0])
     first = len(rows["in_domain"])
     expected = torch.from_numpy(sets["ood"].attributes[row].copy())
     assert torch.equal(mixed.labels(rows, "attributes")[first], expected)
-    pixels = torch.from_numpy(sets["ood"].pictures[row].copy()).permute(2, 0, 1) / 127.5 - 1
-    assert torch.allclose(mixed.pictures(rows)[first], pixels)
+    pixels = torch.from_numpy(sets["ood"].images[row].copy()).permute(2, 0, 1) / 127.5 - 1
+    assert torch.allclose(mixed.images(rows)[first], pixels)
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"held_out": 24}, "more than 48 pictures in 'ood' .* prepare more"),
-        ({"shares": (1.0,)}, "a share above 0 for each of the sets"),
-        ({"shares": (1.0, 0.0)}, "a share above 0"),
+        ({"held_out": 24}, "more than 48 images in 'ood' .* prepare more"),
+        ({"shares": (1.0,)}, "a positive share for each of the sets"),
+        ({"shares": (1.0, 0.0)}, "a positive share"),
     ],
 )
 def test_mixes_that_cannot_be_are_refused(sets, change, told):
@@ -139,5 +139,5 @@ def test_a_set_smaller_than_its_part_of_a_batch_is_refused(sets):
 
 def test_sets_of_two_sizes_are_refused(sets, tmp_path):
     other = prepare(tmp_path, 40, size_px=16)
-    with pytest.raises(ValueError, match="sets of one picture size"):
+    with pytest.raises(ValueError, match="sets of one image size"):
         mix({"in_domain": sets["in_domain"], "other": other})

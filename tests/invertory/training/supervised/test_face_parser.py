@@ -54,7 +54,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_network(sets, tmp_path):
     assert {"miou", "iou/skin", "ood/miou", "ood/iou/ood"} <= card["metrics"].keys()
 
 
-def test_the_sheet_shows_pictures_truth_and_what_was_told(sets):
+def test_the_sheet_shows_images_truth_and_what_was_told(sets):
     sheet = training(sets).sheet()
     assert sheet.shape == (3, 3 * 32, 8 * 32)
     assert sheet.abs().max() <= 1
