@@ -111,7 +111,7 @@ CASES: list[tuple[Kind, Callable[[], Exception]]] = [
 
 
 @pytest.mark.parametrize("number", range(len(CASES)))
-def test_each_error_is_of_its_kind(number: int) -> None:
+def test_each_error_is_classified(number: int) -> None:
     kind, make = CASES[number]
     error = make()
     assert judge(error) is kind, repr(error)
@@ -130,13 +130,13 @@ def failing(*errors: Exception) -> tuple[Callable[[str], bytes], list[str]]:
     return read, asked
 
 
-def test_a_short_outage_is_waited_for() -> None:
+def test_a_short_outage_is_retried() -> None:
     read, asked = failing(ConnectionResetError(), OSError(errno.EIO, "x"))
     assert patient(read, first_wait_s=0.0)("a") == b"content"
     assert asked == ["a"] * 3
 
 
-def test_a_long_one_is_raised_and_says_where() -> None:
+def test_a_long_outage_is_raised_with_the_address() -> None:
     read, asked = failing(*[ReplyError("status", 503)] * 9)
     with pytest.raises(OutageError, match=r"unreachable.*503.*\(s3://b/a\.png\)"):
         patient(read, num_tries=4, first_wait_s=0.0)("s3://b/a.png")
@@ -158,7 +158,7 @@ def test_a_long_one_is_raised_and_says_where() -> None:
         (ImportError("install s3fs"), ImportError),
     ],
 )
-def test_what_is_no_outage_is_raised_at_once(error: Exception, expected: type[Exception]) -> None:
+def test_other_errors_are_raised_at_once(error: Exception, expected: type[Exception]) -> None:
     read, asked = failing(error)
     with pytest.raises(expected):
         patient(read)("a")

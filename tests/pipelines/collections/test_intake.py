@@ -72,7 +72,7 @@ def uris(store: Store, shard: str) -> list[str]:
     return store.table("entries", shard).column("uri").to_pylist()
 
 
-def test_touched_files_are_no_new_entries_and_read_once(store: Store, files: Files) -> None:
+def test_touched_files_are_not_new_and_are_read_once(store: Store, files: Files) -> None:
     assert deal(store, files) == ["shard-000001", "shard-000002"]
     assert files.read_uris == []
     ingest(store, files)
@@ -84,7 +84,9 @@ def test_touched_files_are_no_new_entries_and_read_once(store: Store, files: Fil
     assert sorted(files.read_uris) == ["1.png", "1.png", "2.png", "4.png"]
 
 
-def test_other_bytes_are_a_new_entry_and_their_return_is_none(store: Store, files: Files) -> None:
+def test_changed_bytes_are_a_new_entry_and_reverting_them_is_not(
+    store: Store, files: Files
+) -> None:
     deal(store, files)
     ingest(store, files)
     old = files.held["1.png"]
@@ -97,14 +99,14 @@ def test_other_bytes_are_a_new_entry_and_their_return_is_none(store: Store, file
     assert deal(store, files) == []
 
 
-def test_a_file_whose_image_is_not_made_yet_waits(store: Store, files: Files) -> None:
+def test_a_file_without_an_image_row_waits(store: Store, files: Files) -> None:
     deal(store, files)
     files.touch("1.png")
     assert deal(store, files) == []
     assert files.read_uris == []
 
 
-def test_a_file_that_could_not_be_read_before_is_dealt_again(store: Store, files: Files) -> None:
+def test_a_file_that_was_unreadable_is_a_new_entry(store: Store, files: Files) -> None:
     deal(store, files)
     rows = [dict.fromkeys(IMAGES.names) | {"uri": "1.png", "status": "unreadable"}]
     store.write("images", "shard-000001", [pa.RecordBatch.from_pylist(rows, schema=IMAGES)],
@@ -115,7 +117,7 @@ def test_a_file_that_could_not_be_read_before_is_dealt_again(store: Store, files
 
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("harm", ["lost", "cut", "rotten"])
-def test_lost_entries_are_restored_under_their_key(store, files, number: int, harm: str) -> None:
+def test_missing_entries_are_restored_under_their_key(store, files, number: int, harm: str) -> None:
     deal(store, files)
     ingest(store, files)
     shard = f"shard-00000{number}"
@@ -134,7 +136,7 @@ def test_lost_entries_are_restored_under_their_key(store, files, number: int, ha
     assert deal(store, files) == []
 
 
-def test_numbers_of_lost_shards_are_not_given_out_again(store: Store, files: Files) -> None:
+def test_numbers_of_missing_shards_are_not_reused(store: Store, files: Files) -> None:
     deal(store, files)
     ingest(store, files)
     schema = pa.schema([pa.field("crop_id", pa.string(), False)])
@@ -147,7 +149,7 @@ def test_numbers_of_lost_shards_are_not_given_out_again(store: Store, files: Fil
     assert deal(store, files) == ["shard-000002"]  # nothing of it is left
 
 
-def test_dealing_in_portions_comes_to_the_same_shards(store: Store, files: Files) -> None:
+def test_intake_in_portions_gives_the_same_shards(store: Store, files: Files) -> None:
     assert deal(store, files, max_shards=1) == ["shard-000001"]
     assert deal(store, files, max_shards=1) == ["shard-000002"]
     assert deal(store, files) == []

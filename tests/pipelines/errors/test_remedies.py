@@ -91,15 +91,15 @@ def test_there_are_messages_with_commands():
 
 
 @pytest.mark.parametrize(("path", "words"), COMMANDS)
-def test_a_command_that_is_named_exists(path, words):
+def test_a_command_in_a_message_exists(path, words):
     assert is_command(words)
 
 
 @pytest.mark.parametrize(("path", "words"), KEYS)
-def test_a_key_that_is_named_exists(path, words):
+def test_a_key_in_a_message_exists(path, words):
     assert is_key(words)
 
 
-def test_what_does_not_exist_is_found_out():
+def test_unknown_commands_and_keys_are_detected():
     assert not is_command("invertory recipe list") and not is_command("invertory run --colection")
     assert is_command("invertory models list|show|import") and not is_key("perceptual: {nme: x}")

@@ -43,7 +43,7 @@ def test_an_edit_of_the_homes_file_is_kept(house: Path, capsys: Any) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_edits_of_both_are_told_once_with_a_remedy(house: Path, capsys: Any) -> None:
+def test_edits_of_both_are_reported_once_with_a_remedy(house: Path, capsys: Any) -> None:
     edit(dagster_home() / "dagster.yaml", "nux: {enabled: false}\n")
     edit(house / "dagster.yaml", "# another\n")
     assert "nux" in (dagster_home() / "dagster.yaml").read_text()

@@ -51,7 +51,7 @@ def table(tmp_path: Path) -> Store:
     return Store(str(tmp_path), "toy")
 
 
-def test_the_same_missing_rows_give_the_same_key_and_others_another(table: Store) -> None:
+def test_the_key_depends_on_the_missing_rows(table: Store) -> None:
     first = publish(table, Source(1)).key
     assert is_provisional(first)
     assert base_key(first) == KEY
@@ -65,7 +65,7 @@ def test_the_same_missing_rows_give_the_same_key_and_others_another(table: Store
     assert source.read == []
 
 
-def test_a_try_that_is_killed_goes_on_and_leaves_no_parts(table: Store, tmp_path: Path) -> None:
+def test_a_killed_try_resumes_and_leaves_no_chunks(table: Store, tmp_path: Path) -> None:
     before = publish(table, Source(1)).key
     with pytest.raises(RuntimeError):
         publish(table, Source(dies_at=4))
