@@ -1,4 +1,4 @@
-"""Items made ahead come in order, bounded in number, with their errors, and leave no thread."""
+"""Items produced ahead keep their order, limit and errors, and no thread is left behind."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Photographs become crops that know where they came from; what does not says why."""
+"""Photographs become crops with their origin, or rejects with a reason."""
 
 import hashlib
 from io import BytesIO
@@ -19,7 +19,7 @@ ANCHORS = np.array([[100.0, 100.0], [160.0, 100.0], [105.0, 160.0], [155.0, 160.
 
 
 class Marks:
-    """Finds a face at each pure red square: a detector with a known answer."""
+    """A detector that finds a face at each pure red square."""
 
     def detect(self, picture):
         ys, xs = np.nonzero((picture == (255, 0, 0)).all(axis=2))

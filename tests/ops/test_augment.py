@@ -1,4 +1,4 @@
-"""Partners on the toy generator, checked by the truth."""
+"""Partners on the toy generator, checked against the true scores."""
 
 from collections.abc import Callable
 
@@ -66,7 +66,7 @@ def test_why_a_crop_has_no_partner(
 
 
 def nowhere(boundaries: Boundaries) -> torch.Tensor:
-    """A normal that moves neither score."""
+    """A normal that changes neither score."""
     normal = torch.eye(12, dtype=torch.float64)[:1]
     return condition_normal(normal, torch.stack([bound.normal for bound in boundaries.values()]))
 

@@ -1,4 +1,4 @@
-"""Edits move the scores of the toy's pictures as they say."""
+"""Edits change the scores of the toy's images by their steps."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What is chosen, and that the readers of the field open what is written."""
+"""Selection of the exported rows, and reading the written files with common libraries."""
 
 import hashlib
 import io
@@ -50,7 +50,7 @@ def picture(number: int, format: str = "png") -> dict[str, object]:
 
 
 def group_of(number: int) -> tuple[bool, bool]:
-    """Unbalanced: of 60, old ones are a fifth, smiling ones a half."""
+    """60 unbalanced crops: a fifth are old, a half are smiling."""
     return number % 2 == 0, number % 5 == 0
 
 
@@ -75,7 +75,7 @@ def attributes() -> pa.RecordBatch:
 
 @pytest.fixture(scope="module")
 def augmentation() -> pa.RecordBatch:
-    """Every crop but each third has a partner."""
+    """All crops except every third have a partner."""
     rows = [
         {
             "sample_id": f"{i:03d}:0:partner",
@@ -212,7 +212,7 @@ def test_matching_images_are_not_recoded() -> None:
 
 
 def into(folder: Path) -> Create:
-    """Write beside, then rename."""
+    """Write to a temporary file, then rename it."""
 
     @contextmanager
     def create(name: str) -> Iterator[BinaryIO]:
@@ -322,7 +322,7 @@ def test_failure_leaves_no_manifest_and_no_final_name(
 
 
 def test_the_stream_is_consumed_row_by_row(rows: list[pa.RecordBatch]) -> None:
-    """A file is begun before the next batch is asked for: nothing piles up."""
+    """A file is started before the next batch is requested: batches do not accumulate."""
     opened: list[str] = []
 
     def create(name: str) -> AbstractContextManager[BinaryIO]:

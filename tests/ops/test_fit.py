@@ -1,4 +1,4 @@
-"""Boundaries fitted and directions taken in, on the toy generator."""
+"""Boundaries fitted and directions imported, on the toy generator."""
 
 import pyarrow as pa
 import pytest

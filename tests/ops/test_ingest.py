@@ -1,4 +1,4 @@
-"""Every file of a shard gets its row of `images`, whatever is the matter with it."""
+"""Every file of a shard gets a row of `images`, even a broken one."""
 
 import errno
 import hashlib

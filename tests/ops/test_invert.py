@@ -1,4 +1,4 @@
-"""Crops become latents with figures; threads and batches change nothing in them."""
+"""Crops become latents with metrics, independent of threads and batches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 class Looks(nn.Module):
-    """An encoder: a latent that depends on the picture's colours; what is black is not finite."""
+    """An encoder whose latent depends on the colours; black images give non-finite values."""
 
     w_dim, num_ws = G.w_dim, 1
 
@@ -74,7 +74,7 @@ def test_metrics_are_those_of_the_stored_latent_and_synth() -> None:
 
 
 def test_an_image_that_the_method_synthesised_is_reused() -> None:
-    """What is limited to fewer pixels is drawn in full afterwards: two ways to the same figures."""
+    """A method with reduced resolution is rendered in full afterwards, with the same metrics."""
     at_once, again = verb(), verb(DomainGuidedEncoder(loss_px=15))
     targets = torch.cat([to_tensor(decode(c["bytes"].as_py()).pixels) for c in crops(3)["crop"]])
     found = [

@@ -11,7 +11,7 @@ from invertory.scoring import BadScore
 
 
 class Brightness:
-    """The mean level; black pictures cannot be scored, white ones give no number."""
+    """The mean level; black images cannot be scored, white ones give NaN."""
 
     names = ("brightness", "redness")
 
@@ -66,7 +66,7 @@ def test_a_name_must_come_from_one_scorer(scorers):
 
 
 class Known:
-    """The labels of pictures whose address is not empty."""
+    """Labels of images whose URI is not empty."""
 
     names = ("age",)
 

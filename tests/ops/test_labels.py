@@ -1,4 +1,4 @@
-"""Labels by the names of the files."""
+"""Labels looked up by file name."""
 
 import pyarrow as pa
 import pytest

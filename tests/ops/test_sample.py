@@ -1,4 +1,4 @@
-"""Draws and their scores."""
+"""Samples and their scores."""
 
 from collections.abc import Callable, Iterator
 

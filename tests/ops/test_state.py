@@ -1,4 +1,4 @@
-"""What a picture needs beside its latent is stored with it, and every edit is drawn with it."""
+"""The state of an inversion is stored with the latent and used to render every edit."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_an_edit_of_zero_length_is_the_synth_with_its_noise() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framed(Image2StyleGAN):
-    """Paints its state over what the latent gives, and the length of an edit into a corner."""
+    """Renders its state over the synth, and the length of an edit into a corner."""
 
     has_state: ClassVar[bool] = True
     maps: ClassVar[tuple[str, ...]] = ("mask",)

@@ -1,4 +1,4 @@
-"""A stage keeps account of every input row, whatever the batches it came in."""
+"""A stage accounts for every input row, in batches of any size."""
 
 import threading
 
@@ -69,7 +69,7 @@ def test_a_reason_that_is_not_utf8_is_escaped():
 
 
 class Doubled:
-    """In three steps; notes which chunk each step has seen, and in which thread."""
+    """A verb in three steps that records the chunk and the thread of each step."""
 
     def __init__(self, broken_at: int = -1) -> None:
         self.steps: list[tuple[str, int]] = []

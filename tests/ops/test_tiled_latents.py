@@ -1,4 +1,4 @@
-"""Latents of tiles in the tables: their mean beside the codes, and edits of every tile."""
+"""Latents of tiles in the tables: their mean, their codes, and edits of every tile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ METHOD = InvGANTiled(tiles=2, space="w_plus")
 
 
 class Exact(nn.Module):
-    """The toy's own inverse, as an encoder."""
+    """The exact inverse of the toy generator, as an encoder."""
 
     def __init__(self, generator: ToyGenerator) -> None:
         super().__init__()

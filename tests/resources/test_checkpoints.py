@@ -1,4 +1,4 @@
-"""A network comes back from its weights and its card, or says what does not fit."""
+"""A network is loaded from its weights and its card, or the mismatch is reported."""
 
 import hashlib
 import json

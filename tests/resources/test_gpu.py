@@ -1,4 +1,4 @@
-"""A device is leased to one at a time, and comes free however its holder ends."""
+"""A device has one lease at a time, which is released however its holder ends."""
 
 import itertools
 import multiprocessing

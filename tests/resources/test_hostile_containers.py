@@ -1,4 +1,4 @@
-"""Archives as an enemy makes them: a bad member is one row with a reason, and the rest is read."""
+"""Malicious archives: a bad member is one row with a reason, and the rest is read."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def raw(info: tarfile.TarInfo) -> bytearray:
 
 
 def stamped(block: bytearray) -> bytes:
-    """With a right checksum."""
+    """Return the header with a valid checksum."""
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     return bytes(block)
 
 
 def field(first: int, end: int, value: bytes) -> bytes:
-    """The header of x.png, 5 bytes long, with other bytes in one field; and its data."""
+    """The header of x.png, 5 bytes long, with one field replaced, and its data."""
     block = raw(header("x.png", 5))
     block[first:end] = value.ljust(end - first, b"\0")
     return stamped(block) + b"data.".ljust(512, b"\0")
@@ -63,7 +63,7 @@ def member(name: str, data: bytes) -> bytes:
 
 
 def tar_with(odd: bytes) -> bytes:
-    """A good member, what is odd, two good members."""
+    """A valid member, the odd one, and two valid members."""
     names = list(GOOD)
     parts = [member(names[0], GOOD[names[0]]), odd, *(member(n, GOOD[n]) for n in names[1:])]
     return b"".join(parts) + bytes(1024)
@@ -95,7 +95,7 @@ def test_odd_times_and_owners_change_nothing(tmp_path: Path, odd: str, ending: s
 
 
 def chained(number: int) -> bytes:
-    """Extended headers, one after the other."""
+    """A chain of extended headers."""
     return b"".join(stamped(_typed(b"L", 1)) + b"n".ljust(512, b"\0") for _ in range(number))
 
 
@@ -283,7 +283,7 @@ def test_a_bomb_or_broken_row_group_loses_only_its_rows(
 
 @pytest.fixture
 def deep(tmp_path: Path) -> Iterator[str]:
-    """A folder with a file 1,500 folders down."""
+    """A folder with a file nested 1,500 folders deep."""
     here = os.open(tmp_path, os.O_RDONLY)
     for _ in range(1500):
         os.mkdir("d", dir_fd=here)

@@ -1,4 +1,4 @@
-"""Tables of labels from files."""
+"""Tables of labels read from files."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Errors of sources fall into four kinds, whatever they are wrapped in."""
+"""Errors of sources are classified into four kinds, however they are wrapped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invertory.resources.outages import Kind, OutageError, judge, patient
 
 
 class ReplyError(Exception):
-    """As aiohttp (status), azure (status_code) and gcsfs (code) bear the number."""
+    """An HTTP status as aiohttp (status), azure (status_code) and gcsfs (code) store it."""
 
     def __init__(self, name: str, status: int) -> None:
         super().__init__(f"{name} {status}")
@@ -118,7 +118,7 @@ def test_each_error_is_classified(number: int) -> None:
 
 
 def failing(*errors: Exception) -> tuple[Callable[[str], bytes], list[str]]:
-    """A read that raises these one after the other, and what was asked of it."""
+    """A read that raises these errors in turn, and the list of requested URIs."""
     left, asked = list(errors), []
 
     def read(uri: str) -> bytes:

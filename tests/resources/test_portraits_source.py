@@ -1,4 +1,4 @@
-"""Portraits as a collection: listed without being drawn, drawn when they are read."""
+"""Portraits as a collection: listed without rendering, rendered when read."""
 
 import hashlib
 import io

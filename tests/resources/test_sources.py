@@ -1,4 +1,4 @@
-"""Every file of a collection is listed once and read back, whatever it is called."""
+"""Every file of a collection is listed once and can be read, whatever its name."""
 
 import errno
 import gzip
@@ -41,7 +41,7 @@ def tar_of(folder: Path, path: Path, mode: str = "w", top: str = ".") -> str:
 
 
 def read_all(source: ImageSource) -> dict[str, bytes]:
-    """By the last part of the name, as it is on the disk."""
+    """Entries by file name, as on disk."""
     return {entry.uri: source.read(entry.uri) for entry in source.entries()}
 
 

@@ -1,4 +1,4 @@
-"""`invertory train` from the command line: its words, its exit codes, and what a kill costs."""
+"""`invertory train`: its output, its exit codes, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def start(place: Any, environment: dict[str, str], *options: str) -> subprocess.
 
 
 def stopped(process: subprocess.Popen[str], state: Path, with_signal: int) -> int:
-    """Exit code of a run that gets the signal once it has kept a state of its own."""
+    """Exit code of a run that gets the signal after it has saved a state."""
     before = state.stat().st_mtime_ns if state.is_file() else 0
     until = time.monotonic() + 240
     while not (state.is_file() and state.stat().st_mtime_ns > before):

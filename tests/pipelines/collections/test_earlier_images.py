@@ -1,4 +1,4 @@
-"""Pictures of earlier shards are known again, at a few bytes each."""
+"""Images of earlier shards are recognised, with a few bytes of memory each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def image_id(name: str) -> str:
 
 
 class Counted(Store):
-    """Says which shards of which tables are read."""
+    """A store that counts which shards of which tables are read."""
 
     reads: list[tuple[str, str]]
 
@@ -43,7 +43,7 @@ def put(store: Store, table: str, shard: str, rows: list[dict[str, Any]], schema
 
 @pytest.fixture
 def store(tmp_path: Path) -> Counted:
-    """Three shards of pictures 1000 bytes long, then one of which nothing is made yet."""
+    """Three shards of images of 1000 bytes, then one without images."""
     store = Counted(str(tmp_path), "recipe")
     store.reads = []
     for number in range(1, 4):

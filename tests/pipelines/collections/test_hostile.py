@@ -1,4 +1,4 @@
-"""Every kind of troublesome file gets the status it should."""
+"""Every kind of troublesome file gets its expected status."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ def ingest(folder, names):
 
 
 def portrait(folder):
-    """Any photograph will do where no face is looked for."""
+    """Any photograph works without face detection."""
     noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
     path = folder / "portrait.png"
     Image.fromarray(noise).resize((700, 700), Image.Resampling.BICUBIC).save(path)

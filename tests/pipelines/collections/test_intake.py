@@ -1,4 +1,4 @@
-"""Files become entries once: not by a touch, not by a lost table, and never under an old number."""
+"""Files become entries once, despite a touch or a lost table, and numbers are never reused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from invertory.resources.tables import Store
 
 @dataclass
 class Files:
-    """A collection: name => (bytes, time of change)."""
+    """A collection: name => (bytes, modification time)."""
 
     held: dict[str, tuple[bytes, int]]
     read_uris: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ def deal(store: Store, files: Any, **options: Any) -> list[str]:
 
 
 def ingest(store: Store, files: Files) -> None:
-    """Images of every shard, as the stage of images makes them."""
+    """The images of every shard, as the stage of images computes them."""
     for shard in store.shards("entries"):
         rows = []
         for entry in store.table("entries", shard).to_pylist():

@@ -1,4 +1,4 @@
-"""What goes wrong outside ends in one line with address and remedy, and in its exit code."""
+"""External errors end in one line with address and remedy, and in their exit code."""
 
 from __future__ import annotations
 

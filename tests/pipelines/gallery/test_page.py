@@ -152,7 +152,7 @@ def test_no_text_can_add_a_tag_or_an_attribute(text: str) -> None:
 
 
 def page_of(text: str) -> str:
-    """A page with `text` in every field that takes one."""
+    """A page with `text` in every text field."""
     shown = row()
     image = picture()
     shown = replace(

@@ -1,4 +1,4 @@
-"""DAGSTER_HOME reads the dagster.yaml that was edited, and is made once by many processes."""
+"""DAGSTER_HOME uses the edited dagster.yaml, and only one of many processes creates it."""
 
 import multiprocessing
 import traceback
@@ -16,7 +16,7 @@ EARLIER = Path(__file__).with_name("earlier_dagster.yaml")
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone with a dagster.yaml, whose home is `home`."""
+    """A clone with a dagster.yaml and the home `home`."""
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     monkeypatch.setattr(homes, "HOUSE", tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))

@@ -1,4 +1,4 @@
-"""Freed memory does not stay with the process."""
+"""Freed memory is returned to the kernel."""
 
 from __future__ import annotations
 

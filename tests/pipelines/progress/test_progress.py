@@ -17,7 +17,7 @@ from invertory.pipelines.progress.tally import Tally, duration
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that is advanced by hand."""
 
     def __init__(self) -> None:
         self.now = 100.0

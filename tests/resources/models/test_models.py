@@ -1,4 +1,4 @@
-"""Networks are fetched once and verified, wherever they lie, and what is pinned is whole."""
+"""Networks from any address are fetched once and verified, and pinned cards are complete."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_importing_the_models_imports_no_client():
 @pytest.mark.download
 @pytest.mark.parametrize("name", ["yunet", "face-landmarker", "face-recognition-photos"])
 def test_pinned_weights_are_available(name):
-    """Into the cache of the user: what is there is not downloaded again."""
+    """Uses the cache of the user, so cached files are not downloaded again."""
     card = PINNED[name]
     try:
         found = ModelStore().fetch_all(card.source)

