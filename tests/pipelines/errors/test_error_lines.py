@@ -175,16 +175,16 @@ def test_an_interrupted_command_says_how_to_resume(place, whole_recipe, monkeypa
     ],
 )
 def test_each_kind_of_error_has_its_line(error, words):
-    line = explaining.explained(error)
+    line = explaining.explain_error(error)
     assert words in line and "\n" not in line
 
 
 def test_the_address_is_added_if_the_error_lacks_it():
     error = networks.WeightsError("expected so, got so; do so")
-    assert explaining.explained(error, "s3://a") == str(error)
-    assert "s3://a" in explaining.explained(ConnectionError("refused"), "s3://a")
+    assert explaining.explain_error(error, "s3://a") == str(error)
+    assert "s3://a" in explaining.explain_error(ConnectionError("refused"), "s3://a")
 
 
 def test_a_line_has_a_maximum_length():
-    assert len(explaining.explained(ValueError("x" * 10_000))) <= explaining.MAX_CHARS
+    assert len(explaining.explain_error(ValueError("x" * 10_000))) <= explaining.MAX_CHARS
     assert Path(explaining.__file__).is_file()

@@ -18,7 +18,7 @@ EARLIER = Path(__file__).with_name("earlier_dagster.yaml")
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone with a dagster.yaml and the home `home`."""
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setattr(homes, "HOUSE", tmp_path)
+    monkeypatch.setattr(homes, "REPOSITORY_FOLDER", tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     return tmp_path
 

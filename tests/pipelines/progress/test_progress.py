@@ -12,7 +12,7 @@ from invertory.pipelines.progress.display import (
     RichProgress,
     Silent,
 )
-from invertory.pipelines.progress.reporting import Fixed, Reporting
+from invertory.pipelines.progress.reporting import FixedReporting, Reporting
 from invertory.pipelines.progress.tally import Tally, duration
 
 
@@ -163,7 +163,7 @@ def test_a_dagster_log_gets_the_lines(caplog: pytest.LogCaptureFixture) -> None:
 def test_fixed_reporting_uses_its_display() -> None:
     progress = Silent()
     context: Any = SimpleNamespace(log=None)
-    assert Fixed(progress).to(context) is progress
+    assert FixedReporting(progress).to(context) is progress
 
 
 def test_output_without_a_terminal_gets_plain_lines() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from invertory.resources import pypi
-from invertory.resources.archives import digest, extract, inside, members
+from invertory.resources.archives import check_member, digest, extract, members
 from invertory.resources.models import ModelStore
 from invertory.resources.pypi import PackageUri, pip_options, retried, sources
 
@@ -123,7 +123,7 @@ def test_network_errors_are_retried_twice(monkeypatch):
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a\\..\\x", ""])
 def test_members_stay_in_their_folder(tmp_path, name, pack):
     with pytest.raises(ValueError, match="inside its archive"):
-        inside(name)
+        check_member(name)
     archive = pack(tmp_path / "x.whl", {name or "x": b"evil"})
     with pytest.raises((ValueError, FileNotFoundError)):
         extract(archive, [name], tmp_path / "out")
