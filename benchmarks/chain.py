@@ -92,13 +92,13 @@ def by_chain(work: Path, pictures: Path, steps: int) -> None:
 
     from invertory.pipelines.cli.running import run_recipe
     from invertory.pipelines.progress.display import Silent
-    from invertory.pipelines.progress.reporting import Fixed
+    from invertory.pipelines.progress.reporting import FixedReporting
     from invertory.pipelines.recipe.recipe import load_recipe
 
     os.environ |= {"INVERTORY_STORE": str(work / "store"), "DAGSTER_HOME": str(work / "dagster")}
     path = work / "bench.yaml"
     path.write_text(yaml.safe_dump(recipe_of(pictures, work / "scorer.pt2", steps)))
-    report = run_recipe(load_recipe(path), Fixed(Silent()), Silent())
+    report = run_recipe(load_recipe(path), FixedReporting(Silent()), Silent())
     assert not report.failures, report.failures
 
 

@@ -109,11 +109,13 @@ def plan_export(
     by_group: dict[Group, list[Candidate]] = {group: [] for group in GROUPS}
     for candidate in offered.values():
         by_group[candidate.group].append(candidate)
-    numbers = _numbers(counts, {group: len(rows) for group, rows in by_group.items()}, unit)
+    selected_counts = _select_counts(
+        counts, {group: len(rows) for group, rows in by_group.items()}, unit
+    )
     chosen = [
         candidate
         for group, rows in by_group.items()
-        for candidate in sorted(rows, key=lambda row: _rank(row, unit))[: numbers[group]]
+        for candidate in sorted(rows, key=lambda row: _rank(row, unit))[: selected_counts[group]]
     ]
     return Plan(
         chosen={candidate.sample_id: candidate for candidate in chosen},
@@ -192,7 +194,7 @@ def _complete_pairs(by_id: Mapping[str, Candidate]) -> dict[str, Candidate]:
     return kept
 
 
-def _numbers(counts: Counts, available: Mapping[Group, int], unit: str) -> dict[Group, int]:
+def _select_counts(counts: Counts, available: Mapping[Group, int], unit: str) -> dict[Group, int]:
     if counts == "all":
         return dict(available)
     if counts == "balanced":

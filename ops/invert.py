@@ -131,15 +131,15 @@ class Invert:
     def finish(self, done: Inverted) -> Chunk:
         """Return rows for the finite results and rejects for the others."""
         batch, inversion = done.crops.batch, done.inversion
-        is_sound = inversion.is_finite.numpy() & np.isfinite(done.scores["psnr_db"])
+        is_finite = inversion.is_finite.numpy() & np.isfinite(done.scores["psnr_db"])
         rejects = []
-        for i in np.flatnonzero(~is_sound):
-            late = f"the loss became non-finite at step {int(inversion.steps[i])}"
-            reason = inversion.refused.get(int(i), late)
+        for i in np.flatnonzero(~is_finite):
+            default_reason = f"the loss became non-finite at step {int(inversion.steps[i])}"
+            reason = inversion.refused.get(int(i), default_reason)
             rejects.append(reject(batch.column("crop_id")[int(i)].as_py(), "non_finite", reason))
         return Chunk(
             batch.num_rows,
-            self._rows(done, np.flatnonzero(is_sound)),
+            self._rows(done, np.flatnonzero(is_finite)),
             pa.RecordBatch.from_pylist(rejects, schema=schemas.REJECTS),
         )
 

@@ -148,15 +148,17 @@ def _run_pipelined(
     """Prepare one chunk, compute one (in this thread) and finish one at the same time."""
     prepared = ((batch, verb.prepare(batch)) for batch in batches)
     with ThreadPoolExecutor(1, "finish") as pool, closing(ahead(prepared)) as ready:
-        before: Future[Chunk] | None = None
+        previous: Future[Chunk] | None = None
         for batch, inputs in ready:
             computed = verb.compute(inputs)
-            if before is not None:
-                before.result()  # raises its error: no chunk follows a failed one
-            before = pool.submit(lambda b, c: check_and_report(b, verb.finish(c)), batch, computed)
-            yield PendingChunk(batch.num_rows, before)
-        if before is not None:
-            before.result()
+            if previous is not None:
+                previous.result()  # raises its error: no chunk follows a failed one
+            previous = pool.submit(
+                lambda b, c: check_and_report(b, verb.finish(c)), batch, computed
+            )
+            yield PendingChunk(batch.num_rows, previous)
+        if previous is not None:
+            previous.result()
 
 
 def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:

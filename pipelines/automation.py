@@ -9,7 +9,7 @@ import dagster as dg
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
 from invertory.pipelines.digests import digest
-from invertory.pipelines.errors.explain import explained
+from invertory.pipelines.errors.explain import explain_error
 from invertory.pipelines.partitions import partitions_name, shards_of
 from invertory.pipelines.recipe.recipe import Recipe
 from invertory.pipelines.tables.chain import Chain, Keys
@@ -79,7 +79,7 @@ def sensor_of(recipe: Recipe, job: Job) -> dg.SensorDefinition:
             except Exception as error:  # clients of object stores have exceptions of their own
                 clean = scrubbed(error)
                 context.log.warning("the collection cannot be listed", exc_info=clean)
-                return dg.SkipReason(f"the collection cannot be listed: {explained(error)}")
+                return dg.SkipReason(f"the collection cannot be listed: {explain_error(error)}")
             fresh = _after(store.shards("entries"), context.cursor)
         if not fresh:
             return dg.SkipReason(f"no new picture in {recipe.collection.uri}")

@@ -28,7 +28,7 @@ def members(archive: Path) -> dict[str, int]:
 
 def extract(archive: Path, names: Iterable[str], folder: Path) -> dict[str, Path]:
     """Extract the named members to `folder`; files that exist already are kept."""
-    targets = {name: folder / inside(name) for name in names}
+    targets = {name: folder / check_member(name) for name in names}
     missing = {name for name, path in targets.items() if not path.is_file()}
     if missing:
         with _open_archive(archive) as entries:
@@ -44,7 +44,7 @@ def extract(archive: Path, names: Iterable[str], folder: Path) -> dict[str, Path
     return targets
 
 
-def inside(name: str) -> str:
+def check_member(name: str) -> str:
     """Return `name` if it stays inside the target folder; raise ValueError otherwise."""
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:

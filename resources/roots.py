@@ -61,7 +61,7 @@ class Roots:
             return name
         return VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), name)
 
-    def length(self, name: str) -> int:
+    def root_length(self, name: str) -> int:
         """Return the length of the longest root above a stored name; 0 if there is none."""
         return next((len(base) for base, _ in self._stored if _is_below(name, base)), 0)
 

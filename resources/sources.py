@@ -23,14 +23,14 @@ from invertory.resources.containers import TARS, Container, Parquet, Tar
 from invertory.resources.entries import SEPARATOR, Entry, deal, decode, encode
 from invertory.resources.folders import (
     describe,
+    filesystem_of,
     list_local,
     list_remote,
-    place,
     read_local,
     read_remote,
 )
 from invertory.resources.models import ModelStore
-from invertory.resources.outages import Kind, judge
+from invertory.resources.outages import ErrorKind, classify
 from invertory.resources.redaction import hiding_secrets, redacted
 from invertory.resources.roots import Roots
 
@@ -116,9 +116,9 @@ class ImageSource(dg.ConfigurableResource):
         stored = self._mapping.stored(name)
         return uri if stored == name else encode(stored) + separator + member
 
-    def length(self, uri: str) -> int:
+    def root_length(self, uri: str) -> int:
         """Return the length of the address that contains an entry; 0 if names are stored as is."""
-        return self._mapping.length(decode(uri.partition(SEPARATOR)[0]))
+        return self._mapping.root_length(decode(uri.partition(SEPARATOR)[0]))
 
     @property
     def _mapping(self) -> Roots:
@@ -132,7 +132,7 @@ class ImageSource(dg.ConfigurableResource):
 
     def _canonical(self, name: str) -> str:
         """Return the name under which the filesystem lists an address."""
-        fs, path = place(name, self.storage_options)
+        fs, path = filesystem_of(name, self.storage_options)
         return str(fs.unstrip_protocol(path))
 
     def _read(self, uri: str) -> bytes:
@@ -152,7 +152,7 @@ class ImageSource(dg.ConfigurableResource):
         folder = root.rstrip("/") + "/"
         if not self.uri or "*" in folder or not self._name_to_open(uri).startswith(folder):
             return False
-        fs, path = place(root, self.storage_options)
+        fs, path = filesystem_of(root, self.storage_options)
         return not fs.exists(path)
 
     def _list(self) -> Iterator[Entry]:
@@ -163,7 +163,7 @@ class ImageSource(dg.ConfigurableResource):
         elif uri.startswith("pypi://"):
             yield from self._package(uri)
         elif "*" in _path(uri):
-            fs, path = place(uri, self.storage_options)
+            fs, path = filesystem_of(uri, self.storage_options)
             for match in sorted(fs.glob(path)):
                 yield from self._one_of_many(match if is_local(fs) else fs.unstrip_protocol(match))
         else:
@@ -175,7 +175,7 @@ class ImageSource(dg.ConfigurableResource):
             try:
                 self._container(name)
             except (OSError, ValueError) as error:
-                if judge(error) is not Kind.FINAL:
+                if classify(error) is not ErrorKind.FINAL:
                     raise
                 yield Entry(encode(name) + SEPARATOR)
                 return
@@ -183,7 +183,7 @@ class ImageSource(dg.ConfigurableResource):
 
     def _place(self, name: str) -> Iterator[Entry]:
         """List the members of a container, the files of a folder, or a single file."""
-        fs, path = place(name, self.storage_options)
+        fs, path = filesystem_of(name, self.storage_options)
         if fs.isfile(path):
             is_container = _path(name).endswith((*TARS, ".parquet"))
             yield from (

@@ -59,7 +59,7 @@ def run_chain(work: Path) -> None:
     import torch
 
     from invertory.pipelines.cli.running import run_recipe
-    from invertory.pipelines.progress.reporting import Fixed
+    from invertory.pipelines.progress.reporting import FixedReporting
     from invertory.pipelines.recipe.recipe import load_recipe
 
     torch.set_num_threads(num_cores())
@@ -69,7 +69,7 @@ def run_chain(work: Path) -> None:
         curve.before_s, curve.cpu_before_s = lines[-1]["elapsed_s"], lines[-1]["cpu_s"]
         curve.done = {name: int(lines[-1][name]) for name in COLUMNS[3:]}
     with curve.kept():
-        report = run_recipe(load_recipe(work / "recipe.yaml"), Fixed(curve), curve)
+        report = run_recipe(load_recipe(work / "recipe.yaml"), FixedReporting(curve), curve)
     if report.failures:
         raise RuntimeError("; ".join(report.failures))
 

@@ -61,11 +61,11 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _run_and_report(recipe: Recipe, options: argparse.Namespace) -> int:
     from invertory.pipelines.cli.running import run_recipe
-    from invertory.pipelines.progress.reporting import Fixed
+    from invertory.pipelines.progress.reporting import FixedReporting
     from invertory.pipelines.reports.summary import report_json, tell_report
 
     progress = make_progress(options)
-    report = run_recipe(recipe, Fixed(progress), progress)
+    report = run_recipe(recipe, FixedReporting(progress), progress)
     code = FAILED if report.failures else OK
     if options.json:
         return print_result(options, report_json(recipe, store_of(recipe), report), print, code)
@@ -109,8 +109,8 @@ def _trace(options: argparse.Namespace) -> int:
 
 
 def _gallery(options: argparse.Namespace) -> int:
-    from invertory.pipelines.gallery.from_tables import show
+    from invertory.pipelines.gallery.from_tables import write_recipe_gallery
 
     recipe = recipe_named(options.recipe)
-    path = show(recipe, store_of(recipe), options.out, max_rows=options.rows)
+    path = write_recipe_gallery(recipe, store_of(recipe), options.out, max_rows=options.rows)
     return print_result(options, {"gallery": str(path)}, lambda _: print(path))

@@ -38,11 +38,15 @@ ALLOCATOR = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    from invertory.pipelines.processes.stopping import Stopped, interruption_message, raise_stopped
+    from invertory.pipelines.processes.stopping import (
+        Stopped,
+        install_handlers,
+        interruption_message,
+    )
 
     if argv is None:
         keep_freed_memory()
-        raise_stopped()
+        install_handlers()
     options = parser().parse_args(argv)
     os.environ.setdefault("DAGSTER_HOME", str(Path(".dagster").resolve()))
     redact_logs()

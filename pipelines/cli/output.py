@@ -66,10 +66,10 @@ def debugging(is_enabled: bool) -> Iterator[None]:
 
 def fail(options: argparse.Namespace, error: Exception) -> int:
     """Print an error on one line of stderr, and as JSON with --json; return its exit code."""
-    from invertory.pipelines.errors.explain import exit_code, explained
+    from invertory.pipelines.errors.explain import exit_code, explain_error
     from invertory.resources.redaction import scrubbed
 
-    code, text = exit_code(error), explained(error)
+    code, text = exit_code(error), explain_error(error)
     if options.json:
         description = {"kind": type(error).__name__, "message": text, "exit_code": code}
         print(redacted(json.dumps({"error": description}, indent=2)))

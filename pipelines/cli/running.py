@@ -61,36 +61,36 @@ class Report:
 
 def derive_recipe(recipe: Recipe, uri: str) -> Recipe:
     """Derive a recipe for other images under its own name, and save it so that the UI has it."""
-    made = recipe.with_collection(uri)
-    path = dagster_home() / "recipes" / f"{made.name}.yaml"
+    derived = recipe.with_collection(uri)
+    path = dagster_home() / "recipes" / f"{derived.name}.yaml"
     path.parent.mkdir(exist_ok=True)
-    write_private(path, yaml.safe_dump(kept(made.model_dump()), sort_keys=False))
-    return made
+    write_private(path, yaml.safe_dump(storable_values(derived.model_dump()), sort_keys=False))
+    return derived
 
 
-def kept(value: Any) -> Any:
+def storable_values(value: Any) -> Any:
     """Return a recipe's values for its file: addresses keep `${NAME}` but not credentials."""
     if isinstance(value, Address):
         return value.kept
     if isinstance(value, dict):
-        return {key: kept(item) for key, item in value.items()}
-    return [kept(item) for item in value] if isinstance(value, tuple | list) else value
+        return {key: storable_values(item) for key, item in value.items()}
+    return [storable_values(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Report:
     """Fetch the weights, split new images into shards, then compute what is missing or stale."""
     began = time.monotonic()
     dagster_home()
-    world = {**resources(), "reporting": reporting}
-    store: Store = world["tables"].store(recipe.name)
+    resource_map = {**resources(), "reporting": reporting}
+    store: Store = resource_map["tables"].store(recipe.name)
     chain = chain_of(recipe)
-    fresh = _deal(recipe, world["models"], store, progress)
+    fresh = _deal(recipe, resource_map["models"], store, progress)
     for stage in chain.stages:
         store.tidy(stage.table)
     report = Report(recipe=recipe.name, new_shards=fresh)
     for _ in range(MAX_PASSES):
         before = num_set_aside(store)
-        _run_pending(recipe, chain, store, world, report, progress)
+        _run_pending(recipe, chain, store, resource_map, report, progress)
         if not report.failures or num_set_aside(store) == before:
             break
         report.corrupt += report.failures  # the next pass recomputes the corrupt files
@@ -103,7 +103,7 @@ def _run_pending(
     recipe: Recipe,
     chain: Chain,
     store: Store,
-    world: dict[str, Any],
+    resource_map: dict[str, Any],
     report: Report,
     progress: Progress,
 ) -> None:
@@ -120,7 +120,9 @@ def _run_pending(
         for phase in chain.phases():
             for is_retry in (True, False):  # rows from a retry make later tables stale
                 steps = [s for s in chain.pending(store) if s.is_retry is is_retry]
-                _run_phase(recipe, chain, phase, steps, store, instance, world, tags, report, stop)
+                _run_phase(
+                    recipe, chain, phase, steps, store, instance, resource_map, tags, report, stop
+                )
             if report.failures:
                 return
 
@@ -141,7 +143,7 @@ def _run_phase(
     pending: list[Step],
     store: Store,
     instance: dg.DagsterInstance,
-    world: dict[str, Any],
+    resource_map: dict[str, Any],
     tags: dict[str, str],
     report: Report,
     stop: Stop,
@@ -155,7 +157,7 @@ def _run_phase(
             selection=[dg.AssetKey(step.stage.asset_path) for step in steps],
             partition_key=None if shard == ALL else shard,
             instance=instance,
-            resources=world,
+            resources=resource_map,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             tags={"invertory/recipe": recipe.name, **tags},

@@ -13,7 +13,11 @@ from pathlib import Path
 from types import FrameType
 
 from invertory.pipelines.processes.abandoned import free_abandoned, serving_runs
-from invertory.pipelines.processes.dagster_home import HOUSE, dagster_home, open_instance
+from invertory.pipelines.processes.dagster_home import (
+    REPOSITORY_FOLDER,
+    dagster_home,
+    open_instance,
+)
 
 GRACE_S = 20.0  # for active runs; a run that is cut off resumes from its last chunk
 
@@ -28,7 +32,7 @@ def serve(port: int) -> int:
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS", "600"
     )  # listing a large bucket takes long
     dagster = Path(sys.executable).with_name("dagster")
-    workspace = HOUSE / "workspace.yaml"
+    workspace = REPOSITORY_FOLDER / "workspace.yaml"
     # runs in the current directory, like `run`, since a recipe's relative addresses start there
     with serving_runs(home):
         return run_in_session(

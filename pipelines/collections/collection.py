@@ -66,4 +66,4 @@ class Collection:
         """Return the source whose address is the longest prefix of the URI."""
         if len(self._sources) == 1:
             return self._sources[0]
-        return max(self._sources, key=lambda source: source.length(uri))
+        return max(self._sources, key=lambda source: source.root_length(uri))

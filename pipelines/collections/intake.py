@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from invertory.ops.schemas import ENTRIES
-from invertory.pipelines.collections.known_files import KnownFiles, keeping_unchanged
+from invertory.pipelines.collections.known_files import KnownFiles, open_unchanged_marks
 from invertory.pipelines.collections.missing_entries import (
     last_number,
     missing_entries,
@@ -55,7 +55,7 @@ def deal_new(
         for shard in missing_entries(shard_tables):
             restore(store, shard, shard_tables[shard])
         known = KnownFiles(store, source.stored)
-        with keeping_unchanged(store) as unchanged:
+        with open_unchanged_marks(store) as unchanged:
             fresh = _fresh(source, known, unchanged, settle_s)
             dealt = deal(fresh, frozenset(), shard_size, last_number(shard_tables) + 1)
             return [_write(store, name, entries) for name, entries in islice(dealt, max_shards)]

@@ -113,7 +113,7 @@ class UnchangedMarks:
 
 
 @contextlib.contextmanager
-def keeping_unchanged(store: Store) -> Iterator[UnchangedMarks]:
+def open_unchanged_marks(store: Store) -> Iterator[UnchangedMarks]:
     """Open the file of marks for new ones; existing marks of other files are kept."""
     path = _path(store)
     try:
@@ -121,16 +121,16 @@ def keeping_unchanged(store: Store) -> Iterator[UnchangedMarks]:
             marks = UnchangedMarks(writer)
             yield marks
             if not marks.names:
-                raise _NothingNew
+                raise _NoNewMarks
             for row in _read_marks(store):
                 if _number(row[0]) not in marks.names:
                     writer.write(_batch([row]))
             writer.close({})
-    except _NothingNew:
+    except _NoNewMarks:
         pass
 
 
-class _NothingNew(Exception):  # noqa: N818 - control flow, not an error
+class _NoNewMarks(Exception):  # noqa: N818 - control flow, not an error
     """Leaves the file of marks as it is."""
 
 

@@ -12,15 +12,15 @@ MAX_CHARS: Final = 900
 OURS: Final = ("invertory",)
 
 
-def explained(error: BaseException, address: str = "") -> str:
+def explain_error(error: BaseException, address: str = "") -> str:
     """Return one line without secrets; `address` is used if the error does not mention one."""
     if is_own(error):
-        lines = [one_line(line, None) for line in own_words(error).splitlines()]
+        lines = [one_line(line, None) for line in own_message(error).splitlines()]
         between = (
             "\n" if hasattr(error, "problems") else " "
         )  # problems of a recipe have one line each
         return between.join(lines)
-    where = address or _place_of(error)
+    where = address or _address_of(error)
     error = underlying_error(error)
     text = one_line(str(error) or type(error).__name__)
     for rule in RULES:
@@ -58,17 +58,17 @@ def is_own(error: BaseException) -> bool:
     if type(error).__module__.split(".")[0] in OURS:
         return True
     may_be_own = isinstance(error, ValueError | OSError | RuntimeError | ImportError)
-    return may_be_own and own_words(error).startswith("expected ") and _raised_in_ours(error)
+    return may_be_own and own_message(error).startswith("expected ") and _raised_in_ours(error)
 
 
-def own_words(error: BaseException) -> str:
+def own_message(error: BaseException) -> str:
     """Return the message, without the errno prefix or the quotes of a KeyError."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
     return str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
 
 
-def first_words(error: BaseException) -> str:
+def root_cause_message(error: BaseException) -> str:
     """Return the message of the innermost cause, without the SQL statement."""
     while error.__cause__ is not None:
         error = error.__cause__
@@ -91,7 +91,7 @@ def _raised_in_ours(error: BaseException) -> bool:
     return name.split(".")[0] in (*OURS, "__main__") or name.startswith("contextlib")
 
 
-def _place_of(error: BaseException) -> str:
+def _address_of(error: BaseException) -> str:
     """Return the address in a note of `hiding_secrets`, or the file name of an OSError."""
     notes = [n for n in getattr(error, "__notes__", ()) if n.startswith("at ")]
     if notes:

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 METRICS = ("mse", "psnr_db", "ssim")  # the perceptual distance has its own column name
 
 
-def show(recipe: Recipe, store: Store, out: Path | None = None, *, max_rows: int = 48) -> str:
+def write_recipe_gallery(
+    recipe: Recipe, store: Store, out: Path | None = None, *, max_rows: int = 48
+) -> str:
     """Write the gallery and return its address (default `<store>/<recipe>/gallery.html`)."""
     chain = chain_of(recipe)
     source = Collection(recipe, ModelStore())
@@ -109,7 +111,7 @@ def _row(
         crop_id=crop_id,
         uri=crop["uri"],
         aligned=crop["crop"]["bytes"],
-        original=_bytes(source, crop["uri"]),
+        original=_read_original(source, crop["uri"]),
         quad=crop["quad"],
         scores=scores,
         inversions=[
@@ -164,7 +166,7 @@ def _scores(row: dict[str, Any]) -> dict[str, float]:
     return {k.removeprefix("score_"): v for k, v in row.items() if k.startswith("score_")}
 
 
-def _bytes(source: Collection, uri: str) -> bytes | None:
+def _read_original(source: Collection, uri: str) -> bytes | None:
     try:
         return source.read(uri)
     except OSError:
@@ -175,7 +177,7 @@ def _with_images(rejects: Iterable[RejectShot], source: Collection) -> Iterator[
     """Yield the rejects; those of alignment get their image while the page has room."""
     for i, shot in enumerate(rejects):
         readable = shot.stage == "aligned" and i < MAX_REJECTS
-        yield replace(shot, image=_bytes(source, shot.uri)) if readable else shot
+        yield replace(shot, image=_read_original(source, shot.uri)) if readable else shot
 
 
 def _rejects(chain: Chain, store: Store) -> Iterator[RejectShot]:

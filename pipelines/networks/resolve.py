@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invertory.pipelines.errors.exit_codes import NO_WEIGHTS
-from invertory.pipelines.errors.explain import explained
+from invertory.pipelines.errors.explain import explain_error
 from invertory.resources.addresses import expanded
 from invertory.resources.archives import digest as file_digest
 from invertory.resources.models import ModelStore
@@ -81,7 +81,7 @@ def prefetch(recipe: Recipe, models: ModelStore, received: Received) -> None:
         try:
             models.fetch_all(source, pinned, progress=received)
         except Exception as error:  # clients of object stores have exceptions of their own
-            text = f"{name} is unavailable: {explained(error, source)}{_way_out(name)}"
+            text = f"{name} is unavailable: {explain_error(error, source)}{_way_out(name)}"
             raise WeightsError(text) from error
 
 

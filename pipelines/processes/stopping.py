@@ -30,7 +30,7 @@ class Stopped(KeyboardInterrupt):
         self.code = 128 + number
 
 
-def raise_stopped() -> None:
+def install_handlers() -> None:
     """Make both signals raise `Stopped` in the main thread, unless a handler is replaced later."""
     for number in SIGNALS:
         signal.signal(number, _raise)

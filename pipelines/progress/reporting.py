@@ -19,7 +19,7 @@ class Reporting:
         return LogProgress(context.log.info)
 
 
-class Fixed(Reporting):
+class FixedReporting(Reporting):
     """Sends the progress of every run to one display."""
 
     def __init__(self, progress: Progress) -> None:

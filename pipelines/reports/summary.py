@@ -147,12 +147,12 @@ def tell_status(found: list[dict[str, Any]], console: Console | None = None) -> 
 
 def next_steps(recipe: Recipe, store: Store) -> None:
     """After the demo: the exported set, the gallery, and how to go on."""
-    from invertory.pipelines.gallery.from_tables import show
+    from invertory.pipelines.gallery.from_tables import write_recipe_gallery
     from invertory.pipelines.tables.export_set import set_folder
 
     console = Console()
     console.print()
-    console.print(f"gallery   {show(recipe, store)}")
+    console.print(f"gallery   {write_recipe_gallery(recipe, store)}")
     if recipe.augmentation:
         console.print(f"export    {set_folder(store, recipe.augmentation.method)}")
     console.print(f"tables    {store.base}  (any Parquet reader opens them)")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.errors.explain import explained
+from invertory.pipelines.errors.explain import explain_error
 from invertory.pipelines.networks.resolve import (
     Network,
     WeightsError,
@@ -72,7 +72,7 @@ def at_hand(spec: TrainingSpec, models: ModelStore, progress: Progress) -> dict[
             try:
                 found[kind] = _fetched(kind, uri, models, received)
             except Exception as error:  # clients of object stores have exceptions of their own
-                text = f"the {kind} of {spec.name} is unavailable: {explained(error, uri)}"
+                text = f"the {kind} of {spec.name} is unavailable: {explain_error(error, uri)}"
                 raise WeightsError(text) from error
     return found
 

@@ -1,4 +1,4 @@
-"""The toy generator with a scorer that knows the truth: what the verbs on latents are tried on."""
+"""Fixtures: the toy generator with a scorer whose true scores are known."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,11 +26,11 @@ def plane(seed: int) -> torch.Tensor:
 
 
 PLANES = {"smile": plane(1), "old": plane(2)}
-FORBIDDEN = plane(9)  # along which the scorer refuses pictures
+FORBIDDEN = plane(9)  # direction in which the scorer refuses images
 
 
 class TruthScorer:
-    """score = <normal, w - w_avg> of the latent that the picture shows."""
+    """score = <normal, w - w_avg> of the latent behind the image."""
 
     names = NAMES
 
@@ -57,13 +57,13 @@ def toy() -> ToyGenerator:
 
 @pytest.fixture(scope="session")
 def renderer() -> Callable[..., Renderer]:
-    """renderer(**options) => a `Renderer` of the toy at its own size."""
+    """renderer(**options) => a `Renderer` of the toy generator at its native size."""
     return make_renderer
 
 
 @pytest.fixture(scope="session")
 def truth() -> dict[str, torch.Tensor]:
-    """The scores' own normals; every score is 0 at w_avg. "forbidden": the scorer refuses."""
+    """The normals of the scores; every score is 0 at w_avg. "forbidden": the scorer fails."""
     return PLANES | {"forbidden": FORBIDDEN}
 
 
@@ -76,7 +76,7 @@ def samples() -> list[pa.RecordBatch]:
 
 @pytest.fixture(scope="session")
 def latents() -> pa.RecordBatch:
-    """30 W+ latents as inversion leaves them, the rest of the columns not needed."""
+    """30 W+ latents as inversion stores them, without unused columns."""
     w = G.w_avg + 0.4 * torch.randn(30, 4, 12, generator=torch.Generator().manual_seed(5))
     ids = [f"{i:02d}:0" for i in range(30)]
     schema = schemas.latents(4, 12, (), "pixels")
@@ -89,7 +89,7 @@ def latents() -> pa.RecordBatch:
 
 @pytest.fixture(scope="session")
 def attributes(latents: pa.RecordBatch) -> pa.RecordBatch:
-    """True scores of all crops but the last."""
+    """True scores of all crops except the last."""
     w = read_latents(latents.column("latent")) - G.w_avg
     scores = [project(w, PLANES[name])[:-1].tolist() for name in NAMES]
     ids = latents.column("crop_id").to_pylist()[:-1]
@@ -99,7 +99,7 @@ def attributes(latents: pa.RecordBatch) -> pa.RecordBatch:
 
 @pytest.fixture(scope="session")
 def boundaries(samples: list[pa.RecordBatch]) -> dict[str, Boundary]:
-    """Fitted on the samples for both scores, the plane at score 0."""
+    """Boundaries fitted on the samples for both scores, with the plane at score 0."""
     specs = [FitSpec(attribute=name, ratio=0.4, threshold=0.0) for name in NAMES]
     verb = Fit(num_ws=4, w_dim=12, sources={"samples": lambda: iter(samples)})
     return read_boundaries([verb(specs).rows])

@@ -1,4 +1,4 @@
-"""Items made ahead come in order, bounded in number, with their errors, and leave no thread."""
+"""Items produced ahead keep their order, limit and errors, and no thread is left behind."""
 
 import threading
 import time
@@ -8,12 +8,12 @@ import pytest
 from invertory.ops.ahead import ahead, on_all_cores
 
 
-def test_the_items_come_in_their_order():
+def test_items_keep_their_order():
     assert list(ahead(range(50), depth=3)) == list(range(50))
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-def test_no_more_are_made_than_asked_for(depth):
+def test_at_most_depth_items_are_produced_ahead(depth):
     made = []
     items = ahead((made.append(i) or i for i in range(20)), depth)
     for taken in range(1, 6):
@@ -26,7 +26,7 @@ def test_no_more_are_made_than_asked_for(depth):
     items.close()
 
 
-def test_an_error_comes_out_in_its_place():
+def test_an_error_is_raised_in_place_of_its_item():
     def broken():
         yield 1
         raise ValueError("the second cannot be made")
@@ -37,7 +37,7 @@ def test_an_error_comes_out_in_its_place():
         next(items)
 
 
-def test_closing_ends_the_thread_and_closes_what_it_read_there():
+def test_closing_ends_the_thread_and_closes_its_iterator():
     closed_in = []
 
     def endless():
@@ -53,7 +53,7 @@ def test_closing_ends_the_thread_and_closes_what_it_read_there():
     assert closed_in == [maker] and not maker.is_alive()
 
 
-def test_nothing_starts_before_the_first_item_is_asked_for():
+def test_nothing_starts_before_the_first_item_is_requested():
     before = threading.active_count()
     items = ahead(range(3))
     assert threading.active_count() == before

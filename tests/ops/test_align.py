@@ -1,4 +1,4 @@
-"""Photographs become crops that know where they came from; what does not says why."""
+"""Photographs become crops with their origin, or rejects with a reason."""
 
 import hashlib
 from io import BytesIO
@@ -19,7 +19,7 @@ ANCHORS = np.array([[100.0, 100.0], [160.0, 100.0], [105.0, 160.0], [155.0, 160.
 
 
 class Marks:
-    """Finds a face at each pure red square: a detector with a known answer."""
+    """A detector that finds a face at each pure red square."""
 
     def detect(self, picture):
         ys, xs = np.nonzero((picture == (255, 0, 0)).all(axis=2))
@@ -56,7 +56,7 @@ def align(uris, **options):
     return Align(FILES.__getitem__, Marks(), 64, **options)(images(*uris))
 
 
-def test_a_crop_knows_its_picture_its_face_and_the_way_back():
+def test_a_crop_records_its_image_its_face_and_its_transform():
     done = align(["one.png"])
     assert done.rows.schema == ALIGNED and done.rejects.num_rows == 0
     (row,) = done.rows.to_pylist()
@@ -72,18 +72,18 @@ def test_a_crop_knows_its_picture_its_face_and_the_way_back():
     np.testing.assert_allclose(np.array(row["quad"]).reshape(4, 2), crop.quad)
 
 
-def test_of_several_faces_the_largest_is_taken():
+def test_the_largest_of_several_faces_is_used():
     (row,) = align(["two.png"]).rows.to_pylist()
     assert row["num_faces"] == 2 and row["anchors"][:2] == [200, 150]
 
 
-def test_all_faces_are_numbered_by_falling_area():
+def test_all_faces_are_numbered_by_decreasing_area():
     rows = align(["two.png"], faces="all").rows.to_pylist()
     assert [row["face_index"] for row in rows] == [0, 1]
     assert [row["anchors"][0] for row in rows] == [200, 60]
 
 
-def test_beside_a_good_face_a_bad_one_is_rejected_under_its_own_id():
+def test_an_unusable_face_is_rejected_under_its_crop_id():
     done = align(["two.png"], faces="all", min_face_px=100)
     (reject,) = done.rejects.to_pylist()
     assert done.rows.num_rows == 1
@@ -91,7 +91,7 @@ def test_beside_a_good_face_a_bad_one_is_rejected_under_its_own_id():
     assert reject["status"] == "face_too_small"
 
 
-def test_max_faces_bounds_the_rows_of_a_picture():
+def test_max_faces_limits_the_rows_of_an_image():
     assert align(["two.png"], faces="all", max_faces=1).rows.num_rows == 1
 
 
@@ -99,7 +99,7 @@ def test_max_faces_bounds_the_rows_of_a_picture():
     ("uri", "status"),
     [("none.png", "no_face"), ("small.png", "face_too_small"), ("edge.png", "outside_picture")],
 )
-def test_a_picture_without_a_fit_face_is_one_reject(uri, status):
+def test_an_image_without_a_usable_face_is_one_reject(uri, status):
     done = align([uri], faces="all")
     (reject,) = done.rejects.to_pylist()
     assert done.rows.num_rows == 0 and done.num_inputs == 1
@@ -115,7 +115,7 @@ def test_a_picture_without_a_fit_face_is_one_reject(uri, status):
 @pytest.mark.parametrize(
     "verb", [lambda read: Align(read, Marks(), 64), lambda read: CentreCrop(read, 64)]
 )
-def test_a_file_that_is_no_longer_the_one_ingested_is_rejected(verb, now, status):
+def test_a_file_that_changed_since_ingest_is_rejected(verb, now, status):
     def read(uri):
         if isinstance(now, Exception):
             raise now
@@ -126,7 +126,7 @@ def test_a_file_that_is_no_longer_the_one_ingested_is_rejected(verb, now, status
     assert done.rejects["status"].to_pylist() == [status]
 
 
-def test_rows_that_are_not_ok_pass_without_a_trace():
+def test_rows_that_are_not_ok_are_skipped():
     FILES_WITH_BROKEN = FILES | {"empty.png": b""}
     rows = [{"uri": u, "size_bytes": None, "modified": None} for u in ("empty.png", "one.png")]
     batch = Ingest(FILES_WITH_BROKEN.__getitem__)(

@@ -1,4 +1,4 @@
-"""Partners on the toy generator, checked by the truth."""
+"""Partners on the toy generator, checked against the true scores."""
 
 from collections.abc import Callable
 
@@ -66,7 +66,7 @@ def test_why_a_crop_has_no_partner(
 
 
 def nowhere(boundaries: Boundaries) -> torch.Tensor:
-    """A normal that moves neither score."""
+    """A normal that changes neither score."""
     normal = torch.eye(12, dtype=torch.float64)[:1]
     return condition_normal(normal, torch.stack([bound.normal for bound in boundaries.values()]))
 
@@ -79,14 +79,14 @@ def test_a_protected_label_that_stays_is_a_reject(
     assert statuses.count("protected_kept") > 5
 
 
-def test_least_distance_saves_partners(
+def test_min_distance_saves_partners(
     joined: pa.RecordBatch, boundaries: Boundaries, augment: Callable[..., Augment]
 ) -> None:
     plain, far = (augment(boundaries, min_distance=d)(joined).rows.num_rows for d in (0.0, 0.4))
     assert far >= plain
 
 
-def test_bare_directions_and_unscored_attributes_are_refused(
+def test_directions_without_a_plane_and_unscored_attributes_are_refused(
     boundaries: Boundaries, augment: Callable[..., Augment]
 ) -> None:
     bare = Label(score="old", threshold=0.0, boundary=Boundary(normal=boundaries["old"].normal))
@@ -109,7 +109,7 @@ def test_chunks_do_not_change_the_rows(
     assert whole.combine_chunks().equals(parts.combine_chunks())
 
 
-def test_further_distances_stay(
+def test_distances_to_extra_boundaries_are_kept(
     joined: pa.RecordBatch,
     boundaries: Boundaries,
     truth: dict[str, torch.Tensor],

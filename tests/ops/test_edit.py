@@ -1,4 +1,4 @@
-"""Edits move the scores of the toy's pictures as they say."""
+"""Edits change the scores of the toy's images by their steps."""
 
 from collections.abc import Callable
 
@@ -71,7 +71,7 @@ def test_edits_that_cannot_be_scored_are_rejects(
         ([EditSpec(attribute="away", steps=(1.0,), mode="absolute")], "with a plane"),
     ],
 )
-def test_edits_that_say_nothing_are_refused(
+def test_invalid_edits_are_refused(
     boundaries: dict[str, Boundary],
     specs: list[EditSpec],
     words: str,

@@ -1,4 +1,4 @@
-"""What is chosen, and that the readers of the field open what is written."""
+"""Selection of the exported rows, and reading the written files with common libraries."""
 
 import hashlib
 import io
@@ -50,7 +50,7 @@ def picture(number: int, format: str = "png") -> dict[str, object]:
 
 
 def group_of(number: int) -> tuple[bool, bool]:
-    """Unbalanced: of 60, old ones are a fifth, smiling ones a half."""
+    """60 unbalanced crops: a fifth are old, a half are smiling."""
     return number % 2 == 0, number % 5 == 0
 
 
@@ -75,7 +75,7 @@ def attributes() -> pa.RecordBatch:
 
 @pytest.fixture(scope="module")
 def augmentation() -> pa.RecordBatch:
-    """Every crop but each third has a partner."""
+    """All crops except every third have a partner."""
     rows = [
         {
             "sample_id": f"{i:03d}:0:partner",
@@ -100,7 +100,7 @@ def roles(chosen: list[Candidate]) -> Counter:
     return Counter((row.group, row.is_partner) for row in chosen)
 
 
-def test_pairs_are_balanced_and_whole(candidates: list[Candidate]) -> None:
+def test_pairs_are_balanced_and_complete(candidates: list[Candidate]) -> None:
     plan = plan_export(candidates)
     assert set(plan.after.values()) == {20}
     assert plan.before == {g: sum(group_of(i) == g for i in range(60)) for g in GROUPS}
@@ -121,7 +121,7 @@ def test_all_rows_are_all(candidates: list[Candidate]) -> None:
     assert len(plan_export(candidates, "all", "pairs").chosen) == 80
 
 
-def test_numbers_asked_for_hold(candidates: list[Candidate]) -> None:
+def test_requested_counts_are_exported(candidates: list[Candidate]) -> None:
     wanted = {(True, True): 7, (True, False): 3, (False, False): 1}
     plan = plan_export(candidates, wanted, "rows")
     assert plan.after == {(False, True): 0} | wanted
@@ -130,7 +130,7 @@ def test_numbers_asked_for_hold(candidates: list[Candidate]) -> None:
     assert len({row.pair_id for row in pairs.chosen.values()}) == 5
 
 
-def test_numbers_beyond_what_is_at_hand_are_refused(candidates: list[Candidate]) -> None:
+def test_counts_beyond_the_available_rows_are_refused(candidates: list[Candidate]) -> None:
     with pytest.raises(ValueError, match="request fewer"):
         plan_export(candidates, {(True, True): 1000}, "rows")
     with pytest.raises(ValueError, match="use unit 'rows'"):
@@ -144,12 +144,12 @@ def test_order_of_candidates_does_not_matter(candidates: list[Candidate]) -> Non
         assert forth.chosen == back.chosen
 
 
-def test_a_larger_set_holds_the_smaller_one(candidates: list[Candidate]) -> None:
+def test_a_larger_set_contains_the_smaller_one(candidates: list[Candidate]) -> None:
     small, large = (plan_export(candidates, {g: n for g in GROUPS}, "rows") for n in (3, 6))
     assert small.chosen.keys() < large.chosen.keys()
 
 
-def test_partner_that_does_not_flip_is_no_pair() -> None:
+def test_a_partner_that_does_not_flip_is_not_a_pair() -> None:
     crop = Candidate("a", "a", (True, False))
     assert not plan_export([crop, Candidate("a:partner", "a", (False, True))], "all").chosen
     assert not plan_export([crop], "all").chosen
@@ -162,7 +162,7 @@ def rows(
     return list(exported_rows(plan_export(candidates), [crops], [augmentation]))
 
 
-def test_exported_rows_are_the_chosen_ones(
+def test_exported_rows_are_the_selected_ones(
     rows: list[pa.RecordBatch], candidates: list[Candidate]
 ) -> None:
     table = pa.Table.from_batches(rows)
@@ -186,7 +186,7 @@ def test_partner_without_its_crop_is_refused(
 
 
 @pytest.mark.parametrize(("size_px", "format"), [(4, None), (None, "png"), (4, "webp")])
-def test_pictures_are_recoded_on_demand(
+def test_images_are_recoded_on_request(
     candidates: list[Candidate],
     crops: pa.RecordBatch,
     augmentation: pa.RecordBatch,
@@ -203,7 +203,7 @@ def test_pictures_are_recoded_on_demand(
             assert found.width == (size_px or 8)
 
 
-def test_pictures_that_fit_are_left_as_they_are() -> None:
+def test_matching_images_are_not_recoded() -> None:
     data = picture(9, "jpeg")["bytes"]
     assert Recode(size_px=8, format="jpeg")(data) == data
 
@@ -212,7 +212,7 @@ def test_pictures_that_fit_are_left_as_they_are() -> None:
 
 
 def into(folder: Path) -> Create:
-    """Write beside, then rename."""
+    """Write to a temporary file, then rename it."""
 
     @contextmanager
     def create(name: str) -> Iterator[BinaryIO]:
@@ -275,7 +275,7 @@ def test_datasets_reads_the_image_folder(
     assert row["target_label"] is False and row["role"] == "original"
 
 
-def test_datasets_reads_the_parquet_as_pictures(
+def test_datasets_reads_the_parquet_as_images(
     rows: list[pa.RecordBatch], sheet: Datasheet, tmp_path: Path
 ) -> None:
     datasets = pytest.importorskip("datasets")
@@ -294,7 +294,7 @@ def test_datasets_reads_the_parquet_as_pictures(
 
 
 @pytest.mark.parametrize("format", ["webdataset", "imagefolder", "parquet"])
-def test_manifest_tells_every_file_and_equal_rows_give_equal_bytes(
+def test_manifest_lists_every_file_and_equal_rows_give_equal_bytes(
     rows: list[pa.RecordBatch], sheet: Datasheet, tmp_path: Path, format: str
 ) -> None:
     first, again = (
@@ -321,8 +321,8 @@ def test_failure_leaves_no_manifest_and_no_final_name(
     assert [path.name for path in tmp_path.iterdir()] == ["train-000000.tmp"]
 
 
-def test_stream_is_taken_row_by_row(rows: list[pa.RecordBatch]) -> None:
-    """A file is begun before the next batch is asked for: nothing piles up."""
+def test_the_stream_is_consumed_row_by_row(rows: list[pa.RecordBatch]) -> None:
+    """A file is started before the next batch is requested: batches do not accumulate."""
     opened: list[str] = []
 
     def create(name: str) -> AbstractContextManager[BinaryIO]:
@@ -344,7 +344,7 @@ def test_empty_set_is_refused(tmp_path: Path) -> None:
         write_set("lmdb", [], into(tmp_path), {})
 
 
-def test_datasheet_counts_and_tells(sheet: Datasheet) -> None:
+def test_datasheet_has_counts_and_facts(sheet: Datasheet) -> None:
     content = json.loads(sheet.json())
     assert [row["exported"] for row in content["counts"]] == [20] * 4
     assert sum(row["collection"] for row in content["counts"]) == 60

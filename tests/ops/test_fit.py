@@ -1,4 +1,4 @@
-"""Boundaries fitted and directions taken in, on the toy generator."""
+"""Boundaries fitted and directions imported, on the toy generator."""
 
 import pyarrow as pa
 import pytest
@@ -36,7 +36,7 @@ def test_order_of_rows_and_shards_does_not_matter(samples: list[pa.RecordBatch])
     assert forth.rows.equals(back.rows)
 
 
-def test_held_rows_are_bounded_and_chosen_by_hash(samples: list[pa.RecordBatch]) -> None:
+def test_held_rows_are_limited_and_sampled_by_hash(samples: list[pa.RecordBatch]) -> None:
     held = gather(iter(samples), is_mean=True, max_rows=50)
     pieces = (batch.slice(i, 10) for batch in samples for i in range(0, batch.num_rows, 10))
     again = gather(pieces, is_mean=True, max_rows=50)
@@ -45,7 +45,7 @@ def test_held_rows_are_bounded_and_chosen_by_hash(samples: list[pa.RecordBatch])
     assert torch.equal(held.scores["old"], again.scores["old"])
 
 
-def test_conditional_boundary_leaves_its_condition(samples: list[pa.RecordBatch]) -> None:
+def test_conditional_boundary_is_orthogonal_to_its_condition(samples: list[pa.RecordBatch]) -> None:
     specs = [
         FitSpec(attribute="old", ratio=0.4),
         FitSpec(attribute="smile_not_old", score="smile", ratio=0.4, conditions=("old",)),
@@ -56,7 +56,7 @@ def test_conditional_boundary_leaves_its_condition(samples: list[pa.RecordBatch]
     assert done.rows.column("conditions").to_pylist() == [[], ["old"]]
 
 
-def test_what_cannot_be_fitted_is_a_reject_and_so_is_what_needs_it(
+def test_failed_fits_and_boundaries_conditioned_on_them_are_rejects(
     samples: list[pa.RecordBatch],
 ) -> None:
     done = fit(
@@ -71,7 +71,7 @@ def test_what_cannot_be_fitted_is_a_reject_and_so_is_what_needs_it(
     assert "got ['old', 'smile']" in str(done.rejects.column("error").to_pylist())
 
 
-def test_specs_that_contradict_are_refused(samples: list[pa.RecordBatch]) -> None:
+def test_contradictory_specs_are_refused(samples: list[pa.RecordBatch]) -> None:
     spec = FitSpec(attribute="smile")
     with pytest.raises(ValueError, match="distinct attributes"):
         fit(samples, spec, spec)

@@ -1,4 +1,4 @@
-"""Every file of a shard gets its row of `images`, whatever is the matter with it."""
+"""Every file of a shard gets a row of `images`, even a broken one."""
 
 import errno
 import hashlib
@@ -73,7 +73,7 @@ def test_every_file_has_a_row_with_its_status():
     }
 
 
-def test_a_sound_row_tells_what_the_file_is():
+def test_a_valid_row_describes_the_file():
     (row,) = Ingest(read)(entries(["a.png"])).rows.to_pylist()
     assert row == {
         "image_id": hashlib.sha256(FILES["a.png"]).hexdigest(),
@@ -107,7 +107,7 @@ def test_a_file_of_an_earlier_shard_makes_all_its_copies_duplicates():
 @pytest.mark.parametrize(
     ("commit_rows", "start"), [(1, 0), (1, 3), (2, 4), (4, 0), (4, 8), (100, 0)]
 )
-def test_rows_do_not_depend_on_chunks_or_on_where_a_killed_shard_goes_on(commit_rows, start):
+def test_rows_do_not_depend_on_chunks_or_on_where_a_shard_resumes(commit_rows, start):
     uris = ["a again.png", *FILES]
     first = first_uris([entries(uris)], read)
     whole = Ingest(read, first_of=first)(entries(uris)).rows.to_pylist()
@@ -134,7 +134,7 @@ def test_without_sizes_all_files_are_read():
     assert len(first) == 5  # distinct files that could be read
 
 
-def test_the_limit_on_bytes_is_that_of_the_source_alone():
+def test_only_the_source_limits_bytes():
     row = entries(["a.png"]).to_pylist()[0] | {"size_bytes": 2**40}
     done = Ingest(read)(pa.RecordBatch.from_pylist([row], schema=ENTRIES))
     assert statuses(done) == {"a.png": "ok"}
@@ -147,7 +147,7 @@ def test_an_empty_batch_gives_an_empty_chunk():
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError, TimeoutError, MemoryError, ImportError])
-def test_a_source_out_of_reach_gives_no_row(error):
+def test_an_unreachable_source_gives_no_row(error):
     def refuse(uri):
         raise error("out of reach")
 

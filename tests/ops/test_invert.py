@@ -1,4 +1,4 @@
-"""Crops become latents with figures; threads and batches change nothing in them."""
+"""Crops become latents with metrics, independent of threads and batches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 class Looks(nn.Module):
-    """An encoder: a latent that depends on the picture's colours; what is black is not finite."""
+    """An encoder whose latent depends on the colours; black images give non-finite values."""
 
     w_dim, num_ws = G.w_dim, 1
 
@@ -59,7 +59,7 @@ def verb(method: object = None, batch_size: int = 4) -> Invert:
     )
 
 
-def test_the_figures_are_those_of_the_stored_latent_and_picture() -> None:
+def test_metrics_are_those_of_the_stored_latent_and_synth() -> None:
     done = verb()(crops(6))
     assert (done.num_inputs, done.rows.num_rows, done.rejects.num_rows) == (6, 6, 0)
     assert done.rows.schema == verb().schema
@@ -73,8 +73,8 @@ def test_the_figures_are_those_of_the_stored_latent_and_picture() -> None:
         assert np.abs(stored.astype(int) - to_uint8(synth)).max() <= 4
 
 
-def test_a_picture_that_the_method_has_drawn_is_not_drawn_again() -> None:
-    """What is limited to fewer pixels is drawn in full afterwards: two ways to the same figures."""
+def test_an_image_that_the_method_synthesised_is_reused() -> None:
+    """A method with reduced resolution is rendered in full afterwards, with the same metrics."""
     at_once, again = verb(), verb(DomainGuidedEncoder(loss_px=15))
     targets = torch.cat([to_tensor(decode(c["bytes"].as_py()).pixels) for c in crops(3)["crop"]])
     found = [
@@ -99,7 +99,7 @@ def test_batches_and_chunks_do_not_change_the_rows(method: object) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_a_crop_that_is_not_finite_is_a_reject_and_the_others_keep_their_place() -> None:
+def test_a_crop_with_a_non_finite_result_is_a_reject_and_the_others_keep_their_order() -> None:
     class Broken(PixelPyramid):
         def features(self, x: Tensor) -> list[Tensor]:
             is_dark = (x.amax((1, 2, 3)) < -0.99)[:, None, None, None]
@@ -120,7 +120,7 @@ def test_a_crop_that_is_not_finite_is_a_reject_and_the_others_keep_their_place()
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 4), (2, 5, 3), (0, 2, 2)])
-def test_a_latent_column_is_what_lists_of_numbers_would_give(shape: tuple[int, ...]) -> None:
+def test_a_latent_column_equals_nested_lists(shape: tuple[int, ...]) -> None:
     latents = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     column = latent_column(latents)
     assert column.type == latent_type(*shape[1:])

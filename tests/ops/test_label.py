@@ -11,7 +11,7 @@ from invertory.scoring import BadScore
 
 
 class Brightness:
-    """The mean level; black pictures cannot be scored, white ones give no number."""
+    """The mean level; black images cannot be scored, white ones give NaN."""
 
     names = ("brightness", "redness")
 
@@ -37,7 +37,7 @@ def crops(*levels):
     return pa.RecordBatch.from_pylist(rows, schema=ALIGNED)
 
 
-def test_a_crop_gives_a_row_of_the_asked_scores():
+def test_a_crop_gives_a_row_of_the_requested_scores():
     done = Label([Brightness()], ["brightness"])(crops(10, 200))
     assert done.rows.schema == attributes(["brightness"])
     assert done.rows.to_pylist() == [
@@ -46,7 +46,7 @@ def test_a_crop_gives_a_row_of_the_asked_scores():
     ]
 
 
-def test_what_cannot_be_scored_is_a_reject_and_no_row_is_lost():
+def test_an_unscorable_crop_is_a_reject_and_no_row_is_dropped():
     done = Label([Brightness()], ["brightness"])(crops(0, 10, 255, b"no picture"))
     assert done.num_inputs == 4 and done.rows["crop_id"].to_pylist() == ["1:0"]
     assert done.rejects["row_id"].to_pylist() == ["0:0", "2:0", "3:0"]
@@ -54,7 +54,7 @@ def test_what_cannot_be_scored_is_a_reject_and_no_row_is_lost():
     assert "nan" in done.rejects["error"][1].as_py()
 
 
-def test_only_asked_scores_must_be_finite():
+def test_only_requested_scores_must_be_finite():
     done = Label([Brightness()], ["redness"])(crops(255))
     assert done.rows["score_redness"].to_pylist() == [255.0]
 
@@ -66,7 +66,7 @@ def test_a_name_must_come_from_one_scorer(scorers):
 
 
 class Known:
-    """The labels of pictures whose address is not empty."""
+    """Labels of images whose URI is not empty."""
 
     names = ("age",)
 
@@ -74,7 +74,7 @@ class Known:
         return {"age": 7.0} if uri else BadScore("it has no address")
 
 
-def test_labels_stand_beside_scores():
+def test_labels_are_stored_with_scores():
     batch = crops(10, 20)
     batch = batch.set_column(2, "uri", pa.array(["a.jpg", ""]))
     done = Label([Brightness()], ["age", "redness"], [Known()])(batch)
@@ -84,7 +84,7 @@ def test_labels_stand_beside_scores():
     assert done.rejects["error"].to_pylist() == ["it has no address"]
 
 
-def test_many_crops_are_scored_as_one_alone_is():
+def test_a_batch_of_crops_is_scored_like_single_crops():
     levels = [5 + i for i in range(70)]
     done = Label([Brightness()], ["brightness"])(crops(*levels))
     assert done.rows["score_brightness"].to_pylist() == levels

@@ -1,4 +1,4 @@
-"""Labels by the names of the files."""
+"""Labels looked up by file name."""
 
 import pyarrow as pa
 import pytest
@@ -28,15 +28,15 @@ def labels(**options):
         ("pictures.tar::a.jpg", {"age": 1.0, "glasses": 1.0}),
     ],
 )
-def test_a_picture_is_found_by_the_end_of_its_path(uri, expected):
+def test_an_image_is_looked_up_by_the_end_of_its_path(uri, expected):
     assert labels().find(uri) == expected
 
 
-def test_the_path_is_made_plain_first():
+def test_the_uri_is_converted_to_a_path_first():
     assert labels(plain=lambda uri: uri.replace("%2E", ".")).find("c%2Ejpg")["age"] == 1.0
 
 
-def test_a_missing_row_and_a_missing_label_are_reasons():
+def test_missing_rows_and_labels_are_reported():
     assert labels(source="mine.csv").find("bca.jpg") == BadScore("mine.csv has no row for it")
     assert labels(source="mine.csv").find("b.jpg") == BadScore("mine.csv has no age for it")
 
@@ -50,11 +50,11 @@ def test_a_missing_row_and_a_missing_label_are_reasons():
         ({"age": "word"}, None, "expected numbers or booleans in column 'word'"),
     ],
 )
-def test_a_table_that_does_not_fit_is_refused(columns, key, expected):
+def test_an_invalid_table_is_refused(columns, key, expected):
     with pytest.raises(ValueError, match=expected):
         LabelTable(TABLE, columns, key=key)
 
 
-def test_without_a_known_key_the_first_column_is_taken():
+def test_the_first_column_is_the_default_key():
     found = LabelTable(TABLE.rename_columns(["who", "old", "glasses", "word"]), {"age": "old"})
     assert found.find("a.jpg") == {"age": 1.0}

@@ -1,4 +1,4 @@
-"""Draws and their scores."""
+"""Samples and their scores."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,7 +15,7 @@ def table(chunks: Iterator[Chunk] | list[Chunk]) -> pa.Table:
     return pa.Table.from_batches([found.rows for found in chunks])
 
 
-def test_draws_of_a_longer_list_begin_with_those_of_a_shorter() -> None:
+def test_a_longer_list_of_draws_begins_with_a_shorter_one() -> None:
     long, short = (pa.Table.from_batches(draws(n, batch_rows=7)) for n in (20, 9))
     assert long.slice(0, 9).equals(short)
     assert len(set(long.column("seed").to_pylist())) == 20
@@ -61,13 +61,13 @@ def test_truncation_pulls_towards_the_mean(
         assert torch.equal(none, toy.w_avg)
 
 
-def test_pictures_that_are_not_finite_are_rejects(renderer: Callable[..., Renderer]) -> None:
+def test_non_finite_images_are_rejects(renderer: Callable[..., Renderer]) -> None:
     w = torch.full((1, 1, 12), float("nan"))
     (found,) = renderer().render(w)
     assert found.status == "non_finite"
 
 
-def test_pictures_are_reduced_to_the_size_asked_for(
+def test_images_are_resized_to_the_requested_size(
     renderer: Callable[..., Renderer], toy: ToyGenerator
 ) -> None:
     found = [f for f in renderer(size_px=8).render(toy.w_avg.expand(3, 1, -1))]

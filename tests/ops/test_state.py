@@ -1,4 +1,4 @@
-"""What a picture needs beside its latent is stored with it, and every edit is drawn with it."""
+"""The state of an inversion is stored with the latent and used to render every edit."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def verb(method: Image2StyleGAN | Image2StyleGANPlus) -> Invert:
 PLUS = verb(Image2StyleGANPlus(steps=4, learning_rate=0.05, noise_steps=25))
 
 
-def test_the_state_lies_beside_the_latent_and_the_figures_count_it() -> None:
+def test_the_state_is_stored_with_the_latent_and_used_by_the_metrics() -> None:
     with_noise = PLUS(crops(3)).rows
     without = verb(Image2StyleGAN(steps=4, learning_rate=0.05))(crops(3)).rows
     assert with_noise.schema.names == [*without.schema.names, "state"]
@@ -84,7 +84,7 @@ def test_a_method_whose_generator_has_no_state_stores_none() -> None:
     assert rows.column("state").to_pylist() == [None, None]
 
 
-def test_an_edit_of_no_length_is_the_picture_with_its_noise() -> None:
+def test_an_edit_of_zero_length_is_the_synth_with_its_noise() -> None:
     rows = PLUS(crops(3)).rows
     normal = unit(torch.randn(1, 8, generator=torch.Generator().manual_seed(3)))
     renderer = Renderer(
@@ -113,7 +113,7 @@ def test_an_edit_of_no_length_is_the_picture_with_its_noise() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framed(Image2StyleGAN):
-    """Paints its state over what the latent gives, and the length of an edit into a corner."""
+    """Renders its state over the synth, and the length of an edit into a corner."""
 
     has_state: ClassVar[bool] = True
     maps: ClassVar[tuple[str, ...]] = ("mask",)
@@ -133,7 +133,7 @@ class Framed(Image2StyleGAN):
         return picture
 
 
-def test_a_method_that_draws_is_asked_for_every_picture_and_gives_its_maps() -> None:
+def test_a_method_that_renders_is_used_for_every_image_and_returns_its_maps() -> None:
     framed = verb(Framed(steps=1))
     rows = framed(crops(3)).rows
     assert rows.schema.names[-2:] == ["loss_perceptual", "state"]

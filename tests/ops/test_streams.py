@@ -1,4 +1,4 @@
-"""A stage keeps account of every input row, whatever the batches it came in."""
+"""A stage accounts for every input row, in batches of any size."""
 
 import threading
 
@@ -26,7 +26,7 @@ def evens(batch: pa.RecordBatch) -> Chunk:
     return chunk(len(values), rows, rejects, NUMBERS)
 
 
-def test_rechunk_gives_equal_sizes_whatever_comes_in():
+def test_rechunk_gives_equal_sizes_for_any_batches():
     sizes = [b.num_rows for b in rechunk(batches(5, 1, 0, 9), 4)]
     assert sizes == [4, 4, 4, 3]
 
@@ -42,13 +42,13 @@ def test_every_input_is_a_row_or_a_reject():
     assert sum(c.rows.num_rows + c.rejects.num_rows for c in done) == 13
 
 
-def test_a_restarted_stage_goes_on_with_the_same_chunks():
+def test_a_restarted_stage_resumes_with_the_same_chunks():
     whole = list(run(evens, batches(7, 6), commit_rows=4))
     rest = list(run(evens, batches(13), commit_rows=4, start=8))
     assert [c.rows for c in rest] == [c.rows for c in whole[2:]]
 
 
-def test_a_verb_that_loses_a_row_is_an_error():
+def test_a_verb_that_drops_a_row_is_an_error():
     def forgetful(batch: pa.RecordBatch) -> Chunk:
         return chunk(batch.num_rows - 1, [], [], NUMBERS)
 
@@ -64,12 +64,12 @@ def test_a_reject_has_a_known_status_and_a_short_reason():
         reject("id", "odd", "")
 
 
-def test_a_reason_that_is_no_utf8_is_escaped():
+def test_a_reason_that_is_not_utf8_is_escaped():
     assert reject("id", "failed", OSError("bad\udcff"))["error"] == "bad\\udcff"
 
 
 class Doubled:
-    """In three steps; notes which chunk each step has seen, and in which thread."""
+    """A verb in three steps that records the chunk and the thread of each step."""
 
     def __init__(self, broken_at: int = -1) -> None:
         self.steps: list[tuple[str, int]] = []
@@ -96,7 +96,7 @@ class Doubled:
         return values
 
 
-def test_a_verb_in_steps_gives_what_it_gives_as_a_whole():
+def test_a_pipelined_verb_gives_the_same_rows():
     verb, told = Doubled(), []
     done = list(run(verb, batches(7, 6), commit_rows=4, progress=told.append))
     assert [c.rows for c in done] == [Doubled()(b).rows for b in rechunk(batches(13), 4)]
@@ -104,7 +104,7 @@ def test_a_verb_in_steps_gives_what_it_gives_as_a_whole():
     assert [c.rejects.num_rows for c in done] == [0, 0, 0, 0]
 
 
-def test_only_computing_is_done_by_the_caller():
+def test_only_compute_runs_in_the_callers_thread():
     verb = Doubled()
     list(run(verb, batches(12), commit_rows=4))
     here = threading.current_thread()
@@ -112,7 +112,7 @@ def test_only_computing_is_done_by_the_caller():
     assert here not in verb.threads["prepare"] | verb.threads["finish"]
 
 
-def test_a_chunk_is_finished_though_no_further_one_is_asked_for():
+def test_a_chunk_is_finished_without_requesting_the_next():
     verb = Doubled()
     done = run(verb, batches(12), commit_rows=4)
     assert next(done).rows.column("n").to_pylist() == [0, 2, 4, 6]
@@ -120,7 +120,7 @@ def test_a_chunk_is_finished_though_no_further_one_is_asked_for():
     assert ("compute", 4) not in verb.steps
 
 
-def test_no_chunk_follows_one_that_could_not_be_finished():
+def test_no_chunk_follows_a_failed_one():
     taken = []
     with pytest.raises(ValueError, match="cannot be finished"):
         taken.extend(run(Doubled(broken_at=8), batches(12), commit_rows=4))
@@ -128,7 +128,7 @@ def test_no_chunk_follows_one_that_could_not_be_finished():
         list(run(Doubled(broken_at=16), batches(12), commit_rows=4))  # the last
 
 
-def test_a_verb_in_steps_that_loses_a_row_is_an_error():
+def test_a_pipelined_verb_that_drops_a_row_is_an_error():
     verb = Doubled()
     verb.finish = lambda values: chunk(1, [], [], NUMBERS)
     with pytest.raises(ValueError, match="account for 3 input rows, got 1"):

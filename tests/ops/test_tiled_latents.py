@@ -1,4 +1,4 @@
-"""Latents of tiles in the tables: their mean beside the codes, and edits of every tile."""
+"""Latents of tiles in the tables: their mean, their codes, and edits of every tile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ METHOD = InvGANTiled(tiles=2, space="w_plus")
 
 
 class Exact(nn.Module):
-    """The toy's own inverse, as an encoder."""
+    """The exact inverse of the toy generator, as an encoder."""
 
     def __init__(self, generator: ToyGenerator) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def inverted(toy: ToyGenerator) -> tuple[pa.RecordBatch, Tensor]:
     return verb(batch).rows, codes
 
 
-def test_codes_of_tiles_are_stored_beside_their_mean(toy: ToyGenerator) -> None:
+def test_codes_of_tiles_are_stored_with_their_mean(toy: ToyGenerator) -> None:
     rows, codes = inverted(toy)
     stored = unpack(rows.column("state").to_pylist())["codes"]
     torch.testing.assert_close(stored.float(), codes, rtol=0, atol=0.02)  # 8 bits, float16
@@ -72,7 +72,9 @@ def test_codes_of_tiles_are_stored_beside_their_mean(toy: ToyGenerator) -> None:
     assert min(rows.column("psnr_db").to_pylist()) > 45
 
 
-def test_an_edit_is_drawn_on_every_tile(toy: ToyGenerator, truth: dict[str, torch.Tensor]) -> None:
+def test_an_edit_is_rendered_on_every_tile(
+    toy: ToyGenerator, truth: dict[str, torch.Tensor]
+) -> None:
     rows, codes = inverted(toy)
     renderer = Renderer(
         generator=toy,

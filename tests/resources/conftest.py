@@ -1,4 +1,4 @@
-"""An object store of our own, in this process."""
+"""An object store in this process."""
 
 from collections.abc import Iterator
 

@@ -33,11 +33,11 @@ from invertory.resources.roots import Roots
         ("s3://bucket/photos", "s3://bucket/photos"),
     ],
 )  # fmt: skip
-def test_what_is_shown(text, expected):
+def test_shown_text_has_no_credentials(text, expected):
     assert shown(text) == expected == shown(expected) == str(Address(text))
 
 
-def test_variables_are_put_in_when_an_address_is_opened(monkeypatch):
+def test_variables_are_expanded_when_an_address_is_opened(monkeypatch):
     address = Address("https://${WHO}:${WORD}@host/${PLACE}?token=${TOKEN}")
     for name, value in {"WHO": "me", "WORD": "a/b@c#d", "PLACE": "p", "TOKEN": "tok-1234"}.items():
         monkeypatch.setenv(name, value)
@@ -48,13 +48,13 @@ def test_variables_are_put_in_when_an_address_is_opened(monkeypatch):
     assert address.opened == "https://me:rotated@host/p?token=tok-1234"
 
 
-def test_a_variable_that_is_not_set_is_named(monkeypatch):
+def test_an_unset_variable_is_named(monkeypatch):
     monkeypatch.delenv("NOT_SET", raising=False)
     with pytest.raises(ValueError, match="'NOT_SET' in the environment, got nothing; set it"):
         expanded("s3://${NOT_SET}/a")
 
 
-def test_an_address_is_text_that_may_be_stored_and_keeps_what_opens_it():
+def test_an_address_is_safe_to_store_and_can_still_be_opened():
     address = Address("https://me:word1234@h/a?token=1&b=2")
     for same in (pickle.loads(pickle.dumps(address)), copy.deepcopy(address), Address(address)):
         assert same == "https://h/a?b=2" and same.opened == "https://me:word1234@h/a?token=1&b=2"
@@ -63,7 +63,7 @@ def test_an_address_is_text_that_may_be_stored_and_keeps_what_opens_it():
     assert Address("https://me:${W}@h/a").kept == "https://me:${W}@h/a"
 
 
-def test_names_beside_an_address_and_of_its_file():
+def test_sibling_addresses_and_file_names():
     address = Address("https://me:word@h/w.safetensors?token=1")
     beside = address.beside(".safetensors", ".json")
     assert (beside, beside.opened) == ("https://h/w.json", "https://me:word@h/w.json?token=1")
@@ -112,7 +112,7 @@ def test_names_of_an_older_store_are_still_opened(monkeypatch):
     assert Roots(["s3://other"]).opened("s3://${B}/x/a.png") == "s3://bucket/x/a.png"
 
 
-def test_texts_of_libraries_lose_user_info_and_signatures():
+def test_user_info_and_signatures_are_redacted_from_texts():
     text = "404, url='https://me:abc@h/a?X-Amz-Credential=AK/1&X-Amz-Date=2&v=3' GET x?sig=1&se=2"
     assert redacted(text) == (
         "404, url='https://h/a?X-Amz-Credential=***&X-Amz-Date=***&v=3' GET x?sig=***&se=***"
@@ -120,7 +120,7 @@ def test_texts_of_libraries_lose_user_info_and_signatures():
     assert redacted("mail me@host; a = b; 1 @ 2") == "mail me@host; a = b; 1 @ 2"
 
 
-def test_exceptions_leave_a_block_without_secrets_in_any_cause():
+def test_exceptions_are_redacted_with_all_their_causes():
     address = "https://me:hidden99@h/a"
 
     class Client(Exception):  # noqa: N818

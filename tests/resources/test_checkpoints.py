@@ -1,4 +1,4 @@
-"""A network comes back from its weights and its card, or says what does not fit."""
+"""A network is loaded from its weights and its card, or the mismatch is reported."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ def written(folder: Path, network: StyleGAN2, **card: Any) -> Path:
     return folder / "g.safetensors"
 
 
-def test_a_network_comes_back_frozen_and_equal(tmp_path: Path, generator: StyleGAN2) -> None:
+def test_a_loaded_network_is_frozen_and_equal(tmp_path: Path, generator: StyleGAN2) -> None:
     back: Any = load_network(written(tmp_path, generator))
     z = torch.ones(1, 4)
     assert torch.equal(back.mapping(z), generator.mapping(z))
@@ -46,9 +46,7 @@ def test_a_network_comes_back_frozen_and_equal(tmp_path: Path, generator: StyleG
     assert not any(p.requires_grad for p in back.parameters())
 
 
-def test_half_precision_weights_are_computed_with_in_full(
-    tmp_path: Path, generator: StyleGAN2
-) -> None:
+def test_half_precision_weights_are_loaded_as_float32(tmp_path: Path, generator: StyleGAN2) -> None:
     tensors = {k: t.half() for k, t in generator.state_dict().items()}
     write_network(tmp_path, "g", tensors, card_of(generator))
     assert {p.dtype for p in load_network(tmp_path / "g.safetensors").parameters()} == {
@@ -74,17 +72,17 @@ def test_a_trained_network_has_an_address(store: ModelStore, generator: StyleGAN
     assert store.is_available_offline(card)
 
 
-def test_what_is_not_trained_yet_says_how_to_train_it(store: ModelStore) -> None:
+def test_an_untrained_network_names_the_training_command(store: ModelStore) -> None:
     with pytest.raises(FileNotFoundError, match=r"got only \[\].*`invertory train faces`"):
         store.fetch("trained://faces")
 
 
-def test_what_is_bundled_is_offered_instead(store: ModelStore) -> None:
+def test_a_bundled_network_is_offered_instead(store: ModelStore) -> None:
     with pytest.raises(FileNotFoundError, match="or use bundled://mobile_stylegan_preview"):
         store.fetch("trained://mobile_stylegan_preview")
 
 
-def test_other_weights_than_the_card_says_are_refused(
+def test_weights_that_differ_from_the_card_are_refused(
     store: ModelStore, generator: StyleGAN2
 ) -> None:
     path = written(store.trained(), generator)
@@ -93,15 +91,13 @@ def test_other_weights_than_the_card_says_are_refused(
         store.fetch("trained://g")
 
 
-def test_an_unknown_architecture_is_named_with_the_near_one(
-    tmp_path: Path, generator: StyleGAN2
-) -> None:
+def test_an_unknown_architecture_gets_a_suggestion(tmp_path: Path, generator: StyleGAN2) -> None:
     write_network(tmp_path, "g", generator.state_dict(), card_of(generator, "stylgan2"))
     with pytest.raises(ValueError, match=r"got 'stylgan2'; did you mean 'stylegan2'\?"):
         load_network(tmp_path / "g.safetensors")
 
 
-def test_a_checkpoint_of_another_architecture_says_how_it_differs(
+def test_a_checkpoint_of_another_architecture_lists_the_differences(
     tmp_path: Path, generator: StyleGAN2
 ) -> None:
     path = written(tmp_path, generator)
@@ -112,14 +108,14 @@ def test_a_checkpoint_of_another_architecture_says_how_it_differs(
         load_network(path)
 
 
-def test_weights_without_a_card_say_what_it_must_hold(tmp_path: Path, generator: StyleGAN2) -> None:
+def test_weights_without_a_card_show_an_example(tmp_path: Path, generator: StyleGAN2) -> None:
     path = written(tmp_path, generator)
     path.with_suffix(".json").unlink()
     with pytest.raises(FileNotFoundError, match=r'write one: \{"architecture"'):
         load_network(path)
 
 
-def test_the_arguments_alone_do_where_the_architecture_is_known(
+def test_a_card_may_hold_only_the_arguments_of_the_default_architecture(
     tmp_path: Path, generator: StyleGAN2
 ) -> None:
     path = written(tmp_path, generator)
@@ -129,14 +125,14 @@ def test_the_arguments_alone_do_where_the_architecture_is_known(
         load_network(path)
 
 
-def test_what_is_no_safetensors_is_refused(tmp_path: Path, generator: StyleGAN2) -> None:
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path, generator: StyleGAN2) -> None:
     path = written(tmp_path, generator)
     path.write_bytes(b"pickled")
     with pytest.raises(ValueError, match=r"expected safetensors in .* convert the file"):
         load_network(path)
 
 
-def test_at_a_remote_address_the_card_is_fetched_too(
+def test_the_card_of_a_remote_address_is_fetched_too(
     tmp_path: Path, store: ModelStore, generator: StyleGAN2
 ) -> None:
     path = written(tmp_path, generator)
@@ -149,6 +145,6 @@ def test_at_a_remote_address_the_card_is_fetched_too(
     assert isinstance(load_network(weights, card=card), StyleGAN2)
 
 
-def test_a_bundled_card_with_a_digest_is_held_to_it(store: ModelStore) -> None:
+def test_the_digest_of_a_bundled_card_is_verified(store: ModelStore) -> None:
     assert store.fetch("bundled://mobile_stylegan_preview").is_file()
     assert "psnr_db" in store.full_card("mobile_stylegan_preview")

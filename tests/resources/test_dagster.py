@@ -1,4 +1,4 @@
-"""The four resources can be given to an asset, and say what their fields mean."""
+"""The four resources work in an asset, and all their fields have descriptions."""
 
 from pathlib import Path
 

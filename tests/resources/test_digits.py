@@ -27,11 +27,11 @@ def test_a_digit_is_read_as_it_was_written() -> None:
     assert [entry.uri for entry in ImageSource(uri=name).entries()] == [name]
 
 
-def test_a_pattern_takes_one_digit() -> None:
+def test_a_pattern_selects_one_digit() -> None:
     found = list(ImageSource(uri="digits://", pattern="*-7.png").entries())
     assert len(found) == int((digits()[1] == 7).sum())
 
 
-def test_what_is_no_digit_is_said() -> None:
+def test_an_invalid_digit_is_an_error() -> None:
     with pytest.raises(FileNotFoundError, match="expected a digit such as"):
         ImageSource(uri="digits://").read("digits://000012-3.png")

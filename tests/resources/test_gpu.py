@@ -1,4 +1,4 @@
-"""A device is leased to one at a time, and comes free however its holder ends."""
+"""A device has one lease at a time, which is released however its holder ends."""
 
 import itertools
 import multiprocessing
@@ -38,7 +38,7 @@ def test_lease_gives_device_and_batch_size(tmp_path: Path) -> None:
     assert lease.peak_memory_bytes > 10e6
 
 
-def test_figures_are_there_when_the_block_fails(tmp_path: Path) -> None:
+def test_measurements_are_available_if_the_block_fails(tmp_path: Path) -> None:
     gpu = Gpu(device="cpu", lock_dir=str(tmp_path), timeout_s=0)
     with pytest.raises(KeyboardInterrupt), gpu.lease() as lease:
         raise KeyboardInterrupt
@@ -59,7 +59,7 @@ def test_two_processes_never_overlap(tmp_path: Path) -> None:
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
 
 
-def test_a_killed_holder_frees_the_lease_and_a_living_one_is_named(tmp_path: Path) -> None:
+def test_a_killed_holder_releases_the_lease_and_a_live_one_is_named(tmp_path: Path) -> None:
     told = FORK.SimpleQueue()
     process = FORK.Process(target=hold, args=(str(tmp_path), 1, 60.0, told))
     process.start()
@@ -79,7 +79,7 @@ def test_cpu_slots_are_counted(tmp_path: Path) -> None:
         pass
 
 
-def test_slots_are_as_many_as_fit_the_cores_with_their_threads(tmp_path, monkeypatch) -> None:
+def test_slots_follow_the_cores_and_the_threads(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     gpu = Gpu(device="cpu", lock_dir=str(tmp_path), timeout_s=0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
@@ -105,7 +105,7 @@ def test_projects_do_not_wait_for_each_other_on_the_cpu(tmp_path, monkeypatch) -
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_who_waits_says_for_whom_at_once(tmp_path: Path) -> None:
+def test_a_waiting_process_names_the_holder_at_once(tmp_path: Path) -> None:
     told = FORK.SimpleQueue()
     process = FORK.Process(target=hold, args=(str(tmp_path), 1, 1.0, told))
     process.start()
@@ -118,12 +118,12 @@ def test_who_waits_says_for_whom_at_once(tmp_path: Path) -> None:
     assert said[0].startswith(f"waits for cpu:0: cpu:0 is held by process {process.pid}")
 
 
-def test_auto_takes_the_cpu_only_where_there_is_no_gpu(tmp_path: Path) -> None:
+def test_auto_uses_the_cpu_only_without_a_gpu(tmp_path: Path) -> None:
     with Gpu(lock_dir=str(tmp_path)).lease() as lease:
         assert lease.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def test_unknown_device_says_what_there_is(tmp_path: Path) -> None:
+def test_an_unknown_device_lists_the_available_ones(tmp_path: Path) -> None:
     gpu = Gpu(device="cuda:99", lock_dir=str(tmp_path))
     message = r"expected device 'cuda:99', got only \[.*'cpu'\]"
     with pytest.raises(ValueError, match=message), gpu.lease():
@@ -131,7 +131,7 @@ def test_unknown_device_says_what_there_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_is_locked_by_its_uuid_and_its_peak_is_told(tmp_path: Path) -> None:
+def test_a_gpu_is_locked_by_its_uuid_and_its_peak_is_measured(tmp_path: Path) -> None:
     with Gpu(device="cuda", lock_dir=str(tmp_path)).lease() as lease:
         torch.zeros(1 << 20, device=lease.device)
     assert lease.peak_memory_bytes >= 4 << 20

@@ -1,4 +1,4 @@
-"""Archives as an enemy makes them: a bad member is one row with a reason, and the rest is read."""
+"""Malicious archives: a bad member is one row with a reason, and the rest is read."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def raw(info: tarfile.TarInfo) -> bytearray:
 
 
 def stamped(block: bytearray) -> bytes:
-    """With a right checksum."""
+    """Return the header with a valid checksum."""
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     return bytes(block)
 
 
 def field(first: int, end: int, value: bytes) -> bytes:
-    """The header of x.png, 5 bytes long, with other bytes in one field; and its data."""
+    """The header of x.png, 5 bytes long, with one field replaced, and its data."""
     block = raw(header("x.png", 5))
     block[first:end] = value.ljust(end - first, b"\0")
     return stamped(block) + b"data.".ljust(512, b"\0")
@@ -63,7 +63,7 @@ def member(name: str, data: bytes) -> bytes:
 
 
 def tar_with(odd: bytes) -> bytes:
-    """A good member, what is odd, two good members."""
+    """A valid member, the odd one, and two valid members."""
     names = list(GOOD)
     parts = [member(names[0], GOOD[names[0]]), odd, *(member(n, GOOD[n]) for n in names[1:])]
     return b"".join(parts) + bytes(1024)
@@ -95,7 +95,7 @@ def test_odd_times_and_owners_change_nothing(tmp_path: Path, odd: str, ending: s
 
 
 def chained(number: int) -> bytes:
-    """Extended headers, one after the other."""
+    """A chain of extended headers."""
     return b"".join(stamped(_typed(b"L", 1)) + b"n".ljust(512, b"\0") for _ in range(number))
 
 
@@ -144,9 +144,7 @@ def test_a_bad_member_is_one_row_with_a_reason(tmp_path: Path, bad: str, ending:
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE,
                                   tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])  # fmt: skip
-def test_links_and_devices_hold_no_bytes_and_are_never_followed(
-    tmp_path: Path, kind: bytes
-) -> None:
+def test_links_and_devices_are_skipped(tmp_path: Path, kind: bytes) -> None:
     odd = bytes(raw(header("x.png", type=kind, linkname="/etc/hostname")))
     (tmp_path / "p.tar").write_bytes(tar_with(odd))
     source = ImageSource(uri=str(tmp_path / "p.tar"))
@@ -171,7 +169,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("ending", PACKERS)
-def test_a_compressed_tar_gives_its_members_and_a_cut_one_those_before_the_cut(
+def test_a_truncated_compressed_tar_gives_the_members_before_the_end(
     tmp_path: Path, ending: str
 ) -> None:
     noise = os.urandom(300_000)
@@ -254,14 +252,14 @@ def test_parquet_columns_of_every_layout_hold_images(tmp_path: Path, kind: str) 
     assert read == ([b"0", b"1", b"0"] if kind == "fixed" else [b"0", b"11", b"0"])
 
 
-def test_a_column_that_is_named_must_hold_images(tmp_path: Path) -> None:
+def test_a_named_column_must_contain_images(tmp_path: Path) -> None:
     table = pa.table({"image": [b"x"], "text": ["y"]})
     pq.write_table(table, tmp_path / "p.parquet")
     with pytest.raises(ValueError, match=r"called 'text'.*got \['image'\]"):
         list(ImageSource(uri=str(tmp_path / "p.parquet"), column="text").entries())
 
 
-def test_a_row_group_that_is_a_bomb_or_broken_costs_its_rows_only(
+def test_a_bomb_or_broken_row_group_loses_only_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("invertory.resources.containers.FREE_BYTES", 1 << 20)
@@ -285,7 +283,7 @@ def test_a_row_group_that_is_a_bomb_or_broken_costs_its_rows_only(
 
 @pytest.fixture
 def deep(tmp_path: Path) -> Iterator[str]:
-    """A folder with a file 1,500 folders down."""
+    """A folder with a file nested 1,500 folders deep."""
     here = os.open(tmp_path, os.O_RDONLY)
     for _ in range(1500):
         os.mkdir("d", dir_fd=here)
@@ -300,13 +298,13 @@ def deep(tmp_path: Path) -> Iterator[str]:
     subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)  # Python's own is too deep
 
 
-def test_folders_may_lie_deeper_than_python_recurses(deep: str) -> None:
+def test_folders_may_be_nested_beyond_the_recursion_limit(deep: str) -> None:
     source = ImageSource(uri=deep)
     (entry,) = source.entries()
     assert source.read(entry.uri) == b"deep"
 
 
-def test_remote_folders_may_lie_as_deep() -> None:
+def test_remote_folders_may_be_nested_as_deep() -> None:
     root = f"/{uuid.uuid4().hex}"
     fsspec.filesystem("memory").pipe_file(root + "/d" * 1500 + "/x.png", b"deep")
     source = ImageSource(uri=f"memory:/{root}")
@@ -314,7 +312,7 @@ def test_remote_folders_may_lie_as_deep() -> None:
     assert source.read(entry.uri) == b"deep"
 
 
-def test_many_members_cost_little(tmp_path: Path) -> None:
+def test_many_members_use_little_memory(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "p.tar", "w", format=tarfile.GNU_FORMAT) as tar:
         for number in range(20_000):
             tar.addfile(header(f"{number:06d}.png", 1), io.BytesIO(b"x"))
@@ -323,7 +321,7 @@ def test_many_members_cost_little(tmp_path: Path) -> None:
     assert source.read(f"{tmp_path}/p.tar::019999.png") == b"x"
 
 
-def test_one_broken_container_among_several_hides_no_other(tmp_path: Path) -> None:
+def test_a_broken_container_does_not_hide_the_others(tmp_path: Path) -> None:
     (tmp_path / "1.tar").write_bytes(b"no tar at all")
     (tmp_path / "2.parquet").write_bytes(b"PAR1 no table PAR1")
     (tmp_path / "3.tar").write_bytes(tar_with(b""))

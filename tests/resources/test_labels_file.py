@@ -1,4 +1,4 @@
-"""Tables of labels from files."""
+"""Tables of labels read from files."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +21,7 @@ def test_a_csv_is_read(tmp_path):
     assert read_labels(tmp_path / "labels.csv").column("glasses").to_pylist() == [True, False]
 
 
-def test_pictures_in_a_parquet_file_are_not_read(tmp_path):
+def test_images_in_a_parquet_file_are_not_read(tmp_path):
     table = pa.table({"image": [{"bytes": b"x"}], "raw": [b"x"], "file": ["a"], "old": [1]})
     pq.write_table(table, tmp_path / "labels.parquet")
     assert read_labels(tmp_path / "labels.parquet").column_names == ["file", "old"]
@@ -37,7 +37,7 @@ def test_pictures_in_a_parquet_file_are_not_read(tmp_path):
         ("a.parquet", "text", "expected a table of labels"),
     ],
 )
-def test_what_is_no_table_is_refused(tmp_path, name, text, expected):
+def test_an_invalid_table_of_labels_is_refused(tmp_path, name, text, expected):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=expected):
         read_labels(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Portraits as a collection: listed without being drawn, drawn when they are read."""
+"""Portraits as a collection: listed without rendering, rendered when read."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ def uris(address):
     return [entry.uri for entry in ImageSource(uri=address).entries()]
 
 
-def test_a_picture_has_the_same_bytes_whoever_reads_it():
+def test_a_portrait_always_has_the_same_bytes():
     (uri,) = uris(ADDRESS % 1)
     Portraits.parse(ADDRESS % 1)
     digests = {hashlib.sha256(ImageSource(uri="x").read(uri)).hexdigest() for _ in range(2)}
@@ -25,7 +25,7 @@ def test_a_picture_has_the_same_bytes_whoever_reads_it():
     assert Image.open(io.BytesIO(again)).size == (16, 16)
 
 
-def test_a_collection_that_grows_keeps_the_names_it_had():
+def test_a_growing_collection_keeps_its_names():
     assert uris(ADDRESS % 3) == uris(ADDRESS % 5)[:3]
     assert uris(ADDRESS % 3)[2].endswith("/000002.png")
 
@@ -41,20 +41,20 @@ def test_another_seed_is_another_collection():
     assert len(found) == 3
 
 
-def test_the_portrait_behind_an_address_is_the_one_that_was_drawn():
+def test_the_portrait_at_an_address_is_the_one_rendered():
     uri = uris(ADDRESS % 2)[1]
     assert portrait_at(uri) == Portraits.parse(ADDRESS % 2).portrait(1)
     assert portrait_at("/pictures/000001.png") is None
 
 
 @pytest.mark.parametrize("name", ["1.png", "000001.jpg", "x.png", ""])
-def test_what_is_no_portrait_has_vanished(name):
+def test_an_invalid_portrait_has_vanished(name):
     uri = uris(ADDRESS % 1)[0].rpartition("/")[0] + f"/{name}"
     with pytest.raises(OSError):
         ImageSource(uri="x").read(uri)
 
 
-def test_a_limit_of_bytes_is_kept():
+def test_the_byte_limit_applies():
     with pytest.raises(OSError, match="at most 10 bytes"):
         ImageSource(uri="x", max_bytes=10).read(uris(ADDRESS % 1)[0])
 
@@ -71,7 +71,7 @@ def test_a_limit_of_bytes_is_kept():
         ("just words", "unknown setting 'just words'"),
     ],
 )
-def test_an_address_that_says_nothing_is_refused(query, expected):
+def test_an_invalid_address_is_refused(query, expected):
     with pytest.raises(ValueError, match=expected):
         Portraits.parse(f"portraits://?{query}")
     with pytest.raises(FileNotFoundError, match=expected):

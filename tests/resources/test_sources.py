@@ -1,4 +1,4 @@
-"""Every file of a collection is listed once and read back, whatever it is called."""
+"""Every file of a collection is listed once and can be read, whatever its name."""
 
 import errno
 import gzip
@@ -41,17 +41,17 @@ def tar_of(folder: Path, path: Path, mode: str = "w", top: str = ".") -> str:
 
 
 def read_all(source: ImageSource) -> dict[str, bytes]:
-    """By the last part of the name, as it is on the disk."""
+    """Entries by file name, as on disk."""
     return {entry.uri: source.read(entry.uri) for entry in source.entries()}
 
 
-def test_a_folder_lists_what_is_not_hidden_sorted_with_size_and_time(folder: Path) -> None:
+def test_a_folder_lists_visible_files_sorted_with_size_and_time(folder: Path) -> None:
     entries = list(ImageSource(uri=str(folder)).entries())
     assert [entry.uri for entry in entries] == sorted(f"{folder}/{encode(name)}" for name in NAMES)
     assert all(entry.size_bytes and (entry.modified or "").endswith("+00:00") for entry in entries)
 
 
-def test_bytes_come_back_by_uri(folder: Path) -> None:
+def test_bytes_are_read_by_uri(folder: Path) -> None:
     found = read_all(ImageSource(uri=str(folder)))
     assert found == {f"{folder}/{encode(name)}": content(name) for name in NAMES}
 
@@ -99,7 +99,7 @@ def test_object_stores(bucket: dict[str, object]) -> None:
         list(nowhere.entries())
 
 
-def test_names_that_are_no_utf8_and_control_characters(tmp_path: Path) -> None:
+def test_names_with_invalid_utf8_and_control_characters(tmp_path: Path) -> None:
     names = [b"caf\xe9.jpg", b"tab\there.jpg", b"\xff\xfe.png"]
     for name in names:
         try:
@@ -116,7 +116,7 @@ def test_names_that_are_no_utf8_and_control_characters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["a", "%41", "a::b", "a:::b", "\x00\x7f\x85", "é", "\udce9%", "%%", "::"]
 )
-def test_encoding_goes_there_and_back(name: str) -> None:
+def test_encoding_round_trips(name: str) -> None:
     assert decode(encode(name)) == name
     assert "::" not in encode(name)
 
@@ -139,7 +139,7 @@ def test_links_that_loop_or_dangle_neither_hang_nor_vanish(folder: Path) -> None
         source.read(found["b/me"].uri)
 
 
-def test_pipes_and_folders_are_not_waited_for(folder: Path) -> None:
+def test_pipes_and_folders_do_not_block(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     source = ImageSource(uri=str(folder))
     assert Entry(f"{folder}/pipe") in list(source.entries())
@@ -150,7 +150,7 @@ def test_pipes_and_folders_are_not_waited_for(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "memory"])
-def test_what_is_too_long_is_not_read(folder: Path, kind: str) -> None:
+def test_a_file_beyond_the_limit_is_not_read(folder: Path, kind: str) -> None:
     uri = f"{folder}/a.jpg"
     if kind == "tar":
         uri = tar_of(folder, folder.parent / "p.tar") + "::a.jpg"
@@ -165,7 +165,7 @@ def test_what_is_too_long_is_not_read(folder: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     "make", [str, lambda f: tar_of(f, f.parent / "p.tar"), lambda f: "memory://"]
 )
-def test_what_has_vanished_is_not_found(folder: Path, make: Callable[[Path], str]) -> None:
+def test_a_vanished_file_is_not_found(folder: Path, make: Callable[[Path], str]) -> None:
     root = make(folder)
     with pytest.raises(FileNotFoundError):
         ImageSource(uri=root).read(f"{root}{'::' if root.endswith('.tar') else '/'}never.jpg")
@@ -194,7 +194,7 @@ def test_a_single_file_is_a_collection(folder: Path) -> None:
     assert [e.uri for e in ImageSource(uri=f"{folder}/a.jpg").entries()] == [f"{folder}/a.jpg"]
 
 
-def test_nothing_there_and_nothing_said(tmp_path: Path) -> None:
+def test_an_empty_place_and_an_empty_address(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="expected a folder or a file of images"):
         list(ImageSource(uri=str(tmp_path / "none")).entries())
     with pytest.raises(ValueError, match="either uri or uris"):
@@ -211,7 +211,7 @@ def parquet(path: Path, kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["struct", "binary"])
-def test_parquet_rows_are_pictures(tmp_path: Path, kind: str) -> None:
+def test_parquet_rows_are_images(tmp_path: Path, kind: str) -> None:
     path = parquet(tmp_path / "p.parquet", kind)
     source = ImageSource(uri=path)
     uris = [entry.uri for entry in source.entries()]
@@ -232,20 +232,20 @@ def test_parquet_ids_name_the_rows(tmp_path: Path) -> None:
         list(ImageSource(uri=path, id_column="name").entries())
 
 
-def test_parquet_without_one_picture_column_asks_for_it(tmp_path: Path) -> None:
+def test_parquet_without_a_single_image_column_needs_its_name(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [b"x"], "b": [b"y"]}), tmp_path / "p.parquet")
     with pytest.raises(ValueError, match="name it as `column`"):
         list(ImageSource(uri=str(tmp_path / "p.parquet")).entries())
 
 
-def test_a_cut_tar_is_an_error(folder: Path, tmp_path: Path) -> None:
+def test_a_truncated_tar_is_an_error(folder: Path, tmp_path: Path) -> None:
     path = Path(tar_of(folder, tmp_path / "p.tar"))
     path.write_bytes(path.read_bytes()[:2600])
     with pytest.raises(OSError, match=r"complete tar|the tar is truncated"):
         read_all(ImageSource(uri=str(path)))
 
 
-def test_members_of_a_tar_that_are_no_files_are_left_out(tmp_path: Path) -> None:
+def test_tar_members_that_are_not_files_are_skipped(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "p.tar", "w") as tar:
         link = tarfile.TarInfo("link.jpg")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
@@ -256,7 +256,7 @@ def test_members_of_a_tar_that_are_no_files_are_left_out(tmp_path: Path) -> None
     assert list(read_all(ImageSource(uri=str(tmp_path / "p.tar"))).values()) == [b"abc"]
 
 
-def test_of_two_members_with_one_name_the_last_counts(tmp_path: Path) -> None:
+def test_the_last_member_of_a_name_wins(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "p.tar", "w") as tar:
         for data in (b"first", b"other", b"last"):
             member = tarfile.TarInfo("b.jpg" if data == b"other" else "./a.jpg")
@@ -265,7 +265,7 @@ def test_of_two_members_with_one_name_the_last_counts(tmp_path: Path) -> None:
     assert list(read_all(ImageSource(uri=str(tmp_path / "p.tar"))).values()) == [b"last", b"other"]
 
 
-def test_a_tar_costs_little_more_than_the_names_of_its_members(tmp_path: Path) -> None:
+def test_a_tar_needs_little_memory_beyond_its_names(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "p.tar", "w") as tar:
         for i in range(2000):
             tar.addfile(tarfile.TarInfo(f"{i:06d}.png"))
@@ -279,7 +279,7 @@ def test_a_tar_costs_little_more_than_the_names_of_its_members(tmp_path: Path) -
     assert held / 2000 < 150  # bytes; a TarInfo and its names take a kilobyte
 
 
-def test_few_of_many_containers_stay_open_and_all_can_be_read(
+def test_only_a_few_containers_stay_open_and_all_can_be_read(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("invertory.resources.sources.MAX_OPEN", 2)
@@ -293,7 +293,7 @@ def test_few_of_many_containers_stay_open_and_all_can_be_read(
     assert {source.read(entry.uri) for entry in reversed(entries)} == set(map(content, NAMES))
 
 
-def test_a_gzip_that_is_no_tar_is_an_error(tmp_path: Path) -> None:
+def test_a_gzip_that_is_not_a_tar_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "p.tar.gz").write_bytes(gzip.compress(b"x" * 2000))
     with pytest.raises(OSError, match="expected a complete tar"):
         list(ImageSource(uri=str(tmp_path / "p.tar.gz")).entries())
@@ -310,7 +310,7 @@ def test_dealing_fills_shards_in_order() -> None:
     assert [entry for _, entries in dealt for entry in entries] == ENTRIES
 
 
-def test_what_is_known_is_never_dealt_again_and_what_changed_is() -> None:
+def test_known_entries_are_skipped_and_changed_ones_are_new() -> None:
     changed = Entry("u1", 1, "later")
     known = set(ENTRIES[:3])
     assert list(deal(ENTRIES[:3], known, 2, 2)) == []

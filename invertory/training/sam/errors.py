@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invertory.generators.f_space import features_of, resolve_spaces
+from invertory.generators.f_space import features_of, resolve_spaces, synthesise_with
 from invertory.inversion.sam.optimisation import SpatiallyAdaptive
 from invertory.precision import Precision
 from invertory.training.loop.blocks import BlockFolder, Progress, silent

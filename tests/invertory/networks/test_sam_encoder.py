@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from invertory.encoders.residual import ResidualEncoder
 from invertory.generators import Generator
-from invertory.generators.f_space import default_spaces
+from invertory.generators.f_space import default_spaces, synthesise_with
 from invertory.generators.mobile_stylegan import MobileStyleGAN
 from invertory.generators.stylegan2 import StyleGAN2
 from invertory.generators.toy import ToyGenerator

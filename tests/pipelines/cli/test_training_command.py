@@ -1,4 +1,4 @@
-"""`invertory train` from the command line: its words, its exit codes, and what a kill costs."""
+"""`invertory train`: its output, its exit codes, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_options_change_the_file_and_a_folder_keeps_all(place, trainings):
     assert not place.json("train", "--list")[0]["is_trained"]
 
 
-def test_wrong_use_is_told_with_exit_code_2(place, trainings):
+def test_wrong_usage_has_exit_code_2(place, trainings):
     code, _, errors = place.invertory("train", "jugde")
     assert (code, "no such training; there are judge, link" in errors) == (2, True)
     code, _, errors = place.invertory("train", "judge", "--images", "0")
@@ -129,7 +129,7 @@ def start(place: Any, environment: dict[str, str], *options: str) -> subprocess.
 
 
 def stopped(process: subprocess.Popen[str], state: Path, with_signal: int) -> int:
-    """Exit code of a run that gets the signal once it has kept a state of its own."""
+    """Exit code of a run that gets the signal after it has saved a state."""
     before = state.stat().st_mtime_ns if state.is_file() else 0
     until = time.monotonic() + 240
     while not (state.is_file() and state.stat().st_mtime_ns > before):
@@ -142,9 +142,7 @@ def stopped(process: subprocess.Popen[str], state: Path, with_signal: int) -> in
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_and_interrupted_goes_on_to_the_very_same_weights(
-    place, trainings, environment_of
-):
+def test_a_killed_and_interrupted_run_resumes_to_the_same_weights(place, trainings, environment_of):
     long = {**JUDGE, "budget": {**JUDGE["budget"], "images": 800, "evaluate_every": 800}}
     (trainings / "judge.yaml").write_text(yaml.safe_dump(long))
     state = place.folder / "killed" / "state.pt"

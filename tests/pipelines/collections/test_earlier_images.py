@@ -1,4 +1,4 @@
-"""Pictures of earlier shards are known again, at a few bytes each."""
+"""Images of earlier shards are recognised, with a few bytes of memory each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def image_id(name: str) -> str:
 
 
 class Counted(Store):
-    """Says which shards of which tables are read."""
+    """A store that counts which shards of which tables are read."""
 
     reads: list[tuple[str, str]]
 
@@ -43,7 +43,7 @@ def put(store: Store, table: str, shard: str, rows: list[dict[str, Any]], schema
 
 @pytest.fixture
 def store(tmp_path: Path) -> Counted:
-    """Three shards of pictures 1000 bytes long, then one of which nothing is made yet."""
+    """Three shards of images of 1000 bytes, then one without images."""
     store = Counted(str(tmp_path), "recipe")
     store.reads = []
     for number in range(1, 4):
@@ -64,7 +64,7 @@ def deal(store: Store, size_bytes: int | None) -> None:
     put(store, "entries", FRESH, [{"uri": "new", "size_bytes": size_bytes}], ENTRIES)
 
 
-def test_a_copy_names_the_picture_of_an_earlier_shard(store: Counted) -> None:
+def test_a_copy_names_the_image_of_an_earlier_shard(store: Counted) -> None:
     deal(store, 1000)
     earlier = EarlierImages(store, FRESH)
     assert [earlier.uri(image_id(name)) for name in ("1/0", "3/299", "2/7", "new")] == [
@@ -72,7 +72,7 @@ def test_a_copy_names_the_picture_of_an_earlier_shard(store: Counted) -> None:
     ]  # fmt: skip
 
 
-def test_twelve_bytes_are_held_of_each_picture_of_equal_length_and_none_of_others(
+def test_twelve_bytes_are_held_per_image_of_a_matching_size(
     store: Counted,
 ) -> None:
     deal(store, 1000)
@@ -83,21 +83,21 @@ def test_twelve_bytes_are_held_of_each_picture_of_equal_length_and_none_of_other
     assert EarlierImages(deal_of_77, "shard-000005").num_bytes == 3 * 12
 
 
-def test_where_a_length_is_not_known_every_picture_counts(store: Counted) -> None:
+def test_an_unknown_size_matches_every_image(store: Counted) -> None:
     deal(store, None)
     earlier = EarlierImages(store, FRESH)
     assert earlier.uri(image_id("2/1")) == "2/1"
     assert earlier.num_bytes == 3 * (PICTURES_A_SHARD - 2) * 12
 
 
-def test_later_shards_and_unsound_rows_are_not_known(store: Counted) -> None:
+def test_later_shards_and_failed_rows_are_ignored(store: Counted) -> None:
     put(store, "entries", "shard-000002", [{"uri": "b", "size_bytes": 1000}], ENTRIES)
     earlier = EarlierImages(store, "shard-000002")
     assert earlier.uri(image_id("1/5")) == "1/5"
     assert [earlier.uri(image_id(name)) for name in ("2/5", "3/5", "elsewhere")] == [None] * 3
 
 
-def test_tables_are_read_again_for_copies_alone_and_once_for_copies_in_order(
+def test_tables_are_read_only_for_copies_and_once_if_in_order(
     store: Counted,
 ) -> None:
     deal(store, 1000)
@@ -109,7 +109,7 @@ def test_tables_are_read_again_for_copies_alone_and_once_for_copies_in_order(
     assert store.reads == [("images", "shard-000002")]
 
 
-def test_ids_that_begin_alike_are_told_apart(store: Counted) -> None:
+def test_ids_with_a_common_prefix_are_distinguished(store: Counted) -> None:
     alike = image_id("1/0")[:16] + "0" * 48
     put(store, "images", "shard-000000", [
         {"uri": "twin", "image_id": alike, "size_bytes": 1000, "status": "ok"}

@@ -1,4 +1,4 @@
-"""Every kind of troublesome file gets the status it should."""
+"""Every kind of troublesome file gets its expected status."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ def ingest(folder, names):
 
 
 def portrait(folder):
-    """Any photograph will do where no face is looked for."""
+    """Any photograph works without face detection."""
     noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
     path = folder / "portrait.png"
     Image.fromarray(noise).resize((700, 700), Image.Resampling.BICUBIC).save(path)
@@ -44,14 +44,14 @@ def test_every_file_gets_its_status_from_ingest(tmp_path):
     assert got == expected | {"no_face.png": "ok"}
 
 
-def test_the_folder_holds_what_is_named_and_no_more(tmp_path):
+def test_the_folder_contains_exactly_the_named_files(tmp_path):
     expected = write_hostile(tmp_path / "files", portrait(tmp_path))
     listed = {escape_name(os.fsencode(path.name)) for path in (tmp_path / "files").iterdir()}
     assert listed == set(expected) and len(expected) == 33
 
 
 @pytest.mark.download
-def test_every_sound_file_gives_a_crop_and_the_gradient_none(tmp_path):
+def test_every_valid_file_gives_a_crop_and_the_gradient_none(tmp_path):
     photograph = SHARED / "data/frll/020_03.jpg"
     if not photograph.is_file():
         pytest.skip("../shared/data/frll is absent: no face to look for")

@@ -1,4 +1,4 @@
-"""Files become entries once: not by a touch, not by a lost table, and never under an old number."""
+"""Files become entries once, despite a touch or a lost table, and numbers are never reused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from invertory.resources.tables import Store
 
 @dataclass
 class Files:
-    """A collection: name => (bytes, time of change)."""
+    """A collection: name => (bytes, modification time)."""
 
     held: dict[str, tuple[bytes, int]]
     read_uris: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ def deal(store: Store, files: Any, **options: Any) -> list[str]:
 
 
 def ingest(store: Store, files: Files) -> None:
-    """Images of every shard, as the stage of images makes them."""
+    """The images of every shard, as the stage of images computes them."""
     for shard in store.shards("entries"):
         rows = []
         for entry in store.table("entries", shard).to_pylist():
@@ -75,7 +75,7 @@ def uris(store: Store, shard: str) -> list[str]:
     return store.table("entries", shard).column("uri").to_pylist()
 
 
-def test_touched_files_are_no_new_entries_and_read_once(store: Store, files: Files) -> None:
+def test_touched_files_are_not_new_and_are_read_once(store: Store, files: Files) -> None:
     assert deal(store, files) == ["shard-000001", "shard-000002"]
     assert files.read_uris == []
     ingest(store, files)
@@ -87,7 +87,9 @@ def test_touched_files_are_no_new_entries_and_read_once(store: Store, files: Fil
     assert sorted(files.read_uris) == ["1.png", "1.png", "2.png", "4.png"]
 
 
-def test_other_bytes_are_a_new_entry_and_their_return_is_none(store: Store, files: Files) -> None:
+def test_changed_bytes_are_a_new_entry_and_reverting_them_is_not(
+    store: Store, files: Files
+) -> None:
     deal(store, files)
     ingest(store, files)
     old = files.held["1.png"]
@@ -100,14 +102,14 @@ def test_other_bytes_are_a_new_entry_and_their_return_is_none(store: Store, file
     assert deal(store, files) == []
 
 
-def test_a_file_whose_image_is_not_made_yet_waits(store: Store, files: Files) -> None:
+def test_a_file_without_an_image_row_waits(store: Store, files: Files) -> None:
     deal(store, files)
     files.touch("1.png")
     assert deal(store, files) == []
     assert files.read_uris == []
 
 
-def test_a_file_that_could_not_be_read_before_is_dealt_again(store: Store, files: Files) -> None:
+def test_a_file_that_was_unreadable_is_a_new_entry(store: Store, files: Files) -> None:
     deal(store, files)
     rows = [dict.fromkeys(IMAGES.names) | {"uri": "1.png", "status": "unreadable"}]
     store.write("images", "shard-000001", [pa.RecordBatch.from_pylist(rows, schema=IMAGES)],
@@ -118,7 +120,7 @@ def test_a_file_that_could_not_be_read_before_is_dealt_again(store: Store, files
 
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("harm", ["lost", "cut", "rotten"])
-def test_lost_entries_are_restored_under_their_key(store, files, number: int, harm: str) -> None:
+def test_missing_entries_are_restored_under_their_key(store, files, number: int, harm: str) -> None:
     deal(store, files)
     ingest(store, files)
     shard = f"shard-00000{number}"
@@ -137,7 +139,7 @@ def test_lost_entries_are_restored_under_their_key(store, files, number: int, ha
     assert deal(store, files) == []
 
 
-def test_numbers_of_lost_shards_are_not_given_out_again(store: Store, files: Files) -> None:
+def test_numbers_of_missing_shards_are_not_reused(store: Store, files: Files) -> None:
     deal(store, files)
     ingest(store, files)
     schema = pa.schema([pa.field("crop_id", pa.string(), False)])
@@ -150,7 +152,7 @@ def test_numbers_of_lost_shards_are_not_given_out_again(store: Store, files: Fil
     assert deal(store, files) == ["shard-000002"]  # nothing of it is left
 
 
-def test_dealing_in_portions_comes_to_the_same_shards(store: Store, files: Files) -> None:
+def test_intake_in_portions_gives_the_same_shards(store: Store, files: Files) -> None:
     assert deal(store, files, max_shards=1) == ["shard-000001"]
     assert deal(store, files, max_shards=1) == ["shard-000002"]
     assert deal(store, files) == []

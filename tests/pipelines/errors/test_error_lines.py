@@ -1,4 +1,4 @@
-"""What goes wrong outside ends in one line with address and remedy, and in its exit code."""
+"""External errors end in one line with address and remedy, and in their exit code."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_host_that_is_down_while_a_folder_is_listed(broken):
     assert code == 1 and "expected a response from http://127.0.0.1:9/photos/*.png" in line
 
 
-def test_a_protocol_that_nobody_knows(broken):
+def test_an_unknown_protocol(broken):
     code, line = broken(**collection("nope://bucket/photos"))
     assert code == 1 and "'nope'" in line and "nope://bucket/photos" in line and "s3://" in line
 
@@ -58,7 +58,7 @@ def test_a_driver_that_is_not_installed(broken):
     assert code == 1 and "pip install paramiko" in line
 
 
-def test_a_package_that_there_is_not(broken, monkeypatch):
+def test_a_missing_package(broken, monkeypatch):
     monkeypatch.setenv("INVERTORY_OFFLINE", "1")
     code, line = broken(**collection("pypi://no-such-package==1.0#*.png"))
     assert code == 1 and "pypi://no-such-package==1.0" in line and "sha256" in line
@@ -126,7 +126,7 @@ def test_a_generator_that_is_unavailable_names_the_cause(broken, uri):
     assert code == 4 and f"generator is unavailable: expected {expected} {uri}" in line
 
 
-def test_a_fault_of_ours_says_so_and_how_to_see_more(broken, place, monkeypatch):
+def test_a_bug_is_reported_with_a_hint_to_debug(broken, place, monkeypatch):
     def wrong(*_: Any, **__: Any) -> None:
         raise KeyError("crop_id")
 
@@ -137,7 +137,7 @@ def test_a_fault_of_ours_says_so_and_how_to_see_more(broken, place, monkeypatch)
     assert "Traceback" in errors and errors.splitlines()[-1].startswith("invertory: ")
 
 
-def test_a_script_gets_an_object(broken, place, whole_recipe):
+def test_json_output_has_an_error_object(broken, place, whole_recipe):
     place.write(whole_recipe("no/such/folder"))
     code, out, errors = place.invertory("run", "toy.yaml", "--json")
     told = json.loads(out)["error"]
@@ -145,7 +145,7 @@ def test_a_script_gets_an_object(broken, place, whole_recipe):
     assert "no/such/folder" in told["message"] and errors.count("\n") == 1
 
 
-def test_an_interrupted_command_says_how_to_go_on(place, whole_recipe, monkeypatch):
+def test_an_interrupted_command_says_how_to_resume(place, whole_recipe, monkeypatch):
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
@@ -176,16 +176,16 @@ def test_an_interrupted_command_says_how_to_go_on(place, whole_recipe, monkeypat
     ],
 )
 def test_each_kind_of_error_has_its_line(error, words):
-    line = explaining.explained(error)
+    line = explaining.explain_error(error)
     assert words in line and "\n" not in line
 
 
-def test_an_address_is_named_where_the_error_does_not():
+def test_the_address_is_added_if_the_error_lacks_it():
     error = networks.WeightsError("expected so, got so; do so")
-    assert explaining.explained(error, "s3://a") == str(error)
-    assert "s3://a" in explaining.explained(ConnectionError("refused"), "s3://a")
+    assert explaining.explain_error(error, "s3://a") == str(error)
+    assert "s3://a" in explaining.explain_error(ConnectionError("refused"), "s3://a")
 
 
-def test_a_line_is_no_longer_than_a_screen():
-    assert len(explaining.explained(ValueError("x" * 10_000))) <= explaining.MAX_CHARS
+def test_a_line_has_a_maximum_length():
+    assert len(explaining.explain_error(ValueError("x" * 10_000))) <= explaining.MAX_CHARS
     assert Path(explaining.__file__).is_file()

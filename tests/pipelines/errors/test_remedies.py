@@ -1,4 +1,4 @@
-"""The commands and keys that messages name exist."""
+"""The commands and keys in messages exist."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = [
 
 
 def texts(tree: ast.AST) -> Iterator[str]:
-    """Text in the code, docstrings too; X where a value is put in."""
+    """Yield every text in the code, including docstrings, with X for inserted values."""
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             yield "".join(v.value if isinstance(v, ast.Constant) else "X" for v in node.values)
@@ -34,7 +34,7 @@ def texts(tree: ast.AST) -> Iterator[str]:
 
 
 def quoted() -> list[tuple[str, str]]:
-    """(file, what stands between back quotes), for every text of the code."""
+    """Return (file, text in back quotes) for every text in the code."""
     found = set()
     for path in FILES:
         for text in texts(ast.parse(path.read_text(encoding="utf-8"))):
@@ -55,7 +55,7 @@ def below(found: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
 
 
 def is_command(words: str) -> bool:
-    """Whether the parser knows the command, its action and every option."""
+    """Return True if the parser has the command, its action and every option."""
     found = parser()
     for word in words.split()[1:]:
         choices = below(found)
@@ -71,7 +71,7 @@ def is_command(words: str) -> bool:
 
 
 def is_key(words: str) -> bool:
-    """Whether a snippet of a recipe has keys that its part may have."""
+    """Return True if a snippet of a recipe has only keys that its section allows."""
     value = yaml.safe_load(words.replace("...", "x"))
     return _fits(value, ()) if isinstance(value, dict) else True
 
@@ -91,15 +91,15 @@ def test_there_are_messages_with_commands():
 
 
 @pytest.mark.parametrize(("path", "words"), COMMANDS)
-def test_a_command_that_is_named_exists(path, words):
+def test_a_command_in_a_message_exists(path, words):
     assert is_command(words)
 
 
 @pytest.mark.parametrize(("path", "words"), KEYS)
-def test_a_key_that_is_named_exists(path, words):
+def test_a_key_in_a_message_exists(path, words):
     assert is_key(words)
 
 
-def test_what_does_not_exist_is_found_out():
+def test_unknown_commands_and_keys_are_detected():
     assert not is_command("invertory recipe list") and not is_command("invertory run --colection")
     assert is_command("invertory models list|show|import") and not is_key("perceptual: {nme: x}")

@@ -101,7 +101,7 @@ class Tags(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-def test_a_row_shows_every_picture_with_its_scores() -> None:
+def test_a_row_shows_every_image_with_its_scores() -> None:
     tags = Tags(page(row()))
     assert tags.open == []
     assert len([i for i in tags.all("img") if i.get("src")]) == 5
@@ -152,7 +152,7 @@ def test_no_text_can_add_a_tag_or_an_attribute(text: str) -> None:
 
 
 def page_of(text: str) -> str:
-    """A page with `text` in every field that takes one."""
+    """A page with `text` in every text field."""
     shown = row()
     image = picture()
     shown = replace(
@@ -178,7 +178,7 @@ def page_of(text: str) -> str:
     return page(shown, title=f"title {text}", summary=summary, rejects=[reject])
 
 
-def test_the_policy_admits_the_style_and_the_script_of_the_page_alone() -> None:
+def test_the_policy_allows_only_the_style_and_script_of_the_page() -> None:
     html = page(row())
     (policy,) = (str(m["content"]) for m in Tags(html).all("meta") if "http-equiv" in m)
     for tag, directive in (("style", "style-src"), ("script", "script-src")):
@@ -187,12 +187,12 @@ def test_the_policy_admits_the_style_and_the_script_of_the_page_alone() -> None:
         assert f"{directive} 'sha256-{digest}'" in policy
 
 
-def test_a_score_that_is_no_number_takes_no_part_in_the_order() -> None:
+def test_a_score_that_is_nan_is_left_out_of_the_order() -> None:
     (tag,) = Tags(page(row(psnr_db=math.nan))).all("article")
     assert tag["data-psnr_db"] == ""
 
 
-def test_a_name_that_is_no_utf_8_can_be_shown() -> None:
+def test_a_name_that_is_not_utf_8_can_be_shown() -> None:
     assert r"caf\udce9.png" in page(row("caf\udce9.png"))
 
 
@@ -202,7 +202,7 @@ def test_the_page_shows_at_most_so_many_rows_and_counts_the_rest() -> None:
     assert "2 shown, 3 more are in the tables" in html
 
 
-def test_rows_beyond_those_given_are_counted_as_well() -> None:
+def test_omitted_rows_are_counted_too() -> None:
     assert "1 shown, 1,200 more are in the tables" in page(row(), num_more=1200)
 
 
@@ -238,7 +238,7 @@ def _first_size(html: str) -> int:
     return Image.open(io.BytesIO(base64.b64decode(found[1]))).width
 
 
-def test_a_picture_that_cannot_be_read_leaves_a_place() -> None:
+def test_an_undecodable_image_leaves_an_empty_frame() -> None:
     broken = GalleryRow(crop_id="c", uri="u", aligned=b"no picture", original=b"\xff\xd8\xff")
     reject = RejectShot(stage="images", uri="cut.jpg", status="truncated", error="ends early",
                         image=b"\xff\xd8\xff")  # fmt: skip
@@ -303,7 +303,7 @@ def test_rows_are_drawn_one_by_one() -> None:
     assert out.seen == [1, 2, 3]
 
 
-def test_masks_of_an_inversion_stand_beside_it() -> None:
+def test_masks_of_an_inversion_are_shown_next_to_it() -> None:
     shown = replace(row(), inversions=[replace(row().inversions[0], maps={"ood_mask": picture()})])
     html = page(shown)
     assert html.count("<figcaption>") == page(row()).count("<figcaption>") + 1

@@ -22,7 +22,7 @@ def test_a_contact_sheet_is_a_small_jpeg() -> None:
     assert Image.open(io.BytesIO(sheet)).format == "JPEG"
 
 
-def test_a_contact_sheet_shows_the_pictures_in_order() -> None:
+def test_a_contact_sheet_shows_the_images_in_order() -> None:
     colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
     files = []
     for colour in colours:
@@ -36,14 +36,12 @@ def test_a_contact_sheet_shows_the_pictures_in_order() -> None:
         assert np.abs(pixels[y, x] - colour).max() < 12
 
 
-def test_a_contact_sheet_crosses_what_it_cannot_show() -> None:
+def test_a_contact_sheet_crosses_out_undecodable_images() -> None:
     assert contact_sheet([b"no picture", picture()], ["broken", "whole " * 30])
 
 
 @pytest.mark.parametrize(("pictures", "labels"), [([], []), ([b""], ["a", "b"])])
-def test_a_contact_sheet_needs_a_label_for_each_picture(
-    pictures: list[bytes], labels: list[str]
-) -> None:
+def test_a_contact_sheet_needs_a_label_per_image(pictures: list[bytes], labels: list[str]) -> None:
     with pytest.raises(ValueError, match="expected one label per image and at least one"):
         contact_sheet(pictures, labels)
 
@@ -53,7 +51,7 @@ def test_a_contact_sheet_that_cannot_fit_is_refused() -> None:
         contact_sheet([picture()] * 4, [""] * 4, max_bytes=500)
 
 
-def test_a_thumbnail_keeps_the_shape_and_tells_the_size_of_the_source() -> None:
+def test_a_thumbnail_keeps_the_shape_and_has_the_source_size() -> None:
     small = thumbnail(picture(200, 100), 50)
     assert small is not None
     assert (small.source_width, small.source_height) == (200, 100)
@@ -65,5 +63,5 @@ def test_a_thumbnail_is_made_of_any_format(kind: str) -> None:
     assert thumbnail(picture(kind=kind), 32) is not None
 
 
-def test_what_is_no_picture_has_no_thumbnail() -> None:
+def test_a_file_that_is_not_an_image_has_no_thumbnail() -> None:
     assert thumbnail(b"no picture", 32) is None

@@ -22,7 +22,7 @@ from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
 from invertory.pipelines.definitions import definitions_of
 from invertory.pipelines.partitions import partitions_name
-from invertory.pipelines.processes.dagster_home import HOUSE
+from invertory.pipelines.processes.dagster_home import REPOSITORY_FOLDER
 from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.recipe.recipe import Recipe, load_recipe
 from invertory.pipelines.tables.chain import Chain
@@ -190,7 +190,7 @@ class World:
 
 
 def on_disk(folder: str) -> dg.DagsterInstance:
-    shutil.copy(HOUSE / "dagster.yaml", folder)
+    shutil.copy(REPOSITORY_FOLDER / "dagster.yaml", folder)
     return dg.DagsterInstance.local_temp(folder)
 
 

@@ -1,4 +1,4 @@
-"""DAGSTER_HOME reads the dagster.yaml that was edited, and is made once by many processes."""
+"""DAGSTER_HOME uses the edited dagster.yaml, and only one of many processes creates it."""
 
 import multiprocessing
 import traceback
@@ -16,9 +16,9 @@ EARLIER = Path(__file__).with_name("earlier_dagster.yaml")
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone with a dagster.yaml, whose home is `home`."""
+    """A clone with a dagster.yaml and the home `home`."""
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setattr(homes, "HOUSE", tmp_path)
+    monkeypatch.setattr(homes, "REPOSITORY_FOLDER", tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     return tmp_path
 
@@ -43,7 +43,7 @@ def test_an_edit_of_the_homes_file_is_kept(house: Path, capsys: Any) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_edits_of_both_are_told_once_with_a_remedy(house: Path, capsys: Any) -> None:
+def test_edits_of_both_are_reported_once_with_a_remedy(house: Path, capsys: Any) -> None:
     edit(dagster_home() / "dagster.yaml", "nux: {enabled: false}\n")
     edit(house / "dagster.yaml", "# another\n")
     assert "nux" in (dagster_home() / "dagster.yaml").read_text()

@@ -1,4 +1,4 @@
-"""Freed memory does not stay with the process."""
+"""Freed memory is returned to the kernel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
-def test_holes_below_a_block_in_use_are_given_back() -> None:
+def test_free_memory_below_a_used_block_is_released() -> None:
     glibc = ctypes.CDLL("libc.so.6")
     glibc.malloc.restype = ctypes.c_void_p
     glibc.free.argtypes = [ctypes.c_void_p]
@@ -40,7 +40,7 @@ def test_holes_below_a_block_in_use_are_given_back() -> None:
     assert kept - resident_bytes() > 0.8 * BLOCK_BYTES * NUM_BLOCKS
 
 
-def test_a_step_gives_back_what_the_one_before_it_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_releases_the_memory_of_the_previous_one(monkeypatch: pytest.MonkeyPatch) -> None:
     class GivenBackError(Exception):
         pass
 

@@ -12,12 +12,12 @@ from invertory.pipelines.progress.display import (
     RichProgress,
     Silent,
 )
-from invertory.pipelines.progress.reporting import Fixed, Reporting
+from invertory.pipelines.progress.reporting import FixedReporting, Reporting
 from invertory.pipelines.progress.tally import Tally, duration
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that is advanced by hand."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -44,7 +44,7 @@ def test_a_line_has_count_rate_eta_and_rejects() -> None:
     assert tally.line == "1240/5000 img, 3.1 img/s, ETA 20 min, 4 rejected"
 
 
-def test_what_an_earlier_run_did_does_not_count_for_the_rate() -> None:
+def test_rows_of_an_earlier_run_do_not_count_for_the_rate() -> None:
     clock = Clock()
     tally = Tally("latents", 100, start=50, clock=clock)
     clock.now += 10
@@ -61,7 +61,7 @@ def test_without_a_row_there_is_no_rate_and_no_eta() -> None:
     ("seconds", "text"),
     [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (1200, "20 min"), (7500, "2 h 05 min")],
 )
-def test_durations_read_well(seconds: float, text: str) -> None:
+def test_durations_are_formatted(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
@@ -80,14 +80,14 @@ def test_lines_come_at_most_every_ten_seconds_and_at_the_end() -> None:
     ]
 
 
-def test_a_stage_that_goes_on_says_so() -> None:
+def test_a_resumed_stage_is_reported() -> None:
     said: list[str] = []
     with LogProgress(said.append, clock=Clock()).stage("latents", 10, 4):
         pass
     assert said == ["latents: resuming after 4 of 10 img"]
 
 
-def test_a_stage_that_fails_says_how_far_it_came() -> None:
+def test_a_failed_stage_reports_its_progress() -> None:
     said: list[str] = []
     clock = Clock()
     with (
@@ -130,7 +130,7 @@ def test_files_of_one_download_have_their_own_lines() -> None:
     ]
 
 
-def test_a_download_that_fails_says_how_far_it_came() -> None:
+def test_a_failed_download_reports_its_progress() -> None:
     said: list[str] = []
     with (
         pytest.raises(OSError, match="gone"),
@@ -141,7 +141,7 @@ def test_a_download_that_fails_says_how_far_it_came() -> None:
     assert said == ["a.whl: stopped after 1.0 kB of 2.0 kB, in 0 s"]
 
 
-def test_a_file_that_was_there_already_is_no_news() -> None:
+def test_a_cached_file_is_not_reported() -> None:
     said: list[str] = []
     with LogProgress(said.append, clock=Clock()).download("pypi://package"):
         pass
@@ -160,13 +160,13 @@ def test_a_dagster_log_gets_the_lines(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == ["images: done, 1/1 img, 1 img/s, in 1 s"]
 
 
-def test_a_fixed_report_goes_where_it_was_told_to() -> None:
+def test_fixed_reporting_uses_its_display() -> None:
     progress = Silent()
     context: Any = SimpleNamespace(log=None)
-    assert Fixed(progress).to(context) is progress
+    assert FixedReporting(progress).to(context) is progress
 
 
-def test_output_that_is_no_terminal_gets_plain_lines() -> None:
+def test_output_without_a_terminal_gets_plain_lines() -> None:
     out = io.StringIO()
     clock = Clock()
     progress = RichProgress(Console(file=out, width=40), clock=clock)
@@ -201,7 +201,7 @@ def test_a_failed_stage_is_marked_in_the_terminal() -> None:
     assert "✓" in last_lines(out)
 
 
-def test_a_download_inside_a_stage_has_a_line_of_its_own() -> None:
+def test_a_download_inside_a_stage_has_its_own_line() -> None:
     clock = Clock()
     progress, out = terminal(clock)
     with progress.stage("latents", 8) as bar:
@@ -215,14 +215,14 @@ def test_a_download_inside_a_stage_has_a_line_of_its_own() -> None:
         assert part in tail
 
 
-def test_a_file_that_was_there_leaves_no_line_in_the_terminal() -> None:
+def test_a_cached_file_leaves_no_line_in_the_terminal() -> None:
     progress, out = terminal(Clock())
     with progress.stage("latents", 1), progress.download("pypi://package"):
         pass
     assert "pypi://package" not in last_lines(out)
 
 
-def test_markup_in_a_name_is_shown_as_it_stands() -> None:
+def test_markup_in_a_name_is_shown_literally() -> None:
     progress, out = terminal(Clock())
     progress.note("[red]x[/]")
     with progress.stage("[bold]name", 1):
@@ -232,7 +232,7 @@ def test_markup_in_a_name_is_shown_as_it_stands() -> None:
 
 
 @pytest.mark.parametrize("progress", [Silent(), RichProgress(is_quiet=True)])
-def test_nothing_is_shown_where_nothing_is_wanted(
+def test_silent_progress_shows_nothing(
     progress: Progress, capsys: pytest.CaptureFixture[str]
 ) -> None:
     progress.note("hello")

@@ -1,4 +1,4 @@
-"""A package index on the disk, archives, and a store of networks with nothing in it."""
+"""A package index on disk, archives, and an empty model store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invertory.resources.models import ModelStore
 
 
 def pack_files(path: Path, files: dict[str, bytes], links: dict[str, str] | None = None) -> Path:
-    """An archive of the kind that its name says; only a tar has links."""
+    """An archive of the type given by its name; only a tar has links."""
     if path.suffix in (".whl", ".zip"):
         with zipfile.ZipFile(path, "w") as file:
             for name, content in files.items():
@@ -46,7 +46,7 @@ def weights() -> bytes:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: bytes) -> Iterator[Path]:
-    """A package index on the disk: a wheel and an sdist of `toy` 1.0."""
+    """A package index on disk with a wheel and an sdist of `toy` 1.0."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     folder = tmp_path / "simple" / "toy"

@@ -1,4 +1,4 @@
-"""Networks are fetched once and verified, wherever they lie, and what is pinned is whole."""
+"""Networks from any address are fetched once and verified, and pinned cards are complete."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_local_files_are_verified(tmp_path, store, weights):
         store.fetch(str(tmp_path / "none"))
 
 
-def test_remote_files_are_kept_and_verified(store, weights):
+def test_remote_files_are_cached_and_verified(store, weights):
     fsspec.filesystem("memory").pipe_file("/models/w.bin", weights)
     sha256 = hashlib.sha256(weights).hexdigest()
     path = store.fetch("memory://models/w.bin", sha256)
@@ -69,7 +69,7 @@ def test_bundled_weights_and_cards(tmp_path, store, monkeypatch):
         store.fetch("bundled://../head")
 
 
-def test_unknown_schemes_say_what_is_known(store):
+def test_unknown_schemes_list_the_known_ones(store):
     with pytest.raises(ValueError, match="expected bundled://, trained://, hf://, pypi://"):
         store.fetch("gopher://x/y")
 
@@ -80,7 +80,7 @@ def test_a_missing_library_is_named(store, monkeypatch):
         store.fetch("hf://somebody/something/weights.safetensors")
 
 
-def test_pinned_cards_are_whole():
+def test_pinned_cards_are_complete():
     for name, card in PINNED.items():
         assert card.name == name
         assert len(card.sha256) == 64
@@ -105,8 +105,8 @@ def test_importing_the_models_imports_no_client():
 
 @pytest.mark.download
 @pytest.mark.parametrize("name", ["yunet", "face-landmarker", "face-recognition-photos"])
-def test_pinned_weights_can_be_had(name):
-    """Into the cache of the user: what is there is not downloaded again."""
+def test_pinned_weights_are_available(name):
+    """Uses the cache of the user, so cached files are not downloaded again."""
     card = PINNED[name]
     try:
         found = ModelStore().fetch_all(card.source)

