@@ -378,8 +378,7 @@ class Store:
         self, table: str, shard: str, key: str, before: Mapping[str, str] | None = None
     ) -> Published | None:
         """The shard under `key`, or a provisional one that was published after `before`."""
-        footer = self.footer(table, shard) or {}
-        stored = footer.get("key")
+        stored, footer = self.key(table, shard), self.footer(table, shard)
         is_newer = provisional.is_provisional_for(stored, key) and footer != (before or footer)
         return self.summary(table, shard) if stored == key or is_newer else None
 
