@@ -17,7 +17,6 @@ from invertory.pipelines.processes.abandoned import tag_served
 from invertory.pipelines.progress.memory import give_back, reset_peak
 from invertory.pipelines.tables.chain import Chain, Keys
 from invertory.pipelines.tables.stage import ALL, Stage
-from invertory.resources.locks import holding
 from invertory.resources.outages import is_outage
 from invertory.resources.redaction import hiding_secrets, redacted
 from invertory.resources.seals import CorruptFileError
@@ -56,8 +55,7 @@ def _materialized(
             store.tidy(stage.table)
             published = store.summary(stage.table, shard)
         else:
-            lock, what = store.lock_path(stage.table, shard), f"{stage.table} of {shard}"
-            with _once(), holding(lock, what, waiting=run.progress.note):
+            with _once():
                 require_trusted(chain, stage, store, shard, keys)
                 published = _publish(context, chain, stage, store, shard, key, run)
         results = check_results(stage, store, shard)
@@ -127,4 +125,5 @@ def _publish(
         chunks=plan.chunks,
         rejects_schema=REJECTS,
         retry=RETRIED,
+        waiting=run.progress.note,
     )

@@ -8,7 +8,6 @@ from those of a living one and swept away.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import uuid
@@ -172,7 +171,8 @@ def _locked_folder(path: Path, *, wait: bool = True) -> Iterator[bool]:
         return
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if not lock_descriptor(descriptor, blocking=wait):
+                raise BlockingIOError(f"{path} is locked by the process that writes in it")
         except BlockingIOError:
             raise
         except OSError:  # a network disk without locks

@@ -9,6 +9,7 @@ that was being made and the one that was being written.
 
 import contextlib
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -25,6 +26,7 @@ from invertory.resources.addresses import Address, expanded
 from invertory.resources.atomic import is_local, sweep
 from invertory.resources.footers import Published, check_name, given, told
 from invertory.resources.lock_folders import store_lock
+from invertory.resources.locks import Waiting, holding
 from invertory.resources.parquet import (
     ROW_GROUP_ROWS,
     read_file,
@@ -37,11 +39,12 @@ from invertory.resources.parts import ChunkLike, Part, Parts, list_folder, num_i
 from invertory.resources.redaction import hiding_secrets, redacted
 from invertory.resources.seals import CorruptFileError
 from invertory.resources.sets import Fault, SetVersions
-from invertory.resources.shard_lock import SUFFIX, alone, drop_abandoned
 
 EXPORTS = "exports"  # tables that index a set
 SETS = "sets"  # folder of the exported sets, beside those of the tables
+LOCK = ".lock"
 ATTEMPTS = 5  # at a shard whose parts another process keeps removing
+logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -214,7 +217,7 @@ class Store:
             return store_lock(self.uri(table, name))
         folder = Path(self._folder(table))
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f".{check_name(name, 'lock')}.lock"
+        return folder / f".{check_name(name, 'lock')}{LOCK}"
 
     # Publishing
 
@@ -229,14 +232,18 @@ class Store:
         chunks: Callable[[int], Iterable[ChunkLike]],
         rejects_schema: pa.Schema,
         retry: Set[str] = frozenset(),
+        waiting: Waiting = logger.warning,
     ) -> Published:
         """Make the shard, or go on where a killed process stopped, or find it done.
 
-        `chunks(start)` gives the chunks that follow the first `start` input rows. Where a row or
-        a reject has a status in `retry`, the key becomes a provisional one (see `provisional`).
+        One process of this host at a time publishes a shard; `waiting` receives a sentence about
+        the process that holds it. Writers on other hosts make equal files, and the one that ends
+        last finds the shard done. `chunks(start)` gives the chunks that follow the first `start`
+        input rows. Where a row or a reject has a status in `retry`, the key becomes a provisional
+        one (see `provisional`).
         """
         footer = given(footer, key)
-        with alone(self.fs, self._lock(table, shard)):
+        with holding(self.lock_path(table, shard), f"{table} of {shard}", waiting=waiting):
             self._sweep(table)
             before = self.footer(table, shard)
             mark = provisional.attempt_mark(before, key)
@@ -281,21 +288,47 @@ class Store:
         return None
 
     def tidy(self, table: str) -> None:
-        """Remove the parts of shards that are done, left by a process killed right after that."""
+        """Remove what killed processes left: chunks of shards that are done, and locks."""
         for path in list_folder(self.fs, f"{self._folder(table)}/_parts"):
             name = path.rsplit("/", 1)[-1]
-            if name.endswith(SUFFIX):
-                drop_abandoned(self.fs, path)
-                continue
-            shard = name.rpartition("-")[0]
+            if name.endswith(LOCK):  # of an earlier version
+                self.fs.rm_file(path)
+            else:
+                self._tidy_chunks(table, name.rpartition("-")[0], path)
+        for shard in self._locked(table):
+            with self._if_free(table, shard):
+                pass  # a lock file is removed when it is released
+
+    def _tidy_chunks(self, table: str, shard: str, path: str) -> None:
+        """Remove the folder of chunks at `path` if the shard was made of them."""
+        with self._if_free(table, shard) as is_free:
             footer = self.footer(table, shard) or {}
-            is_free = drop_abandoned(self.fs, self._lock(table, shard))
             if not is_free or not (key := footer.get("key")):
-                continue
+                return
+            name = path.rsplit("/", 1)[-1]
             owner = self._parts(table, shard, key).rpartition("/")[2]
             mark = provisional.attempt_mark(footer, provisional.wanted_part(key))
             if name.startswith(owner) and not (mark and name == owner + mark):
                 self._drop_folder(path)
+
+    @contextlib.contextmanager
+    def _if_free(self, table: str, shard: str) -> Iterator[bool]:
+        """Hold the lock of a shard; False where another process has it."""
+        with contextlib.ExitStack() as stack:
+            lock = holding(self.lock_path(table, shard), f"{table} of {shard}", timeout_s=0)
+            try:
+                stack.enter_context(lock)
+            except TimeoutError:
+                yield False
+                return
+            yield True
+
+    def _locked(self, table: str) -> list[str]:
+        """Shards with a lock file in the table's folder, held or left by a killed process."""
+        if not is_local(self.fs):
+            return []
+        found = Path(self._folder(table)).glob(f".*{LOCK}")
+        return [path.name[1:].removesuffix(LOCK) for path in found]
 
     def write(
         self,
@@ -392,7 +425,7 @@ class Store:
         """The parts of this shard under any key."""
         for path in list_folder(self.fs, f"{self._folder(table)}/_parts"):
             name = path.rsplit("/", 1)[-1]
-            if name.rpartition("-")[0] == shard and not name.endswith(SUFFIX):
+            if name.rpartition("-")[0] == shard:
                 self._drop_folder(path)
 
     def _drop_folder(self, path: str) -> None:
@@ -410,9 +443,6 @@ class Store:
     def _parts(self, table: str, shard: str, key: str) -> str:
         owner = f"{check_name(shard, 'shard')}-{key[:16].replace('-', '_')}"
         return f"{self._folder(table)}/_parts/{owner}"
-
-    def _lock(self, table: str, shard: str) -> str:
-        return f"{self._folder(table)}/_parts/.{check_name(shard, 'shard')}{SUFFIX}"
 
     def _absent(self, table: str, shard: str) -> FileNotFoundError:
         return FileNotFoundError(

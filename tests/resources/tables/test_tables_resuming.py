@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from invertory.ops import schemas
 from invertory.ops.streams import Chunk
+from invertory.resources.locks import holding
 from invertory.resources.parts import Parts
 from invertory.resources.tables import Store
 
@@ -118,6 +120,37 @@ def test_two_processes_at_one_shard_do_not_mix(tmp_path, latents):
             process.join(60)
         assert [process.exitcode for process in processes] == [0, 0, 0]
         assert latents.read(Store(root, "faces")) == latents.read(straight)
+
+
+def test_a_publication_waits_for_another_and_says_whose(local, latents):
+    said: list[str] = []
+    lock = local.lock_path("latents/toy", "shard-000001")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(holding(lock, "the shard"))
+
+        def waiting(text: str) -> None:
+            said.append(text)
+            local.tidy("latents/toy")  # leaves a lock that is held
+            assert lock.exists()
+            stack.close()
+
+        latents.publish(local, latents.chunks(20, 10), waiting=waiting)
+    assert "waits for latents/toy of shard-000001: " in said[0]
+    assert f"is held by process {os.getpid()} on {socket.gethostname()} since 2" in said[0]
+    assert not list(Path(local.base).rglob(".*"))
+
+
+def test_locks_that_killed_processes_left_are_tidied_away(local, latents):
+    latents.publish(local, latents.chunks(20, 10))
+    left = [
+        local.lock_path("latents/toy", "shard-000001"),
+        Path(local.base) / "latents/toy/_parts/.shard-000001.lock",
+    ]  # of an earlier version
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    local.tidy("latents/toy")
+    assert not [path for path in left if path.exists()]
 
 
 def test_what_was_made_before_an_error_is_committed(local, latents):
