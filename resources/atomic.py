@@ -18,15 +18,10 @@ from typing import IO
 import fsspec
 from filelock import lock_descriptor
 
+from invertory.resources.filesystems import is_local
 from invertory.resources.lock_folders import scratch_folder
 
 SUFFIX = ".tmp"
-
-
-def is_local(fs: fsspec.AbstractFileSystem) -> bool:
-    """True where paths of `fs` are paths of this host."""
-    protocols = fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)
-    return "file" in protocols
 
 
 @contextlib.contextmanager

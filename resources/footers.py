@@ -1,4 +1,4 @@
-"""What a published shard says of itself, in the footer of its file."""
+"""The footer of a published shard: what the caller stores there, and what the store adds."""
 
 import json
 import re
@@ -40,11 +40,11 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
-def given(footer: Mapping[str, Any], key: str) -> dict[str, str]:
-    """The caller's part of a footer, and the key; refused where it is not text or not his."""
+def check_footer(footer: Mapping[str, Any], key: str) -> dict[str, str]:
+    """The caller's entries and the key; raises where a value is no str or a name is reserved."""
     taken = sorted(RESERVED & set(footer))
     if taken:
-        raise ValueError(f"footer keys {taken} are written by the store; name yours otherwise")
+        raise ValueError(f"footer keys {taken} are written by the store; rename yours")
     wrong = {name: type(value).__name__ for name, value in footer.items() if type(value) is not str}
     if wrong:
         raise TypeError(f"expected footer values of type str, got {wrong}; use json.dumps")
@@ -52,7 +52,7 @@ def given(footer: Mapping[str, Any], key: str) -> dict[str, str]:
     return {**footer, "key": key}
 
 
-def told(
+def complete_footer(
     footer: Mapping[str, str],
     table: str,
     shard: str,
@@ -60,7 +60,7 @@ def told(
     rejects: Mapping[str, int],
     elapsed_s: float,
 ) -> dict[str, str]:
-    """The whole footer. `rejects` counts by status."""
+    """The caller's entries with those of the store. `rejects` counts by status."""
     return {
         **footer,
         "table": table,

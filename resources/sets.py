@@ -24,14 +24,13 @@ from typing import IO, Any
 import fsspec
 
 from invertory.resources.atomic import (
-    is_local,
     rename_folder,
     replace_link,
     replacing,
     sweep_folders,
     temporary_folder,
 )
-from invertory.resources.parts import list_folder
+from invertory.resources.filesystems import is_local, list_folder
 
 VERSIONS, CURRENT, RECORD, MANIFEST = "_versions", "current", "set.json", "manifest.json"
 EARLIER = "earlier"  # folder of a set that an earlier version wrote

@@ -17,7 +17,7 @@ from invertory.ops.streams import Chunk
 from invertory.ops.writers import write_set
 from invertory.pipelines.networks.resolve import cards_of
 from invertory.pipelines.tables.stage import ALL
-from invertory.resources.atomic import is_local
+from invertory.resources.filesystems import is_local
 
 if TYPE_CHECKING:
     from invertory.boundaries import Boundary

@@ -18,8 +18,8 @@ import pytest
 from invertory.ops import schemas
 from invertory.ops.streams import Chunk
 from invertory.resources.locks import holding
-from invertory.resources.parts import Parts
 from invertory.resources.tables import Store
+from invertory.resources.tables.chunks import ChunkFiles
 
 
 def test_a_stage_that_fails_publishes_nothing_and_goes_on_later(store, latents):
@@ -64,8 +64,8 @@ def test_parts_of_a_done_shard_are_tidied_away_and_those_under_way_stay(store, l
     latents.publish(store, latents.chunks(20, 10))
     done = latents.files(store)
     for shard, key in (("shard-000001", latents.key), ("shard-000002", latents.key)):
-        folder = store._parts("latents/toy", shard, key)
-        Parts(store.fs, folder, latents.schema, schemas.REJECTS).commit(
+        folder = store.chunk_folder("latents/toy", shard, key)
+        ChunkFiles(store.fs, folder, latents.schema, schemas.REJECTS).commit(
             0, latents.chunk(0, 10), 0.0
         )
     store.tidy("latents/toy")
