@@ -125,5 +125,6 @@ def _publish(
         chunks=plan.chunks,
         rejects_schema=REJECTS,
         retry=RETRIED,
+        totals=stage.page.totals,
         waiting=run.progress.note,
     )

@@ -28,15 +28,14 @@ def describe(
 ) -> dict[str, Any]:
     """Metadata of a materialisation: counts, rejects by reason, speed, schema, lineage, sheet."""
     rows = "dagster/partition_row_count" if stage.is_sharded else "dagster/row_count"
-    inputs = int((store.footer(stage.table, published.shard) or {})["num_inputs"])
     per_s = "images_per_s" if stage.page.counts_images else "rows_per_s"
     metadata: dict[str, Any] = {
         rows: published.num_rows,
-        "inputs": inputs,
+        "inputs": published.num_inputs,
         "rejects": sum(published.rejects.values()),
         "rejects_by_reason": dg.MetadataValue.json(published.rejects),
         "elapsed_s": round(published.elapsed_s, 3),
-        per_s: round(inputs / max(published.elapsed_s, 1e-3), 3),
+        per_s: round(published.num_inputs / max(published.elapsed_s, 1e-3), 3),
         **peaks,
         "reused": published.reused,
         "size_bytes": published.size_bytes,

@@ -2,32 +2,56 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
+
+import pyarrow as pa
 
 SCHEMA_VERSION = "1"
 RESERVED = frozenset({
     "key", "table", "shard", "schema_version", "created_utc", "num_inputs", "rejects", "elapsed_s",
-    "siblings", "checksums", "seal",
+    "siblings", "checksums", "seal", "totals",
 })  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A finished shard. `rejects` counts by status; `elapsed_s` adds up all attempts at it."""
+    """A finished shard in figures.
+
+    `rejects` counts by status, `elapsed_s` adds up all attempts, and `totals` has the figures that
+    an `Accumulator` added up, by name.
+    """
 
     table: str
     shard: str
     key: str
+    num_inputs: int
     num_rows: int
     rejects: dict[str, int]
     elapsed_s: float
     reused: bool
     size_bytes: int
     uri: str
+    totals: dict[str, Any]
+
+
+class Accumulator(Protocol):
+    """Adds up figures of a shard from its rows and rejects (see `invertory.ops.totals`)."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns of the table that it reads."""
+        ...
+
+    def add_rows(self, rows: pa.RecordBatch) -> None: ...
+    def add_rejects(self, rejects: pa.RecordBatch) -> None: ...
+
+    def figures(self) -> dict[str, Any]:
+        """JSON-able values by name; the names are the same whatever was added."""
+        ...
 
 
 def check_name(name: str, what: str) -> str:
@@ -71,3 +95,8 @@ def complete_footer(
         "rejects": json.dumps(dict(sorted(rejects.items()))),
         "elapsed_s": f"{elapsed_s:.3f}",
     }
+
+
+def totals_entry(accumulator: Accumulator) -> dict[str, str]:
+    """The footer entry of an accumulator's figures."""
+    return {"totals": json.dumps(accumulator.figures(), allow_nan=False)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from invertory.ops.streams import Chunk
+from invertory.ops.totals import MissingTotal, Totals
 from invertory.pipelines.checks import all_found
 from invertory.pipelines.networks.resolve import direction_files
 from invertory.pipelines.tables.page import Table
@@ -55,6 +56,9 @@ class Boundaries(Table):
         latents = ["samples.w"] if "samples" in sources else []
         latents += [f"latents/{method}.latent"] if "collection" in sources else []
         return {REST: tuple(latents)} if latents else {}
+
+    def totals(self) -> Totals:
+        return Totals(MissingTotal())
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.ops.fit import Fit

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from invertory.ops import schemas
+from invertory.ops.totals import InputTotal, Totals
 from invertory.pipelines.checks import rows_add_up
 from invertory.pipelines.tables.export_set import boundaries_of
 from invertory.pipelines.tables.page import Table, same, scored_attributes
@@ -51,6 +52,9 @@ class Edits(Table):
             "attribute": (f"boundaries/{method}.attribute",),
             REST: (f"latents/{method}.latent", f"boundaries/{method}.normal"),
         }
+
+    def totals(self) -> Totals:
+        return Totals(InputTotal(self.id_column, self.input_of))
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.ops.edit import Edit, EditSpec

@@ -1,4 +1,4 @@
-"""What a page says of a table: its name, version, inputs, key, lineage, checks, sheet and verb.
+"""The page of a table: name, version, inputs, key, lineage, totals, checks, sheet and verb.
 
 Adding a table takes a page (a subclass of `Table` in a file of its own), a line in `TABLES`, a
 schema in `ops/schemas.py` and a verb in `ops/`. Assets, checks, jobs, status and contact sheets
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from invertory.ops.totals import Totals
 from invertory.pipelines.tables.stage import Columns, Input, Stage
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class Table:
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         """How a shard is made: its schema and its chunks, through the verb of this table."""
         raise NotImplementedError(f"the page of {self.name!r} has no plan")
+
+    def totals(self) -> Totals:
+        """The figures of a shard that are added up at publishing, for checks and reports."""
+        return Totals()
 
     def input_of(self, row_id: str) -> str:
         """The id of the input row behind a row or a reject."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from invertory.resources import provisional
-from invertory.resources.footers import Published, complete_footer
+from invertory.resources.footers import Accumulator, Published, complete_footer, totals_entry
 from invertory.resources.parquet import writing
 from invertory.resources.seals import CorruptFileError
 from invertory.resources.tables import siblings, state_files
@@ -24,7 +24,8 @@ class Publication:
     """One shard being made under the key that its `footer` has.
 
     `previous` is the footer of the shard that it replaces. Where a row or a reject has a status in
-    `retry`, the key becomes a provisional one (see `provisional`).
+    `retry`, the key becomes a provisional one (see `provisional`). The figures of `totals` go into
+    the footer.
     """
 
     store: TableReader
@@ -34,6 +35,7 @@ class Publication:
     previous: Mapping[str, str] | None
     chunk_files: ChunkFiles
     retry: Set[str] = frozenset()
+    totals: Callable[[], Accumulator] | None = None
 
     def find(self) -> Published | None:
         """The shard if it is done under its key, or was published provisionally since."""
@@ -77,18 +79,21 @@ class Publication:
 
     def _merge(self, key: str, chunks: list[ChunkFile]) -> None:
         """Rejects, states, rows: the shard is done from the moment its rows have their name."""
+        totals = None if self.totals is None else self.totals()
         counts: Counter[str] = Counter()
         path = self.store.path(self.table, self.shard, siblings.REJECTS)
         with writing(self.store.fs, path, self.chunk_files.rejects_schema) as writer:
             for batch in self.chunk_files.rejects(chunks):
                 counts.update(batch.column("status").to_pylist())
+                if totals is not None:
+                    totals.add_rejects(batch)
                 writer.write(batch)
             elapsed_s = sum(chunk.elapsed_s for chunk in chunks)
             footer = complete_footer({**self.footer, "key": key}, self.table, self.shard,
                                      num_inputs(chunks), counts, elapsed_s)  # fmt: skip
             writer.close(footer)
         digests = {siblings.REJECTS: writer.content} | self._merge_states(footer, chunks)
-        self._merge_rows({**footer, **siblings.entry(digests)}, chunks)
+        self._merge_rows({**footer, **siblings.entry(digests)}, chunks, totals)
 
     def _merge_states(self, footer: Mapping[str, str], chunks: list[ChunkFile]) -> dict[str, str]:
         """{folder: digest} of the file of states; {} where the table has none."""
@@ -104,12 +109,16 @@ class Publication:
             writer.close(footer)
         return {siblings.STATES: writer.content}
 
-    def _merge_rows(self, footer: Mapping[str, str], chunks: list[ChunkFile]) -> None:
+    def _merge_rows(
+        self, footer: Mapping[str, str], chunks: list[ChunkFile], totals: Accumulator | None
+    ) -> None:
         schema = state_files.main_schema(self.chunk_files.schema)
         with writing(self.store.fs, self.store.path(self.table, self.shard), schema) as writer:
             for batch in self.chunk_files.rows(chunks, schema.names):
+                if totals is not None:
+                    totals.add_rows(batch)
                 writer.write(batch)
-            writer.close(footer)
+            writer.close({**footer, **({} if totals is None else totals_entry(totals))})
 
 
 def write_rows(

@@ -1,11 +1,12 @@
 """Published shards: their rows, rejects, footers and figures, and whether they are whole."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
-from invertory.resources.footers import Published, check_name
+from invertory.resources.footers import Accumulator, Published, check_name
 from invertory.resources.parquet import (
     ROW_GROUP_ROWS,
     read_file,
@@ -89,24 +90,48 @@ class TableReader(TablePaths):
             return None
         return footer.get("key")
 
-    def summary(self, table: str, shard: str, *, reused: bool = True) -> Published:
-        """The figures of a published shard, read from its footer."""
+    def summary(
+        self,
+        table: str,
+        shard: str,
+        totals: Callable[[], Accumulator] | None = None,
+        *,
+        reused: bool = True,
+    ) -> Published:
+        """The figures of a published shard, read from its footer.
+
+        Figures of `totals` that the footer of an earlier version lacks are added up from the rows.
+        """
         path = self.path(table, shard)
         metadata = read_metadata(self.fs, path)
         if metadata is None:
             raise self._missing(table, shard)
         footer = read_footer(metadata)
+        figures = json.loads(footer.get("totals", "{}"))
+        if totals is not None and totals().figures().keys() - figures.keys():
+            figures |= self._add_up(table, shard, totals())
         return Published(
             table=table,
             shard=shard,
             key=footer.get("key", ""),
+            num_inputs=int(footer["num_inputs"]),
             num_rows=metadata.num_rows,
             rejects=json.loads(footer.get("rejects", "{}")),
             elapsed_s=float(footer.get("elapsed_s", 0)),
             reused=reused,
             size_bytes=self.fs.size(path) + self._state_bytes(table, shard),
             uri=self.uri(table, shard),
+            totals=figures,
         )
+
+    def _add_up(self, table: str, shard: str, totals: Accumulator) -> dict[str, Any]:
+        """The figures of a shard as its rows and rejects give them."""
+        columns = totals.columns or self.schema(table, shard).names[:1]
+        for batch in self.read(table, shard, columns):
+            totals.add_rows(batch)
+        for batch in self.rejects(table, shard).to_batches():
+            totals.add_rejects(batch)
+        return totals.figures()
 
     def siblings(self, table: str, shard: str) -> list[str]:
         """Paths of the files that lie beside the shard's own."""

@@ -1,12 +1,12 @@
 """The tables of one recipe: read, published and tidied."""
 
 import logging
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 
 import pyarrow as pa
 
 from invertory.resources import provisional
-from invertory.resources.footers import Published, check_footer
+from invertory.resources.footers import Accumulator, Published, check_footer
 from invertory.resources.locks import Waiting, holding
 from invertory.resources.tables.chunks import ChunkFiles
 from invertory.resources.tables.publishing import Compute, Publication, write_rows
@@ -31,12 +31,14 @@ class Store(TableReader):
         chunks: Compute,
         rejects_schema: pa.Schema,
         retry: Set[str] = frozenset(),
+        totals: Callable[[], Accumulator] | None = None,
         waiting: Waiting = logger.warning,
     ) -> Published:
         """Make the shard, or go on where a killed process stopped, or find it done.
 
         `chunks(start)` gives the chunks that follow the first `start` input rows. Where a row or a
         reject has a status in `retry`, the key becomes a provisional one (see `provisional`).
+        `totals` gives an accumulator, whose figures go into the footer.
 
         One process of a host at a time publishes a shard; `waiting` receives a sentence about the
         process that holds it. Writers on other hosts make equal files, and the one that ends last
@@ -55,6 +57,7 @@ class Store(TableReader):
                 previous=previous,
                 chunk_files=ChunkFiles(self.fs, folder, schema, rejects_schema),
                 retry=retry,
+                totals=totals,
             )
             return self._published(publication, chunks)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import random
@@ -17,6 +18,7 @@ import pytest
 
 from invertory.ops import schemas
 from invertory.ops.streams import Chunk
+from invertory.ops.totals import InputTotal, Totals
 from invertory.resources.locks import holding
 from invertory.resources.tables import Store
 from invertory.resources.tables.chunks import ChunkFiles
@@ -71,6 +73,30 @@ def test_parts_of_a_done_shard_are_tidied_away_and_those_under_way_stay(store, l
     store.tidy("latents/toy")
     left = [name for name in latents.files(store) if name not in done]
     assert left and all(name.startswith("_parts/shard-000002-") for name in left)
+
+
+def crop_totals() -> Totals:
+    return Totals(InputTotal("crop_id", lambda row_id: row_id.partition(":")[0]))
+
+
+def test_totals_cover_what_was_committed_before_an_error(store, latents):
+    with contextlib.suppress(RuntimeError):
+        latents.publish(store, latents.interrupted, totals=crop_totals)
+    done = latents.publish(store, latents.chunks(45, 10), totals=crop_totals)
+    expected = {"num_rows": 40, "num_accounted": 45, "num_repeated": 0, "num_sound": 40}
+    assert done.totals == store.summary("latents/toy", "shard-000001").totals == expected
+    assert json.loads(store.footer("latents/toy", "shard-000001")["totals"]) == expected
+
+
+def test_totals_are_added_up_anew_where_a_chunk_turns_out_corrupt(local, latents):
+    with contextlib.suppress(RuntimeError):
+        latents.publish(local, latents.interrupted)
+    rotten = next(Path(local.base).rglob("_parts/*/000000010-000010.parquet"))
+    data = bytearray(rotten.read_bytes())
+    data[50] ^= 1
+    rotten.write_bytes(data)
+    done = latents.publish(local, latents.chunks(45, 10), totals=crop_totals)
+    assert (done.totals["num_rows"], done.totals["num_accounted"]) == (40, 45)
 
 
 def test_other_chunk_sizes_go_on_with_the_same_parts(store, latents):
