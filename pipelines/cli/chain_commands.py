@@ -49,7 +49,7 @@ def _demo(options: argparse.Namespace) -> int:
     recipe = recipe_named(name, options.collection)
     code = _run_and_tell(recipe, options)
     if code == OK and not options.json:
-        from invertory.pipelines.reports.summary import next_steps
+        from invertory.pipelines.reports.console import next_steps
 
         next_steps(recipe, store_of(recipe))
     return code
@@ -58,28 +58,30 @@ def _demo(options: argparse.Namespace) -> int:
 def _run_and_tell(recipe: Recipe, options: argparse.Namespace) -> int:
     from invertory.pipelines.cli.running import run_recipe
     from invertory.pipelines.progress.reporting import Fixed
-    from invertory.pipelines.reports.summary import report_json, tell_report
+    from invertory.pipelines.reports.console import print_report
+    from invertory.pipelines.reports.status import report_json
 
     progress = progress_of(options)
     report = run_recipe(recipe, Fixed(progress), progress)
     code = FAILED if report.failures else OK
     if options.json:
         return answer(options, report_json(recipe, store_of(recipe), report), print, code)
-    tell_report(recipe, store_of(recipe), report)
+    print_report(recipe, store_of(recipe), report)
     for failure in report.failures:
         complain(f"failed {failure}", code)
     return code
 
 
 def _status(options: argparse.Namespace) -> int:
-    from invertory.pipelines.reports.summary import status_json, tell_status
+    from invertory.pipelines.reports.console import print_status
+    from invertory.pipelines.reports.status import status_json
 
     found = [status_json(recipe, store_of(recipe)) for recipe in recipes_named(options.recipe)]
-    return answer(options, found, tell_status)
+    return answer(options, found, print_status)
 
 
 def _trace(options: argparse.Namespace) -> int:
-    from invertory.pipelines.reports.summary import tell_trace
+    from invertory.pipelines.reports.console import print_trace
     from invertory.pipelines.tables.registry import chain_of
     from invertory.pipelines.tables.trace import NotFoundError, trace
     from invertory.resources.entries import decode
@@ -98,7 +100,7 @@ def _trace(options: argparse.Namespace) -> int:
         except NotFoundError as error:
             missing.append(f"{recipe.name}: {error.args[0]}")
             continue
-        return answer(options, found, tell_trace)
+        return answer(options, found, print_trace)
     raise NotFoundError("\n".join(missing) or "there is no recipe; see `invertory recipes list`")
 
 

@@ -21,19 +21,19 @@ def add_commands(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from invertory.pipelines.reports.summary import tell_models
+    from invertory.pipelines.reports.console import print_models
     from invertory.resources.models import ModelStore
 
     models = ModelStore()
     rows = [asdict(card) | {"is_at_hand": models.is_at_hand(card)} for card in models.cards()]
-    return answer(options, rows, tell_models)
+    return answer(options, rows, print_models)
 
 
 def _show(options: argparse.Namespace) -> int:
-    from invertory.pipelines.reports.summary import tell_card
+    from invertory.pipelines.reports.console import print_card
     from invertory.resources.models import ModelStore
 
-    return answer(options, ModelStore().told(options.name), tell_card)
+    return answer(options, ModelStore().told(options.name), print_card)
 
 
 def _import(options: argparse.Namespace) -> int:
