@@ -167,12 +167,14 @@ class World:
         )
 
     def run_all(self) -> None:
-        """Every table of every shard, phase by phase."""
+        """Every table of every shard, phase by phase; a table without shards runs once."""
         for phase in self.chain.phases():
             is_sharded = any(stage.is_sharded for stage in phase)
+            tables = [stage.table for stage in phase]
             for shard in self.store.shards("entries") if is_sharded else [None]:
-                done = self.run(*(stage.table for stage in phase), shard=shard)
+                done = self.run(*tables, shard=shard)
                 assert done.success, self.errors(done)
+                tables = [stage.table for stage in phase if stage.is_sharded]
 
     def errors(self, done: dg.ExecuteInProcessResult) -> list[str]:
         """What the failed steps of a run said."""
