@@ -55,7 +55,7 @@ class Accumulator(Protocol):
 
 
 def check_name(name: str, what: str) -> str:
-    """`name`, if it can be a part of a path anywhere; ValueError otherwise."""
+    """`name` if it can be part of a path on any filesystem; ValueError otherwise."""
     if not NAME.fullmatch(name):
         raise ValueError(
             f"expected a {what} name of letters, digits and . _ = - that starts with a letter or "
