@@ -38,7 +38,7 @@ def check_specs(stage: Stage) -> list[dg.AssetCheckSpec]:
 
 
 def check_results(stage: Stage, store: Store, shard: str) -> list[dg.AssetCheckResult]:
-    """Each check's verdict on the published shard, from the figures in its footer."""
+    """The result of each check for the published shard, from the figures in its footer."""
     if not stage.page.checks:
         return []
     published = store.summary(stage.table, shard, stage.page.totals)

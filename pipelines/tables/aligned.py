@@ -1,4 +1,4 @@
-"""The table `aligned`: one row a crop, with its quad and the way back into the photograph."""
+"""The table `aligned`: a row for each crop, with its quad and the transform back to the image."""
 
 from __future__ import annotations
 

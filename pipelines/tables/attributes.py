@@ -1,4 +1,4 @@
-"""The table `attributes`: each crop's scores, by classifiers or from labels of the user's."""
+"""The table `attributes`: the scores of each crop, by classifiers or from the user's labels."""
 
 from __future__ import annotations
 

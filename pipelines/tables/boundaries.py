@@ -91,7 +91,7 @@ class Boundaries(Table):
 
 
 def _spec(run: StageRun, attribute: str) -> FitSpec | ImportSpec:
-    """How the recipe gets a boundary; an imported direction has its plane from the samples."""
+    """How a boundary is fitted, or imported and calibrated."""
     from invertory.ops.fit import FitSpec, ImportSpec
     from invertory.pipelines.networks.load import load_direction
 

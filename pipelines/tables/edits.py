@@ -91,9 +91,9 @@ class Edits(Table):
 
 
 def drawable_columns(run: StageRun, store: Store, shard: str) -> list[str]:
-    """The columns that an image is drawn from: the latent and, where the method has one, its state.
+    """The columns from which an image is drawn: the latent and, if the method has one, its state.
 
-    ValueError where states are missing: the latents alone would draw other images.
+    Raises ValueError where states are missing, as latents alone give other images.
     """
     from invertory.inversion.drawing import has_state
     from invertory.pipelines.networks.load import load_method

@@ -27,10 +27,10 @@ class Table:
     name: ClassVar[str]
     description: ClassVar[str]
     code_version: ClassVar[str]
-    """Raise it when a change of code changes the table's content."""
+    """Raised whenever a change of code changes the table's content."""
     is_sharded: ClassVar[bool] = True
     is_on_device: ClassVar[bool] = False
-    """True where its verb computes on a leased device."""
+    """True if its verb computes on a leased device."""
     kinds: ClassVar[frozenset[str]] = frozenset()
     """Icons in the Dagster UI, beside parquet."""
     checks: ClassVar[tuple[Check, ...]] = ()
@@ -38,14 +38,14 @@ class Table:
     id_column: ClassVar[str] = "crop_id"
     """The column that identifies a row."""
     image_column: ClassVar[str | None] = None
-    """The images that its contact sheet shows."""
+    """The column of the images on its contact sheet."""
     caption_columns: ClassVar[tuple[str, ...]] = ()
-    """What `caption` reads beside the id."""
+    """The columns that `caption` reads in addition to the id."""
     counts_images: ClassVar[bool] = True
-    """False where a row is no image, so that its speed is in rows per second."""
+    """False if a row is no image, so that speed is in rows per second."""
 
     def methods(self, recipe: Recipe) -> Iterable[str | None]:
-        """The methods that have such a table each; [None] for one table, [] for none."""
+        """The methods that each have such a table; [None] for one table, [] for none."""
         return [None]
 
     def inputs(self, recipe: Recipe, method: str | None) -> tuple[Input, ...]:
@@ -65,7 +65,7 @@ class Table:
         return {}
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
-        """How a shard is made: its schema and its chunks, through the verb of this table."""
+        """The schema and the chunks of a shard, computed by the verb of this table."""
         raise NotImplementedError(f"the page of {self.name!r} has no plan")
 
     def totals(self) -> Totals:
@@ -99,11 +99,11 @@ class Table:
 
 
 def same(table: str, *columns: str) -> dict[str, tuple[str, ...]]:
-    """Lineage of columns that are taken over from `table` as they are."""
+    """Lineage of columns that are copied from `table`."""
     return {name: (f"{table}.{name}",) for name in columns}
 
 
 def scored_attributes(recipe: Recipe) -> dict[str, Any]:
-    """How the attributes are scored that drawn and edited images have too."""
+    """The scorers of the attributes that drawn and edited images have too."""
     attributes = recipe.config_for("attributes")
     return {name: attributes[name] for name in recipe.scored}
