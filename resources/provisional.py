@@ -28,12 +28,12 @@ def is_provisional(key: str | None) -> bool:
 
 
 def is_provisional_for(key: str | None, wanted: str) -> bool:
-    """True for a shard that is complete under `wanted` but for rows to be tried again."""
+    """True for a shard that is complete under `wanted` except for rows to be tried again."""
     return is_provisional(key) and wanted_part(key or "") == wanted
 
 
 def attempt_mark(footer: Mapping[str, str] | None, wanted: str) -> str:
-    """Tells the parts of another try at a provisional shard from those that it was made of."""
+    """A suffix for the chunks of a new attempt at a provisional shard; "" for other shards."""
     if footer is None or not is_provisional_for(footer.get("key"), wanted):
         return ""
     text = json.dumps(dict(footer), sort_keys=True)

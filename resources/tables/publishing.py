@@ -21,7 +21,7 @@ Compute = Callable[[int], Iterable[ChunkLike]]  # inputs that are done => chunks
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """One shard being made under the key that its `footer` has.
+    """One shard being published under the key in its `footer`.
 
     `previous` is the footer of the shard that it replaces. Where a row or a reject has a status in
     `retry`, the key becomes a provisional one (see `provisional`). The figures of `totals` go into
@@ -47,7 +47,7 @@ class Publication:
         return self.store.summary(self.table, self.shard) if is_done else None
 
     def make(self, compute: Compute) -> Published | None:
-        """The shard made of its chunks; None where another process removed some meanwhile."""
+        """Compute the missing chunks and merge all; None where another process removed some."""
         try:
             chunks = self.chunk_files.commit_all(compute)
             if chunks is None:

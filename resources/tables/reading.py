@@ -144,7 +144,7 @@ class TableReader(TablePaths):
         return [*self.sibling_faults(table, shard, footer), *of_set]
 
     def sibling_faults(self, table: str, shard: str, footer: Mapping[str, str]) -> list[str]:
-        """Those of them that lie beside the shard's own file."""
+        """The same for the files beside the shard's own."""
         return list(siblings.faults(self.fs, footer, lambda f: self.path(table, shard, f)))
 
     def set_faults(
