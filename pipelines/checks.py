@@ -1,15 +1,16 @@
-"""Blocking checks: what a materialisation must show before anything downstream trusts it."""
+"""Blocking checks: limits on the figures that the footer of a published shard has.
+
+A check reads no table; the figures are added up while the shard is published (`ops/totals.py`).
+"""
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from invertory.ops.schemas import RETRIED
 from invertory.pipelines.partitions import shards_of
@@ -18,13 +19,13 @@ from invertory.resources.provisional import is_provisional
 if TYPE_CHECKING:
     from invertory.pipelines.tables.chain import Chain, Keys
     from invertory.pipelines.tables.stage import Stage
-    from invertory.resources.tables import Store
+    from invertory.resources.tables import Published, Store
 
-Check = Callable[["Stage", "Store", str], dg.AssetCheckResult]
+Check = Callable[["Stage", "Published"], dg.AssetCheckResult]
 
 
 def check_specs(stage: Stage) -> list[dg.AssetCheckSpec]:
-    """A verdict for each shard: a shard that passes must not hide one that has failed."""
+    """The checks of a stage, by shard: a shard that passes must not hide one that has failed."""
     about: dict[str, Any] = {"asset": dg.AssetKey(stage.asset_path), "blocking": True}
     if stage.is_sharded:
         about["partitions_def"] = shards_of(stage.recipe)
@@ -37,8 +38,11 @@ def check_specs(stage: Stage) -> list[dg.AssetCheckSpec]:
 
 
 def check_results(stage: Stage, store: Store, shard: str) -> list[dg.AssetCheckResult]:
-    """Each check's verdict on the published shard."""
-    return [check(stage, store, shard) for check in stage.page.checks]
+    """The result of each check for the published shard, from the figures in its footer."""
+    if not stage.page.checks:
+        return []
+    published = store.summary(stage.table, shard, stage.page.totals)
+    return [check(stage, published) for check in stage.page.checks]
 
 
 def verdict(stage: Stage, shard: str, result: dg.AssetCheckResult) -> str:
@@ -55,106 +59,72 @@ def require_trusted(chain: Chain, stage: Stage, store: Store, shard: str, keys: 
         upstream = chain.stage(table)
         for result in check_results(upstream, store, name):
             if not result.passed:
-                remedy = "mend the images, or the recipe's checks, and run again"
+                remedy = "fix the images, or the recipe's checks, and run again"
                 raise dg.Failure(
                     f"{stage.table} is held back: {verdict(upstream, name, result)}; {remedy}",
                     allow_retries=False,
                 )
 
 
-def rows_add_up(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
+def rows_add_up(stage: Stage, published: Published) -> dg.AssetCheckResult:
     """Every input became rows or a reject: none is lost and none is counted twice."""
-    inputs = _num_inputs(stage, store, shard)
-    results = list(_result_ids(stage, store, shard))
-    twice = len(results) - len(set(results))
-    accounted = len({stage.page.input_of(result) for result in results})
+    accounted = published.totals["num_accounted"]
+    repeated = published.totals["num_repeated"]
     return dg.AssetCheckResult(
-        passed=accounted == inputs and not twice,
+        passed=accounted == published.num_inputs and not repeated,
         check_name="rows_add_up",
-        metadata={"inputs": inputs, "accounted": accounted, "counted_twice": twice},
+        metadata={
+            "inputs": published.num_inputs,
+            "accounted": accounted,
+            "counted_twice": repeated,
+        },
     )
 
 
-def reject_share(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
+def reject_share(stage: Stage, published: Published) -> dg.AssetCheckResult:
     """The share of inputs that gave nothing stays under the recipe's `checks.max_reject_share`."""
-    limit = float(stage.limits["max_reject_share"])
-    inputs = _num_inputs(stage, store, shard)
-    gave = len(
-        {stage.page.input_of(row_id) for row_id in _row_ids(stage, store, shard, is_sound=True)}
-    )
-    share = (inputs - gave) / inputs if inputs else 0.0
+    limit, inputs = float(stage.limits["max_reject_share"]), published.num_inputs
+    share = (inputs - published.totals["num_sound"]) / inputs if inputs else 0.0
     figures: dict[str, float] = {
         "reject_share": round(share, 4),
         "limit": limit,
         "inputs": inputs,
     }
-    if is_provisional(store.key(stage.table, shard)):
-        figures["read again at the next run"] = _num_retried(stage, store, shard)
+    if is_provisional(published.key):
+        figures["read again at the next run"] = _num_retried(published)
     return dg.AssetCheckResult(passed=share <= limit, check_name="reject_share", metadata=figures)
 
 
-def finite_latents(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
+def finite_latents(stage: Stage, published: Published) -> dg.AssetCheckResult:
     """No latent holds a NaN or an infinity."""
-    bad = 0
-    for batch in store.read(stage.table, shard, columns=["latent"]):
-        values = np.asarray(batch.column("latent").flatten().flatten())
-        bad += int((~np.isfinite(values)).sum())
+    number = published.totals["num_non_finite"]
     return dg.AssetCheckResult(
-        passed=bad == 0, check_name="finite_latents", metadata={"non_finite_values": bad}
+        passed=number == 0, check_name="finite_latents", metadata={"non_finite_values": number}
     )
 
 
-def reconstruction_floor(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
+def reconstruction_floor(stage: Stage, published: Published) -> dg.AssetCheckResult:
     """The median reconstruction reaches the recipe's `checks.min_psnr_db`."""
-    floor = float(stage.limits["min_psnr_db"])
-    psnr = store.table(stage.table, shard, columns=["psnr_db"]).column("psnr_db").to_numpy()
-    median = float(np.median(psnr)) if len(psnr) else float("inf")
+    floor, median = float(stage.limits["min_psnr_db"]), published.totals["median_psnr_db"]
+    median = math.inf if median is None else float(median)
     return dg.AssetCheckResult(
         passed=median >= floor,
         check_name="reconstruction_floor",
-        metadata={"median_psnr_db": round(min(median, 1e3), 3), "floor_db": floor, "n": len(psnr)},
+        metadata={
+            "median_psnr_db": round(min(median, 1e3), 3),
+            "floor_db": floor,
+            "n": published.num_rows,
+        },
     )
 
 
-def all_found(stage: Stage, store: Store, shard: str) -> dg.AssetCheckResult:
+def all_found(stage: Stage, published: Published) -> dg.AssetCheckResult:
     """Every boundary that the recipe asks for could be fitted or imported."""
-    rejects = store.rejects(stage.table, shard).to_pylist()
-    return dg.AssetCheckResult(
-        passed=not rejects,
-        check_name="all_found",
-        metadata={reject["row_id"]: reject["error"] for reject in rejects},
-    )
+    missing = published.totals["missing"]
+    return dg.AssetCheckResult(passed=not missing, check_name="all_found", metadata=missing)
 
 
-def _num_retried(stage: Stage, store: Store, shard: str) -> int:
+def _num_retried(published: Published) -> int:
     """Rows or rejects of inputs that could not be read this time."""
-    if stage.name == "images":
-        found = store.table(stage.table, shard, ["status"])
-    else:
-        found = store.rejects(stage.table, shard)
-    statuses = found.column("status").to_pylist() if found.num_columns else []
-    return sum(status in RETRIED for status in statuses)
-
-
-def _num_inputs(stage: Stage, store: Store, shard: str) -> int:
-    return int((store.footer(stage.table, shard) or {})["num_inputs"])
-
-
-def _result_ids(stage: Stage, store: Store, shard: str) -> Iterator[str]:
-    """The id of every row and every reject of a sharded stage."""
-    yield from _row_ids(stage, store, shard)
-    rejects = store.rejects(stage.table, shard)
-    yield from rejects.column("row_id").to_pylist() if rejects.num_columns else ()
-
-
-def _row_ids(stage: Stage, store: Store, shard: str, *, is_sound: bool = False) -> Iterator[str]:
-    """The id of every row; `is_sound` leaves out the rows of `images` that say what is wrong."""
-    column = stage.page.id_column
-    columns = [column, "status"] if is_sound and stage.name == "images" else [column]
-    for batch in store.read(stage.table, shard, columns):
-        if len(columns) == 2:  # a duplicate is sound: its twin goes on
-            batch = batch.filter(pc.is_in(batch.column("status"), value_set=_SOUND))
-        yield from batch.column(column).to_pylist()
-
-
-_SOUND = pa.array(["ok", "duplicate"])
+    by_status = published.totals.get("rows_by_status", {})
+    return sum(by_status.get(s, 0) + published.rejects.get(s, 0) for s in RETRIED)

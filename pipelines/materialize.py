@@ -1,4 +1,4 @@
-"""One shard of one stage: reuse it or compute it, publish it, and say what came of it."""
+"""One shard of one stage: reuse it or compute it, publish it, and report it to Dagster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from invertory.pipelines.processes.abandoned import tag_served
 from invertory.pipelines.progress.memory import give_back, reset_peak
 from invertory.pipelines.tables.chain import Chain, Keys
 from invertory.pipelines.tables.stage import ALL, Stage
-from invertory.resources.locks import holding
 from invertory.resources.outages import is_outage
 from invertory.resources.redaction import hiding_secrets, redacted
 from invertory.resources.seals import CorruptFileError
@@ -34,9 +33,9 @@ PERMANENT = (ValueError, TypeError, LookupError, AttributeError, ImportError, Fi
 def materialize(
     context: dg.AssetExecutionContext, chain: Chain, stage: Stage, store: Store, run: StageRun
 ) -> Iterator[dg.MaterializeResult]:
-    """The stage's shard that this run was asked for, as a materialisation with its data version.
+    """Materialise the shard of this run's partition, with its data version.
 
-    It is recorded even where a check fails; then the step fails, and is not tried again.
+    The materialisation is recorded even where a check fails; then the step fails without a retry.
     """
     tag_served(context.instance, context.run)
     with hiding_secrets():
@@ -56,8 +55,7 @@ def _materialized(
             store.tidy(stage.table)
             published = store.summary(stage.table, shard)
         else:
-            lock, what = store.lock_path(stage.table, shard), f"{stage.table} of {shard}"
-            with _once(), holding(lock, what, waiting=run.progress.note):
+            with _once():
                 require_trusted(chain, stage, store, shard, keys)
                 published = _publish(context, chain, stage, store, shard, key, run)
         results = check_results(stage, store, shard)
@@ -73,12 +71,12 @@ def _materialized(
 
 @contextlib.contextmanager
 def _setting_aside(store: Store) -> Iterator[None]:
-    """A table file that turns out corrupt is moved away, so that the next run computes it again."""
+    """Move a table file that turns out corrupt away, so that the next run computes it again."""
     try:
         yield
     except CorruptFileError as error:
         moved = set_aside(store, error.path)
-        if moved is None:  # sound after all: another process has just replaced it
+        if moved is None:  # sound: another process has just replaced it
             raise
         raise dg.Failure(
             f"{error.path} is corrupt: {error.reason}; it was moved to {moved} and is computed "
@@ -89,11 +87,11 @@ def _setting_aside(store: Store) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _once() -> Iterator[None]:
-    """What a second try would meet again is not tried again; the rest has the retry policy."""
+    """Fail without a retry on errors that would come again; others follow the retry policy."""
     try:
         yield
     except PERMANENT as error:
-        if is_outage(error):  # whatever it was wrapped in
+        if is_outage(error):  # even if it is wrapped in another error
             raise
         text = redacted(f"{type(error).__name__}: {error}")
         raise dg.Failure(text, allow_retries=False) from error
@@ -127,4 +125,6 @@ def _publish(
         chunks=plan.chunks,
         rejects_schema=REJECTS,
         retry=RETRIED,
+        totals=stage.page.totals,
+        waiting=run.progress.note,
     )

@@ -1,4 +1,4 @@
-"""What a materialisation shows in the Dagster UI: counts, speed, schema, lineage, contact sheet."""
+"""The metadata of a materialisation: counts, speed, schema, lineage, contact sheet."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ SHEET_IMAGES = 16
 def describe(
     stage: Stage, store: Store, published: Published, peaks: dict[str, float]
 ) -> dict[str, Any]:
-    """Metadata of a materialisation: counts, rejects by reason, speed, schema, lineage, sheet."""
+    """The metadata that the Dagster UI shows with a materialisation."""
     rows = "dagster/partition_row_count" if stage.is_sharded else "dagster/row_count"
-    inputs = int((store.footer(stage.table, published.shard) or {})["num_inputs"])
     per_s = "images_per_s" if stage.page.counts_images else "rows_per_s"
     metadata: dict[str, Any] = {
         rows: published.num_rows,
-        "inputs": inputs,
+        "inputs": published.num_inputs,
         "rejects": sum(published.rejects.values()),
         "rejects_by_reason": dg.MetadataValue.json(published.rejects),
         "elapsed_s": round(published.elapsed_s, 3),
-        per_s: round(inputs / max(published.elapsed_s, 1e-3), 3),
+        per_s: round(published.num_inputs / max(published.elapsed_s, 1e-3), 3),
         **peaks,
         "reused": published.reused,
         "size_bytes": published.size_bytes,
@@ -51,17 +50,17 @@ def describe(
 
 
 def memory_peaks(run: StageRun) -> dict[str, float]:
-    """Largest resident size during the step and, where it leased a GPU, of what lay on that."""
+    """Peak resident memory of the step and, where it leased a GPU, of that GPU."""
     peaks = {"peak_memory_mb": round(peak_rss_bytes() / 2**20, 1)}
     held = [lease.peak_memory_bytes for lease in run.leases if lease.device.type != "cpu"]
     return peaks | ({"peak_gpu_memory_mb": round(max(held) / 2**20, 1)} if held else {})
 
 
 def gathered(chain: Chain, reader: Stage, store: Store) -> dg.AssetMaterialization:
-    """What `reader` reads of all shards, as it now is.
+    """All shards that `reader` reads, in one data version.
 
-    Dagster compares the data versions of at most 99 upstream partitions; with this one word in
-    their place a stage shows as stale whatever their number.
+    Dagster compares the data versions of at most 99 upstream partitions; this one version takes
+    their place, so that a stage shows as stale whatever their number.
     """
     keys = Keys(store)
     missing = {i.table: sum(not keys(i.table, shard) for shard in keys.shards)
@@ -84,7 +83,7 @@ def contact_sheet_of(stage: Stage, store: Store, shard: str) -> str | None:
 
 
 def _images(stage: Stage, store: Store, shard: str, column: str) -> Iterator[tuple[bytes, str]]:
-    """(image, caption) of every row, and of the maps that an inversion gave."""
+    """(image, caption) of every row and of the maps of its inversion."""
     page = stage.page
     maps = [name for name in store.schema(stage.table, shard).names if name.startswith("map_")]
     columns = [page.id_column, column, *maps, *page.caption_columns]
@@ -95,7 +94,7 @@ def _images(stage: Stage, store: Store, shard: str, column: str) -> Iterator[tup
 
 
 def _column_schema(stage: Stage, store: Store, published: Published) -> dg.TableSchema:
-    """Names, types, and in words where each column comes from, as the UI draws no lineage."""
+    """Names, types and sources of the columns; the UI does not draw their lineage itself."""
     return dg.TableSchema(
         [
             dg.TableColumn(

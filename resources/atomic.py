@@ -1,14 +1,12 @@
-"""A file bears its final name only when it is whole.
+"""Files get their final name only once they are whole.
 
-Local: written beside under a dotted name, fsync, rename. Elsewhere: written to a local
-temporary file, then one put, which object stores publish whole or not at all. (Writing straight
-to `fs.open(path, "wb")` publishes the first half when the second fails.)
-Temporary files are locked while they are written, so that those of a killed process can be told
-from those of a living one and swept away.
+A local file is written under a dotted name in the same folder, synced and renamed. Elsewhere a
+local temporary file is uploaded with one put, which object stores publish whole or not at all.
+(Writing to `fs.open(path, "wb")` publishes the first half when the second fails.) Temporary files
+are locked while they are written, so that `sweep` removes only those of killed processes.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import uuid
@@ -19,20 +17,15 @@ from typing import IO
 import fsspec
 from filelock import lock_descriptor
 
+from invertory.resources.filesystems import is_local
 from invertory.resources.lock_folders import scratch_folder
 
 SUFFIX = ".tmp"
 
 
-def is_local(fs: fsspec.AbstractFileSystem) -> bool:
-    """True where paths of `fs` are paths of this host."""
-    protocols = fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)
-    return "file" in protocols
-
-
 @contextlib.contextmanager
 def replacing(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[IO[bytes]]:
-    """A file to write to; `path` holds its bytes once the block has ended without an error."""
+    """A file to write to; it replaces `path` when the block ends without an error."""
     if is_local(fs):
         with replacing_file(Path(path)) as file:
             yield file
@@ -54,7 +47,7 @@ def replacing_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """A file of this host that its owner alone may read."""
+    """Write a file of this host that only its owner may read."""
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{SUFFIX}")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
@@ -65,7 +58,7 @@ def sweep(fs: fsspec.AbstractFileSystem, folder: str) -> None:
     """Remove the temporary files that killed processes left in `folder` (or in the scratch)."""
     for path in list((Path(folder) if is_local(fs) else scratch_folder()).glob(f".*{SUFFIX}")):
         with contextlib.suppress(OSError), path.open("rb") as file:
-            if lock_descriptor(file.fileno(), blocking=False):  # else its writer lives
+            if lock_descriptor(file.fileno(), blocking=False):  # otherwise its writer is alive
                 path.unlink()
 
 
@@ -79,7 +72,7 @@ def _temporary(folder: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 def _locked(folder: Path, name: str) -> IO[bytes]:
-    """A new locked file; a sweep that came between its creation and its lock makes us try again."""
+    """A new locked file; created again where a sweep removed it before it was locked."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -94,7 +87,7 @@ def _locked(folder: Path, name: str) -> IO[bytes]:
 
 
 def _put(fs: fsspec.AbstractFileSystem, source: Path, path: str) -> None:
-    if "memory" in fs.protocol:  # its put_file goes through a handle that commits halves
+    if "memory" in fs.protocol:  # its put_file may publish half a file
         fs.pipe_file(path, source.read_bytes())
     else:
         fs.put_file(str(source), path)
@@ -106,7 +99,7 @@ def _sync(file: IO[bytes]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The rename itself survives a power cut only when the folder has been synced too."""
+    """Sync a folder, without which a rename does not survive a power cut."""
     with contextlib.suppress(OSError):  # some network disks refuse to sync folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -116,29 +109,29 @@ def _sync_folder(folder: Path) -> None:
 
 
 def replace_link(path: Path, target: str) -> None:
-    """Make `path` a symbolic link to `target`, in one step where it is one already."""
+    """Make `path` a symbolic link to `target`, in one step if it is a link already."""
     while True:
-        made = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{SUFFIX}")
-        made.symlink_to(target)
+        link = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{SUFFIX}")
+        link.symlink_to(target)
         try:
-            made.replace(path)
+            link.replace(path)
             break
         except FileNotFoundError:  # swept away in between
             continue
         finally:
-            made.unlink(missing_ok=True)
+            link.unlink(missing_ok=True)
     _sync_folder(path.parent)
 
 
 def rename_folder(source: Path, target: Path) -> None:
-    """OSError where `target` holds anything: a folder is never replaced."""
+    """Rename a folder; OSError where `target` is not empty, as a folder is never replaced."""
     source.rename(target)
     _sync_folder(target.parent)
 
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A locked hidden folder, removed at the end unless it was renamed."""
+    """A locked hidden folder, removed at the end of the block unless it was renamed."""
     while True:
         path = parent / f".{name}.{uuid.uuid4().hex[:12]}{SUFFIX}"
         path.mkdir(parents=True)
@@ -172,7 +165,8 @@ def _locked_folder(path: Path, *, wait: bool = True) -> Iterator[bool]:
         return
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if not lock_descriptor(descriptor, blocking=wait):
+                raise BlockingIOError(f"{path} is locked by the process that writes in it")
         except BlockingIOError:
             raise
         except OSError:  # a network disk without locks

@@ -1,37 +1,61 @@
-"""What a published shard says of itself, in the footer of its file."""
+"""The footer of a published shard: what the caller stores there, and what the store adds."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
+
+import pyarrow as pa
 
 SCHEMA_VERSION = "1"
 RESERVED = frozenset({
     "key", "table", "shard", "schema_version", "created_utc", "num_inputs", "rejects", "elapsed_s",
-    "siblings", "checksums", "seal",
+    "siblings", "checksums", "seal", "totals",
 })  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A finished shard. `rejects` counts by status; `elapsed_s` adds up all attempts at it."""
+    """A finished shard in figures.
+
+    `rejects` counts by status, `elapsed_s` adds up all attempts, and `totals` has the figures that
+    an `Accumulator` added up, by name.
+    """
 
     table: str
     shard: str
     key: str
+    num_inputs: int
     num_rows: int
     rejects: dict[str, int]
     elapsed_s: float
     reused: bool
     size_bytes: int
     uri: str
+    totals: dict[str, Any]
+
+
+class Accumulator(Protocol):
+    """Adds up figures of a shard from its rows and rejects (see `invertory.ops.totals`)."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns of the table that it reads."""
+        ...
+
+    def add_rows(self, rows: pa.RecordBatch) -> None: ...
+    def add_rejects(self, rejects: pa.RecordBatch) -> None: ...
+
+    def figures(self) -> dict[str, Any]:
+        """JSON-able values by name; the names are the same whatever was added."""
+        ...
 
 
 def check_name(name: str, what: str) -> str:
-    """`name`, if it can be a part of a path anywhere; ValueError otherwise."""
+    """`name` if it can be part of a path on any filesystem; ValueError otherwise."""
     if not NAME.fullmatch(name):
         raise ValueError(
             f"expected a {what} name of letters, digits and . _ = - that starts with a letter or "
@@ -40,11 +64,11 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
-def given(footer: Mapping[str, Any], key: str) -> dict[str, str]:
-    """The caller's part of a footer, and the key; refused where it is not text or not his."""
+def check_footer(footer: Mapping[str, Any], key: str) -> dict[str, str]:
+    """The caller's entries and the key; raises where a value is no str or a name is reserved."""
     taken = sorted(RESERVED & set(footer))
     if taken:
-        raise ValueError(f"footer keys {taken} are written by the store; name yours otherwise")
+        raise ValueError(f"footer keys {taken} are written by the store; rename yours")
     wrong = {name: type(value).__name__ for name, value in footer.items() if type(value) is not str}
     if wrong:
         raise TypeError(f"expected footer values of type str, got {wrong}; use json.dumps")
@@ -52,7 +76,7 @@ def given(footer: Mapping[str, Any], key: str) -> dict[str, str]:
     return {**footer, "key": key}
 
 
-def told(
+def complete_footer(
     footer: Mapping[str, str],
     table: str,
     shard: str,
@@ -60,7 +84,7 @@ def told(
     rejects: Mapping[str, int],
     elapsed_s: float,
 ) -> dict[str, str]:
-    """The whole footer. `rejects` counts by status."""
+    """The caller's entries with those of the store. `rejects` counts by status."""
     return {
         **footer,
         "table": table,
@@ -71,3 +95,8 @@ def told(
         "rejects": json.dumps(dict(sorted(rejects.items()))),
         "elapsed_s": f"{elapsed_s:.3f}",
     }
+
+
+def totals_entry(accumulator: Accumulator) -> dict[str, str]:
+    """The footer entry of an accumulator's figures."""
+    return {"totals": json.dumps(accumulator.figures(), allow_nan=False)}

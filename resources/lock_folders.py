@@ -1,4 +1,4 @@
-"""Where locks and scratch files lie: never under a name that another user could have taken."""
+"""The folders of locks and scratch files, under names that no other user can have taken."""
 
 import atexit
 import contextlib
@@ -18,7 +18,7 @@ NAME = "invertory-locks"
 def host_folder() -> Path:
     """The folder of locks that all users of this host share, as they share its GPUs.
 
-    It does not depend on TMPDIR, which may be another for every user.
+    It does not depend on TMPDIR, which may differ by user.
     """
     root = next(filter(_is_open_to_all, HOST_FOLDERS), Path(tempfile.gettempdir()))
     folder = root / NAME
@@ -31,12 +31,12 @@ def host_folder() -> Path:
             f"user {info.st_uid}; remove it, or set lock_dir of the resource `gpu`"
         )
     if info.st_uid == os.getuid() and stat.S_IMODE(info.st_mode) != OPEN_TO_ALL:
-        folder.chmod(OPEN_TO_ALL)  # made by an earlier version, without the sticky bit
+        folder.chmod(OPEN_TO_ALL)  # an earlier version created it without the sticky bit
     return folder
 
 
 def user_folder() -> Path:
-    """A folder of this user and host, closed to others: in XDG_RUNTIME_DIR or beside it."""
+    """A folder that only this user can read: in XDG_RUNTIME_DIR, else in the temporary folder."""
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     if runtime.is_absolute() and _is_private(runtime):
         folder = runtime / "invertory"
@@ -46,9 +46,9 @@ def user_folder() -> Path:
 
 
 def store_lock(uri: str) -> Path:
-    """The lock of an address that has no folder on this host, one for each user.
+    """The lock of a store that is not on this host, one for each user.
 
-    It lies in the user's cache, which is the same for a login and for a cron job.
+    It lies in the user's cache, which is the same in a login shell and in a cron job.
     """
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     named = os.environ.get("INVERTORY_CACHE") or f"{cache}/invertory"
@@ -58,9 +58,9 @@ def store_lock(uri: str) -> Path:
 
 
 def scratch_folder() -> Path:
-    """This user's folder in the temporary folder, closed to others.
+    """A folder in the temporary folder that only this user can read.
 
-    Where somebody else has taken its name, this process has one of its own until it ends.
+    Where another user has taken its name, this process uses a folder of its own until it ends.
     """
     folder = Path(tempfile.gettempdir()) / f"invertory-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
@@ -81,13 +81,13 @@ def _own_folder(root: str) -> Path:
 
 
 def _create_open_to_all(folder: Path) -> None:
-    """It appears with its mode, so that nobody meets a folder that only its maker may write in."""
-    made = Path(tempfile.mkdtemp(prefix=f".{NAME}-", dir=folder.parent))
-    made.chmod(OPEN_TO_ALL)
+    """Create the folder with its mode in one step, so that all users can write in it at once."""
+    fresh = Path(tempfile.mkdtemp(prefix=f".{NAME}-", dir=folder.parent))
+    fresh.chmod(OPEN_TO_ALL)
     try:
-        made.rename(folder)
+        fresh.rename(folder)
     except OSError:  # another process was first
-        made.rmdir()
+        fresh.rmdir()
 
 
 def _is_open_to_all(folder: Path) -> bool:

@@ -1,6 +1,6 @@
-"""File locks: the kernel frees what a killed process held, and who waits says for whom.
+"""File locks that say who holds them; the kernel frees those of a killed process.
 
-The locks are those of `filelock`: links are not followed, and no file is truncated.
+They are locks of `filelock`: links are not followed, and no file is truncated.
 """
 
 import contextlib
@@ -24,22 +24,23 @@ Waiting = Callable[[str], object]
 
 
 def silent(text: str) -> None:
-    """Shows nothing."""
+    """Do not say who holds the lock."""
 
 
 @contextlib.contextmanager
 def holding(
     path: Path, what: str, *, waiting: Waiting = silent, timeout_s: float = math.inf
 ) -> Iterator[None]:
-    """Hold the lock at `path` for the length of the block; `waiting` is told who has it first.
+    """Hold the lock at `path` for the length of the block, and remove its file at the end.
 
-    Raises TimeoutError after `timeout_s`. The file is removed at the end.
+    `waiting` is called with a sentence about the holder, first at once and then from time to time.
+    Raises TimeoutError after `timeout_s`.
     """
     with holding_one({what: path}, waiting=waiting, timeout_s=timeout_s):
         try:
             yield
         finally:
-            # whoever has the file open already finds it unlinked, and opens the path again
+            # a process that has opened the file finds it unlinked and opens the path again
             path.unlink(missing_ok=True)
 
 
@@ -53,9 +54,9 @@ def holding_one(
     kind: str = "lock",
     remedy: str = "or end that process",
 ) -> Iterator[str]:
-    """Hold the first of several locks that is or becomes free; gives its name.
+    """Hold the first of several locks that is or becomes free, and yield its name.
 
-    `is_shared`: the folder is open to every user of the host, so nothing is written to the files.
+    `is_shared`: every user of the host may write in the folder, so the files stay empty.
     """
     found = _wait(places, waiting, timeout_s, is_shared)
     if found is None:
@@ -71,15 +72,15 @@ def holding_one(
 
 
 def holder(path: Path) -> str:
-    """The process that holds the lock, its host or user, and since when, as far as is known."""
+    """The process that holds the lock, with its host or user and the time, as far as is known."""
     record, pid = _record(path), _kernel_holder(path)
     if record and pid in (None, record["pid"]):
         return f"process {record['pid']} on {record['host']} since {record['since']}"
-    return f"process {pid} of {_user(pid)}" if pid else "a process that cannot be seen from here"
+    return f"process {pid} of {_user(pid)}" if pid else "a process that is not visible from here"
 
 
 def holders(places: Mapping[str, Path]) -> str:
-    """A clause for each lock: what it is of, and who holds it."""
+    """A clause for each lock: what it locks, and who holds it."""
     return ", ".join(f"{name} is held by {holder(path)}" for name, path in places.items())
 
 
@@ -111,7 +112,7 @@ def _try(path: Path, is_shared: bool) -> BaseFileLock | None:
     if is_shared:
         lock = FileLock(path, mode=0o666)
     else:
-        # whoever may write in the folder may lock in it
+        # those who may write in the folder may lock in it
         mode = path.parent.stat().st_mode & 0o666 | 0o600
         lock = FileLock(path, mode=mode, on_acquired=_sign)
     try:
@@ -143,7 +144,7 @@ def _record(path: Path) -> dict[str, Any] | None:
 
 
 def _kernel_holder(path: Path) -> int | None:
-    """The process that the kernel names; None where it does not tell (other systems, hosts)."""
+    """The process that the kernel names; None on other systems, and for other hosts."""
     with contextlib.suppress(OSError, ValueError):
         info = path.stat(follow_symlinks=False)
         device = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}"

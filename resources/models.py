@@ -17,8 +17,9 @@ from pydantic import Field
 
 from invertory.resources.addresses import Address
 from invertory.resources.archives import BLOCK_BYTES, check_member, digest, extract, members
-from invertory.resources.atomic import is_local, replacing_file
+from invertory.resources.atomic import replacing_file
 from invertory.resources.cards import card_in, cards_in, digest_in, has_card, read_card
+from invertory.resources.filesystems import is_local
 from invertory.resources.footers import check_name
 from invertory.resources.pinned import PINNED, ModelCard, pinned_sha256
 from invertory.resources.pypi import PackageUri, Progress, fetch_archive, retried

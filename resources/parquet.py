@@ -14,21 +14,21 @@ from invertory.resources.seals import (
     SEAL,
     CorruptFileError,
     Footer,
-    VerifiedFile,
     placeholders,
     read_verified,
     seal,
     verify_bytes,
 )
+from invertory.resources.verified_file import VerifiedFile
 
 ROW_GROUP_ROWS = 256  # 9.4 MB of [18, 512] latents: fair both to streams and to look-ups
 PREFIX = "invertory."
 
 
 class Writer:
-    """Rows into an open file; refuses rows that differ from `schema`.
+    """Writes rows to an open file; refuses rows that differ from `schema`.
 
-    The footer is given last, when counts and times are known. `file` is open for reading too.
+    `close` takes the footer, as counts and times are known only then. `file` must be readable too.
     """
 
     def __init__(self, file: IO[bytes], path: str, schema: pa.Schema, group_rows: int) -> None:
@@ -44,14 +44,14 @@ class Writer:
             schema,
             compression="zstd",
             compression_level=3,
-            use_dictionary=plain,  # a dictionary of tensors or pictures is pure loss
+            use_dictionary=plain,  # a dictionary of tensors or images only costs space
             write_statistics=plain,
             write_page_index=True,
             write_page_checksum=True,
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Hold rows until a row group is full, so that groups do not depend on the batches."""
+        """Collect rows until a row group is full, so that groups do not depend on the batches."""
         check_rows(batch, self.schema)
         self.num_rows += batch.num_rows
         while batch.num_rows:
@@ -72,7 +72,7 @@ class Writer:
         self.content = seal(self._file, self._path)
 
     def abandon(self) -> None:
-        """Let go of the file while it is open: Arrow's writer would else end it when collected."""
+        """Close Arrow's writer while the file is open; garbage collection would do it too late."""
         with contextlib.suppress(Exception):
             self._writer.close()
 
@@ -91,7 +91,7 @@ def writing(
     schema: pa.Schema,
     group_rows: int = ROW_GROUP_ROWS,
 ) -> Iterator[Writer]:
-    """A `Writer`; `path` holds the file when the block ends well, and must have been closed."""
+    """A `Writer`, to be closed in the block; `path` holds the file once the block ends well."""
     with replacing(fs, path) as file:
         writer = Writer(file, path, schema, group_rows)
         try:
@@ -108,7 +108,7 @@ def write_file(
     schema: pa.Schema,
     footer: Mapping[str, str],
 ) -> None:
-    """Rows and a footer that is known beforehand."""
+    """Write rows and a footer that is known beforehand."""
     with writing(fs, path, schema) as writer:
         for batch in batches:
             writer.write(batch)
@@ -142,7 +142,7 @@ def read_schema(fs: fsspec.AbstractFileSystem, path: str) -> pa.Schema:
 
 
 def read_metadata(fs: fsspec.AbstractFileSystem, path: str) -> pq.FileMetaData | None:
-    """The footer as Arrow gives it; None where there is no file or its footer does not verify."""
+    """The footer as Arrow reads it; None where the file is missing or its footer is corrupt."""
     try:
         return _open_footer(fs, path).metadata
     except (FileNotFoundError, IsADirectoryError, CorruptFileError):
@@ -150,7 +150,7 @@ def read_metadata(fs: fsspec.AbstractFileSystem, path: str) -> pq.FileMetaData |
 
 
 def verify_file(fs: fsspec.AbstractFileSystem, path: str) -> None:
-    """CorruptFileError where a byte of the file, of any column, is not the one that was written.
+    """CorruptFileError where any byte of the file differs from the one that was written.
 
     A file of an earlier version, without checksums, is decoded instead.
     """
@@ -168,7 +168,7 @@ def _open_footer(fs: fsspec.AbstractFileSystem, path: str) -> Footer:
 
 @contextlib.contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """What Arrow says of broken bytes, as an error that names the file."""
+    """Turn Arrow's errors about broken bytes into ones that name the file."""
     try:
         yield
     except pa.ArrowException as error:
@@ -203,7 +203,7 @@ def check_rows(batch: pa.RecordBatch, schema: pa.Schema) -> None:
             "rows do not fit their table\n"
             f"expected: {_fields(schema)}\n"
             f"got:      {_fields(batch.schema)}\n"
-            "make the rows with the schema of ops/schemas.py that was handed to the store"
+            "create the rows with the schema of ops/schemas.py that the store got"
         )
     for field in schema:
         _check_nulls(batch.column(field.name), field, field.name)

@@ -1,10 +1,10 @@
 """Checksums of every byte of a table file, and their verification.
 
-Parquet's page checksums cover the data of pages, but neither page headers nor the page index nor
-the footer. The footer of a file of ours therefore holds the CRC-32 of every column chunk and of
-whatever lies between (`invertory.checksums`), and a digest of the footer itself, taken with zeros
-in its own place (`invertory.seal`). Both are computed once the file is written, before it gets its
-name. Files without either were written by earlier versions and are read as they are.
+Parquet's page checksums cover the data of pages, but not page headers, the page index or the
+footer. The footer of our files therefore holds the CRC-32 of every column chunk and of the bytes
+between them (`invertory.checksums`), and a digest of the footer itself, computed with zeros in the
+place of the digest (`invertory.seal`). Both are computed once the file is written, before it gets
+its final name. Files without them were written by earlier versions and are read unverified.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ BLOCK_BYTES = 1 << 20
 
 
 class CorruptFileError(OSError):
-    """A file whose bytes are not those that were written."""
+    """The bytes of a file differ from those that were written."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
@@ -42,7 +42,7 @@ class Footer:
     metadata: pq.FileMetaData
     start: int  # of the footer in the file
     chunks: dict[int, tuple[int, int]] = field(default_factory=dict)
-    rest: int | None = None  # CRC-32 of what precedes the footer and is no column chunk
+    rest: int | None = None  # CRC-32 of the bytes outside column chunks, up to the footer
 
 
 def placeholders(num_row_groups: int, schema: pa.Schema) -> dict[str, str]:
@@ -54,13 +54,13 @@ def placeholders(num_row_groups: int, schema: pa.Schema) -> dict[str, str]:
 def seal(file: IO[bytes], path: str) -> str:
     """Fill the placeholders of a finished file that is open for reading and writing.
 
-    Gives the digest of its rows, as `content_digest` does.
+    Returns the digest of its rows, as `content_digest` does.
     """
     footer, start = _read_footer_bytes(file, path)
     found = _parsed(footer, path)
     places = _chunk_places(found)
-    crcs = [_crc(file, gap) for gap in [_gaps(places, start)]]
-    crcs += [_crc(file, [place]) for place in places]
+    crcs = [crc_of(file, gap) for gap in [_gaps(places, start)]]
+    crcs += [crc_of(file, [place]) for place in places]
     at = _value_place(footer, CHECKSUMS, len(crcs) * CRC_CHARS)
     text = "".join(f"{crc:08x}" for crc in crcs).encode()
     footer = footer[:at] + text + footer[at + len(text) :]
@@ -73,7 +73,7 @@ def seal(file: IO[bytes], path: str) -> str:
 
 
 def read_verified(file: IO[bytes], path: str) -> Footer:
-    """The footer of an open file; CorruptFileError where it is not the one that was written."""
+    """The footer of an open file; CorruptFileError where it differs from the one written."""
     footer, start = _read_footer_bytes(file, path)
     is_sealed = SEAL.encode() in footer or CHECKSUMS.encode() in footer
     if is_sealed:
@@ -93,22 +93,22 @@ def read_verified(file: IO[bytes], path: str) -> Footer:
 def verify_bytes(file: IO[bytes], path: str) -> bool:
     """Compare every byte with its checksum, in constant memory; CorruptFileError where one differs.
 
-    False where the file bears no checksums, because an earlier version wrote it.
+    Returns False for a file of an earlier version, which has no checksums.
     """
     footer = read_verified(file, path)
     if footer.rest is None:
         return False
     for at, (size, crc) in footer.chunks.items():
-        if _crc(file, [(at, size)]) != crc:
-            raise _mismatch(path, at, size)
+        if crc_of(file, [(at, size)]) != crc:
+            raise mismatch(path, at, size)
     places = [(at, size) for at, (size, _) in footer.chunks.items()]
-    if _crc(file, _gaps(places, footer.start)) != footer.rest:
+    if crc_of(file, _gaps(places, footer.start)) != footer.rest:
         raise CorruptFileError(path, "its page index does not match its checksum")
     return True
 
 
 def content_digest(metadata: pq.FileMetaData) -> str | None:
-    """A digest of the rows alone, whatever the footer says; None where there are no checksums."""
+    """A digest of the rows, independent of the footer; None where there are no checksums."""
     text = (metadata.metadata or {}).get(CHECKSUMS.encode())
     return None if text is None else _rows_digest(metadata.num_rows, text)
 
@@ -117,64 +117,8 @@ def _rows_digest(num_rows: int, checksums: bytes) -> str:
     return f"{num_rows}:{hashlib.blake2b(checksums, digest_size=16).hexdigest()}"
 
 
-class VerifiedFile:
-    """An open file for Arrow to read, each column chunk compared with its checksum first.
-
-    Arrow reads a column chunk in one piece, so that nothing is read twice.
-    """
-
-    closed = False
-
-    def __init__(self, file: IO[bytes], path: str, footer: Footer) -> None:
-        self._file, self._path, self._chunks = file, path, footer.chunks
-        self._starts = sorted(footer.chunks)
-        self._verified: set[int] = set()
-
-    def read(self, size: int = -1) -> bytes:
-        at = self._file.tell()
-        data = self._file.read(size)
-        if self._chunks.get(at, (None,))[0] == len(data):
-            self._compare(at, zlib.crc32(data))
-        else:
-            self._verify_around(at, len(data))
-        return data
-
-    def _verify_around(self, at: int, size: int) -> None:
-        """Compare the chunks that a read of another extent has touched."""
-        touched = [s for s in self._starts if s < at + size and at < s + self._chunks[s][0]]
-        for start in touched:
-            if start not in self._verified:
-                self._compare(start, _crc(self._file, [(start, self._chunks[start][0])]))
-        self._file.seek(at + size)
-
-    def _compare(self, at: int, crc: int) -> None:
-        size, expected = self._chunks[at]
-        if crc != expected:
-            raise CorruptFileError(
-                self._path, f"bytes {at} to {at + size} do not match their checksum"
-            )
-        self._verified.add(at)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """The file belongs to who opened it."""
-
-
-def _mismatch(path: str, at: int, size: int) -> CorruptFileError:
+def mismatch(path: str, at: int, size: int) -> CorruptFileError:
+    """The error of bytes whose checksum differs."""
     return CorruptFileError(path, f"bytes {at} to {at + size} do not match their checksum")
 
 
@@ -202,7 +146,7 @@ def _parsed(footer: bytes, path: str) -> pq.FileMetaData:
 
 
 def _value_place(footer: bytes, key: str, size: int, path: str = "") -> int:
-    """Where the value of a key starts: behind a field header and its length, a varint."""
+    """Where the value of a key starts: after a field header and its length, a varint."""
     head = key.encode() + b"\x18" + _varint(size)
     at = footer.rfind(head)
     if at < 0:
@@ -216,7 +160,7 @@ def _varint(number: int) -> bytes:
 
 
 def _digest(footer: bytes, at: int) -> str:
-    """Of the footer with zeros in place of the seal at `at`."""
+    """The digest of the footer with zeros in place of the seal at `at`."""
     blank = footer[:at] + b"0" * SEAL_CHARS + footer[at + SEAL_CHARS :]
     return hashlib.blake2b(blank, digest_size=SEAL_CHARS // 2).hexdigest()
 
@@ -240,13 +184,14 @@ def _chunk_start(column: Any) -> int:
 
 
 def _gaps(places: list[tuple[int, int]], end: int) -> list[tuple[int, int]]:
-    """(start, length) of what lies before `end` outside `places`, which are in order."""
+    """(start, length) of the bytes before `end` outside `places`, which are in order."""
     bounds = [(0, 0), *places, (end, 0)]
     return [(at + size, following - at - size)
             for (at, size), (following, _) in pairwise(bounds)]  # fmt: skip
 
 
-def _crc(file: IO[bytes], places: list[tuple[int, int]]) -> int:
+def crc_of(file: IO[bytes], places: list[tuple[int, int]]) -> int:
+    """The CRC-32 of the bytes at `places`, each a (start, length)."""
     crc = 0
     for at, size in places:
         file.seek(at)

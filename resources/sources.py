@@ -18,9 +18,9 @@ import fsspec
 from pydantic import Field, PrivateAttr
 
 from invertory.resources.addresses import WITH_QUERY, expanded, scheme_of, shown
-from invertory.resources.atomic import is_local
 from invertory.resources.containers import TARS, Container, Parquet, Tar
 from invertory.resources.entries import SEPARATOR, Entry, deal, decode, encode
+from invertory.resources.filesystems import is_local
 from invertory.resources.folders import (
     describe,
     filesystem_of,

@@ -1,4 +1,4 @@
-"""A whole store compared with its checksums, a file at a time."""
+"""Compare a store with its checksums, one file at a time."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SET_ASIDE = "_corrupt"  # folder of a recipe's store
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A file that a store needs; `reason` says what is wrong with it and is empty if nothing is."""
+    """A file that a store needs; `reason` says what is wrong with it, or is empty."""
 
     path: str
     table: str
@@ -25,14 +25,14 @@ class Checked:
 
 
 def check_store(store: "Store") -> Iterator[Checked]:
-    """Every byte of every table, of the files beside it and of the sets; memory does not grow."""
+    """Compare every byte of tables, of the files beside them and of sets, in constant memory."""
     for table in store.tables():
         for shard in store.shards(table):
             yield from check_shard(store, table, shard)
 
 
 def check_shard(store: "Store", table: str, shard: str) -> Iterator[Checked]:
-    """The shard's own file, then those that it names."""
+    """Compare the shard's own file, then those that its footer names."""
     path = store.path(table, shard)
     own = _checked(store, path, table, shard)
     yield own
@@ -43,16 +43,16 @@ def check_shard(store: "Store", table: str, shard: str) -> Iterator[Checked]:
     for beside in sorted(lost | set(store.siblings(table, shard))):
         found = _checked(store, beside, table, shard)
         if not found.reason and beside in lost:
-            found = Checked(beside, table, shard, "it belongs to other rows than its table file")
+            found = Checked(beside, table, shard, "its rows are not those of its table file")
         yield found
-    for part, reason in store.set_faults(table, shard, footer, is_thorough=True):
-        yield Checked(part, table, shard, reason)
+    for path, reason in store.set_faults(table, shard, footer, is_thorough=True):
+        yield Checked(path, table, shard, reason)
 
 
 def set_aside(store: "Store", path: str) -> str | None:
-    """Move a corrupt table file out of the store's way; None where it is sound or gone.
+    """Move a corrupt table file out of the store; None where it is sound or gone.
 
-    It is verified again first: a file that was just being replaced reads as corrupt, and is not.
+    The file is verified again first, as one that is just being replaced reads as corrupt.
     """
     try:
         verify_file(store.fs, path)
@@ -64,7 +64,7 @@ def set_aside(store: "Store", path: str) -> str | None:
 
 
 def move_aside(store: "Store", path: str) -> str | None:
-    """Move a file of the store to `_corrupt/`, where nothing reads it; its new path."""
+    """Move a file of the store to `_corrupt/`, where nothing reads it; returns its new path."""
     target = f"{store.base}/{SET_ASIDE}/{path.removeprefix(store.base + '/')}"
     store.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
@@ -74,7 +74,7 @@ def move_aside(store: "Store", path: str) -> str | None:
 
 
 def num_set_aside(store: "Store") -> int:
-    """Files that were moved out of the way since the store was made."""
+    """Files that were moved to `_corrupt/` since the store was created."""
     store.fs.invalidate_cache()
     return len(store.fs.find(f"{store.base}/{SET_ASIDE}"))
 

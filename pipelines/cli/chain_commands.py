@@ -53,7 +53,7 @@ def _demo(options: argparse.Namespace) -> int:
     recipe = recipe_named(name, options.collection)
     code = _run_and_report(recipe, options)
     if code == OK and not options.json:
-        from invertory.pipelines.reports.summary import next_steps
+        from invertory.pipelines.reports.console import next_steps
 
         next_steps(recipe, store_of(recipe))
     return code
@@ -62,28 +62,30 @@ def _demo(options: argparse.Namespace) -> int:
 def _run_and_report(recipe: Recipe, options: argparse.Namespace) -> int:
     from invertory.pipelines.cli.running import run_recipe
     from invertory.pipelines.progress.reporting import FixedReporting
-    from invertory.pipelines.reports.summary import report_json, tell_report
+    from invertory.pipelines.reports.console import print_report
+    from invertory.pipelines.reports.status import report_json
 
     progress = make_progress(options)
     report = run_recipe(recipe, FixedReporting(progress), progress)
     code = FAILED if report.failures else OK
     if options.json:
         return print_result(options, report_json(recipe, store_of(recipe), report), print, code)
-    tell_report(recipe, store_of(recipe), report)
+    print_report(recipe, store_of(recipe), report)
     for failure in report.failures:
         print_error(f"failed {failure}", code)
     return code
 
 
 def _status(options: argparse.Namespace) -> int:
-    from invertory.pipelines.reports.summary import status_json, tell_status
+    from invertory.pipelines.reports.console import print_status
+    from invertory.pipelines.reports.status import status_json
 
     statuses = [status_json(recipe, store_of(recipe)) for recipe in recipes_named(options.recipe)]
-    return print_result(options, statuses, tell_status)
+    return print_result(options, statuses, print_status)
 
 
 def _trace(options: argparse.Namespace) -> int:
-    from invertory.pipelines.reports.summary import tell_trace
+    from invertory.pipelines.reports.console import print_trace
     from invertory.pipelines.tables.registry import chain_of
     from invertory.pipelines.tables.trace import NotFoundError, trace
     from invertory.resources.entries import decode
@@ -102,7 +104,7 @@ def _trace(options: argparse.Namespace) -> int:
         except NotFoundError as error:
             missing.append(f"{recipe.name}: {error.args[0]}")
             continue
-        return print_result(options, chain_trace, tell_trace)
+        return print_result(options, chain_trace, print_trace)
     raise NotFoundError(
         "\n".join(missing) or "expected a recipe, got none; see `invertory recipes list`"
     )

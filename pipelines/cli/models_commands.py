@@ -21,21 +21,21 @@ def add_commands(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from invertory.pipelines.reports.summary import tell_models
+    from invertory.pipelines.reports.console import print_models
     from invertory.resources.models import ModelStore
 
     models = ModelStore()
     rows = [
         asdict(card) | {"is_at_hand": models.is_available_offline(card)} for card in models.cards()
     ]
-    return print_result(options, rows, tell_models)
+    return print_result(options, rows, print_models)
 
 
 def _show(options: argparse.Namespace) -> int:
-    from invertory.pipelines.reports.summary import tell_card
+    from invertory.pipelines.reports.console import print_card
     from invertory.resources.models import ModelStore
 
-    return print_result(options, ModelStore().full_card(options.name), tell_card)
+    return print_result(options, ModelStore().full_card(options.name), print_card)
 
 
 def _import(options: argparse.Namespace) -> int:

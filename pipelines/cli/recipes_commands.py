@@ -31,9 +31,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from invertory.pipelines.reports.summary import tell_recipes
+    from invertory.pipelines.reports.console import print_recipes
 
-    return print_result(options, [recipe.as_row() for recipe in recipes_named(None)], tell_recipes)
+    return print_result(options, [recipe.as_row() for recipe in recipes_named(None)], print_recipes)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -1,1 +1,1 @@
-"""The tables of the house: one page a table, the chain that they form, and a trace through it."""
+"""The tables: a page for each, the chain that they form, and the trace of an image through it."""

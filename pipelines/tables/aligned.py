@@ -1,4 +1,4 @@
-"""The table `aligned`: one row a crop, with its quad and the way back into the photograph."""
+"""The table `aligned`: a row for each crop, with its quad and the transform back to the image."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from invertory.ops import schemas
+from invertory.ops.totals import InputTotal, Totals
 from invertory.pipelines.checks import reject_share, rows_add_up
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.networks.resolve import alignment_networks
+from invertory.pipelines.tables.images import Images
 from invertory.pipelines.tables.page import Table
 from invertory.pipelines.tables.stage import REST, Columns, Input
 from invertory.resources.outages import patient
@@ -49,6 +51,9 @@ class Aligned(Table):
             REST: ("images.uri",),
         }
 
+    def totals(self) -> Totals:
+        return Totals(InputTotal(self.id_column, self.input_of))
+
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.pipelines.networks.load import load_alignment
 
@@ -61,8 +66,8 @@ class Aligned(Table):
             for batch in store.read("images", shard):
                 yield batch.filter(pc.equal(batch.column("status"), "ok"))
 
-        num_inputs = sum(batch.num_rows for batch in inputs())
-        return run.plan(schemas.ALIGNED, build, inputs, num_inputs)
+        totals = store.summary("images", shard, Images().totals).totals
+        return run.plan(schemas.ALIGNED, build, inputs, totals["rows_by_status"].get("ok", 0))
 
     def input_of(self, row_id: str) -> str:
         return row_id.partition(":")[0]  # image_id[:face_index]

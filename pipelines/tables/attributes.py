@@ -1,4 +1,4 @@
-"""The table `attributes`: each crop's scores, by classifiers or from labels of the user's."""
+"""The table `attributes`: the scores of each crop, by classifiers or from the user's labels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from invertory.ops import schemas
+from invertory.ops.totals import InputTotal, Totals
 from invertory.pipelines.checks import reject_share, rows_add_up
 from invertory.pipelines.networks.resolve import scoring_networks
 from invertory.pipelines.tables.page import Table, same
@@ -41,6 +42,9 @@ class Attributes(Table):
 
     def columns(self, recipe: Recipe, method: str | None) -> Columns:
         return {**same("aligned", "crop_id", "image_id"), REST: ("aligned.crop",)}
+
+    def totals(self) -> Totals:
+        return Totals(InputTotal(self.id_column, self.input_of))
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.ops.label import Label

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from invertory.ops import schemas
+from invertory.ops.totals import InputTotal, Totals
 from invertory.pipelines.checks import rows_add_up
 from invertory.pipelines.tables.edits import drawable_columns
 from invertory.pipelines.tables.export_set import boundaries_of, rule
@@ -64,6 +65,9 @@ class Augmentation(Table):
             "target_label": (f"attributes.score_{how.target}",),
             "protected_label": (f"attributes.score_{how.protected}",),
         }
+
+    def totals(self) -> Totals:
+        return Totals(InputTotal(self.id_column, self.input_of))
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.ops.augment import Augment

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from invertory.ops.streams import Chunk
+from invertory.ops.totals import MissingTotal, Totals
 from invertory.pipelines.checks import all_found
 from invertory.pipelines.networks.resolve import direction_files
 from invertory.pipelines.tables.page import Table
@@ -56,6 +57,9 @@ class Boundaries(Table):
         latents += [f"latents/{method}.latent"] if "collection" in sources else []
         return {REST: tuple(latents)} if latents else {}
 
+    def totals(self) -> Totals:
+        return Totals(MissingTotal())
+
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.ops.fit import Fit
         from invertory.ops.scored import join_scores
@@ -87,7 +91,7 @@ class Boundaries(Table):
 
 
 def _spec(run: StageRun, attribute: str) -> FitSpec | ImportSpec:
-    """How the recipe gets a boundary; an imported direction has its plane from the samples."""
+    """How a boundary is fitted, or imported and calibrated."""
     from invertory.ops.fit import FitSpec, ImportSpec
     from invertory.pipelines.networks.load import load_direction
 

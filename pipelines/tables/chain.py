@@ -1,8 +1,8 @@
 """The chain of a recipe: what each stage reads, the key of a result, and what has to be computed.
 
-A key is the sha256 of everything that a shard of a table was made from: the keys of its inputs, the
-code version, the stage's section of the recipe and the digests of its networks. A shard whose
-stored key equals the wanted one is done. Nothing else decides what has to be computed.
+A key is the sha256 of everything that a shard of a table depends on: the keys of its inputs, the
+code version, the stage's section of the recipe and the digests of its networks. A shard is done
+if its stored key equals the wanted one. Nothing else decides what has to be computed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from invertory.pipelines.tables.stage import ALL, Input, Stage, Step, digest
+from invertory.pipelines.digests import digest
+from invertory.pipelines.tables.stage import ALL, Input, Stage, Step
 from invertory.resources.provisional import is_provisional_for
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ class Chain:
         ]
 
     def key(self, stage: Stage, shard: str, keys: Keys) -> str:
-        """The key that `shard` of `stage` must bear, given the inputs that lie in the store."""
-        parts = self.inputs(stage, shard, keys)
-        return digest(stage.table, stage.code_version, stage.config, stage.models, parts)
+        """The key that `shard` of `stage` must have, given the inputs in the store."""
+        inputs = self.inputs(stage, shard, keys)
+        return digest(stage.table, stage.code_version, stage.config, stage.models, inputs)
 
     def gathers(self, stage: Stage) -> list[Input]:
-        """The tables of which `stage` reads every shard."""
+        """The inputs of which `stage` reads every shard."""
         return [i for i in stage.inputs if i.shards == "all" and self.stage(i.table).is_sharded]
 
     def gathering(self, table: str) -> list[Stage]:
@@ -68,12 +69,12 @@ class Chain:
         return [s for s in self.stages if table in {i.table for i in self.gathers(s)}]
 
     def gathered(self, stage: Stage, keys: Keys) -> str:
-        """One word for all shards that `stage` reads: another as soon as one of them is."""
+        """One version of all shards that `stage` reads; it changes when any of them does."""
         return digest([[i.table, name, keys(i.table, name)] for i in self.gathers(stage)
                        for name in keys.shards])  # fmt: skip
 
     def phases(self) -> list[list[Stage]]:
-        """Stages that one run can make of one shard; a phase waits for all shards of the last."""
+        """Stages that one run can compute of one shard; a phase waits for all shards before it."""
         level = {"entries": 0}
         phases: list[list[Stage]] = []
         for stage in self.stages:
@@ -85,9 +86,10 @@ class Chain:
         return phases
 
     def pending(self, store: Store) -> Iterator[Step]:
-        """What is missing or stale, in the order of the data; downstream of it counts too.
+        """What is missing or stale, and everything downstream of it, in the order of the data.
 
-        A shard whose unread rows are tried again is a retry: what was made of it stays current.
+        A shard that is computed again for rows that could not be read is a retry: tables downstream
+        of it stay current.
         """
         keys = Keys(store)
         dirty: set[tuple[str, str]] = set()

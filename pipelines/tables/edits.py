@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from invertory.ops import schemas
+from invertory.ops.totals import InputTotal, Totals
 from invertory.pipelines.checks import rows_add_up
 from invertory.pipelines.tables.export_set import boundaries_of
 from invertory.pipelines.tables.page import Table, same, scored_attributes
@@ -52,6 +53,9 @@ class Edits(Table):
             REST: (f"latents/{method}.latent", f"boundaries/{method}.normal"),
         }
 
+    def totals(self) -> Totals:
+        return Totals(InputTotal(self.id_column, self.input_of))
+
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.ops.edit import Edit, EditSpec
         from invertory.pipelines.networks.load import load_generator
@@ -87,9 +91,9 @@ class Edits(Table):
 
 
 def drawable_columns(run: StageRun, store: Store, shard: str) -> list[str]:
-    """The columns that an image is drawn from: the latent and, where the method has one, its state.
+    """The columns from which an image is drawn: the latent and, if the method has one, its state.
 
-    ValueError where states are missing: the latents alone would draw other images.
+    Raises ValueError where states are missing, as latents alone give other images.
     """
     from invertory.inversion.drawing import has_state
     from invertory.pipelines.networks.load import load_method

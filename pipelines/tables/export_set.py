@@ -1,4 +1,4 @@
-"""The exported set: what is chosen, its files in every format asked for, and its datasheet."""
+"""The exported set: the chosen rows, their files in every format, and the datasheet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invertory.ops.streams import Chunk
 from invertory.ops.writers import write_set
 from invertory.pipelines.networks.resolve import cards_of
 from invertory.pipelines.tables.stage import ALL
-from invertory.resources.atomic import is_local
+from invertory.resources.filesystems import is_local
 
 if TYPE_CHECKING:
     from invertory.boundaries import Boundary
@@ -34,7 +34,7 @@ GROUPS = {  # the recipe's word => (target, protected)
 
 
 def set_folder(store: Store, method: str) -> str:
-    """Where the sets of a method lie, one folder a format: on an object store, the current ones."""
+    """The folder of a method's set, with a folder for each format."""
     folder = f"{store.base}/sets/{method}"
     return folder if is_local(store.fs) else store.sets(method).current() or folder
 
@@ -45,7 +45,7 @@ def boundaries_of(run: StageRun, store: Store) -> dict[str, Boundary]:
 
 
 def plan_of(run: StageRun, store: Store, boundaries: Mapping[str, Boundary]) -> Plan:
-    """Which crops and partners are exported, from labels alone."""
+    """The crops and partners to export, chosen by their labels."""
     how, method = run.recipe.augmentation, run.stage.method
     assert how is not None
     rules = (rule(run.recipe, boundaries, name) for name in (how.target, how.protected))
@@ -68,7 +68,7 @@ def write_sets(
     boundaries: Mapping[str, Boundary],
     batches: Callable[[], Iterable[pa.RecordBatch]],
 ) -> None:
-    """The set in every format of the recipe, made current once it is whole and verified."""
+    """Write the set in every format of the recipe; it becomes current once it is verified."""
     formats = run.recipe.export.formats
 
     def write(create: Callable[[str], Any]) -> None:
@@ -78,7 +78,7 @@ def write_sets(
             if plan.chosen:
                 write_set(name, batches(), inside, sheets)
                 continue
-            for file, text in sheets.items():  # nothing to export: the sheet says why
+            for file, text in sheets.items():  # nothing to export: the datasheet says why
                 with inside(file) as sink:
                     sink.write(text.encode())
 
@@ -90,7 +90,7 @@ def _create_in(create: Callable[[str], Any], folder: str, name: str) -> Any:
 
 
 def index_of(num_inputs: int, batches: Iterable[pa.RecordBatch]) -> Chunk:
-    """A shard's exported rows without their pictures."""
+    """A shard's exported rows without their images."""
     rows = [batch.select(EXPORT_INDEX.names) for batch in batches]
     table = pa.Table.from_batches(rows, schema=EXPORT_INDEX).combine_chunks()
     batch = next(iter(table.to_batches()), pa.RecordBatch.from_pylist([], schema=EXPORT_INDEX))

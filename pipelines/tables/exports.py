@@ -1,4 +1,4 @@
-"""The table `exports/<method>`: the index of an exported set; the set lies beside it."""
+"""The table `exports/<method>`: the index of an exported set."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Exports(Table):
         }
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
-        """The set first, then its index shard by shard; a sound set is not written again."""
+        """Write the set, unless a sound one is there, then its index shard by shard."""
         from invertory.ops.export import Recode, exported_rows
         from invertory.pipelines.tables.export_set import (
             boundaries_of,

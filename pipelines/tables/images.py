@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from invertory.ops import schemas
+from invertory.ops.totals import InputTotal, StatusTotal, Totals
 from invertory.pipelines.checks import reject_share, rows_add_up
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.earlier_images import EarlierImages
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from invertory.pipelines.tables.stage_run import ShardPlan, StageRun
     from invertory.resources.gpu import Lease
     from invertory.resources.tables import Store
+
+SOUND = frozenset({"ok", "duplicate"})  # a duplicate's first copy goes on
 
 
 class Images(Table):
@@ -34,6 +37,9 @@ class Images(Table):
 
     def config(self, recipe: Recipe, method: str | None) -> dict[str, Any]:
         return dict(recipe.config_for("limits"))
+
+    def totals(self) -> Totals:
+        return Totals(InputTotal(self.id_column, self.input_of, SOUND), StatusTotal())
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.ops.ingest import Ingest, first_uris

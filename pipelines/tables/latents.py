@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from invertory.ops.totals import InputTotal, MedianTotal, NonFiniteTotal, Totals
 from invertory.pipelines.checks import (
     finite_latents,
     reconstruction_floor,
@@ -69,6 +70,13 @@ class Latents(Table):
             "seed": ("aligned.crop_id",),
             REST: ("aligned.crop",),
         }
+
+    def totals(self) -> Totals:
+        return Totals(
+            InputTotal(self.id_column, self.input_of),
+            NonFiniteTotal("latent"),
+            MedianTotal("psnr_db"),
+        )
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.ops.invert import Invert, latent_rows, schema_of

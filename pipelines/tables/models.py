@@ -1,4 +1,4 @@
-"""The table `models`: a card for every network that takes part."""
+"""The table `models`: a card for every network of the recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page says of a table: its name, version, inputs, key, lineage, checks, sheet and verb.
+"""The page of a table: name, version, inputs, key, lineage, totals, checks, sheet and verb.
 
 Adding a table takes a page (a subclass of `Table` in a file of its own), a line in `TABLES`, a
 schema in `ops/schemas.py` and a verb in `ops/`. Assets, checks, jobs, status and contact sheets
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from invertory.ops.totals import Totals
 from invertory.pipelines.tables.stage import Columns, Input, Stage
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ class Table:
     name: ClassVar[str]
     description: ClassVar[str]
     code_version: ClassVar[str]
-    """Raise it when a change of code changes the table's content."""
+    """Raised whenever a change of code changes the table's content."""
     is_sharded: ClassVar[bool] = True
     is_on_device: ClassVar[bool] = False
-    """True where its verb computes on a leased device."""
+    """True if its verb computes on a leased device."""
     kinds: ClassVar[frozenset[str]] = frozenset()
     """Icons in the Dagster UI, beside parquet."""
     checks: ClassVar[tuple[Check, ...]] = ()
@@ -37,14 +38,14 @@ class Table:
     id_column: ClassVar[str] = "crop_id"
     """The column that identifies a row."""
     image_column: ClassVar[str | None] = None
-    """The images that its contact sheet shows."""
+    """The column of the images on its contact sheet."""
     caption_columns: ClassVar[tuple[str, ...]] = ()
-    """What `caption` reads beside the id."""
+    """The columns that `caption` reads in addition to the id."""
     counts_images: ClassVar[bool] = True
-    """False where a row is no image, so that its speed is in rows per second."""
+    """False if a row is no image, so that speed is in rows per second."""
 
     def methods(self, recipe: Recipe) -> Iterable[str | None]:
-        """The methods that have such a table each; [None] for one table, [] for none."""
+        """The methods that each have such a table; [None] for one table, [] for none."""
         return [None]
 
     def inputs(self, recipe: Recipe, method: str | None) -> tuple[Input, ...]:
@@ -64,8 +65,12 @@ class Table:
         return {}
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
-        """How a shard is made: its schema and its chunks, through the verb of this table."""
+        """The schema and the chunks of a shard, computed by the verb of this table."""
         raise NotImplementedError(f"the page of {self.name!r} has no plan")
+
+    def totals(self) -> Totals:
+        """The figures of a shard that are added up at publishing, for checks and reports."""
+        return Totals()
 
     def input_of(self, row_id: str) -> str:
         """The id of the input row behind a row or a reject."""
@@ -94,11 +99,11 @@ class Table:
 
 
 def same(table: str, *columns: str) -> dict[str, tuple[str, ...]]:
-    """Lineage of columns that are taken over from `table` as they are."""
+    """Lineage of columns that are copied from `table`."""
     return {name: (f"{table}.{name}",) for name in columns}
 
 
 def scored_attributes(recipe: Recipe) -> dict[str, Any]:
-    """How the attributes are scored that drawn and edited images have too."""
+    """The scorers of the attributes that drawn and edited images have too."""
     attributes = recipe.config_for("attributes")
     return {name: attributes[name] for name in recipe.scored}

@@ -1,4 +1,4 @@
-"""Every table of the house, in the order of the data, and the chain of a recipe."""
+"""Every table, in the order of the data, and the chain of a recipe."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Samples(Table):
 
 
 def fitted_on(recipe: Recipe) -> set[str | None]:
-    """The scored latents that boundaries are fitted or calibrated on: samples, collection."""
+    """The sources of scored latents that boundaries are fitted on: samples, collection."""
     return {_fitted_on(boundary) for boundary in recipe.boundaries.values()}
 
 

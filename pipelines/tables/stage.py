@@ -1,4 +1,4 @@
-"""A stage: one table of one recipe, what it is made from, and the digest that names a result."""
+"""A stage: one table of one recipe and everything that its key depends on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Columns = Mapping[str, tuple[str, ...]]  # column or REST => ("<table>.<column>"
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """A table that a stage reads: the same shard of it, or all its shards."""
+    """A table that a stage reads: the same shard, or all shards."""
 
     table: str
     shards: Literal["same", "all"] = "same"
@@ -66,12 +66,12 @@ class Stage:
 
     @property
     def gathered_path(self) -> list[str]:
-        """The asset key of everything that it reads of all shards, in one data version."""
+        """The asset key of all shards that it reads, in one data version."""
         return asset_path(self.recipe, f"gathered/{self.table}")
 
     @property
     def version(self) -> str:
-        """Code and configuration as one word, so that a changed recipe shows as stale."""
+        """Code and configuration in one version, so that a changed recipe shows as stale."""
         return f"{self.code_version}-{digest(self.config, self.models)[:8]}"
 
 
@@ -81,4 +81,4 @@ class Step:
 
     stage: Stage
     shard: str
-    is_retry: bool = False  # current but for rows that could not be read the last time
+    is_retry: bool = False  # current except for rows that could not be read the last time

@@ -1,4 +1,4 @@
-"""One stage at work: its recipe, its device and its progress, and the plan of a shard."""
+"""A running stage: its recipe, device and progress, and the plan of a shard."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Build = Callable[[contextlib.ExitStack, "Lease | None"], Verb]
 
 @dataclass(frozen=True, kw_only=True)
 class ShardPlan:
-    """How a shard is made: the schema of its rows, and its chunks from an input row on."""
+    """The schema of a shard, and its chunks from an input row on."""
 
     schema: pa.Schema
     chunks: Callable[[int], Iterable[Chunk | PendingChunk]]
@@ -35,22 +35,22 @@ class ShardPlan:
 
 @dataclass(frozen=True)
 class StageRun:
-    """One stage of one recipe with the resources that it works with."""
+    """One stage of one recipe with its resources."""
 
     recipe: Recipe
     stage: Stage
     models: ModelStore
     progress: Progress
     gpu: Gpu | None = None
-    leases: list[Lease] = field(default_factory=list)  # every lease it has held
-    key: str = ""  # of the shard that is made
+    leases: list[Lease] = field(default_factory=list)  # all it has held
+    key: str = ""  # of the shard being computed
 
     def plan(
         self, schema: pa.Schema, build: Build, inputs: Inputs, num_inputs: int, **footer: str
     ) -> ShardPlan:
-        """Stream the inputs through the verb that `build` gives, chunk by chunk.
+        """Stream the inputs through the verb that `build` returns, chunk by chunk.
 
-        Networks are loaded, and a device is leased, only when there is something to compute.
+        Networks are loaded and a device is leased only if there is something to compute.
         """
 
         def chunks(start: int) -> Iterator[Chunk | PendingChunk]:
@@ -72,7 +72,7 @@ class StageRun:
 
     @contextlib.contextmanager
     def _lease(self) -> Iterator[Lease | None]:
-        """A device for the length of the block, where the stage computes on one."""
+        """A device for the length of the block, if the stage computes on one."""
         if self.gpu is None:
             yield None
             return
@@ -81,10 +81,10 @@ class StageRun:
             yield lease
 
     def _device(self) -> Gpu:
-        """The injected resource with the recipe's batch size, and the rest where that is auto."""
+        """The GPU resource with the recipe's batch size; its device and slots replace auto."""
         assert self.gpu is not None
         wanted = self.recipe.resources
         device = wanted.device if self.gpu.device == "auto" else self.gpu.device
         slots = self.gpu.cpu_slots if wanted.cpu_slots == "auto" else wanted.cpu_slots
-        given = {"device": device, "batch_size": wanted.batch_size, "cpu_slots": slots}
-        return self.gpu.model_copy(update=given)
+        settings = {"device": device, "batch_size": wanted.batch_size, "cpu_slots": slots}
+        return self.gpu.model_copy(update=settings)

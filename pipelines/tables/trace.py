@@ -1,4 +1,4 @@
-"""One picture's whole chain, backwards and forwards, from the tables and their footers alone."""
+"""The chain of one image, backwards and forwards, from the tables and their footers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIGHT_LIST = 16  # longer lists are tensors: named by type, not printed
 
 
 class NotFoundError(LookupError):
-    """No row of the store bears the id."""
+    """No row of the store has the id."""
 
     exit_code = NOT_FOUND
 
@@ -32,11 +32,11 @@ class NotFoundError(LookupError):
 def trace(
     chain: Chain, store: Store, wanted: str, plain: Callable[[str], str] = decode
 ) -> dict[str, Any]:
-    """Every row that belongs to the picture `wanted` names, with what made it, by table.
+    """Every row of the image that `wanted` names, by table, with what produced it.
 
     `wanted` is an image_id (or its first 6 or more digits), a crop, edit or sample id, or the
-    URI, path or file name of a source; `plain` gives the path behind a URI.
-    Raises `NotFoundError` with what was looked through.
+    URI, path or file name of a source; `plain` gives the path behind a URI. Raises
+    `NotFoundError`, which lists where it looked.
     """
     shard, images = _find(store, wanted, plain)
     ids = {row["image_id"] for row in images if row["image_id"]}
@@ -79,7 +79,7 @@ def _find(
 
 
 def names_meant(wanted: str) -> set[str]:
-    """The paths and URLs that a person may mean: as typed, decoded, encoded, composed."""
+    """The paths and URLs that a name may stand for: as typed, decoded, encoded, composed."""
     typed = {wanted, wanted.removeprefix("./"), wanted.removeprefix("file://")}
     spelt = {form for text in typed for form in (text, decode(text), unquote(text), quote(text))}
     return {unicodedata.normalize("NFC", form) for form in spelt if form}
@@ -104,7 +104,7 @@ def _rows(store: Store, table: str, shard: str, ids: set[str]) -> Iterator[dict[
     columns = [field.name for field in schema if _is_light(field.type)]
     heavy = {f.name: str(f.type) for f in schema if f.name not in columns}
     for batch in store.read(table, shard, columns=columns):
-        if "image_id" not in columns:  # boundaries belong to every picture of the recipe
+        if "image_id" not in columns:  # boundaries belong to every image of the recipe
             yield from ({**row, **heavy} for row in batch.to_pylist())
             continue
         mask = pc.is_in(batch.column("image_id"), value_set=pa.array(sorted(ids), pa.string()))
@@ -122,7 +122,7 @@ def _of(row: dict[str, Any], ids: set[str]) -> bool:
 
 
 def _about(store: Store, table: str, shard: str) -> dict[str, Any]:
-    """What made the table's shard: versions, configuration, networks, inputs, run."""
+    """What produced a shard: versions, configuration, networks, inputs, run."""
     footer = store.footer(table, shard) or {}
     parsed = {"config", "models", "inputs"}
     wanted = ("key", "code_version", "config", "models", "inputs", "run_id", "created_utc")

@@ -20,6 +20,7 @@ from invertory.resources.parquet import (
     write_file,
 )
 from invertory.resources.seals import CorruptFileError, content_digest
+from invertory.resources.verified_file import VerifiedFile
 
 LATENT = pa.list_(pa.list_(pa.field("item", pa.float32(), False), 4), 3)
 SCHEMA = pa.schema([
@@ -160,13 +161,13 @@ def test_a_read_of_another_extent_than_a_chunk_is_verified(tmp_path: Path) -> No
     with path.open("rb") as file:
         footer = parquet.read_verified(file, str(path))
         start, (size, _) = next(iter(footer.chunks.items()))
-        opened = parquet.VerifiedFile(file, str(path), footer)
+        opened = VerifiedFile(file, str(path), footer)
         opened.seek(start + 1)
         assert opened.read(size) == path.read_bytes()[start + 1 : start + 1 + size]
         assert opened.tell() == start + 1 + size
     flip(path, (start + size // 2) * 8)
     with path.open("rb") as file:
-        opened = parquet.VerifiedFile(file, str(path), footer)
+        opened = VerifiedFile(file, str(path), footer)
         opened.seek(start + 1)
         with pytest.raises(CorruptFileError):
             opened.read(2)

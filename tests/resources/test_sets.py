@@ -18,7 +18,8 @@ from typing import Any
 import fsspec
 import pytest
 
-from invertory.resources.sets import KEEP_S, SetVersions
+from invertory.resources.sets import SetVersions
+from invertory.resources.sets.removal import KEEP_S
 
 FORMATS = ("webdataset", "imagefolder")
 FORK = multiprocessing.get_context("fork")

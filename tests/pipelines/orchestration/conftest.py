@@ -167,13 +167,14 @@ class World:
         )
 
     def run_all(self) -> None:
-        """Every table of every shard, phase by phase."""
+        """Every table of every shard, phase by phase; a table without shards runs once."""
         for phase in self.chain.phases():
             is_sharded = any(stage.is_sharded for stage in phase)
-            for number, shard in enumerate(self.store.shards("entries") if is_sharded else [None]):
-                chosen = [s.table for s in phase if s.is_sharded or not number]
-                done = self.run(*chosen, shard=shard)
+            tables = [stage.table for stage in phase]
+            for shard in self.store.shards("entries") if is_sharded else [None]:
+                done = self.run(*tables, shard=shard)
                 assert done.success, self.errors(done)
+                tables = [stage.table for stage in phase if stage.is_sharded]
 
     def errors(self, done: dg.ExecuteInProcessResult) -> list[str]:
         """What the failed steps of a run said."""

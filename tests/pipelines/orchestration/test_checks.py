@@ -1,7 +1,7 @@
 """A table that fails a check is on record, and nothing uses it, in this run or in a later one."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,9 +12,18 @@ import pytest
 
 from invertory.ops import schemas
 from invertory.ops.streams import Chunk, chunk, reject
-from invertory.pipelines.checks import check_specs, reject_share, rows_add_up
+from invertory.pipelines.checks import (
+    check_results,
+    check_specs,
+    reject_share,
+    require_trusted,
+    rows_add_up,
+)
+from invertory.pipelines.progress.display import Silent
 from invertory.pipelines.tables.chain import Keys
-from invertory.resources.tables import Store
+from invertory.pipelines.tables.stage_run import StageRun
+from invertory.resources.parquet import read_footer
+from invertory.resources.tables import Published, Store, reading
 
 SHARD = "shard-000001"
 LATENTS, EDITS = "latents/image2stylegan", "edits/image2stylegan"
@@ -147,24 +156,22 @@ def test_a_row_that_is_lost_or_doubled_is_noticed_in_every_sharded_stage(whole, 
 
 def verdict(stage: Any, inputs: int, rows: pa.Table, rejects: pa.Table) -> tuple[bool, Any, Any]:
     """(passed, accounted, counted twice) of `rows_add_up` on a table that is published so."""
-    store = published(stage.table, inputs, rows, rejects)
-    found = rows_add_up(stage, store, SHARD)
+    found = rows_add_up(stage, published(stage, inputs, rows, rejects))
     return found.passed, *(found.metadata[n].value for n in ("accounted", "counted_twice"))
 
 
-def published(table: str, inputs: int, rows: pa.Table, rejects: pa.Table) -> Store:
-    store = Store(f"memory://{uuid.uuid4().hex}", "r")
+def published(stage: Any, inputs: int, rows: pa.Table, rejects: pa.Table) -> Published:
     made = Chunk(inputs, *(one_batch(it) for it in (rows, rejects)))
-    store.publish(
-        table,
+    return Store(f"memory://{uuid.uuid4().hex}", "r").publish(
+        stage.table,
         SHARD,
         schema=rows.schema,
         key="0" * 16,
         footer={},
         chunks=lambda start: [made] if not start else [],
         rejects_schema=schemas.REJECTS,
+        totals=stage.page.totals,
     )
-    return store
 
 
 def one_batch(table: pa.Table) -> pa.RecordBatch:
@@ -190,7 +197,7 @@ def test_several_faces_a_picture_add_up_to_the_pictures(whole):
     rows_of, rejects_of = (pa.Table.from_batches([it]) for it in tables)
     assert verdict(stage, 4, rows_of, rejects_of) == (True, 4, 0)
     assert verdict(stage, 5, rows_of, rejects_of) == (False, 4, 0)
-    found = reject_share(stage, published("aligned", 4, rows_of, rejects_of), SHARD)
+    found = reject_share(stage, published(stage, 4, rows_of, rejects_of))
     assert found.metadata["reject_share"].value == 0.5  # c and d; b gave a crop
 
 
@@ -202,3 +209,67 @@ def test_an_edit_that_failed_leaves_its_crop_accounted_for(whole):
     assert len(set(rows.column("crop_id")[:2].to_pylist())) == 1
     assert verdict(stage, 4, rows.slice(2), rejects) == (True, 4, 0)
     assert verdict(stage, 4, rows.slice(2), rejects.slice(2)) == (False, 3, 0)
+
+
+class Recorder(Store):
+    """A store that records the tables whose rows or rejects are read."""
+
+    def __init__(self, store: Store) -> None:
+        self.fs, self.base = store.fs, store.base
+        self.reads: list[str] = []
+
+    def read(self, table: str, *args: Any, **options: Any) -> Iterator[pa.RecordBatch]:
+        self.reads.append(table)
+        return super().read(table, *args, **options)
+
+    def rejects(self, table: str, shard: str) -> pa.Table:
+        self.reads.append(table)
+        return super().rejects(table, shard)
+
+
+def shards_of(whole: Any, stage: Any) -> list[str]:
+    return list(whole.chain.shards(stage, Keys(whole.store)))
+
+
+def test_checks_and_the_next_stage_read_footers_only(whole):
+    store = Recorder(whole.store)
+    for stage in whole.chain.stages:
+        for shard in shards_of(whole, stage):
+            assert all(found.passed for found in check_results(stage, store, shard))
+            require_trusted(whole.chain, stage, store, shard, Keys(store))
+    assert store.reads == []
+
+
+def test_a_table_of_an_earlier_version_is_read_once_for_the_same_figures(whole, monkeypatch):
+    """Its footer has no totals."""
+    for stage in whole.chain.stages:
+        for shard in shards_of(whole, stage):
+            expected = [found.metadata for found in check_results(stage, whole.store, shard)]
+            store = Recorder(whole.store)
+            with monkeypatch.context() as patch:
+                patch.setattr(reading, "read_footer", without_totals)
+                found = check_results(stage, store, shard)
+            assert [one.metadata for one in found] == expected
+            assert store.reads == ([stage.table] * 2 if stage.page.checks else [])  # and rejects
+
+
+def without_totals(metadata: Any) -> dict[str, str]:
+    return {name: text for name, text in read_footer(metadata).items() if name != "totals"}
+
+
+@pytest.mark.parametrize("table", [EDITS, "augmentation/image2stylegan", "exports/image2stylegan"])
+def test_boundaries_are_read_once_a_stage(whole, table):
+    stage, store = whole.chain.stage(table), Recorder(whole.store)
+    run = StageRun(whole.recipe, stage, whole.resources["models"], Silent(), key="0" * 16)
+    stage.page.plan(run, store, shards_of(whole, stage)[0])
+    assert store.reads.count(BOUNDARIES) == 1
+
+
+def test_images_are_not_read_to_be_counted(whole):
+    stage, store = whole.chain.stage("aligned"), Recorder(whole.store)
+    run = StageRun(whole.recipe, stage, whole.resources["models"], Silent())
+    num_inputs = {s: stage.page.plan(run, store, s).num_inputs for s in shards_of(whole, stage)}
+    assert store.reads == []
+    for shard, number in num_inputs.items():
+        statuses = whole.store.table("images", shard).column("status").to_pylist()
+        assert number == statuses.count("ok")

@@ -69,7 +69,7 @@ class Latents:
         yield from list(self.chunks(45, 10)(start))[:3]
         raise RuntimeError
 
-    def publish(self, store: Store, after: After, key: str = "") -> Published:
+    def publish(self, store: Store, after: After, key: str = "", **options: Any) -> Published:
         return store.publish(
             "latents/toy",
             "shard-000001",
@@ -78,6 +78,7 @@ class Latents:
             footer={"space": "w_plus"},
             chunks=after,
             rejects_schema=schemas.REJECTS,
+            **options,
         )
 
     def write(

@@ -82,14 +82,16 @@ def test_parts_left_by_a_kill_right_after_publishing_are_not_taken_for_a_new_try
     table: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "_drop_parts", lambda *_: None)  # killed before
+        patch.setattr(
+            "invertory.resources.tables.store.drop_chunks", lambda *_: None
+        )  # killed before
         publish(table, Source(1))
     assert parts(tmp_path)
     source = Source()
     assert publish(table, source).key == KEY
     assert source.read == list(range(6))
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "_drop_parts", lambda *_: None)
+        patch.setattr("invertory.resources.tables.store.drop_chunks", lambda *_: None)
         publish(table, Source(1))
     table.tidy("aligned")
     assert parts(tmp_path) == []

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from invertory.ops.streams import Chunk
-from invertory.resources.parts import Part, Parts
+from invertory.resources.tables.chunks import ChunkFile, ChunkFiles
 
 
 def test_published_rows_and_rejects_come_back(store, latents):
@@ -90,9 +90,9 @@ def test_empty_tables_keep_their_columns(store, latents):
 def test_a_chunk_is_written_while_the_next_is_made(local, monkeypatch, latents):
     """Committing waits here until the next chunk has been begun: it can only be by then."""
     begun = [threading.Event() for _ in range(4)]
-    commit = Parts.commit
+    commit = ChunkFiles.commit
 
-    def after_the_next(self: Parts, start: int, *rest: Any) -> Part:
+    def after_the_next(self: ChunkFiles, start: int, *rest: Any) -> ChunkFile:
         if start < 20:
             assert begun[start // 10 + 1].wait(10)
         return commit(self, start, *rest)
@@ -102,7 +102,7 @@ def test_a_chunk_is_written_while_the_next_is_made(local, monkeypatch, latents):
             begun[first // 10].set()
             yield latents.chunk(first, 10)
 
-    monkeypatch.setattr(Parts, "commit", after_the_next)
+    monkeypatch.setattr(ChunkFiles, "commit", after_the_next)
     assert latents.publish(local, after).num_rows == 27
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import random
 import signal
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,8 +18,10 @@ import pytest
 
 from invertory.ops import schemas
 from invertory.ops.streams import Chunk
-from invertory.resources.parts import Parts
+from invertory.ops.totals import InputTotal, Totals
+from invertory.resources.locks import holding
 from invertory.resources.tables import Store
+from invertory.resources.tables.chunks import ChunkFiles
 
 
 def test_a_stage_that_fails_publishes_nothing_and_goes_on_later(store, latents):
@@ -62,13 +66,37 @@ def test_parts_of_a_done_shard_are_tidied_away_and_those_under_way_stay(store, l
     latents.publish(store, latents.chunks(20, 10))
     done = latents.files(store)
     for shard, key in (("shard-000001", latents.key), ("shard-000002", latents.key)):
-        folder = store._parts("latents/toy", shard, key)
-        Parts(store.fs, folder, latents.schema, schemas.REJECTS).commit(
+        folder = store.chunk_folder("latents/toy", shard, key)
+        ChunkFiles(store.fs, folder, latents.schema, schemas.REJECTS).commit(
             0, latents.chunk(0, 10), 0.0
         )
     store.tidy("latents/toy")
     left = [name for name in latents.files(store) if name not in done]
     assert left and all(name.startswith("_parts/shard-000002-") for name in left)
+
+
+def crop_totals() -> Totals:
+    return Totals(InputTotal("crop_id", lambda row_id: row_id.partition(":")[0]))
+
+
+def test_totals_cover_what_was_committed_before_an_error(store, latents):
+    with contextlib.suppress(RuntimeError):
+        latents.publish(store, latents.interrupted, totals=crop_totals)
+    done = latents.publish(store, latents.chunks(45, 10), totals=crop_totals)
+    expected = {"num_rows": 40, "num_accounted": 45, "num_repeated": 0, "num_sound": 40}
+    assert done.totals == store.summary("latents/toy", "shard-000001").totals == expected
+    assert json.loads(store.footer("latents/toy", "shard-000001")["totals"]) == expected
+
+
+def test_totals_are_added_up_anew_where_a_chunk_turns_out_corrupt(local, latents):
+    with contextlib.suppress(RuntimeError):
+        latents.publish(local, latents.interrupted)
+    rotten = next(Path(local.base).rglob("_parts/*/000000010-000010.parquet"))
+    data = bytearray(rotten.read_bytes())
+    data[50] ^= 1
+    rotten.write_bytes(data)
+    done = latents.publish(local, latents.chunks(45, 10), totals=crop_totals)
+    assert (done.totals["num_rows"], done.totals["num_accounted"]) == (40, 45)
 
 
 def test_other_chunk_sizes_go_on_with_the_same_parts(store, latents):
@@ -118,6 +146,37 @@ def test_two_processes_at_one_shard_do_not_mix(tmp_path, latents):
             process.join(60)
         assert [process.exitcode for process in processes] == [0, 0, 0]
         assert latents.read(Store(root, "faces")) == latents.read(straight)
+
+
+def test_a_publication_waits_for_another_and_says_whose(local, latents):
+    said: list[str] = []
+    lock = local.lock_path("latents/toy", "shard-000001")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(holding(lock, "the shard"))
+
+        def waiting(text: str) -> None:
+            said.append(text)
+            local.tidy("latents/toy")  # leaves a lock that is held
+            assert lock.exists()
+            stack.close()
+
+        latents.publish(local, latents.chunks(20, 10), waiting=waiting)
+    assert "waits for latents/toy of shard-000001: " in said[0]
+    assert f"is held by process {os.getpid()} on {socket.gethostname()} since 2" in said[0]
+    assert not list(Path(local.base).rglob(".*"))
+
+
+def test_locks_that_killed_processes_left_are_tidied_away(local, latents):
+    latents.publish(local, latents.chunks(20, 10))
+    left = [
+        local.lock_path("latents/toy", "shard-000001"),
+        Path(local.base) / "latents/toy/_parts/.shard-000001.lock",
+    ]  # of an earlier version
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    local.tidy("latents/toy")
+    assert not [path for path in left if path.exists()]
 
 
 def test_what_was_made_before_an_error_is_committed(local, latents):

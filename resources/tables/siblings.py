@@ -1,7 +1,7 @@
 """The files that a table file needs beside it: its rejects and the states of its rows.
 
 The footer of the table file names them with a digest of their rows (`siblings`). A shard is done
-only while all of them are there; one that is lost or was replaced is made again with its table.
+only while all of them are there; where one is lost or was replaced, the shard is computed again.
 """
 
 import json
@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator, Mapping
 
 import fsspec
 
-from invertory.resources import asides
+from invertory.resources.filesystems import list_folder
 from invertory.resources.parquet import read_footer, read_metadata
-from invertory.resources.parts import list_folder
 from invertory.resources.seals import content_digest
 
 REJECTS = "_rejects/"
-FOLDERS = (REJECTS, asides.FOLDER)
+STATES = "_state/"
+FOLDERS = (REJECTS, STATES)
 PathOf = Callable[[str], str]  # "" or a folder of FOLDERS => the shard's file there
 HOW = ("code_version", "config", "models")  # footer entries that decide whether rows have states
 
 
-def entry(contents: Mapping[str, str]) -> dict[str, str]:
-    """The footer entry of siblings by folder, each with the digest of its rows."""
-    return {"siblings": json.dumps(dict(sorted(contents.items())))}
+def entry(digests: Mapping[str, str]) -> dict[str, str]:
+    """The footer entry: siblings by folder, each with the digest of its rows."""
+    return {"siblings": json.dumps(dict(sorted(digests.items())))}
 
 
 def faults(
@@ -30,26 +30,26 @@ def faults(
 ) -> Iterator[str]:
     """Paths of siblings that are missing, cannot be read or belong to other rows.
 
-    Only footers are read: `invertory.resources.verification` reads the rest.
+    It reads footers only; `invertory.resources.verification` reads the rest.
     """
     if "siblings" not in footer:
         yield from _faults_of_earlier(fs, footer, path_of)
         return
-    for folder, content in json.loads(footer["siblings"]).items():
+    for folder, digest in json.loads(footer["siblings"]).items():
         found = read_metadata(fs, path_of(folder))
-        if found is None or content_digest(found) != content:
+        if found is None or content_digest(found) != digest:
             yield path_of(folder)
 
 
 def _faults_of_earlier(
     fs: fsspec.AbstractFileSystem, footer: Mapping[str, str], path_of: PathOf
 ) -> Iterator[str]:
-    """The same for a file whose footer names no siblings: what can be told from the others."""
+    """The same for a file of an earlier version, whose footer names no siblings."""
     num_rejects = sum(json.loads(footer.get("rejects", "{}")).values())
     found = read_metadata(fs, path_of(REJECTS))
     if num_rejects and (found is None or found.num_rows != num_rejects):
         yield path_of(REJECTS)
-    path = path_of(asides.FOLDER)
+    path = path_of(STATES)
     if (found := read_metadata(fs, path)) is not None:
         if read_footer(found).get("key") != footer.get("key"):
             yield path
@@ -58,10 +58,10 @@ def _faults_of_earlier(
 
 
 def _has_states(fs: fsspec.AbstractFileSystem, footer: Mapping[str, str], path: str) -> bool:
-    """Whether a shard that was made in the same way has its states in a file."""
+    """Whether another shard, computed in the same way, has a file of states."""
     for other in list_folder(fs, path.rpartition("/")[0]):
         found = read_metadata(fs, other) if other.endswith(".parquet") else None
         if found is not None:
-            made = read_footer(found)
-            return all(made.get(name) == footer.get(name) for name in HOW)
+            others = read_footer(found)
+            return all(others.get(name) == footer.get(name) for name in HOW)
     return False

@@ -1,9 +1,9 @@
-"""Columns that lie in a file of their own beside their table: the states of inversions.
+"""The states of inversions, in a file of their own beside their table.
 
-A state may be a thousand times its latent, so a table that held it would be slow for all who ask
-for latents alone. `<table>/<shard>.parquet` has the other columns, `<table>/_state/<shard>.parquet`
-the same rows' ids and states, in the same order and under the same key; a reader that asks for both
-is given both.
+A state may be a thousand times larger than its latent, and would slow down everyone who reads only
+latents. `<table>/<shard>.parquet` has the other columns; `<table>/_state/<shard>.parquet` has the
+ids and states of the same rows, in the same order and under the same key. Readers that ask for
+columns of both get both.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,46 +13,45 @@ import pyarrow as pa
 
 from invertory.resources.parquet import read_file, read_footer, read_metadata, read_schema
 
-FOLDER = "_state/"
 COLUMNS = ("state",)
-ROW_GROUP_ROWS = 16  # of what may be megabytes a row
+ROW_GROUP_ROWS = 16  # a row may have megabytes
 
 
-def aside_schema(schema: pa.Schema) -> pa.Schema | None:
-    """Of the file beside: the first column, which names the row, and those that lie aside."""
+def state_schema(schema: pa.Schema) -> pa.Schema | None:
+    """The schema of the state file: the id, which is the first column, and the states."""
     names = [name for name in COLUMNS if name in schema.names]
     return pa.schema([schema.field(n) for n in (schema.names[0], *names)]) if names else None
 
 
 def main_schema(schema: pa.Schema) -> pa.Schema:
-    """Of the table's own file."""
+    """The schema of the table's own file."""
     return pa.schema([field for field in schema if field.name not in COLUMNS])
 
 
-def whole_schema(fs: fsspec.AbstractFileSystem, path: str, aside: str) -> pa.Schema:
-    """Of both files together, the columns aside last."""
+def joined_schema(fs: fsspec.AbstractFileSystem, path: str, state_path: str) -> pa.Schema:
+    """The schema of both files together, states last."""
     schema = read_schema(fs, path)
-    if not _is_beside(fs, path, aside):
+    if not _has_states(fs, path, state_path):
         return schema
-    return pa.schema([*schema, *(f for f in read_schema(fs, aside) if f.name in COLUMNS)])
+    return pa.schema([*schema, *(f for f in read_schema(fs, state_path) if f.name in COLUMNS)])
 
 
-def read_whole(
+def read_joined(
     fs: fsspec.AbstractFileSystem,
     path: str,
-    aside: str,
+    state_path: str,
     columns: Sequence[str] | None,
     batch_rows: int,
 ) -> Iterator[pa.RecordBatch]:
-    """Batches as `read_file` gives them, of both files where columns of both are asked for."""
+    """Batches as `read_file` gives them, from both files where `columns` names states."""
     wanted = [name for name in COLUMNS if columns is None or name in columns]
-    if not wanted or not _is_beside(fs, path, aside):
+    if not wanted or not _has_states(fs, path, state_path):
         yield from read_file(fs, path, columns, batch_rows)
         return
     own = None if columns is None else [name for name in columns if name not in wanted]
-    beside = _Rows(read_file(fs, aside, wanted, ROW_GROUP_ROWS))
+    states = _Rows(read_file(fs, state_path, wanted, ROW_GROUP_ROWS))
     for batch in read_file(fs, path, own, batch_rows):
-        taken = beside.take(batch.num_rows)
+        taken = states.take(batch.num_rows)
         table = pa.Table.from_batches([batch])
         for name in wanted:
             table = table.append_column(taken.schema.field(name), taken.column(name))
@@ -75,16 +74,18 @@ class _Rows:
         return held.slice(0, num_rows)
 
 
-def _is_beside(fs: fsspec.AbstractFileSystem, path: str, aside: str) -> bool:
-    """Whether there is a file aside, of the same rows; one under another key is on its way."""
-    found = read_metadata(fs, aside)
-    if found is None:
+def _has_states(fs: fsspec.AbstractFileSystem, path: str, state_path: str) -> bool:
+    """Whether there is a state file of the same rows; ValueError for one of other rows."""
+    states = read_metadata(fs, state_path)
+    if states is None:
         return False
     main = read_metadata(fs, path)
-    keys = [read_footer(one).get("key") for one in (found, main) if one is not None]
-    if main is not None and (keys[0] != keys[1] or found.num_rows != main.num_rows):
+    if main is None:
+        return True
+    keys = [read_footer(one).get("key") for one in (states, main)]
+    if keys[0] != keys[1] or states.num_rows != main.num_rows:
         raise ValueError(
-            f"expected {aside} to be of the same key and rows as {path}, got {keys[0]} with "
-            f"{found.num_rows} rows: the table is just being published anew; read it again"
+            f"expected {state_path} to have the key and rows of {path}, got {keys[0]} with "
+            f"{states.num_rows} rows: the table is being published anew; read it again"
         )
     return True
