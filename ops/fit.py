@@ -157,8 +157,8 @@ class Fit:
         normal = self._adapted(spec)
         if scored is None:
             return Boundary(normal=normal, spread=spec.direction.spread, threshold=spec.threshold)
-        limits = {"threshold": spec.threshold, "seed": spec.seed}
-        return calibrate_offset(normal, *_of(spec, scored), **limits)  # type: ignore[arg-type]
+        latents, scores = _of(spec, scored)
+        return calibrate_offset(normal, latents, scores, threshold=spec.threshold, seed=spec.seed)
 
     def _conditioned(
         self, spec: Spec, plain: Mapping[str, Boundary], scored: Scored | None

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -176,6 +176,14 @@ def synthesised_with(generator: Generator, w_plus: Tensor, features: Features) -
     return _called(generator, w_plus, hooks_of(features))
 
 
+class Hooked(Protocol):
+    """A generator whose pass to named layers takes hooks."""
+
+    def features(
+        self, w_plus: Tensor, names: tuple[str, ...], *, hooks: Hooks
+    ) -> dict[str, Tensor]: ...
+
+
 @dataclass(slots=True)
 class Recorded:
     """What the latent of an inversion gave at each F layer, before its delta; by block."""
@@ -194,7 +202,7 @@ def recorded(generator: Generator, origin: Tensor, features: Features) -> Record
         after_rgb={b: partial(_note_picture, seen, b) for b in features.deltas},
     )
     finest = max(features.deltas, key=lambda block: features.deltas[block].shape[-1])
-    generator.features(origin, (finest,), hooks=hooks)  # type: ignore[call-arg]
+    cast("Hooked", generator).features(origin, (finest,), hooks=hooks)
     return seen
 
 

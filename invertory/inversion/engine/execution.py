@@ -63,7 +63,7 @@ def recorded(advance: Advance, slots: Slots) -> Advance:
     if device.type != "cuda":
         _log.warning("CUDA graphs need a CUDA device, got %s: going on without", device.type)
         return advance
-    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's is untyped
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):
         for _ in range(WARM_UPS):
