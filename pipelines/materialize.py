@@ -33,7 +33,7 @@ PERMANENT = (ValueError, TypeError, LookupError, AttributeError, ImportError, Fi
 
 def materialize(
     context: dg.AssetExecutionContext, chain: Chain, stage: Stage, store: Store, run: StageRun
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """The stage's shard that this run was asked for, as a materialisation with its data version.
 
     It is recorded even where a check fails; then the step fails, and is not tried again.
@@ -45,7 +45,7 @@ def materialize(
 
 def _materialized(
     context: dg.AssetExecutionContext, chain: Chain, stage: Stage, store: Store, run: StageRun
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult[None]]:
     shard = context.partition_key if stage.is_sharded else ALL
     give_back()
     reset_peak()

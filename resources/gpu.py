@@ -40,7 +40,7 @@ class Lease:
     peak_memory_bytes: int = 0
 
 
-class Gpu(dg.ConfigurableResource):
+class Gpu(dg.ConfigurableResource["Gpu"]):
     """The device that a stage computes on."""
 
     device: str = Field(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import fsspec
 
 
-class MadeFiles(fsspec.AbstractFileSystem):
+class MadeFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     """Files by `ls`, `info` and `cat_file` of a subclass; nothing can be written to it."""
 
     cachable = True

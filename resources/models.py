@@ -31,7 +31,7 @@ def silent(name: str, num_bytes: int, total_bytes: int | None) -> None:
     """The progress callback that shows nothing."""
 
 
-class ModelStore(dg.ConfigurableResource):
+class ModelStore(dg.ConfigurableResource["ModelStore"]):
     """Weights, each pinned by sha256, in a cache of this host."""
 
     cache: str = Field(
@@ -189,7 +189,8 @@ def _bundled(name: str) -> Path:
 
 def _filesystem(uri: Address) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
-        return fsspec.core.url_to_fs(uri.opened)
+        found: tuple[fsspec.AbstractFileSystem, str] = fsspec.core.url_to_fs(uri.opened)
+        return found
     except ImportError as error:
         remedy = "pip install huggingface_hub" if uri.startswith("hf://") else str(error)
         raise ImportError(f"expected a library that opens {uri}, got none; {remedy}") from error

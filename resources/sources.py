@@ -42,7 +42,7 @@ fsspec.register_implementation("digits", "invertory.resources.digits.DigitFiles"
 fsspec.register_implementation("portraits", "invertory.resources.portraits.PortraitFiles")
 
 
-class ImageSource(dg.ConfigurableResource):
+class ImageSource(dg.ConfigurableResource["ImageSource"]):
     """A collection of pictures, listed and read.
 
     Every file that is not hidden is listed: what is no picture is found out, and counted, when it

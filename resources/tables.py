@@ -422,7 +422,7 @@ class Store:
         )
 
 
-class Tables(dg.ConfigurableResource):
+class Tables(dg.ConfigurableResource["Tables"]):
     """Tables of every recipe, on a local disk or an object store."""
 
     root: str = Field(

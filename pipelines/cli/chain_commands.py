@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from invertory.pipelines.cli.named_recipes import recipe_named, recipes_named, s
 
 if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
+    from invertory.resources.roots import Roots
 
 DEMOS = ("portraits", "faces")  # recipes; the first is the default
 
@@ -81,7 +83,6 @@ def _trace(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import tell_trace
     from invertory.pipelines.tables.registry import chain_of
     from invertory.pipelines.tables.trace import NotFoundError, trace
-    from invertory.resources.entries import decode
     from invertory.resources.roots import Roots
 
     missing: list[str] = []
@@ -92,13 +93,19 @@ def _trace(options: argparse.Namespace) -> int:
                 chain_of(recipe),
                 store_of(recipe),
                 options.id,
-                lambda uri, roots=roots: roots.opened(decode(uri)),  # type: ignore[misc]
+                partial(_opened, roots),
             )
         except NotFoundError as error:
             missing.append(f"{recipe.name}: {error.args[0]}")
             continue
         return answer(options, found, tell_trace)
     raise NotFoundError("\n".join(missing) or "there is no recipe; see `invertory recipes list`")
+
+
+def _opened(roots: Roots, uri: str) -> str:
+    from invertory.resources.entries import decode
+
+    return roots.opened(decode(uri))
 
 
 def _gallery(options: argparse.Namespace) -> int:

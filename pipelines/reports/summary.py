@@ -116,8 +116,9 @@ def tell_status(found: list[dict[str, Any]], console: Console | None = None) -> 
             console.print(f"  nothing yet; `invertory run {status['recipe']}` starts it")
             continue
         told = Table(box=None, pad_edge=False, header_style="dim")
-        for name, justify in (("table", "left"), ("rows", "right"), ("shards", "right")):
-            told.add_column(name, justify=justify)  # type: ignore[arg-type]
+        told.add_column("table")
+        for name in ("rows", "shards"):
+            told.add_column(name, justify="right")
         told.add_column("rejects")
         told.add_column("state")
         for table in status["tables"]:
