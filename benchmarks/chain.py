@@ -40,7 +40,7 @@ from invertory.pipelines.progress.memory import peak_rss_bytes
 
 FILE_PX, CROP_PX, BATCH = 64, 32, 16
 EDIT_STEPS = (-1.0, 1.0)
-METHOD = {"schedule": "ramp", "learning_rate": 0.1}
+METHOD: dict[str, Any] = {"schedule": "ramp", "learning_rate": 0.1}
 
 
 class Red(torch.nn.Module):
@@ -105,7 +105,7 @@ def by_chain(work: Path, pictures: Path, steps: int) -> None:
 def by_loop(pictures: Path, steps: int) -> None:
     """The same files, crops, engine and edits, a batch at a time; results are let go."""
     G = ToyGenerator(resolution=CROP_PX, frequencies=4)
-    method, perceptual = Image2StyleGAN(steps=steps, **METHOD), PixelPyramid()  # type: ignore[arg-type]
+    method, perceptual = Image2StyleGAN(steps=steps, **METHOD), PixelPyramid()
     normal = torch.ones(1, G.w_dim) / G.w_dim**0.5
     moves = torch.tensor(EDIT_STEPS)
     files = sorted(pictures.iterdir())
@@ -148,7 +148,8 @@ def in_fresh_process(kind: str, work: Path, pictures: Path, steps: int) -> dict[
         stdout=subprocess.PIPE,
         check=True,
     )
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def row_of(number: int, steps: int) -> str:

@@ -14,7 +14,7 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -88,7 +88,7 @@ def slope(pictures: Tensor) -> Tensor:
     return (across.square().mean((1, 2, 3)) + down.square().mean((1, 2, 3))).sqrt()
 
 
-def run(asked: argparse.Namespace) -> dict:
+def run(asked: argparse.Namespace) -> dict[str, Any]:
     chosen = chosen_pair(asked)
     pair = chosen.pair
     people = [draw(row_seed(SEED, row)) for row in range(asked.num)]

@@ -72,7 +72,7 @@ def print_cost(generator: MobileStyleGAN, batches: tuple[int, ...], repeats: int
             w_plus = generator.w_avg.repeat(n, generator.num_ws, 1).requires_grad_()
 
             def step(w_plus: Tensor = w_plus, px: int = px) -> None:
-                generator.preview_at(w_plus, px).square().sum().backward()
+                torch.autograd.backward(generator.preview_at(w_plus, px).square().sum())
 
             row.append(f"batch {n}: {milliseconds(step, repeats) / n:.0f}")
         print(f"preview at {px} px, forward + backward, ms per picture: {', '.join(row)}")

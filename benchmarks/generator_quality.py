@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -108,7 +108,7 @@ def write_sheet(path: Path, real: np.ndarray, made: Iterator[Tensor], columns: i
     Image.fromarray(both).save(path, quality=92, subsampling=0)
 
 
-def print_table(rows: list[dict]) -> None:
+def print_table(rows: list[dict[str, Any]]) -> None:
     print("| features | portraits against | n each | FID | KID x 1000 | precision | recall |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
@@ -118,11 +118,11 @@ def print_table(rows: list[dict]) -> None:
         )
 
 
-def row(features: str, against: str, found: SetComparison) -> dict:
+def row(features: str, against: str, found: SetComparison) -> dict[str, Any]:
     return {"features": features, "against": against} | asdict(found)
 
 
-def judged(asked: argparse.Namespace, generator: Generator, folder: Path) -> list[dict]:
+def judged(asked: argparse.Namespace, generator: Generator, folder: Path) -> list[dict[str, Any]]:
     """A row per embedding and set; writes the sheet on its way."""
     options = {"size_px": generator.resolution, "processes": asked.processes}
     real = prepare(folder / "real", asked.num, seed=asked.seed, **options).pictures

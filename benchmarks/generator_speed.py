@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, pad
 
 from invertory.generators.stylegan2 import StyleGAN2
-from invertory.generators.stylegan2_layers import SynthesisLayer, ToRGB
+from invertory.generators.stylegan2_layers import SynthesisBlock, SynthesisLayer, ToRGB
 
 SIZES = {
     # channels 256 at 4 and 8 px, then 128, 64, 32 at 64 px
@@ -93,20 +93,31 @@ def doubled(x: Tensor, taps: Tensor) -> Tensor:
     return low_pass(wide.reshape(n, c, 2 * h, 2 * w), taps, (2, 1, 2, 1))
 
 
+def block_of(generator: StyleGAN2, px: int) -> SynthesisBlock:
+    block = generator.synthesis.get_submodule(f"b{px}")
+    assert isinstance(block, SynthesisBlock)
+    return block
+
+
+def to_rgb(block: SynthesisBlock, x: Tensor, w: Tensor) -> Tensor:
+    assert block.torgb is not None, "skip architectures have RGB at every size"
+    return grouped_rgb(block.torgb, x, w)
+
+
 def grouped_synthesis(generator: StyleGAN2, w_plus: Tensor) -> Tensor:
-    """The whole of the generator by kernels per picture, from its own weights."""
-    network = generator.synthesis
-    first = network.get_submodule("b4")
+    """The whole generator with kernels per image, from its own weights."""
+    first = block_of(generator, 4)
     x = first.const.expand(len(w_plus), -1, -1, -1)
     x = grouped_layer(first.conv1, x, w_plus[:, 0])
-    picture = grouped_rgb(first.torgb, x, w_plus[:, 1])
-    for i, px in enumerate(network.sizes_px[1:]):
-        block = network.get_submodule(f"b{px}")
+    image = to_rgb(first, x, w_plus[:, 1])
+    for i, px in enumerate(generator.synthesis.sizes_px[1:]):
+        block = block_of(generator, px)
+        assert block.conv0 is not None, "only the first block lacks it"
         x = grouped_layer(block.conv0, x, w_plus[:, 2 * i + 1])
         x = grouped_layer(block.conv1, x, w_plus[:, 2 * i + 2])
-        rgb = grouped_rgb(block.torgb, x, w_plus[:, 2 * i + 3])
-        picture = doubled(picture, block.resample_filter) + rgb
-    return picture
+        rgb = to_rgb(block, x, w_plus[:, 2 * i + 3])
+        image = doubled(image, block.resample_filter) + rgb
+    return image
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,9 @@ def clock_s(device: str) -> float:
     return time.perf_counter()
 
 
-def best_ms(runs: dict[str, Callable[[], Tensor]], repeats: int, device: str) -> dict[str, float]:
+def best_ms(
+    runs: Mapping[str, Callable[[], Tensor]], repeats: int, device: str
+) -> dict[str, float]:
     """Best time of each, in turn, after a warm-up."""
     best = dict.fromkeys(runs, math.inf)
     for repeat in range(repeats + 1):

@@ -23,6 +23,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -132,7 +133,7 @@ def case_of(name: str, asked: argparse.Namespace) -> Case:
         w = G.mapping(z.to(asked.device))
         reach = torch.linspace(0.05, 1.0, asked.rows, device=w.device)[:, None]
         w_plus = (G.w_avg + reach * (w - G.w_avg))[:, None].expand(-1, G.num_ws, -1)
-        targets = torch.cat([case.render(part) for part in w_plus.split(4)]).clamp(-1, 1)
+        targets = torch.cat([case.render(rows) for rows in torch.split(w_plus, 4)]).clamp(-1, 1)
     return replace(case, targets=targets)
 
 
@@ -152,7 +153,7 @@ def plain_loop(case: Case, chosen: list[int]) -> list[list[float]]:
             path.append(loss.item())
             if step < steps:
                 adam.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 adam.step()
         losses.append(path)
     return losses
@@ -197,8 +198,8 @@ def compare(case: Case, asked: argparse.Namespace) -> None:
     for batch, how in settings(asked):
         small = replace(case, targets=case.targets[:batch], method=short.method)
         small.invert(batch, **how)  # warms up, compiles or records
-        full, full_s = timed(lambda b=batch, h=how: case.invert(b, **h), asked)
-        until, until_s = timed(lambda b=batch, h=how: case.invert(b, target_loss=goal, **h), asked)
+        full, full_s = timed(partial(case.invert, batch, **how), asked)
+        until, until_s = timed(partial(case.invert, batch, target_loss=goal, **how), asked)
         rates = asked.rows / full_s, asked.rows / until_s
         reached = float((until.loss <= goal).float().mean())
         apart = float((full.loss[chosen] - _best(paths)).abs().max())
@@ -224,9 +225,9 @@ def slots(case: Case, asked: argparse.Namespace) -> None:
     found, slots_s = timed(lambda: case.invert(batch, target_loss=goal), asked)
 
     def waiting() -> None:
-        for targets, steps in zip(case.targets.split(batch), found.steps.split(batch), strict=True):
-            part = replace(case, targets=targets)
-            part.invert(batch, steps=int(steps.max()))
+        pairs = zip(torch.split(case.targets, batch), torch.split(found.steps, batch), strict=True)
+        for targets, steps in pairs:
+            replace(case, targets=targets).invert(batch, steps=int(steps.max()))
 
     _, batches_s = timed(waiting, asked)
     steps = sorted(found.steps.tolist())

@@ -17,7 +17,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ def jolt(frames: Tensor) -> Tensor:
     return frames.diff(n=2, dim=0).abs().mean()
 
 
-def run(asked: argparse.Namespace) -> dict:
+def run(asked: argparse.Namespace) -> dict[str, Any]:
     chosen = chosen_pair(asked)
     pair = chosen.pair
     num = (asked.keys - 1) * asked.every + 1
@@ -145,7 +145,7 @@ def table(rows: dict[str, dict[str, Spread]]) -> str:
     return "\n".join(lines)
 
 
-def as_told(rows: dict[str, dict[str, Spread]]) -> dict:
+def as_told(rows: dict[str, dict[str, Spread]]) -> dict[str, Any]:
     return {arm: {n: spread._asdict() for n, spread in own.items()} for arm, own in rows.items()}
 
 

@@ -117,7 +117,8 @@ class Bench:
     @torch.no_grad()
     def _smiles(self, pictures: Tensor) -> Tensor:
         """Logits [N]."""
-        return self.classifier(pictures)[:, self._smile]
+        logits: Tensor = self.classifier(pictures)
+        return logits[:, self._smile]
 
     @property
     def _smile(self) -> int:

@@ -101,15 +101,15 @@ class Bench:
 
     def _drawn(self, method: Method, found: Inversion, nets: dict[str, nn.Module]) -> Tensor:
         made = []
-        for rows in torch.arange(len(self.targets)).split(self.batch_size):
+        for rows in torch.split(torch.arange(len(self.targets)), self.batch_size):
             state = {name: tensor[rows] for name, tensor in found.state.items()}
             w_plus = found.latents[rows]
             made.append(drawn(method, self.generator, w_plus, state, networks=nets))
         return torch.cat(made).clamp(-1, 1)
 
     def _pairs(self, synth: Tensor) -> list[tuple[Tensor, Tensor]]:
-        size = self.batch_size
-        return list(zip(synth.split(size), self.targets.split(size), strict=True))
+        synths = torch.split(synth, self.batch_size)
+        return list(zip(synths, torch.split(self.targets, self.batch_size), strict=True))
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         return self.perceptual.distance(self.perceptual.features(a), self.perceptual.features(b))

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.compare import analyses, report, rows
@@ -48,7 +49,7 @@ def at_hand(domain: Domain, arms: Sequence[Arm]) -> list[Arm]:
 
 def arm_units(bench: Bench, arms: Sequence[Arm]) -> Iterator[Unit]:
     for arm in arms:
-        yield Unit(arm.name, bench.key_of(arm), lambda arm=arm: rows.measure(bench, arm))  # type: ignore[misc]
+        yield Unit(arm.name, bench.key_of(arm), partial(rows.measure, bench, arm))
 
 
 def analysis_units(

@@ -100,7 +100,7 @@ def _bare(node: ast.AST) -> ast.AST:
     for inner in ast.walk(node):
         body = getattr(inner, "body", None)
         if isinstance(body, list):
-            inner.body = [x for x in body if not _is_text(x)] or [ast.Pass()]  # type: ignore[attr-defined]
+            body[:] = [x for x in body if not _is_text(x)] or [ast.Pass()]
     return node
 
 

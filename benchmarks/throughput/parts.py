@@ -27,7 +27,7 @@ def parts(bench: Bench, repeats: int) -> Iterator[tuple[str, float]]:
 
     def ms(work: Callable[[], object]) -> float:
         work()
-        return 1e3 * seconds(bench, work, repeats) / chunk.num_rows
+        return 1e3 * seconds(bench, work, repeats) / int(chunk.num_rows)
 
     def batched(work: Callable[[torch.Tensor], object], given: torch.Tensor) -> float:
         @torch.no_grad()
