@@ -1,11 +1,11 @@
-"""How well faces are found and aligned: markdown tables with their n.
+"""Accuracy and speed of face detection and alignment, as Markdown tables.
 
     python benchmarks/alignment.py --data ../shared/data
 
-1. Anchors against hand-made templates of the Face Research Lab London Set (28 neutral faces).
-2. Crops against those that the official FFHQ code made (data/golden/ffhq_align).
-3. Self-alignment: pictures of an FFHQ generator are aligned by construction, so aligning them
-   again must be the identity.
+1. Anchors against the hand-made templates of the Face Research Lab London Set (28 neutral faces).
+2. Crops against those of the official FFHQ code (data/golden/ffhq_align).
+3. Self-alignment: an FFHQ generator draws aligned faces, so aligning them again must be the
+   identity.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MODELS = ModelStore()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--samples", type=int, default=12, help="pictures of the generator")
+    parser.add_argument("--samples", type=int, default=12, help="images drawn by the generator")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     golden_table(arguments.data / "golden/ffhq_align")
@@ -63,7 +63,7 @@ def template_table(folder: Path, detectors: dict[str, FaceDetector]) -> None:
         (np.asarray(Image.open(path).convert("RGB")), read_template(path.with_suffix(".tem")))
         for path in sorted(folder.glob("*_03.jpg"))
     ]
-    print(f"FRLL, n = {len(pictures)}, 1350 px; error in % of the distance between the pupils\n")
+    print(f"FRLL, n = {len(pictures)}, 1350 px; error in % of the interpupillary distance\n")
     print(
         "| detector | found | error mean | error 95 % | crop rotation deg | img/s | img/s of CPU |"
     )
@@ -100,7 +100,7 @@ def quad_degrees(anchors: np.ndarray) -> float:
 
 
 def golden_table(folder: Path) -> None:
-    print("Crops at 256 px against the official code's; levels of 255\n")
+    print("Crops at 256 px against those of the official code; differences in levels of 255\n")
     print("| photo | case | quad, max px | max | mean | ms |")
     print("|---|---|---|---|---|---|")
     for row in golden_rows(folder):
@@ -145,11 +145,11 @@ def compared(
 
 
 def self_table(detector: FaceDetector, num_samples: int) -> None:
-    """Offset, size and rotation of the second crop in the first, mean and standard deviation."""
+    """Print the offset, size and rotation of the second crop relative to the first."""
     rows = np.array(
         [row for row in map(self_row, samples(num_samples, detector)) if row is not None]
     )
-    print(f"Self-alignment of the FFHQ generator's pictures, n = {len(rows)} of {num_samples}\n")
+    print(f"Self-alignment of the FFHQ generator's images, n = {len(rows)} of {num_samples}\n")
     print("| | mean | standard deviation |")
     print("|---|---|---|")
     names = ("offset x, % of the side", "offset y, % of the side", "size, %", "rotation, deg")
@@ -158,7 +158,7 @@ def self_table(detector: FaceDetector, num_samples: int) -> None:
 
 
 def samples(num_samples: int, detector: FaceDetector) -> Iterator[np.ndarray | None]:
-    """The anchors on each of the generator's pictures (1024 px, psi 0.7); None: no face found."""
+    """Anchors on images of the generator (1024 px, psi 0.7); None where no face is found."""
     from invertory.generators.mobile_stylegan import MobileStyleGAN
 
     files = MODELS.fetch_all(PINNED["mobile-stylegan-ffhq"].source)

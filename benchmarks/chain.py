@@ -1,11 +1,11 @@
-"""What tables, resume, checks and lineage cost: the chain against a bare loop over the same files.
+"""The overhead of the pipeline: the whole chain against a bare loop over the same files.
 
-The chain goes from files to edits: listed, hashed, validated, cropped, scored, inverted, edited,
-each table published. The loop decodes, crops, inverts with the same engine and moves each latent
-twice: no file is written, no picture encoded, nothing scored. The generator is the toy, so the
-difference is the pipeline's own cost, in milliseconds a picture whatever the generator.
+The chain lists, hashes, validates, crops, scores, inverts and edits, and publishes every table.
+The loop decodes, crops, inverts with the same engine and moves each latent twice; it writes no
+file, encodes no image and computes no scores. Both use the toy generator, so the difference is the
+cost of tables, resuming, checks and lineage, in milliseconds per image for any generator.
 
-Each figure is that of a process of its own; its peak memory is the largest resident size.
+Each measurement runs in a process of its own; peak memory is its largest resident size.
 
     python benchmarks/chain.py --sizes 1000 10000
 """
@@ -35,7 +35,9 @@ from invertory.generators.toy import ToyGenerator
 from invertory.images import decode, to_tensor, to_uint8
 from invertory.inversion.image2stylegan import Image2StyleGAN
 from invertory.perceptual import PixelPyramid
-from invertory.pipelines.cli.main import ALLOCATOR  # as `invertory` starts itself
+from invertory.pipelines.cli.main import (
+    ALLOCATOR,
+)  # the environment that `invertory` restarts itself with
 from invertory.pipelines.progress.memory import peak_rss_bytes
 
 FILE_PX, CROP_PX, BATCH = 64, 32, 16
@@ -44,14 +46,14 @@ METHOD: dict[str, Any] = {"schedule": "ramp", "learning_rate": 0.1}
 
 
 class Red(torch.nn.Module):
-    """A scorer that costs next to nothing: the mean of the red channel."""
+    """A scorer of negligible cost: the mean of the red channel."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x[:, 0].mean((1, 2))
 
 
 def write_pictures(folder: Path, number: int) -> None:
-    """`number` PNGs of FILE_PX: smooth random colours, no two alike."""
+    """Write `number` different PNGs of FILE_PX with smooth random colours."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i in range(number):
@@ -87,7 +89,7 @@ def recipe_of(pictures: Path, scorer: Path, steps: int) -> dict[str, Any]:
 
 
 def by_chain(work: Path, pictures: Path, steps: int) -> None:
-    """Files to edits through the store in `work`."""
+    """Run the chain from files to edits with its store in `work`."""
     import yaml
 
     from invertory.pipelines.cli.running import run_recipe
@@ -103,7 +105,7 @@ def by_chain(work: Path, pictures: Path, steps: int) -> None:
 
 
 def by_loop(pictures: Path, steps: int) -> None:
-    """The same files, crops, engine and edits, a batch at a time; results are let go."""
+    """Invert and edit the same crops batch by batch; the results are discarded."""
     G = ToyGenerator(resolution=CROP_PX, frequencies=4)
     method, perceptual = Image2StyleGAN(steps=steps, **METHOD), PixelPyramid()
     normal = torch.ones(1, G.w_dim) / G.w_dim**0.5
@@ -121,7 +123,7 @@ def by_loop(pictures: Path, steps: int) -> None:
 
 
 def measure(kind: str, work: Path, pictures: Path, steps: int) -> dict[str, float]:
-    """`elapsed_s` (imports left out) and `peak_mb` of this process."""
+    """Return `elapsed_s` (without imports) and `peak_mb` of this process."""
     peaks = [0]
     threading.Thread(target=watch, args=(peaks,), daemon=True).start()
     began = time.perf_counter()
@@ -134,7 +136,7 @@ def measure(kind: str, work: Path, pictures: Path, steps: int) -> dict[str, floa
 
 
 def watch(peaks: list[int]) -> None:
-    """Keep the largest resident size: each step of the chain starts the kernel's count anew."""
+    """Record the largest resident size; each step of the chain resets the kernel's own peak."""
     while True:
         peaks[0] = max(peaks[0], peak_rss_bytes())
         time.sleep(0.05)
@@ -153,7 +155,7 @@ def in_fresh_process(kind: str, work: Path, pictures: Path, steps: int) -> dict[
 
 
 def row_of(number: int, steps: int) -> str:
-    """A line of the table."""
+    """One row of the table."""
     with tempfile.TemporaryDirectory() as folder:
         work, pictures = Path(folder), Path(folder) / "pictures"
         write_pictures(pictures, number)
@@ -177,7 +179,7 @@ def arguments() -> argparse.Namespace:
         "--measure",
         nargs=3,
         metavar=("KIND", "WORK", "PICTURES"),
-        help="chain or loop: measure this process alone, and print JSON",
+        help="chain or loop: measure this process only and print JSON",
     )
     return parser.parse_args()
 
@@ -189,11 +191,11 @@ def main() -> None:
         print(json.dumps(measure(kind, Path(work), Path(pictures), asked.steps)))
         return
     print(
-        f"{FILE_PX} px files, {CROP_PX} px crops, {asked.steps} steps, {len(EDIT_STEPS)} edits a "
-        f"picture, batches of {BATCH}; {os.cpu_count()} cores, {torch.get_num_threads()} torch "
+        f"{FILE_PX} px files, {CROP_PX} px crops, {asked.steps} steps, {len(EDIT_STEPS)} edits per "
+        f"image, batches of {BATCH}; {os.cpu_count()} cores, {torch.get_num_threads()} torch "
         f"threads, torch {torch.__version__}, {platform.machine()}\n"
     )
-    print("| pictures | chain, pictures/s | loop, pictures/s | ratio | chain's own, ms a picture "
+    print("| images | chain, images/s | loop, images/s | ratio | overhead, ms per image "
           "| chain, peak MB | loop, peak MB |\n|---|---|---|---|---|---|---|")  # fmt: skip
     for number in asked.sizes:
         print(row_of(number, asked.steps), flush=True)

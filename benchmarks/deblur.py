@@ -1,11 +1,12 @@
-"""Deblurring by extrapolated codes, on portraits whose sharp selves are known.
+"""Deblurring by extrapolating latents, on portraits whose sharp originals are known.
 
     python -m benchmarks.deblur --num 64 --blur 1.0
 
-Pictures are blurred by a Gaussian of `--blur` px, or reduced `--reduce` times as in InvGAN, section
-4.3; then codes go away from those of a blurred copy by each of `--amounts`. Beside them: the given
-picture, the same extrapolation of its pixels (unsharp masking), and the sharp picture inverted,
-which is what the pair can draw at all. Writes deblur.json and a strip, deblur.jpg.
+Images are blurred by a Gaussian of `--blur` px or downsampled `--reduce` times, as in section 4.3
+of InvGAN. The latents are then moved away from those of a blurred copy by each of `--amounts`. For
+comparison, the table lists the degraded image, the same extrapolation of its pixels (unsharp
+masking), and the reconstruction of the sharp image, the best that the pair of networks can reach.
+Writes deblur.json and a strip of images, deblur.jpg.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ if TYPE_CHECKING:
     from invertory.editing.tiling import TiledPair
     from invertory.perceptual import Perceptual
 
-SEED = 90_022  # of people that no training saw
+SEED = 90_022  # of people that no training has seen
 UNSHARP, LIMIT = "unsharp", "sharp picture, inverted"
 COLUMNS = 8  # of the strip
 
 
 def unsharp(sharp: Tensor, blur_px: float, reduce: int) -> Tensor:
-    """[N, 3, H, H] => what deblurring is given: blurred, or smaller, or both."""
+    """[N, 3, H, H] => the degraded images: blurred, downsampled, or both."""
     soft = gaussian_blur(sharp, blur_px)
     px = sharp.shape[-1] // reduce
     return soft if reduce == 1 else interpolate(soft, (px, px), mode="area")
@@ -54,7 +55,7 @@ def unsharp(sharp: Tensor, blur_px: float, reduce: int) -> Tensor:
 def arms(
     sharp: Tensor, given: Tensor, pair: TiledPair, amounts: Sequence[float], sigma_px: float
 ) -> dict[str, Tensor]:
-    """Arm => pictures [N, 3, S, S]."""
+    """Arm => images [N, 3, S, S]."""
     whole = enlarged(given, pair.grid.size_px)
     blurred = gaussian_blur(whole, sigma_px)
     found = {UNSHARP: whole}
@@ -69,7 +70,7 @@ def arms(
 def measured(
     made: Tensor, sharp: Tensor, perceptual: Perceptual, borders: tuple[int, ...]
 ) -> dict[str, Spread]:
-    """Against the sharp pictures; sharpness 1 is theirs."""
+    """Measures against the sharp images, whose sharpness is 1."""
     distance = perceptual.distance(perceptual.features(made), perceptual.features(sharp))
     found = {
         "PSNR (dB)": psnr_db(made, sharp),
@@ -111,16 +112,25 @@ def arguments() -> argparse.Namespace:
     )
     add_arguments(parser)
     parser.add_argument("--num", type=int, default=64, help="portraits (64)")
-    parser.add_argument("--blur", type=float, default=1.0, help="px of the Gaussian (1)")
-    parser.add_argument("--reduce", type=int, default=1, help="times smaller, besides (1)")
-    parser.add_argument("--sigma", type=float, default=0.0, help="px of the direction's (--blur)")
+    parser.add_argument(
+        "--blur", type=float, default=1.0, help="standard deviation of the blur in px (1)"
+    )
+    parser.add_argument(
+        "--reduce", type=int, default=1, help="factor of downsampling, in addition (1)"
+    )
+    parser.add_argument(
+        "--sigma",
+        type=float,
+        default=0.0,
+        help="standard deviation in px for the direction (--blur)",
+    )
     parser.add_argument("--amounts", type=float, nargs="+", default=[0.0, 0.5, 1.0, 2.0, 4.0])
     parser.add_argument("--classifier", default="bundled://portraits_classifier")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("docs/compare"))
     asked = parser.parse_args()
     if asked.num < 1 or asked.blur < 0 or asked.reduce < 1 or asked.sigma < 0:
-        parser.error("expected num and reduce from 1, blur and sigma from 0")
+        parser.error("expected --num and --reduce of at least 1, --blur and --sigma of at least 0")
     return asked
 
 

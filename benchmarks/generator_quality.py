@@ -1,12 +1,12 @@
-"""How near a generator of portraits is to the portraits: FID, KID, precision, recall, and a sheet.
+"""Quality of a generator of portraits: FID, KID, precision, recall and a contact sheet.
 
-Every figure is beside that of portraits against other portraits, the best that can be had at this
-n. FID is biased by n, so compare it at equal n only; KID, times 1000 here, is not.
+Each value is listed next to that of other real portraits, the best possible at this n. FID is
+biased by n, so compare it at equal n only; KID, given times 1000, is unbiased.
 
     python benchmarks/generator_quality.py --generator bundled://portraits_generator --num 2000
 
-The classifier's features see what is told of a face; Inception's, which know photographs, the
-texture. Pictures are rounded to 8 bits, z is drawn at truncation psi 1, noise is the generator's.
+The features of the classifier measure the attributes of a face, those of Inception, trained on
+photographs, its texture. Images are rounded to 8 bits; noise inputs are the generator's own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from invertory.networks.classifier import AttributeClassifier
 
 MODELS = ModelStore()
-GAP_PX = 12  # on the sheet, between the real ones above and the generated ones below
+GAP_PX = 12  # on the sheet, between real images above and generated ones below
 
 
 def network(uri: str) -> nn.Module:
@@ -50,7 +50,7 @@ def network(uri: str) -> nn.Module:
 def made_pictures(
     generator: Generator, num: int, *, seed: int, batch: int, psi: float, device: str
 ) -> Iterator[Tensor]:
-    """Batches [N, 3, R, R] in [-1, 1], of 8 bits; picture i depends on the seed and i alone."""
+    """Batches [N, 3, R, R] in [-1, 1], rounded to 8 bits; image i depends only on seed and i."""
     for start in range(0, num, batch):
         rows = range(start, min(start + batch, num))
         draws = [torch.Generator().manual_seed(seed * 1_000_003 + row) for row in rows]
@@ -68,7 +68,7 @@ def real_pictures(pictures: np.ndarray, batch: int) -> Iterator[Tensor]:
 
 
 def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
-    """By name; on the device, under bf16 where it was asked for."""
+    """Embeddings by name, on the device, under bf16 if requested."""
     found: dict[str, Embedding] = {}
     if asked.classifier:
         classifier = cast("AttributeClassifier", network(asked.classifier))
@@ -89,7 +89,7 @@ def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
 
 
 def sheet(real: np.ndarray, made: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 [N, H, W, 3] each, N a multiple of `columns` => one picture, real above."""
+    """Arrays uint8 [N, H, W, 3], N a multiple of `columns` => one image, real ones above."""
 
     def grid(pictures: np.ndarray) -> np.ndarray:
         n, h, w, _ = pictures.shape
@@ -123,7 +123,7 @@ def row(features: str, against: str, found: SetComparison) -> dict[str, Any]:
 
 
 def judged(asked: argparse.Namespace, generator: Generator, folder: Path) -> list[dict[str, Any]]:
-    """A row per embedding and set; writes the sheet on its way."""
+    """One row per embedding and set; also writes the sheet."""
     options = {"size_px": generator.resolution, "processes": asked.processes}
     real = prepare(folder / "real", asked.num, seed=asked.seed, **options).pictures
     other = prepare(folder / "other", asked.num, seed=asked.seed + 1, **options).pictures
@@ -149,18 +149,26 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--generator", default="bundled://portraits_generator")
     parser.add_argument("--classifier", default="bundled://portraits_classifier", help="'': none")
     parser.add_argument("--inception", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--num", type=int, default=2000, help="pictures of each set")
-    parser.add_argument("--seed", type=int, default=700_001, help="of portraits no training saw")
+    parser.add_argument("--num", type=int, default=2000, help="images in each set")
+    parser.add_argument(
+        "--seed", type=int, default=700_001, help="of portraits that no training has seen"
+    )
     parser.add_argument("--psi", type=float, default=1.0)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--bf16", action="store_true", help="embed in bf16: faster, less exact")
+    parser.add_argument("--bf16", action="store_true", help="embed in bf16: faster and less exact")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--processes", type=int, default=1, help="of the renderer")
-    parser.add_argument("--folder", type=Path, help="keep the portraits here (default: nowhere)")
-    parser.add_argument("--sheet", type=Path, help="such as docs/portraits_generator.jpg")
+    parser.add_argument("--processes", type=int, default=1, help="number of rendering processes")
+    parser.add_argument(
+        "--folder", type=Path, help="folder that keeps the portraits (default: a temporary one)"
+    )
+    parser.add_argument(
+        "--sheet", type=Path, help="file of the contact sheet, such as docs/portraits_generator.jpg"
+    )
     parser.add_argument("--sheet-columns", type=int, default=12)
-    parser.add_argument("--sheet-rows", type=int, default=4, help="of each kind")
+    parser.add_argument(
+        "--sheet-rows", type=int, default=4, help="rows of real and of generated images"
+    )
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 

@@ -1,13 +1,13 @@
-"""Our StyleGAN2, which scales activations, against one that gives every picture its own kernels.
+"""Our StyleGAN2, which scales activations, against one with a convolution kernel per image.
 
     MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
         python benchmarks/generator_speed.py --sizes small --batches 1 8 32 --threads 1
 
-Kernels per sample need one convolution of as many groups as there are pictures; this is how the
-published code does it, here in plain PyTorch. Both take the same weights in the same run, and must
-give the same pictures and gradients. `backward` is that to the latents, as in an inversion:
-weights are frozen. Times are the best of the repeats, taken in turn, as the machine may be shared;
-with one CPU thread they are CPU time, with more or on a GPU wall time.
+Kernels per image need a convolution with one group per image, as in the published code,
+reimplemented here in plain PyTorch. Both use the same weights in the same run and must give the
+same images and gradients. `backward` computes gradients of the latents only, as an inversion does.
+Times are the best of alternating repeats, since the machine may be shared: CPU time with one CPU
+thread, otherwise wall time.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from invertory.generators.stylegan2_layers import SynthesisBlock, SynthesisLayer
 SIZES = {
     # channels 256 at 4 and 8 px, then 128, 64, 32 at 64 px
     "small": {"img_resolution": 64, "channel_base": 2048, "channel_max": 256, "w_dim": 128},
-    # the configuration of NVIDIA's networks of 256 px
+    # NVIDIA's configuration at 256 px
     "full": {"img_resolution": 256, "channel_base": 16384, "channel_max": 512, "w_dim": 512},
 }
 Synthesis = Callable[[Tensor], Tensor]
 
 
 def random_generator(size: str) -> StyleGAN2:
-    """Weights drawn, not trained: the cost is that of the real network."""
+    """A generator with random weights, as fast as a trained one."""
     config = SIZES[size]
     generator = StyleGAN2(z_dim=config["w_dim"], **config)
     rng = torch.Generator().manual_seed(0)
@@ -44,7 +44,7 @@ def random_generator(size: str) -> StyleGAN2:
         if parameter.ndim > 1:
             parameter.copy_(torch.randn(parameter.shape, generator=rng))
         elif name.endswith("affine.bias"):
-            parameter.fill_(1.0)  # styles about 1, as at the start of a training
+            parameter.fill_(1.0)  # styles near 1, as at the start of training
         elif name.endswith(("bias", "noise_strength")):
             parameter.copy_(0.1 * torch.randn(parameter.shape, generator=rng))
     for name, buffer in generator.named_buffers():
@@ -54,7 +54,7 @@ def random_generator(size: str) -> StyleGAN2:
 
 
 def grouped_convolution(x: Tensor, weight: Tensor, *, up: bool) -> Tensor:
-    """x [N, I, H, W], a kernel per picture [N, O, I, k, k] => [N, O, ...]; `up` doubles."""
+    """x [N, I, H, W], kernels [N, O, I, k, k] => [N, O, ...], twice the size if `up`."""
     n, outputs, inputs, k, _ = weight.shape
     x = x.reshape(1, n * inputs, *x.shape[2:])
     if up:
@@ -122,7 +122,7 @@ def grouped_synthesis(generator: StyleGAN2, w_plus: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table."""
+    """One row of the table."""
 
     size: str
     precision: str
@@ -145,8 +145,8 @@ class Case:
 
 
 def require_equal(case: Case, ours: Synthesis, theirs: Synthesis, w_plus: Tensor) -> None:
-    """The same pictures to 1e-4 of the largest value and the same gradients to 1e-3; bf16: 8 %."""
-    checks = (("pictures", case.forward, 1e-4), ("gradients", case.gradient, 1e-3))
+    """Require equal images (to 1e-4 of the maximum) and gradients (1e-3); in bf16 both to 8 %."""
+    checks = (("images", case.forward, 1e-4), ("gradients", case.gradient, 1e-3))
     for name, run, tolerance in checks:
         a, b = run(ours, w_plus), run(theirs, w_plus)
         error = float((a - b).abs().max() / b.abs().max())
@@ -166,7 +166,7 @@ def clock_s(device: str) -> float:
 def best_ms(
     runs: Mapping[str, Callable[[], Tensor]], repeats: int, device: str
 ) -> dict[str, float]:
-    """Best time of each, in turn, after a warm-up."""
+    """The best time of each run, alternating, after a warm-up."""
     best = dict.fromkeys(runs, math.inf)
     for repeat in range(repeats + 1):
         for name, run in runs.items():
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    print(f"{asked.device}, {asked.threads} CPU threads; ms a picture\n")
+    print(f"{asked.device}, {asked.threads} CPU threads; ms per image\n")
     print("| network | precision | batch | forward: ours | grouped | ratio |", end="")
     print(" forward + backward: ours | grouped | ratio |")
     print("|---" * 9 + "|")

@@ -1,19 +1,19 @@
-"""What the inversion engine gains over the loop that published code has, in one run.
+"""Speed of the inversion engine against the optimisation loop of published code.
 
     MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
         python benchmarks/inversion.py --cases portraits faces full --threads 2
 
-The loop has one picture at a time, torch's Adam, the target's features computed anew at each step,
-and a loss that the host reads at each step. It is compared at equal steps, where both come to the
-same latents, and at equal final loss. `slots` has pictures of unlike difficulty, each until it is
-good enough: a batch that waits for its slowest picture against slots that are refilled.
+The loop inverts one image at a time with torch.optim.Adam, recomputes the features of the target at
+each step and synchronises with the host to read the loss. The two are compared at equal steps,
+where they reach the same latents, and at equal final loss. `slots` stops each image once it is good
+enough, and compares batches that wait for their slowest image with slots that are refilled.
 
-    portraits  StyleGAN2 of 64 px: the bundled weights where there are any, else random ones
-    faces      MobileStyleGAN's preview head of 64 px (weights are fetched)
-    full       StyleGAN2 of 256 px as NVIDIA's networks, random weights
+    portraits  StyleGAN2 at 64 px with bundled weights, else random ones
+    faces      the 64 px preview head of MobileStyleGAN (weights are fetched)
+    full       StyleGAN2 at 256 px, configured as NVIDIA's networks, random weights
 
-With one CPU thread times are CPU time, as the machine may be shared; otherwise wall time. FLOPs are
-those of convolutions and matrix products, forward and back, counted in one step of the loop.
+With one CPU thread times are CPU time, since the machine may be shared, otherwise wall time. FLOPs
+count the convolutions and matrix products of one step of the loop, forward and backward.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ FULL = {"img_resolution": 256, "channel_base": 16384, "channel_max": 512, "w_dim
 
 @dataclass(frozen=True)
 class Case:
-    """A generator, pictures of rising difficulty, and what a step does."""
+    """A generator, targets of increasing difficulty, and the method that inverts them."""
 
     name: str
     generator: Generator
@@ -74,7 +74,7 @@ class Case:
 
 
 def random_stylegan2(config: dict[str, int]) -> StyleGAN2:
-    """Weights drawn, not trained: the cost is that of the real network."""
+    """A generator with random weights, as fast as a trained one."""
     generator = StyleGAN2(z_dim=config["w_dim"], **config)
     rng = torch.Generator().manual_seed(0)
     for name, parameter in generator.named_parameters():
@@ -83,12 +83,12 @@ def random_stylegan2(config: dict[str, int]) -> StyleGAN2:
             scale = 100.0 if name.startswith("mapping") else 1.0
             parameter.copy_(scale * torch.randn(parameter.shape, generator=rng))
         elif name.endswith("affine.bias"):
-            parameter.fill_(1.0)  # styles about 1, as at the start of a training
+            parameter.fill_(1.0)  # styles near 1, as at the start of training
     w = generator.mapping(torch.randn(4, generator.z_dim, generator=rng))
     contrast = generator.synthesis(generator.broadcast(w)).std()
     for name, parameter in generator.named_parameters():
         if name.endswith("torgb.weight"):
-            parameter.mul_(0.4 / contrast)  # pictures within [-1, 1], as they add up
+            parameter.mul_(0.4 / contrast)  # the RGB of all sizes adds up to images within [-1, 1]
     return generator
 
 
@@ -118,7 +118,7 @@ def perceptual_of(name: str) -> Perceptual:
 
 
 def case_of(name: str, asked: argparse.Namespace) -> Case:
-    """Targets are draws, from near the mean to far from it, so that they are unlike hard."""
+    """A case whose targets are drawn from near the mean latent to far from it, easy to hard."""
     makers: dict[str, Callable[[], Any]] = {
         "portraits": portraits, "faces": faces, "full": lambda: random_stylegan2(FULL)
     }  # fmt: skip
@@ -138,7 +138,7 @@ def case_of(name: str, asked: argparse.Namespace) -> Case:
 
 
 def plain_loop(case: Case, chosen: list[int]) -> list[list[float]]:
-    """The usual loop over the chosen pictures => the loss of each at every step."""
+    """The published loop over the chosen images => the loss of each at every step."""
     G, perceptual, steps = case.generator, case.perceptual, case.method.steps
     losses = []
     for target in case.targets[chosen, None]:
@@ -160,7 +160,7 @@ def plain_loop(case: Case, chosen: list[int]) -> list[list[float]]:
 
 
 def timed(run: Callable[[], Any], asked: argparse.Namespace) -> tuple[Any, float]:
-    """What it gives, and the seconds it took."""
+    """Return the result of `run` and its seconds."""
     clock = time.process_time if asked.threads == 1 else time.perf_counter
     start = clock() if asked.device == "cpu" else time.perf_counter()
     found = run()
@@ -179,7 +179,7 @@ def settings(asked: argparse.Namespace) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def compare(case: Case, asked: argparse.Namespace) -> None:
-    """The loop and every setting of the engine, at equal steps and at equal loss."""
+    """Print the loop and every setting of the engine, at equal steps and at equal loss."""
     short = replace(case, method=replace(case.method, steps=1))
     chosen = torch.linspace(0, asked.rows - 1, asked.loop_rows).long().tolist()  # easy and hard
     plain_loop(short, chosen[:1])
@@ -187,13 +187,13 @@ def compare(case: Case, asked: argparse.Namespace) -> None:
     with FlopCounterMode(display=False) as counter:
         plain_loop(short, chosen[:1])
     step_flops = counter.get_total_flops() / 2 * asked.rows * (case.method.steps + 1)
-    goal = max(min(path) for path in paths) * 1.02  # every picture of the loop comes to it
+    goal = max(min(path) for path in paths) * 1.02  # a loss that every image of the loop reaches
     needed = sum(next(i for i, loss in enumerate(p) if loss <= goal) + 1 for p in paths)
     rate = asked.loop_rows / loop_s
     goal_rate = rate * sum(len(path) for path in paths) / needed
     head = f"{case.name}, {case.targets.shape[-1]} px, {case.perceptual.name}, {asked.device}"
     print(f"\n{head}: {case.method.steps} steps, or until the loss is {goal:.4f}")
-    print(f"{'':34s}pictures/s   ratio  GFLOP/s | to that loss   ratio  reached | difference")
+    print(f"{'':34s}  images/s   ratio  GFLOP/s | to that loss   ratio  reached | difference")
     print(f"{'published loop, float32':34s}{rate:10.3f}{1:8.2f}{'':10s}| {goal_rate:12.3f}{1:8.2f}")
     for batch, how in settings(asked):
         small = replace(case, targets=case.targets[:batch], method=short.method)
@@ -216,12 +216,12 @@ def _best(paths: list[list[float]]) -> Tensor:
 
 
 def slots(case: Case, asked: argparse.Namespace) -> None:
-    """Pictures until they are good enough: refilled slots against batches that wait."""
+    """Compare refilled slots with batches that wait for their slowest image."""
     batch = min(asked.slot_batch, asked.rows // 2)
     if batch < 2:
         return
     half = case.invert(batch, steps=case.method.steps // 2)
-    goal = float(half.loss.median())  # easy pictures come to it early, hard ones late
+    goal = float(half.loss.median())  # easy images reach it early, hard ones late
     found, slots_s = timed(lambda: case.invert(batch, target_loss=goal), asked)
 
     def waiting() -> None:
@@ -232,9 +232,9 @@ def slots(case: Case, asked: argparse.Namespace) -> None:
     _, batches_s = timed(waiting, asked)
     steps = sorted(found.steps.tolist())
     print(
-        f"{case.name}, slots: {asked.rows} pictures of {steps[0]} to {steps[-1]} steps (median "
+        f"{case.name}, slots: {asked.rows} images of {steps[0]} to {steps[-1]} steps (median "
         f"{steps[len(steps) // 2]}), batch {batch}: refilled {asked.rows / slots_s:.3f} "
-        f"pictures/s, waiting {asked.rows / batches_s:.3f}, ratio {batches_s / slots_s:.2f}",
+        f"images/s, waiting {asked.rows / batches_s:.3f}, ratio {batches_s / slots_s:.2f}",
         flush=True,
     )
 
@@ -244,13 +244,17 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--cases", nargs="+", default=["portraits", "faces", "full"])
-    parser.add_argument("--rows", type=int, default=32, help="pictures of the engine")
-    parser.add_argument("--loop-rows", type=int, default=4, help="of them, pictures of the loop")
+    parser.add_argument("--rows", type=int, default=32, help="images that the engine inverts")
+    parser.add_argument(
+        "--loop-rows", type=int, default=4, help="images, among these, that the loop inverts"
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--slot-batch", type=int, default=8)
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--executions", nargs="+", default=["eager"], help="compiled, graphed")
+    parser.add_argument(
+        "--executions", nargs="+", default=["eager"], help="any of eager, compiled and graphed"
+    )
     choices = ["lpips_alex", "lpips_vgg", "pixels"]
     parser.add_argument("--perceptual", choices=choices, default="lpips_alex")
     parser.add_argument("--device", default="cpu")

@@ -1,12 +1,13 @@
-"""Frames between key frames, against the frames that were rendered there.
+"""Interpolation between key frames, measured against the rendered frames.
 
     python -m benchmarks.key_frames --people 8 --every 8
 
-People turn, smile and are lit anew, smoothly and each in a rhythm of its own; every `--every`-th
-frame is a key frame. The frames between are filled in from the key frames' pixels (linearly), or
-from their tiled codes: linearly, or by Gaussian windows of several widths (InvGAN, section 4.3).
-The last row inverts the true frames themselves: no filling in can be expected to do better. Only
-frames between key frames are measured. Writes key_frames.json and a strip, key_frames.jpg.
+Pose, smile and lighting of a portrait change smoothly, each with its own period; every `--every`-th
+frame is a key frame. The frames between are interpolated from the pixels of the key frames
+(linearly) or from their tiled latents (linearly, or by Gaussian windows of several widths as in
+section 4.3 of InvGAN). The last row reconstructs the true frames, the upper limit of the
+interpolation of latents. Only frames between key frames are measured. Writes key_frames.json and a
+strip of images, key_frames.jpg.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from invertory.editing.tiling import TiledPair
     from invertory.perceptual import Perceptual
 
-SEED = 90_021  # of people that no training saw
+SEED = 90_021  # of people that no training has seen
 MOVES = {"yaw_deg": (24.0, 64.0), "smile_amount": (0.8, 44.0), "light_deg": (50.0, 80.0)}
 # attribute => (swing, frames of a period)
 SIGMAS = (0.25, 0.35, SIGMA, 0.6)  # spacings of key frames
@@ -46,7 +47,7 @@ COLUMNS = 9  # of the strip
 
 
 def scene(person: Portrait, times: range, rng: np.random.Generator) -> list[Portrait]:
-    """A portrait for each time; three attributes swing about 0, from phases of their own."""
+    """One portrait per time; three attributes oscillate about 0, each with its own phase."""
     phases = {name: rng.uniform(0, 2 * math.pi) for name in MOVES}
     frames = []
     for t in times:
@@ -59,7 +60,7 @@ def scene(person: Portrait, times: range, rng: np.random.Generator) -> list[Port
 
 
 def sequences(people: int, num: int, px: int) -> Iterator[Tensor]:
-    """Frames [num, 3, px, px] in [-1, 1] of one person after the other."""
+    """Frames [num, 3, px, px] in [-1, 1] of one person after another."""
     for row in range(people):
         seed = row_seed(SEED, row)
         frames = scene(draw(seed), range(num), np.random.default_rng((SEED, row)))
@@ -68,7 +69,7 @@ def sequences(people: int, num: int, px: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def filled(frames: Tensor, every: int, pair: TiledPair) -> dict[str, Tensor]:
-    """Arm => all frames [T, 3, S, S], of which every `every`-th was given."""
+    """Arm => all frames [T, 3, S, S], interpolated from every `every`-th."""
     times = torch.arange(len(frames))
     keys = times[::every]
     linear = linear_weights(times, keys)
@@ -85,7 +86,7 @@ def filled(frames: Tensor, every: int, pair: TiledPair) -> dict[str, Tensor]:
 def measured(
     made: Tensor, truth: Tensor, limit: Tensor, every: int, perceptual: Perceptual
 ) -> dict[str, np.ndarray]:
-    """Of the frames between key frames; `limit` are the true frames, inverted and drawn."""
+    """Measures of the frames between key frames; `limit` are the reconstructed true frames."""
     between = torch.arange(len(truth)) % every > 0
     some, true, best = made[between], truth[between], limit[between]
     distance = perceptual.distance(perceptual.features(some), perceptual.features(true))
@@ -101,7 +102,7 @@ def measured(
 
 
 def jolt(frames: Tensor) -> Tensor:
-    """Mean absolute second difference in time: 0 where every pixel changes evenly."""
+    """Mean absolute second difference in time, 0 if every pixel changes linearly."""
     return frames.diff(n=2, dim=0).abs().mean()
 
 
@@ -155,14 +156,16 @@ def arguments() -> argparse.Namespace:
     )
     add_arguments(parser)
     parser.add_argument("--people", type=int, default=8)
-    parser.add_argument("--keys", type=int, default=9, help="key frames of each (9)")
-    parser.add_argument("--every", type=int, default=8, help="frames from one to the next (8)")
+    parser.add_argument("--keys", type=int, default=9, help="key frames per person (9)")
+    parser.add_argument(
+        "--every", type=int, default=8, help="frames from one key frame to the next (8)"
+    )
     parser.add_argument("--classifier", default="bundled://portraits_classifier")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("docs/compare"))
     asked = parser.parse_args()
     if asked.keys < 2 or asked.every < 2 or asked.people < 1:
-        parser.error("expected keys and every from 2 and people from 1: else nothing is between")
+        parser.error("expected --keys and --every of at least 2 and --people of at least 1")
     return asked
 
 

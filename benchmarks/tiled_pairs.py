@@ -1,4 +1,4 @@
-"""The generator and encoder that the benchmarks of tiles take: by address, or the best at hand."""
+"""The generator and encoder of the tiling benchmarks: by address, or the best available pair."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from invertory.encoders import Encoder
     from invertory.generators import Generator
 
-# (generator, encoder, tiles): patches as in the paper, then whole faces trained together, then ours
+# (generator, encoder, tiles): patches as in the paper, then networks of whole faces
 KNOWN = (
     ("portraits_patches_generator", "portraits_patches_encoder", 4),
     ("portraits_invgan_generator", "portraits_invgan_encoder", 1),
@@ -26,21 +26,25 @@ KNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A pair, and what is told of it."""
+    """A pair of networks with its metadata."""
 
     pair: TiledPair
     told: dict[str, str | int]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--generator", default="", help="address (the best pair at hand)")
-    parser.add_argument("--encoder", default="", help="address of the encoder for it")
-    parser.add_argument("--tiles", type=int, default=0, help="a side (4 for patches, else 1)")
-    parser.add_argument("--overlap", type=int, default=0, help="px that neighbours share (0)")
+    parser.add_argument("--generator", default="", help="address (the best available pair)")
+    parser.add_argument("--encoder", default="", help="address of its encoder")
+    parser.add_argument(
+        "--tiles", type=int, default=0, help="tiles per side (4 for patches, else 1)"
+    )
+    parser.add_argument(
+        "--overlap", type=int, default=0, help="overlap of neighbouring tiles in px (0)"
+    )
 
 
 def chosen_pair(asked: argparse.Namespace) -> Chosen:
-    """What was asked for; else the first of `KNOWN` that is bundled or was trained here."""
+    """The requested pair, else the first of `KNOWN` that is bundled or was trained here."""
     generator, encoder, tiles = _addresses(asked)
     networks = [network(address) for address in (generator, encoder)]
     pair = TiledPair.of(
@@ -56,7 +60,7 @@ def chosen_pair(asked: argparse.Namespace) -> Chosen:
 
 
 def network(address: str) -> nn.Module:
-    """Frozen, on the CPU; `address` is one of a card, or a file."""
+    """The frozen network at `address`, a card or a file, on the CPU."""
     weights, card = fetch_network(address, ModelStore())
     return load_network(weights, card=card)
 
