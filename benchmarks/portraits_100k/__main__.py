@@ -1,13 +1,13 @@
-"""100,000 portraits through the chain on a small machine: how fast, and in how much memory.
+"""Speed and memory of the chain on 100,000 portraits, on a small machine.
 
-The portraits are drawn first, into tars, by one process a core; that is counted apart, since a
-collection is mostly there already. Then images > aligned > latents (> attributes) run as
-`invertory run` runs them, in a process of its own whose resident size and progress are noted every
-second. Both halves go on where a killed one stopped: the same command again.
+First, one process per core draws the portraits into tar files; this is timed separately, since
+usually a collection exists already. Then the stages images, aligned, latents and optionally
+attributes run as under `invertory run`, in a process whose resident size and progress are recorded
+every second. After an interruption, the same command resumes both parts.
 
     python -m benchmarks.portraits_100k --num 100000 --work /data/portraits_100k --docs docs
 
-`docs` then holds `portraits_100k.csv` (the curve), `.md` (the table) and `.png`.
+The folder `docs` then contains `portraits_100k.csv` (the curve), `.md` (the table) and `.png`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def recipe_of(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_chain(work: Path) -> None:
-    """The recipe in `work`, to its end; this process is watched."""
+    """Run the recipe in `work` to its end while the curve of this process is recorded."""
     import torch
 
     from invertory.pipelines.cli.running import run_recipe
@@ -84,15 +84,22 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--num", type=int, default=100_000)
-    parser.add_argument("--work", type=Path, default=Path("portraits_100k"), help="kept, resumed")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("portraits_100k"),
+        help="folder of portraits and store, resumed if it exists",
+    )
     parser.add_argument("--docs", type=Path, help="folder for the curve, the table and the plot")
-    parser.add_argument("--shard_size", type=int, default=5000, help="pictures a tar and a shard")
+    parser.add_argument("--shard_size", type=int, default=5000, help="images per tar and per shard")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--processes", type=int, default=num_cores(), help="that draw")
+    parser.add_argument(
+        "--processes", type=int, default=num_cores(), help="number of processes that draw portraits"
+    )
     parser.add_argument("--precision", default="bfloat16", choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--attributes", action="store_true", help=", ".join(ATTRIBUTES) + " too")
-    parser.add_argument("--chain", action="store_true", help="only the chain, in this process")
+    parser.add_argument("--chain", action="store_true", help="run only the chain, in this process")
     return parser.parse_args()
 
 

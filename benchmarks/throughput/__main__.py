@@ -1,19 +1,19 @@
-"""One-pass methods from bytes to Parquet rows, against the bare network in the same run.
+"""Throughput of feed-forward methods from image files to Parquet, against the bare network.
 
-For each number of threads (and cores) and each batch size, pictures a second of
+For each number of threads (and cores) and each batch size, the first table lists images per second
+of
 
-    encoder    the bare network on tensors that lie on the device: no file, no picture drawn
-    networks   what the verb `Invert` computes: encoder, synthesis, perceptual features, scores
-    latents    the stage as the pipeline runs it: Parquet in, crops decoded, the above, JPEG of
-               every synth, Parquet out, committed chunk by chunk
-    chain      files > images > aligned > latents, each of them a published table
+    encoder    the network alone, on tensors on the device
+    networks   the computation of the verb `Invert`: encoder, synthesis, perceptual features, scores
+    latents    the stage in the pipeline: read Parquet, decode crops, compute, encode the
+               reconstructions as JPEG, write Parquet, commit chunk by chunk
+    chain      all stages from files to images, aligned and latents, with published tables
 
-and then where a picture's time goes, each part measured alone, at the smallest batch and the
-largest. `networks ms` is what a picture takes in the networks and `stage adds` what the stage takes
-beyond that, which says what limits a batch size. Everything runs in one process on the same
-pictures, so that ratios hold where the machine is shared; each figure is the best of `--repeats`,
-and `--clock cpu` counts the CPU's time, of all threads, in place of the wall's. Portraits are
-drawn, and weights loaded, before the clock starts.
+`networks, ms` is the time per image in the networks, `stage adds, ms` the rest of the stage. The
+second table lists the time of each step of the stage, measured separately, at the smallest and the
+largest batch size. Everything runs in one process on the same images, so that ratios hold on a
+shared machine. Each value is the best of `--repeats`; `--clock cpu` measures the CPU time of all
+threads instead of wall time. Drawing portraits and loading weights are not included.
 
     python -m benchmarks.throughput --threads 1 2 --batches 1 8 32 128 --num 512
     python -m benchmarks.throughput --device cuda --num 4096 --generator faces
@@ -48,15 +48,19 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128])
-    parser.add_argument("--num", type=int, default=512, help="pictures")
-    parser.add_argument("--size_px", type=int, default=64, help="of the crops")
+    parser.add_argument("--num", type=int, default=512, help="number of images")
+    parser.add_argument("--size_px", type=int, default=64, help="side of the crops in px")
     parser.add_argument("--method", default="domain_guided_encoder")
     parser.add_argument("--generator", default="portraits")
     parser.add_argument("--perceptual", default="portraits_classifier")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     parser.add_argument("--precision", default="bfloat16", choices=["float32", "bfloat16"])
     parser.add_argument(
-        "--threads", type=int, nargs="+", default=[num_cores()], help="cores, and torch's threads"
+        "--threads",
+        type=int,
+        nargs="+",
+        default=[num_cores()],
+        help="numbers of cores and of torch threads",
     )
     parser.add_argument("--clock", default="wall", choices=list(CLOCKS))
     parser.add_argument("--repeats", type=int, default=3)
@@ -78,7 +82,7 @@ def print_row(*cells: object) -> None:
 
 
 def print_rates(asked: argparse.Namespace, benches: list[Bench]) -> None:
-    """A line for each number of threads and each batch size."""
+    """Print one row per number of threads and batch size."""
     print_row(*HEAD)
     print_row(*["---"] * len(HEAD))
     for threads in asked.threads:
@@ -93,19 +97,19 @@ def print_rates(asked: argparse.Namespace, benches: list[Bench]) -> None:
 
 
 def print_parts(asked: argparse.Namespace, benches: list[Bench]) -> None:
-    """A line for each part, a column for each bench, on the most threads."""
+    """Print one row per step and one column per bench, on the largest number of threads."""
     threads = max(asked.threads)
     with on_cores(threads):
         found = [[*parts(b, asked.repeats), *stages_before(b, asked.repeats)] for b in benches]
     print()
-    print_row(f"ms a picture, {threads} threads", *(f"batch {b.batch_size}" for b in benches))
+    print_row(f"ms per image, {threads} threads", *(f"batch {b.batch_size}" for b in benches))
     print_row(*["---"] * (1 + len(benches)))
     for lines in zip(*found, strict=True):
         print_row(lines[0][0], *(f"{ms:.3f}" for _, ms in lines))
 
 
 def keep_freed_memory() -> None:
-    """Start anew as `invertory` starts itself, with glibc told to keep freed memory."""
+    """Restart the process as `invertory` does, with glibc configured to keep freed memory."""
     if sys.platform == "linux" and not ALLOCATOR.keys() <= os.environ.keys():
         command = [sys.executable, "-m", "benchmarks.throughput", *sys.argv[1:]]
         os.execve(sys.executable, command, {**ALLOCATOR, **os.environ})

@@ -16,7 +16,7 @@ def curve(rss_mb, pictures):
 
 
 def shards(peaks_mb):
-    """A curve of shards of 100 pictures: little while they are listed, then up to the peak."""
+    """A curve of shards of 100 images: little while they are listed, then up to the peak."""
     lines = curve([0.0] * (4 * len(peaks_mb)), [0.0] * (4 * len(peaks_mb)))
     for i, line in enumerate(lines):
         shard, step = divmod(i, 4)
@@ -45,5 +45,5 @@ def test_thinning_keeps_peaks_and_the_last_line():
 
 def test_the_table_says_what_the_curve_shows():
     told = table(curve([900.0, 950.0, 950.0, 950.0], [0.0, 10.0, 20.0, 30.0]), "about")
-    assert "30 pictures in 0.1 min" in told
+    assert "30 images in 0.1 min" in told
     assert "largest resident size 950 MB" in told

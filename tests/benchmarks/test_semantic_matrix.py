@@ -40,7 +40,7 @@ def inverter(tiles: int = 1) -> Inverter:
 
 
 def striped(n: int, seed: int) -> tuple[np.ndarray, Tensor]:
-    """Pictures that are bright above, or on the left, or both; and which of them are."""
+    """Images that are bright above, or on the left, or both; and which of them are."""
     rng = torch.Generator().manual_seed(seed)
     labels = (torch.rand(n, 2, generator=rng) < 0.5).float()
     pictures = torch.rand(n, 16, 16, 3, generator=rng) * 60
@@ -114,7 +114,7 @@ def test_the_matrix_has_each_source_against_each(tmp_path: Path) -> None:
     asked = argparse.Namespace(device="cpu", images=128, repeats=1)
     told = matrix(people, given, asked)
     assert list(told["trained_on"]) == [ORIGINAL, "blank"]
-    # a picture that shows nothing tells nothing: all scores are equal
+    # an image that shows nothing tells nothing: all scores are equal
     share = np.mean([people.test.column(name).mean() for name in told["attributes"]])
     assert told["trained_on"][ORIGINAL]["blank"]["mean"] == pytest.approx(share, abs=0.02)
     text = as_markdown("one pass", told)
