@@ -53,10 +53,10 @@ format: install-dev
 bench: install-dev  ## figures of docs/measured.md, each by its own command
 	$(BIN)/python benchmarks/chain.py
 
-compare: install-dev  ## every method on the same held-out pictures, and which claims held here
+compare: install-dev  ## all methods on the same held-out images, and which of the papers' claims hold
 	$(BIN)/python -m benchmarks.compare --readme README.md $(if $(DOMAIN),--domain $(DOMAIN))
 
-bench-inversion: install-dev  ## pictures a second of the inversion engine against the published loop
+bench-inversion: install-dev  ## images per second of the inversion engine and of the published loop
 	$(BIN)/python benchmarks/inversion.py
 
 install: $(VENV)/.installed

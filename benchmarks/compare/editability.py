@@ -1,4 +1,4 @@
-"""Edits of inverted portraits, scored by a referee, by the truth, and by inverting them again."""
+"""Edits of inverted portraits: scores, comparison with true counterfactuals, repeated inversion."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ ERROR, IDLE, REALISM = "counterfactual MSE", "counterfactual MSE of no edit", "r
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The pictures of a set that lack an attribute, and what they look like with it."""
+    """The images of a set that lack an attribute, and their true counterfactuals."""
 
     attribute: str
-    rows: Tensor  # of the set
-    changed: Tensor  # [n, 3, H, H] true pictures with the attribute
+    rows: Tensor  # row numbers in the set
+    changed: Tensor  # [n, 3, H, H] true images with the attribute
 
 
 def lacking(chosen: PictureSet, attribute: str) -> Edited:
     """The portraits without the attribute, and their true counterfactuals.
 
-    Without those whose object would hide the change: they have no true picture of it.
+    Portraits whose object would hide the change are skipped.
     """
     has = chosen.truth([attribute])[:, 0] > 0.5
     rows, changed = [], []
@@ -68,9 +68,9 @@ def scored_edit(
     move: Move,
     real: Tensor,
 ) -> dict[str, Values]:
-    """Measures of one edit: `made` [N, 3, H, H] are the unedited inversions of the set.
+    """Measures of one edit; `made` [N, 3, H, H] are the unedited inversions of the set.
 
-    `real` [M, D] are embeddings of true pictures, for the realism.
+    `real` [M, D] are embeddings of real images, which define realism.
     """
     assert domain.referee is not None
     some, px = inverted.rows(edited.rows), chosen.targets.shape[-1]
@@ -110,12 +110,12 @@ def cycled(
     num: int,
     batch: int,
 ) -> dict[str, Values]:
-    """ECS and LEC of the first `num` rows: the edit is inverted by the same arm, and taken back.
+    """ECS and LEC of the first `num` rows: invert the edit with the same arm, and undo the edit.
 
-    Over all rows, NaN beyond. LEC is of the latents alone, as published; a method whose state keeps
-    a part of the picture has that part's error in its ECS. As codes that hardly differ from picture
-    to picture have a small LEC for that (a constant encoder's is the length of the edit), it is
-    also told as a share of the mean distance of the arm's codes from their mean.
+    Other rows are NaN. LEC uses the latents only, as published; for a method that keeps parts of
+    the image in its state, ECS includes their error. Latents that hardly vary between images have
+    a small LEC for that reason (that of a constant encoder is the length of the edit), so LEC is
+    also given relative to the mean distance of the arm's latents from their mean.
     """
     codes = inverted.w_plus[inverted.is_finite].float()
     spread = (codes - codes.mean(0)).flatten(1).norm(dim=1).mean().double()
@@ -139,9 +139,9 @@ def cycled(
 
 
 def joined(columns: Mapping[str, Values]) -> dict[str, Values]:
-    """Beside each measure's attributes, all of them one after the other under the bare name.
+    """Add to the columns of single attributes their concatenation, under the name of the measure.
 
-    There every measure has the same rows, those of `PICTURE`; where it was not taken they are NaN.
+    All concatenated columns have the rows of `PICTURE`; missing measurements are NaN.
     """
     found = dict(columns)
     sizes = {

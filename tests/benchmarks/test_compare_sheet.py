@@ -1,4 +1,4 @@
-"""Contact sheets, where it is known which pixel belongs to which picture."""
+"""Contact sheets, where it is known which pixel belongs to which image."""
 
 from __future__ import annotations
 

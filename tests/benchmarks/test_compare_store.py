@@ -55,7 +55,7 @@ def test_weights_decide() -> None:
 
 
 def bare() -> Any:
-    """A bench of no more than a domain without pictures."""
+    """A bench of no more than a domain without images."""
     return SimpleNamespace(domain=SimpleNamespace(absent={}, failed={}, sets=()))
 
 
@@ -84,7 +84,7 @@ def test_a_unit_whose_code_changed_is_measured_anew_and_told(
     for key, how in (
         (old, "sam: measured"),
         (old, "sam: kept"),
-        ({**old, "code": {"a.py": "2", "b.py": "1"}}, "sam: measured anew, changed since: code: a"),
+        ({**old, "code": {"a.py": "2", "b.py": "1"}}, "sam: measured again, changed: code: a"),
         ({**old, "parameters": {"steps": 50}}, "parameters: steps (40 before, 50 now)"),
         (old, "sam: kept"),
     ):

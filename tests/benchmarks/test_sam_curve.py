@@ -1,4 +1,4 @@
-"""The curve of SAM on the toy of a bench: its rows, its arms and its picture."""
+"""The curve of SAM on the toy of a bench: its rows, its arms and its image."""
 
 from __future__ import annotations
 
