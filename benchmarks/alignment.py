@@ -110,10 +110,10 @@ def golden_table(folder: Path) -> None:
 
 def golden_rows(folder: Path) -> Iterator[dict[str, Any]]:
     arrays = np.load(folder / "landmarks_quads.npz", allow_pickle=False)
-    for photo, told in json.loads((folder / "cases.json").read_text())["photos"].items():
-        picture = np.asarray(Image.open(folder / told["file"]).convert("RGB"))
+    for photo, entry in json.loads((folder / "cases.json").read_text())["photos"].items():
+        picture = np.asarray(Image.open(folder / entry["file"]).convert("RGB"))
         anchors = anchors_from_landmarks(arrays[f"{photo}/landmarks"])
-        for case in told["cases"]:
+        for case in entry["cases"]:
             options = dict(case["kwargs"])
             size_px = options.pop("output_size")
             official = np.asarray(Image.open(folder / case["output"]).convert("RGB"))

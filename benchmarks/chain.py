@@ -185,20 +185,20 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    asked = arguments()
-    if asked.measure:
-        kind, work, pictures = asked.measure
-        print(json.dumps(measure(kind, Path(work), Path(pictures), asked.steps)))
+    args = arguments()
+    if args.measure:
+        kind, work, pictures = args.measure
+        print(json.dumps(measure(kind, Path(work), Path(pictures), args.steps)))
         return
     print(
-        f"{FILE_PX} px files, {CROP_PX} px crops, {asked.steps} steps, {len(EDIT_STEPS)} edits per "
+        f"{FILE_PX} px files, {CROP_PX} px crops, {args.steps} steps, {len(EDIT_STEPS)} edits per "
         f"image, batches of {BATCH}; {os.cpu_count()} cores, {torch.get_num_threads()} torch "
         f"threads, torch {torch.__version__}, {platform.machine()}\n"
     )
     print("| images | chain, images/s | loop, images/s | ratio | overhead, ms per image "
           "| chain, peak MB | loop, peak MB |\n|---|---|---|---|---|---|---|")  # fmt: skip
-    for number in asked.sizes:
-        print(row_of(number, asked.steps), flush=True)
+    for number in args.sizes:
+        print(row_of(number, args.steps), flush=True)
 
 
 if __name__ == "__main__":

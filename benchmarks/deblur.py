@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from benchmarks.compare.sheet import save, sheet
-from benchmarks.key_frames import as_told, table
+from benchmarks.key_frames import as_json, table
 from benchmarks.tiled_pairs import add_arguments, chosen_pair, network
 from invertory.editing.deblur import deblurred, enlarged, extrapolated, gaussian_blur
 from invertory.images import to_tensor
@@ -53,14 +53,14 @@ def unsharp(sharp: Tensor, blur_px: float, reduce: int) -> Tensor:
 
 @torch.no_grad()
 def arms(
-    sharp: Tensor, given: Tensor, pair: TiledPair, amounts: Sequence[float], sigma_px: float
+    sharp: Tensor, degraded: Tensor, pair: TiledPair, amounts: Sequence[float], sigma_px: float
 ) -> dict[str, Tensor]:
     """Arm => images [N, 3, S, S]."""
-    whole = enlarged(given, pair.grid.size_px)
+    whole = enlarged(degraded, pair.grid.size_px)
     blurred = gaussian_blur(whole, sigma_px)
     found = {UNSHARP: whole}
     found |= {f"pixels, {a:g}": extrapolated(whole, blurred, a) for a in amounts if a}
-    made = deblurred(given, pair, amounts, sigma_px=sigma_px)
+    made = deblurred(degraded, pair, amounts, sigma_px=sigma_px)
     found |= {f"codes, {a:g}": pictures for a, pictures in zip(amounts, made, strict=True)}
     found[LIMIT] = pair.pictures(pair.codes(sharp))
     return {name: pictures.clamp(-1, 1) for name, pictures in found.items()}
@@ -89,21 +89,21 @@ def slope(pictures: Tensor) -> Tensor:
     return (across.square().mean((1, 2, 3)) + down.square().mean((1, 2, 3))).sqrt()
 
 
-def run(asked: argparse.Namespace) -> dict[str, Any]:
-    chosen = chosen_pair(asked)
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    chosen = chosen_pair(args)
     pair = chosen.pair
-    people = [draw(row_seed(SEED, row)) for row in range(asked.num)]
+    people = [draw(row_seed(SEED, row)) for row in range(args.num)]
     sharp = to_tensor([render(person, pair.grid.size_px).picture for person in people])
-    given = unsharp(sharp, asked.blur, asked.reduce)
-    sigma_px = asked.sigma or asked.blur or asked.reduce / 2
-    made = arms(sharp, given, pair, asked.amounts, sigma_px)
-    perceptual = FeatureDistance(network(asked.classifier), "portraits_classifier_features")
+    degraded = unsharp(sharp, args.blur, args.reduce)
+    sigma_px = args.sigma or args.blur or args.reduce / 2
+    made = arms(sharp, degraded, pair, args.amounts, sigma_px)
+    perceptual = FeatureDistance(network(args.classifier), "portraits_classifier_features")
     rows = {n: measured(p, sharp, perceptual, pair.grid.borders) for n, p in made.items()}
-    asked.out.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
     strip = [("sharp", sharp[:COLUMNS])] + [(n, p[:COLUMNS]) for n, p in made.items()]
-    save(sheet(strip), asked.out / "deblur.jpg")
+    save(sheet(strip), args.out / "deblur.jpg")
     print(table(rows))
-    return {"pair": chosen.told, "sigma_px": sigma_px, "rows": as_told(rows)}
+    return {"pair": chosen.metadata, "sigma_px": sigma_px, "rows": as_json(rows)}
 
 
 def arguments() -> argparse.Namespace:
@@ -128,20 +128,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--classifier", default="bundled://portraits_classifier")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("docs/compare"))
-    asked = parser.parse_args()
-    if asked.num < 1 or asked.blur < 0 or asked.reduce < 1 or asked.sigma < 0:
+    args = parser.parse_args()
+    if args.num < 1 or args.blur < 0 or args.reduce < 1 or args.sigma < 0:
         parser.error("expected --num and --reduce of at least 1, --blur and --sigma of at least 0")
-    return asked
+    return args
 
 
 def main() -> None:
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
+    args = arguments()
+    torch.set_num_threads(args.threads)
     start = time.perf_counter()
-    found = run(asked)
-    settings = {name: getattr(asked, name) for name in ("num", "blur", "reduce", "amounts")}
-    told = {"settings": settings, **found, "took_s": round(time.perf_counter() - start, 1)}
-    (asked.out / "deblur.json").write_text(json.dumps(told, indent=1) + "\n")
+    found = run(args)
+    settings = {name: getattr(args, name) for name in ("num", "blur", "reduce", "amounts")}
+    summary = {"settings": settings, **found, "took_s": round(time.perf_counter() - start, 1)}
+    (args.out / "deblur.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":

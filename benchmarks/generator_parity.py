@@ -86,16 +86,16 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    blobs = [(given.random_face / name).read_bytes() for name in FILES]
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    blobs = [(args.random_face / name).read_bytes() for name in FILES]
     generator = MobileStyleGAN.from_openvino(*blobs)
-    if given.count:
-        print_parity(generator, given.random_face, given.count)
+    if args.count:
+        print_parity(generator, args.random_face, args.count)
     generator.attach_preview(*heads_from(load_file(HEAD)))
     kept = os.environ.get("MALLOC_MMAP_THRESHOLD_", "unset")
-    print(f"threads {given.threads}, MALLOC_MMAP_THRESHOLD_ {kept}")
-    print_cost(generator, (1, 4, 8), given.repeats)
+    print(f"threads {args.threads}, MALLOC_MMAP_THRESHOLD_ {kept}")
+    print_cost(generator, (1, 4, 8), args.repeats)
 
 
 if __name__ == "__main__":

@@ -67,21 +67,21 @@ def real_pictures(pictures: np.ndarray, batch: int) -> Iterator[Tensor]:
         yield to_tensor(list(pictures[start : start + batch]))
 
 
-def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
+def embeddings(args: argparse.Namespace) -> dict[str, Embedding]:
     """Embeddings by name, on the device, under bf16 if requested."""
     found: dict[str, Embedding] = {}
-    if asked.classifier:
-        classifier = cast("AttributeClassifier", network(asked.classifier))
-        found["classifier"] = classifier.to(asked.device).embedding
-    if asked.inception:
+    if args.classifier:
+        classifier = cast("AttributeClassifier", network(args.classifier))
+        found["classifier"] = classifier.to(args.device).embedding
+    if args.inception:
         path = MODELS.fetch(PINNED["inception-2015"].source)
-        found["inception"] = InceptionFeatures.read(path).to(asked.device)
+        found["inception"] = InceptionFeatures.read(path).to(args.device)
 
     def placed(embedding: Embedding) -> Embedding:
         def embed(x: Tensor) -> Tensor:
-            kind = asked.device.partition(":")[0]
-            with torch.autocast(kind, torch.bfloat16, enabled=asked.bf16):
-                return embedding(x.to(asked.device))
+            kind = args.device.partition(":")[0]
+            with torch.autocast(kind, torch.bfloat16, enabled=args.bf16):
+                return embedding(x.to(args.device))
 
         return embed
 
@@ -122,21 +122,21 @@ def row(features: str, against: str, found: SetComparison) -> dict[str, Any]:
     return {"features": features, "against": against} | asdict(found)
 
 
-def judged(asked: argparse.Namespace, generator: Generator, folder: Path) -> list[dict[str, Any]]:
+def judged(args: argparse.Namespace, generator: Generator, folder: Path) -> list[dict[str, Any]]:
     """One row per embedding and set; also writes the sheet."""
-    options = {"size_px": generator.resolution, "processes": asked.processes}
-    real = prepare(folder / "real", asked.num, seed=asked.seed, **options).pictures
-    other = prepare(folder / "other", asked.num, seed=asked.seed + 1, **options).pictures
-    draw = {"seed": asked.seed, "batch": asked.batch, "psi": asked.psi, "device": asked.device}
-    if asked.sheet:
-        columns = asked.sheet_columns
-        num = min(asked.sheet_rows, asked.num // columns) * columns
-        write_sheet(asked.sheet, real, made_pictures(generator, num, **draw), columns)
+    options = {"size_px": generator.resolution, "processes": args.processes}
+    real = prepare(folder / "real", args.num, seed=args.seed, **options).pictures
+    other = prepare(folder / "other", args.num, seed=args.seed + 1, **options).pictures
+    draw = {"seed": args.seed, "batch": args.batch, "psi": args.psi, "device": args.device}
+    if args.sheet:
+        columns = args.sheet_columns
+        num = min(args.sheet_rows, args.num // columns) * columns
+        write_sheet(args.sheet, real, made_pictures(generator, num, **draw), columns)
     rows = []
-    for name, embedding in embeddings(asked).items():
-        reference = embed_set(real_pictures(real, asked.batch), embedding)
-        baseline = embed_set(real_pictures(other, asked.batch), embedding)
-        made = embed_set(made_pictures(generator, asked.num, **draw), embedding)
+    for name, embedding in embeddings(args).items():
+        reference = embed_set(real_pictures(real, args.batch), embedding)
+        baseline = embed_set(real_pictures(other, args.batch), embedding)
+        made = embed_set(made_pictures(generator, args.num, **draw), embedding)
         rows.append(row(name, "generated", compare_embedded(reference, made)))
         rows.append(row(name, "other portraits", compare_embedded(reference, baseline)))
     return rows
@@ -174,18 +174,18 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
+    args = arguments()
+    torch.set_num_threads(args.threads)
     start = time.perf_counter()
-    generator = cast("Generator", network(asked.generator).to(asked.device))
+    generator = cast("Generator", network(args.generator).to(args.device))
     with contextlib.ExitStack() as stack:
-        folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        rows = judged(asked, generator, folder)
-    settings = {name: str(v) if isinstance(v, Path) else v for name, v in vars(asked).items()}
-    told = {"settings": settings, "rows": rows, "took_s": round(time.perf_counter() - start, 1)}
-    if asked.json:
-        asked.json.write_text(json.dumps(told, indent=2) + "\n")
-    print(json.dumps(told))
+        folder = args.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        rows = judged(args, generator, folder)
+    settings = {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
+    summary = {"settings": settings, "rows": rows, "took_s": round(time.perf_counter() - start, 1)}
+    if args.json:
+        args.json.write_text(json.dumps(summary, indent=2) + "\n")
+    print(json.dumps(summary))
     print()
     print_table(rows)
 

@@ -211,17 +211,17 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    print(f"{asked.device}, {asked.threads} CPU threads; ms per image\n")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(f"{args.device}, {args.threads} CPU threads; ms per image\n")
     print("| network | precision | batch | forward: ours | grouped | ratio |", end="")
     print(" forward + backward: ours | grouped | ratio |")
     print("|---" * 9 + "|")
-    for size in asked.sizes:
-        generator = random_generator(size).to(asked.device)
-        for precision in asked.precisions:
-            for batch in asked.batches:
-                print_case(Case(size, precision, batch, asked.device), generator, asked.repeats)
+    for size in args.sizes:
+        generator = random_generator(size).to(args.device)
+        for precision in args.precisions:
+            for batch in args.batches:
+                print_case(Case(size, precision, batch, args.device), generator, args.repeats)
 
 
 if __name__ == "__main__":

@@ -117,21 +117,21 @@ def perceptual_of(name: str) -> Perceptual:
     return Lpips("alex" if net == "alex" else "vgg", ModelStore().fetch(card.source, card.sha256))
 
 
-def case_of(name: str, asked: argparse.Namespace) -> Case:
+def case_of(name: str, args: argparse.Namespace) -> Case:
     """A case whose targets are drawn from near the mean latent to far from it, easy to hard."""
     makers: dict[str, Callable[[], Any]] = {
         "portraits": portraits, "faces": faces, "full": lambda: random_stylegan2(FULL)
     }  # fmt: skip
-    G = makers[name]().to(asked.device)
-    perceptual = perceptual_of(asked.perceptual)
+    G = makers[name]().to(args.device)
+    perceptual = perceptual_of(args.perceptual)
     if isinstance(perceptual, torch.nn.Module):
-        perceptual = perceptual.to(asked.device)
-    method = Image2StyleGAN(steps=asked.steps, learning_rate=0.05, preview=name == "faces")
-    z = torch.randn(asked.rows, G.z_dim, generator=torch.Generator().manual_seed(1))
+        perceptual = perceptual.to(args.device)
+    method = Image2StyleGAN(steps=args.steps, learning_rate=0.05, preview=name == "faces")
+    z = torch.randn(args.rows, G.z_dim, generator=torch.Generator().manual_seed(1))
     case = Case(name, cast("Generator", G), torch.empty(0, 3, 64, 64), perceptual, method)
     with torch.no_grad():
-        w = G.mapping(z.to(asked.device))
-        reach = torch.linspace(0.05, 1.0, asked.rows, device=w.device)[:, None]
+        w = G.mapping(z.to(args.device))
+        reach = torch.linspace(0.05, 1.0, args.rows, device=w.device)[:, None]
         w_plus = (G.w_avg + reach * (w - G.w_avg))[:, None].expand(-1, G.num_ws, -1)
         targets = torch.cat([case.render(rows) for rows in torch.split(w_plus, 4)]).clamp(-1, 1)
     return replace(case, targets=targets)
@@ -159,48 +159,48 @@ def plain_loop(case: Case, chosen: list[int]) -> list[list[float]]:
     return losses
 
 
-def timed(run: Callable[[], Any], asked: argparse.Namespace) -> tuple[Any, float]:
+def timed(run: Callable[[], Any], args: argparse.Namespace) -> tuple[Any, float]:
     """Return the result of `run` and its seconds."""
-    clock = time.process_time if asked.threads == 1 else time.perf_counter
-    start = clock() if asked.device == "cpu" else time.perf_counter()
+    clock = time.process_time if args.threads == 1 else time.perf_counter
+    start = clock() if args.device == "cpu" else time.perf_counter()
     found = run()
-    if asked.device == "cpu":
+    if args.device == "cpu":
         return found, clock() - start
     torch.cuda.synchronize()
     return found, time.perf_counter() - start
 
 
-def settings(asked: argparse.Namespace) -> Iterator[tuple[int, dict[str, Any]]]:
-    for precision in asked.precisions:
-        for execution in asked.executions:
-            for batch in asked.batches:
-                if batch <= asked.rows:
+def settings(args: argparse.Namespace) -> Iterator[tuple[int, dict[str, Any]]]:
+    for precision in args.precisions:
+        for execution in args.executions:
+            for batch in args.batches:
+                if batch <= args.rows:
                     yield batch, {"precision": precision, "execution": execution}
 
 
-def compare(case: Case, asked: argparse.Namespace) -> None:
+def compare(case: Case, args: argparse.Namespace) -> None:
     """Print the loop and every setting of the engine, at equal steps and at equal loss."""
     short = replace(case, method=replace(case.method, steps=1))
-    chosen = torch.linspace(0, asked.rows - 1, asked.loop_rows).long().tolist()  # easy and hard
+    chosen = torch.linspace(0, args.rows - 1, args.loop_rows).long().tolist()  # easy and hard
     plain_loop(short, chosen[:1])
-    paths, loop_s = timed(lambda: plain_loop(case, chosen), asked)
+    paths, loop_s = timed(lambda: plain_loop(case, chosen), args)
     with FlopCounterMode(display=False) as counter:
         plain_loop(short, chosen[:1])
-    step_flops = counter.get_total_flops() / 2 * asked.rows * (case.method.steps + 1)
+    step_flops = counter.get_total_flops() / 2 * args.rows * (case.method.steps + 1)
     goal = max(min(path) for path in paths) * 1.02  # a loss that every image of the loop reaches
     needed = sum(next(i for i, loss in enumerate(p) if loss <= goal) + 1 for p in paths)
-    rate = asked.loop_rows / loop_s
+    rate = args.loop_rows / loop_s
     goal_rate = rate * sum(len(path) for path in paths) / needed
-    head = f"{case.name}, {case.targets.shape[-1]} px, {case.perceptual.name}, {asked.device}"
+    head = f"{case.name}, {case.targets.shape[-1]} px, {case.perceptual.name}, {args.device}"
     print(f"\n{head}: {case.method.steps} steps, or until the loss is {goal:.4f}")
     print(f"{'':34s}  images/s   ratio  GFLOP/s | to that loss   ratio  reached | difference")
     print(f"{'published loop, float32':34s}{rate:10.3f}{1:8.2f}{'':10s}| {goal_rate:12.3f}{1:8.2f}")
-    for batch, how in settings(asked):
+    for batch, how in settings(args):
         small = replace(case, targets=case.targets[:batch], method=short.method)
         small.invert(batch, **how)  # warms up, compiles or records
-        full, full_s = timed(partial(case.invert, batch, **how), asked)
-        until, until_s = timed(partial(case.invert, batch, target_loss=goal, **how), asked)
-        rates = asked.rows / full_s, asked.rows / until_s
+        full, full_s = timed(partial(case.invert, batch, **how), args)
+        until, until_s = timed(partial(case.invert, batch, target_loss=goal, **how), args)
+        rates = args.rows / full_s, args.rows / until_s
         reached = float((until.loss <= goal).float().mean())
         apart = float((full.loss[chosen] - _best(paths)).abs().max())
         name = f"{how['precision']}, {how['execution']}, batch {batch}"
@@ -215,26 +215,26 @@ def _best(paths: list[list[float]]) -> Tensor:
     return torch.tensor([min(path) for path in paths])
 
 
-def slots(case: Case, asked: argparse.Namespace) -> None:
+def slots(case: Case, args: argparse.Namespace) -> None:
     """Compare refilled slots with batches that wait for their slowest image."""
-    batch = min(asked.slot_batch, asked.rows // 2)
+    batch = min(args.slot_batch, args.rows // 2)
     if batch < 2:
         return
     half = case.invert(batch, steps=case.method.steps // 2)
     goal = float(half.loss.median())  # easy images reach it early, hard ones late
-    found, slots_s = timed(lambda: case.invert(batch, target_loss=goal), asked)
+    found, slots_s = timed(lambda: case.invert(batch, target_loss=goal), args)
 
     def waiting() -> None:
         pairs = zip(torch.split(case.targets, batch), torch.split(found.steps, batch), strict=True)
         for targets, steps in pairs:
             replace(case, targets=targets).invert(batch, steps=int(steps.max()))
 
-    _, batches_s = timed(waiting, asked)
+    _, batches_s = timed(waiting, args)
     steps = sorted(found.steps.tolist())
     print(
-        f"{case.name}, slots: {asked.rows} images of {steps[0]} to {steps[-1]} steps (median "
-        f"{steps[len(steps) // 2]}), batch {batch}: refilled {asked.rows / slots_s:.3f} "
-        f"images/s, waiting {asked.rows / batches_s:.3f}, ratio {batches_s / slots_s:.2f}",
+        f"{case.name}, slots: {args.rows} images of {steps[0]} to {steps[-1]} steps (median "
+        f"{steps[len(steps) // 2]}), batch {batch}: refilled {args.rows / slots_s:.3f} "
+        f"images/s, waiting {args.rows / batches_s:.3f}, ratio {batches_s / slots_s:.2f}",
         flush=True,
     )
 
@@ -263,14 +263,14 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    asked = arguments()
-    asked.loop_rows = min(asked.loop_rows, asked.rows)
-    torch.set_num_threads(asked.threads)
-    print(f"torch {torch.__version__}, {asked.threads} CPU threads")
-    for name in asked.cases:
-        case = case_of(name, asked)
-        compare(case, asked)
-        slots(case, asked)
+    args = arguments()
+    args.loop_rows = min(args.loop_rows, args.rows)
+    torch.set_num_threads(args.threads)
+    print(f"torch {torch.__version__}, {args.threads} CPU threads")
+    for name in args.cases:
+        case = case_of(name, args)
+        compare(case, args)
+        slots(case, args)
 
 
 if __name__ == "__main__":

@@ -136,19 +136,19 @@ def at_hand(rows: Iterable[Row]) -> list[Row]:
     return found
 
 
-def pictures(asked: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def pictures(args: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Training images uint8 [N, R, R, 3], and as many images of the test set."""
-    if asked.set == "portraits":
+    if args.set == "portraits":
         train, test = (
-            prepare(folder / name, asked.num, seed=seed, size_px=64, processes=1).pictures
-            for name, seed in (("train", asked.train_seed), ("test", asked.seed))
+            prepare(folder / name, args.num, seed=seed, size_px=64, processes=1).pictures
+            for name, seed in (("train", args.train_seed), ("test", args.seed))
         )
         return train, test
     from PIL import Image
 
     grey = [Image.fromarray(one).resize((32, 32), Image.Resampling.BICUBIC) for one in digits()[0]]
     rgb = np.repeat(np.stack([np.asarray(one) for one in grey])[..., None], 3, 3)
-    num = min(asked.num, HELD_OUT_DIGITS)
+    num = min(args.num, HELD_OUT_DIGITS)
     return rgb[:num], rgb[-HELD_OUT_DIGITS:][:num]
 
 
@@ -156,34 +156,34 @@ def batches(found: np.ndarray, size: int) -> list[Tensor]:
     return [to_tensor(list(found[i : i + size])) for i in range(0, len(found), size)]
 
 
-def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
+def embeddings(args: argparse.Namespace) -> dict[str, Embedding]:
     """Embeddings by the name of their features."""
-    if asked.set == "digits":
+    if args.set == "digits":
         return {"pixels of 8 x 8": lambda x: adaptive_avg_pool2d(x[:, :1], 8).flatten(1)}
-    classifier = cast("AttributeClassifier", network(asked.classifier))
-    found: dict[str, Embedding] = {"classifier": classifier.to(asked.device).embedding}
+    classifier = cast("AttributeClassifier", network(args.classifier))
+    found: dict[str, Embedding] = {"classifier": classifier.to(args.device).embedding}
     card = PINNED["inception-2015"]
-    if asked.inception and (MODELS.is_at_hand(card) or not MODELS.is_offline()):
+    if args.inception and (MODELS.is_at_hand(card) or not MODELS.is_offline()):
         try:
-            inception = InceptionFeatures.read(MODELS.fetch(card.source)).to(asked.device)
+            inception = InceptionFeatures.read(MODELS.fetch(card.source)).to(args.device)
         except (OSError, ValueError, ImportError) as error:
             print(f"skipped the features of Inception: {error}", file=sys.stderr)
         else:
             found["inception"] = inception
 
     def placed(embedding: Embedding) -> Embedding:
-        return lambda x: embedding(x.to(asked.device))
+        return lambda x: embedding(x.to(args.device))
 
     return {name: placed(embedding) for name, embedding in found.items()}
 
 
-def measured(row: Row, asked: argparse.Namespace, truth: Truth) -> dict[str, Any]:
+def measured(row: Row, args: argparse.Namespace, truth: Truth) -> dict[str, Any]:
     """One row of the table, with distances by the name of the features."""
-    generator, encoder = (network(name).to(asked.device) for name in (row.generator, row.encoder))
+    generator, encoder = (network(name).to(args.device) for name in (row.generator, row.encoder))
     pair = Invertible(generator, encoder)
-    sets = made_sets(pair, truth.test, seed=asked.seed)
-    clock = _clock(asked.device)
-    x = truth.test[0].to(asked.device)
+    sets = made_sets(pair, truth.test, seed=args.seed)
+    clock = _clock(args.device)
+    x = truth.test[0].to(args.device)
     return {
         "model": row.title,
         "generator": row.generator,
@@ -201,12 +201,12 @@ def measured(row: Row, asked: argparse.Namespace, truth: Truth) -> dict[str, Any
 class Truth:
     """Real images of both sets, and the moments of their embeddings."""
 
-    def __init__(self, asked: argparse.Namespace, folder: Path) -> None:
-        train, test = pictures(asked, folder)
-        self.test = batches(test, asked.batch)
-        self.embeddings = embeddings(asked)
+    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+        train, test = pictures(args, folder)
+        self.test = batches(test, args.batch)
+        self.embeddings = embeddings(args)
         self.train = {
-            name: embed_set(batches(train, asked.batch), embedding).moments
+            name: embed_set(batches(train, args.batch), embedding).moments
             for name, embedding in self.embeddings.items()
         }
 
@@ -273,14 +273,14 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
-    rows = at_hand(map(Row.parse, asked.row) if asked.row else ROWS[asked.set])
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    rows = at_hand(map(Row.parse, args.row) if args.row else ROWS[args.set])
     with tempfile.TemporaryDirectory() as scratch:
-        truth = Truth(asked, asked.folder or Path(scratch))
-        table = [truth.line(), *(measured(row, asked, truth) for row in rows)]
-    if asked.json:
-        asked.json.write_text(json.dumps(table, indent=2) + "\n")
+        truth = Truth(args, args.folder or Path(scratch))
+        table = [truth.line(), *(measured(row, args, truth) for row in rows)]
+    if args.json:
+        args.json.write_text(json.dumps(table, indent=2) + "\n")
     print_table(table)
 
 

@@ -106,34 +106,34 @@ def jolt(frames: Tensor) -> Tensor:
     return frames.diff(n=2, dim=0).abs().mean()
 
 
-def run(asked: argparse.Namespace) -> dict[str, Any]:
-    chosen = chosen_pair(asked)
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    chosen = chosen_pair(args)
     pair = chosen.pair
-    num = (asked.keys - 1) * asked.every + 1
-    perceptual = FeatureDistance(network(asked.classifier), "portraits_classifier_features")
+    num = (args.keys - 1) * args.every + 1
+    perceptual = FeatureDistance(network(args.classifier), "portraits_classifier_features")
     columns: dict[str, dict[str, list[np.ndarray]]] = {}
     jolts: list[float] = []
     strip: list[tuple[str, Tensor]] = []
-    for frames in sequences(asked.people, num, pair.grid.size_px):
-        made = filled(frames, asked.every, pair)
+    for frames in sequences(args.people, num, pair.grid.size_px):
+        made = filled(frames, args.every, pair)
         jolts.append(1000 * float(jolt(frames)))
         for arm, pictures in made.items():
-            own = measured(pictures, frames, made[LIMIT], asked.every, perceptual)
+            own = measured(pictures, frames, made[LIMIT], args.every, perceptual)
             for name, values in own.items():
                 columns.setdefault(arm, {}).setdefault(name, []).append(values)
         if not strip:
-            few = slice(0, COLUMNS * max(asked.every // 4, 1), max(asked.every // 4, 1))
+            few = slice(0, COLUMNS * max(args.every // 4, 1), max(args.every // 4, 1))
             strip = [("true frames", frames[few])]
             strip += [(arm, pictures[few]) for arm, pictures in made.items()]
     rows = {
         arm: {name: spread_of(np.concatenate(values)) for name, values in own.items()}
         for arm, own in columns.items()
     }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    save(sheet(strip), asked.out / "key_frames.jpg")
+    args.out.mkdir(parents=True, exist_ok=True)
+    save(sheet(strip), args.out / "key_frames.jpg")
     print(table(rows))
     print(f"\njolt x 1000 of the true frames: {np.mean(jolts):.2f}")
-    return {"pair": chosen.told, "true_jolt_x_1000": np.mean(jolts), "rows": as_told(rows)}
+    return {"pair": chosen.metadata, "true_jolt_x_1000": np.mean(jolts), "rows": as_json(rows)}
 
 
 def table(rows: dict[str, dict[str, Spread]]) -> str:
@@ -146,7 +146,7 @@ def table(rows: dict[str, dict[str, Spread]]) -> str:
     return "\n".join(lines)
 
 
-def as_told(rows: dict[str, dict[str, Spread]]) -> dict[str, Any]:
+def as_json(rows: dict[str, dict[str, Spread]]) -> dict[str, Any]:
     return {arm: {n: spread._asdict() for n, spread in own.items()} for arm, own in rows.items()}
 
 
@@ -163,20 +163,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--classifier", default="bundled://portraits_classifier")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("docs/compare"))
-    asked = parser.parse_args()
-    if asked.keys < 2 or asked.every < 2 or asked.people < 1:
+    args = parser.parse_args()
+    if args.keys < 2 or args.every < 2 or args.people < 1:
         parser.error("expected --keys and --every of at least 2 and --people of at least 1")
-    return asked
+    return args
 
 
 def main() -> None:
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
+    args = arguments()
+    torch.set_num_threads(args.threads)
     start = time.perf_counter()
-    found = run(asked)
-    settings = {"people": asked.people, "keys": asked.keys, "every": asked.every, "moves": MOVES}
-    told = {"settings": settings, **found, "took_s": round(time.perf_counter() - start, 1)}
-    (asked.out / "key_frames.json").write_text(json.dumps(told, indent=1) + "\n")
+    found = run(args)
+    settings = {"people": args.people, "keys": args.keys, "every": args.every, "moves": MOVES}
+    summary = {"settings": settings, **found, "took_s": round(time.perf_counter() - start, 1)}
+    (args.out / "key_frames.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -143,24 +143,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=350, help="of the tuning")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     models = ModelStore()
-    weights, card = fetch_network(asked.generator, models)
+    weights, card = fetch_network(args.generator, models)
     generator = cast("Generator", load_network(weights, card=card))
     trunk = PINNED["lpips-alexnet"]
     lpips = Lpips("alex", Path(models.fetch(trunk.source, trunk.sha256)))
     size_px = generator.resolution
-    drawn = [render(draw(row_seed(HELD_OUT_SEED, i)), size_px).picture for i in range(asked.num)]
+    drawn = [render(draw(row_seed(HELD_OUT_SEED, i)), size_px).picture for i in range(args.num)]
     method = PivotalTuning(
-        pivot_steps=asked.pivot_steps,
+        pivot_steps=args.pivot_steps,
         pivot_learning_rate=0.1,
-        steps=asked.steps,
+        steps=args.steps,
         target_lpips=None,
         storage="float16",
         precision="bfloat16",
     )
-    measure(Bench(generator, lpips, to_tensor(drawn)), method, asked.ranks)
+    measure(Bench(generator, lpips, to_tensor(drawn)), method, args.ranks)
 
 
 if __name__ == "__main__":

@@ -57,14 +57,14 @@ def main() -> None:
     parser.add_argument("--supersample", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seconds", type=float, default=5.0, help="duration of each measurement")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}\n")
     print("| px | supersample | processes | portraits/s | portraits/s of CPU |")
     print("|---|---|---|---|---|")
-    for size_px in asked.sizes:
-        for supersample in asked.supersample:
-            for processes in asked.processes:
-                wall, cpu = measured(processes, size_px, supersample, asked.seconds)
+    for size_px in args.sizes:
+        for supersample in args.supersample:
+            for processes in args.processes:
+                wall, cpu = measured(processes, size_px, supersample, args.seconds)
                 print(f"| {size_px} | {supersample} | {processes} | {wall:.0f} | {cpu:.0f} |")
 
 

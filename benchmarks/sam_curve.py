@@ -233,20 +233,20 @@ def main() -> None:
     parser.add_argument("--ablate-at", type=int, default=50, help="steps of the ablations")
     parser.add_argument("--plot", type=Path, help="also write the curve as SVG")
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    bench = _bench(asked.num, asked.networks, asked.methods)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    bench = _bench(args.num, args.networks, args.methods)
     direction = bench.direction()
-    print(f"n = {asked.num}\n{HEADER}")
+    print(f"n = {args.num}\n{HEADER}")
     rows = []
-    beside = others(bench, asked.methods, asked.budgets, direction)
-    for row in chain(curve(bench, asked.budgets, direction), beside):
+    beside = others(bench, args.methods, args.budgets, direction)
+    for row in chain(curve(bench, args.budgets, direction), beside):
         rows.append(row)
         print(row, flush=True)
-    for row in ablations(bench, asked.ablate_at, direction):
+    for row in ablations(bench, args.ablate_at, direction):
         print(row, flush=True)
-    if asked.plot:
-        asked.plot.write_text(plot(rows))
+    if args.plot:
+        args.plot.write_text(plot(rows))
 
 
 if __name__ == "__main__":

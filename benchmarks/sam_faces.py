@@ -66,12 +66,12 @@ class Bench:
         seconds = (time.process_time() - start) / n
         made = torch.cat([self._drawn(method, found, i) for i in range(n)])
         fa, fb = self.perceptual.features(made), self.perceptual.features(self.targets)
-        told = [
+        means = [
             psnr_db(made, self.targets),
             self.perceptual.distance(fa, fb),
             torch.tensor([float(_stored(found, i)) for i in range(n)]),
         ]
-        places = zip(told, (2, 3, 0), strict=True)
+        places = zip(means, (2, 3, 0), strict=True)
         psnr, lpips, size = (f"{float(x.mean()):.{place}f}" for x, place in places)
         return f"| {name} | {psnr} | {lpips} | {seconds:.1f} | {size} |", made, found
 
@@ -152,23 +152,23 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="optimisation steps of each arm")
     parser.add_argument("--out", type=Path, help="folder of the contact sheet")
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    bench = _bench(asked.num, asked.crops, asked.invertibility, asked.batch_size)
-    how = {"steps": asked.steps, "preview": True, "precision": asked.precision}
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    bench = _bench(args.num, args.crops, args.invertibility, args.batch_size)
+    how = {"steps": args.steps, "preview": True, "precision": args.precision}
     how |= {"schedule": "ramp"}
     lines = [bench.targets]
-    print(f"n = {len(bench.targets)}, {asked.steps} steps\n{HEADER}")
+    print(f"n = {len(bench.targets)}, {args.steps} steps\n{HEADER}")
     for name, method in arms(bench, how).items():
-        if asked.only and name not in asked.only:
+        if args.only and name not in args.only:
             continue
-        told, made, found = bench.row(name, method)
-        print(told, flush=True)
+        line, made, found = bench.row(name, method)
+        print(line, flush=True)
         maps = [_map(found, kind, bench.targets.shape[-1]) for kind in found.maps]
         lines += [made, *maps]
-        if asked.out:
-            asked.out.mkdir(parents=True, exist_ok=True)
-            _sheet(lines).save(asked.out / "sheet.png")
+        if args.out:
+            args.out.mkdir(parents=True, exist_ok=True)
+            _sheet(lines).save(args.out / "sheet.png")
 
 
 def _map(found: Inversion, kind: str, px: int) -> Tensor:

@@ -69,12 +69,12 @@ def plot(rows: Sequence[Row]) -> str:
 
 
 def _line(name: str, places: Sequence[Place], colour: str) -> list[str]:
-    told = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     thick = 3 if name == FIRST else 1.5
     dots = [
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{thick + 2}" fill="{colour}"/>' for x, y in places
     ]
-    line = f'<polyline points="{told}" fill="none" stroke="{colour}" stroke-width="{thick}"/>'
+    line = f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{thick}"/>'
     return [line, *dots] if len(places) > 1 else dots
 
 

@@ -135,9 +135,11 @@ class Bench:
         print("\n| SAMM | flows at the limit % | second step: cosine | its length |")
         print("|---|---|---|---|")
         for n in cycles:
-            told = figures(samm.align(self.generator, w_plus, taps, cycles=n))
-            alike = [f"{float(told[k]):.2f}" if k in told else "-" for k in ALIKE]
-            print(f"| N = {n} | {100 * float(told['flow_saturation']):.0f} | {' | '.join(alike)} |")
+            flows = figures(samm.align(self.generator, w_plus, taps, cycles=n))
+            alike = [f"{float(flows[k]):.2f}" if k in flows else "-" for k in ALIKE]
+            print(
+                f"| N = {n} | {100 * float(flows['flow_saturation']):.0f} | {' | '.join(alike)} |"
+            )
 
     def print_kinds(self, mask: Tensor) -> None:
         """Print the quality of the masks by kind of object."""
@@ -210,22 +212,22 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=128, help="number of images")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     names = ("generator", "encoder", "samm", *BASES)
-    nets = {name: _network(at) for name in names if (at := getattr(asked, name))}
+    nets = {name: _network(at) for name in names if (at := getattr(args, name))}
     generator: Any = nets.pop("generator")
-    judge: Any = _network(asked.features)
+    judge: Any = _network(args.features)
     bench = Bench(
         generator,
         FeatureDistance(judge, "features", size_px=judge.size_px),
         nets,
-        *portraits(asked.num, generator.resolution),
-        batch_size=asked.batch,
-        is_cpu_time=asked.threads == 1,
+        *portraits(args.num, generator.resolution),
+        batch_size=args.batch,
+        is_cpu_time=args.threads == 1,
     )
     try:
-        unaligned = _network(asked.unaligned)
+        unaligned = _network(args.unaligned)
     except (OSError, ValueError):
         unaligned = None
     with torch.no_grad():

@@ -29,7 +29,7 @@ class Chosen:
     """A pair of networks with its metadata."""
 
     pair: TiledPair
-    told: dict[str, str | int]
+    metadata: dict[str, str | int]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,20 +43,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_pair(asked: argparse.Namespace) -> Chosen:
+def chosen_pair(args: argparse.Namespace) -> Chosen:
     """The requested pair, else the first of `KNOWN` that is bundled or was trained here."""
-    generator, encoder, tiles = _addresses(asked)
+    generator, encoder, tiles = _addresses(args)
     networks = [network(address) for address in (generator, encoder)]
     pair = TiledPair.of(
         cast("Encoder", networks[1]),
         cast("Generator", networks[0]),
-        tiles=asked.tiles or tiles,
-        overlap_px=asked.overlap,
+        tiles=args.tiles or tiles,
+        overlap_px=args.overlap,
     )
     grid = pair.grid
-    told: dict[str, str | int] = {"generator": generator, "encoder": encoder}
-    told |= {"tiles": grid.tiles, "tile_px": grid.tile_px, "overlap_px": grid.overlap_px}
-    return Chosen(pair, told)
+    metadata: dict[str, str | int] = {"generator": generator, "encoder": encoder}
+    metadata |= {"tiles": grid.tiles, "tile_px": grid.tile_px, "overlap_px": grid.overlap_px}
+    return Chosen(pair, metadata)
 
 
 def network(address: str) -> nn.Module:
@@ -65,10 +65,10 @@ def network(address: str) -> nn.Module:
     return load_network(weights, card=card)
 
 
-def _addresses(asked: argparse.Namespace) -> tuple[str, str, int]:
-    if asked.generator and asked.encoder:
-        return asked.generator, asked.encoder, 1
-    if asked.generator or asked.encoder:
+def _addresses(args: argparse.Namespace) -> tuple[str, str, int]:
+    if args.generator and args.encoder:
+        return args.generator, args.encoder, 1
+    if args.generator or args.encoder:
         raise SystemExit("expected both --generator and --encoder, or neither")
     sources = {card.name: card.source for card in ModelStore().cards()}
     for generator, encoder, tiles in KNOWN:

@@ -42,7 +42,7 @@ from benchmarks.compare.budgets import BUDGETS, Arm
 from benchmarks.compare.claims import CLAIMS as OF_THE_FIRST
 from benchmarks.compare.claims import NOTES as ON_THE_FIRST
 from benchmarks.compare.claims import Claim, judge
-from benchmarks.compare.domains import DOMAINS, Asked, Domain
+from benchmarks.compare.domains import DOMAINS, Domain, DomainOptions
 from benchmarks.compare.drawing import plot
 from benchmarks.compare.panels import panels
 from benchmarks.compare.results import Results
@@ -64,47 +64,47 @@ CLAIMS: dict[str, Claim] = (
     OF_THE_FIRST | claims_sam.CLAIMS | claims_samm.CLAIMS | claims_encoders.CLAIMS
 )
 NOTES: dict[str, str] = ON_THE_FIRST | claims_samm.NOTES | claims_encoders.NOTES
-DEFAULTS, AS_USUAL = Asked(), Work()
+DEFAULTS, AS_USUAL = DomainOptions(), Work()
 
 
-def run(name: str, asked: argparse.Namespace) -> bool:
+def run(name: str, args: argparse.Namespace) -> bool:
     """Measure one domain and write its files; return whether nothing failed."""
-    domain, budget = domain_of(name, asked), BUDGETS[name]
-    work = Work(samples=asked.samples, cycles=asked.cycles, batch=asked.batch)
-    bench, store = Bench(domain, work), Store(asked.cache / name, asked.fresh)
-    arms = [arm for arm in budget.arms() if not asked.methods or arm.method in asked.methods]
-    mine = [arm for arm in arms if not asked.only or arm.method in asked.only]
+    domain, budget = domain_of(name, args), BUDGETS[name]
+    work = Work(samples=args.samples, cycles=args.cycles, batch=args.batch)
+    bench, store = Bench(domain, work), Store(args.cache / name, args.fresh)
+    arms = [arm for arm in budget.arms() if not args.methods or arm.method in args.methods]
+    mine = [arm for arm in arms if not args.only or arm.method in args.only]
     there = at_hand(domain, mine)
     found = units_run(bench, list(arm_units(bench, there)), store)
     others: dict[str, Kept] = {}
     if bench.has_edits:
-        names = [word for word in ANALYSES if not asked.only or word in asked.only]
-        units = analysis_units(bench, budget, at_hand(domain, arms), climb=asked.climb, names=names)
+        names = [word for word in ANALYSES if not args.only or word in args.only]
+        units = analysis_units(bench, budget, at_hand(domain, arms), climb=args.climb, names=names)
         others = units_run(bench, list(units), store)
-    if asked.only:
+    if args.only:
         progress(f"cached in {store.folder}; run without --only to write the report")
         return not domain.failed
-    notes = {"settings": report.settings(asked)}
+    notes = {"settings": report.settings(args)}
     if bench.has_edits:
-        notes["referee"] = report.referee(domain, asked.referee)
-        notes |= bench.editors(domain.family(budget.arm("image2stylegan"))).told
+        notes["referee"] = report.referee(domain, args.referee)
+        notes |= bench.editors(domain.family(budget.arm("image2stylegan"))).notes
     results = results_of(domain, found, others)
-    write(bench, arms, found, results, notes, asked)
+    write(bench, arms, found, results, notes, args)
     return not domain.failed
 
 
-def domain_of(name: str, asked: argparse.Namespace) -> Domain:
+def domain_of(name: str, args: argparse.Namespace) -> Domain:
     domain: Domain = DOMAINS[name](
-        Asked(
-            generator=asked.generator if name == "portraits" else "",
-            classifier=asked.classifier,
-            referee=asked.referee,
-            perceptual=asked.perceptual,
-            num=asked.num,
-            num_ood=asked.ood,
-            num_codes=asked.codes,
-            crops=asked.crops,
-            device=asked.device,
+        DomainOptions(
+            generator=args.generator if name == "portraits" else "",
+            classifier=args.classifier,
+            referee=args.referee,
+            perceptual=args.perceptual,
+            num=args.num,
+            num_ood=args.ood,
+            num_codes=args.codes,
+            crops=args.crops,
+            device=args.device,
         )
     )
     return domain
@@ -116,23 +116,23 @@ def write(
     kept: dict[str, Kept],
     results: Results,
     notes: Mapping[str, str],
-    asked: argparse.Namespace,
+    args: argparse.Namespace,
 ) -> None:
-    domain, folder = bench.domain, asked.out
+    domain, folder = bench.domain, args.out
     verdicts = judge(CLAIMS, results, NOTES) if domain.name == "portraits" else {}
     folder.mkdir(parents=True, exist_ok=True)
     text = report.as_markdown(domain, results, verdicts, notes)
     (folder / f"{domain.name}.md").write_text(text)
-    told = report.as_json(domain, arms, results, verdicts, notes)
-    (folder / f"{domain.name}.json").write_text(told)
+    details = report.as_json(domain, arms, results, verdicts, notes)
+    (folder / f"{domain.name}.json").write_text(details)
     main = [arm for arm in arms if not arm.is_ablation]
     save(plot(panels(domain, main, results)), folder / f"{domain.name}.png")
     save(sheet(contact.plain_rows(bench, main, kept)), folder / f"{domain.name}.jpg")
     for chosen in domain.sets[1:]:
         if made := contact.object_rows(chosen, main, kept):
             save(grouped(made), folder / f"{domain.name}_objects.jpg")
-    if asked.readme and domain.name == readme.PLAIN:
-        readme.fill(asked.readme, [arm.name for arm in main], results, verdicts)
+    if args.readme and domain.name == readme.PLAIN:
+        readme.fill(args.readme, [arm.name for arm in main], results, verdicts)
     print(text)
     progress(f"written to {folder}")
     for broken, reason in domain.failed.items():
@@ -199,9 +199,9 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
-    is_whole = [run(name, asked) for name in asked.domain]
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    is_whole = [run(name, args) for name in args.domain]
     sys.exit(0 if all(is_whole) else 1)
 
 

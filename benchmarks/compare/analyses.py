@@ -56,10 +56,10 @@ def codes(
         if domain.networks(arm) is None:
             continue
         inverted = invert(domain, arm, chosen.targets, batch=batch)
-        kept, told = inverted.w_plus[inverted.is_finite], truth[inverted.is_finite]
-        own = [average_precision(kept, told[:, i]) for i in range(len(DECIDED))]
+        kept, labels = inverted.w_plus[inverted.is_finite], truth[inverted.is_finite]
+        own = [average_precision(kept, labels[:, i]) for i in range(len(DECIDED))]
         native = [
-            judged(boundaries[name], kept, told[:, i]) if name in boundaries else float("nan")
+            judged(boundaries[name], kept, labels[:, i]) if name in boundaries else float("nan")
             for i, name in enumerate(DECIDED)
         ]
         found[method] = {PRECISION: np.array(own), NATIVE: np.array(native)}

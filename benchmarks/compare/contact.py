@@ -37,7 +37,7 @@ def plain_rows(bench: Bench, arms: list[Arm], kept: Mapping[str, Kept]) -> list[
     title = "portraits" if chosen.portraits else chosen.name
     rows = [(title, chosen.targets[shown_rows(chosen)])]
     rows += [(arm.name, kept[arm.name].pictures[chosen.name]) for arm in shown]
-    attribute = next((k.told["edited"] for k in kept.values() if "edited" in k.told), None)
+    attribute = next((k.notes["edited"] for k in kept.values() if "edited" in k.notes), None)
     if attribute is None:
         return rows
     edited = bench.lacking(chosen, attribute)
@@ -46,7 +46,7 @@ def plain_rows(bench: Bench, arms: list[Arm], kept: Mapping[str, Kept]) -> list[
     return rows + [
         (f"{arm.name}: + {attribute}", kept[arm.name].pictures[f"{chosen.name}/edited"])
         for arm in shown
-        if kept[arm.name].told.get("edited") == attribute
+        if kept[arm.name].notes.get("edited") == attribute
     ]
 
 
@@ -70,7 +70,7 @@ def _made(where: str, kept: Kept) -> Iterator[Group]:
     """The inversions of an arm, and their edits if it has any."""
     yield Group("inverted", kept.pictures[where])
     if (edited := kept.pictures.get(f"{where}/edited")) is not None:
-        yield Group(f"edited: + {kept.told['edited']}", edited)
+        yield Group(f"edited: + {kept.notes['edited']}", edited)
 
 
 def _maps(where: str, kept: Kept) -> Iterator[Group]:

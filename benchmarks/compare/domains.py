@@ -98,7 +98,7 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class DomainOptions:
     """The options of the command line for a domain."""
 
     generator: str = ""  # address; empty: the recipe's default
@@ -112,33 +112,33 @@ class Asked:
     device: str = "cpu"
 
 
-def portraits(asked: Asked) -> Domain:
+def portraits(options: DomainOptions) -> Domain:
     """Held-out portraits: one set like those of the trainings, one with foreign objects."""
     absent: dict[str, str] = {}
-    domain = _domain("portraits", "portraits", asked, absent)
+    domain = _domain("portraits", "portraits", options, absent)
     px = domain.generator.resolution
     ood = World(ood=1.0)
     domain.sets = [
-        drawn("portraits", asked.num, HELD_OUT_SEED, World(), px),
-        drawn("portraits_ood", asked.num_ood, OOD_SEED, ood, px),
+        drawn("portraits", options.num, HELD_OUT_SEED, World(), px),
+        drawn("portraits_ood", options.num_ood, OOD_SEED, ood, px),
     ]
-    domain.codes = drawn("codes", asked.num_codes, CODES_SEED, World(), px)
-    domain.classifier = classifier_at(asked.classifier, absent, domain.device)
-    domain.referee = referee_at(asked.referee, domain.classifier, absent, domain.device)
+    domain.codes = drawn("codes", options.num_codes, CODES_SEED, World(), px)
+    domain.classifier = classifier_at(options.classifier, absent, domain.device)
+    domain.referee = referee_at(options.referee, domain.classifier, absent, domain.device)
     return domain
 
 
-def faces(asked: Asked) -> Domain:
+def faces(options: DomainOptions) -> Domain:
     """Photographs: those of the demo, aligned, or crops from a folder."""
     absent: dict[str, str] = {}
-    domain = _domain("faces", "mobile_stylegan", asked, absent)
-    crops = folder_crops(asked.crops) if asked.crops else demo_crops()
+    domain = _domain("faces", "mobile_stylegan", options, absent)
+    crops = folder_crops(options.crops) if options.crops else demo_crops()
     if not crops:
-        where = asked.crops or "the demo's photographs"
+        where = options.crops or "the demo's photographs"
         raise SystemExit(
             f"expected a face in {where}, got none; name a folder of crops with --crops"
         )
-    domain.sets = [PictureSet("photographs", torch.cat(crops[: asked.num]))]
+    domain.sets = [PictureSet("photographs", torch.cat(crops[: options.num]))]
     absent["editability of photographs"] = (
         "needs true counterfactuals and a classifier of photographs, which do not exist; "
         "`--domain portraits` measures edits"
@@ -193,23 +193,23 @@ def demo_crops() -> list[Tensor]:
     return found
 
 
-def _domain(name: str, generator: str, asked: Asked, absent: dict[str, str]) -> Domain:
+def _domain(name: str, generator: str, options: DomainOptions, absent: dict[str, str]) -> Domain:
     choice: dict[str, Any] = {"name": generator}
-    if asked.generator:
-        choice["weights"] = asked.generator
+    if options.generator:
+        choice["weights"] = options.generator
     recipe = Recipe.model_validate(
         {
             "name": "compare",
             "collection": {"uri": "portraits://?num=1"},
             "generator": choice,
-            "perceptual": {"name": asked.perceptual},
+            "perceptual": {"name": options.perceptual},
             "methods": {method: {} for method in METHODS},  # arms set their own parameters
         }
     )
     missing = [n.missing for n in generator_networks(recipe).values() if n.missing]
     if missing:
         raise SystemExit(f"the generator of {name} is unavailable: {'; '.join(missing)}")
-    device = torch.device(asked.device)
+    device = torch.device(options.device)
     G = cast("Any", load_generator(recipe, ModelStore())).to(device)
     loss, measures = distances(recipe, absent, device)
     return Domain(name, G, loss, measures, [], recipe, absent=absent, device=device)

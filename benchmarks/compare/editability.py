@@ -78,10 +78,10 @@ def scored_edit(
     w_plus = move(some.w_plus, budgets.EDIT_STEP)
     after = rendered(domain, arm, some, px, w_plus=w_plus)
     column = domain.referee.attributes.index(edited.attribute)
-    told = [scores_of(domain, domain.referee, x)[:, column] for x in (before, after)]
+    scores = [scores_of(domain, domain.referee, x)[:, column] for x in (before, after)]
     truth = compare_edit(before, after, targets, edited.changed)
     found = {
-        T: improved_target(*told),
+        T: improved_target(*scores),
         GAIN: worth(truth),
         COSINE: truth.cosine,
         ERROR: truth.error,

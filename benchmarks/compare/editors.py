@@ -36,7 +36,7 @@ class Editors:
 
     moves: dict[str, dict[str, Move]]
     boundaries: dict[str, Boundary]
-    told: dict[str, str]  # attribute => the choice, or why it is skipped
+    notes: dict[str, str]  # attribute => the choice, or why it is skipped
 
 
 @torch.no_grad()
@@ -48,14 +48,14 @@ def editors(domain: Domain, family: Family, num_samples: int = budgets.NUM_SAMPL
     for name, column in scores.items():
         if not _is_shown(column):
             share = float((column > 0.5).float().mean())
-            found.told[name] = f"skipped: shown by {share:.1%} of the generator's samples"
+            found.notes[name] = f"skipped: shown by {share:.1%} of the generator's samples"
             continue
         boundary = _boundary(w, column)
         number, correlation = components.matching(w.cpu(), column)
         found.boundaries[name] = boundary
         found.moves["boundary"][name] = _along(boundary)
         found.moves["ganspace"][name] = _component(components.move(number), np.sign(correlation))
-        found.told[name] = (
+        found.notes[name] = (
             f"on {float((column > 0.5).float().mean()):.1%} of the samples; boundary accurate to "
             f"{boundary.accuracy_validation or float('nan'):.1%} of its validation rows; "
             f"component {number}, r = {correlation:+.2f}"
@@ -63,10 +63,10 @@ def editors(domain: Domain, family: Family, num_samples: int = budgets.NUM_SAMPL
         if linknet is not None and name in linknet.attributes:
             own = linknet.directions[linknet.attributes.index(name)].cpu()
             found.moves["boundary"][name] = _by_rows(own)
-            found.told[name] += "; moved along LinkNet's own direction"
+            found.notes[name] += "; moved along LinkNet's own direction"
         rows = torch.zeros(1, family.generator.num_ws, family.generator.w_dim)
         length = float(found.moves["boundary"][name](rows, budgets.EDIT_STEP).norm())
-        found.told[name] += f"; an edit is {length:.3g} long, as is the LEC of a constant encoder"
+        found.notes[name] += f"; an edit is {length:.3g} long, as is the LEC of a constant encoder"
     return found
 
 

@@ -1,8 +1,8 @@
 """Evidence for a claim: paired comparisons of two arms, what is sure of them, and the verdict.
 
 A comparison is sure where the difference has the claimed sign and a paired t-test over the same
-images or edits gives p < 0.05, two-sided; a tie is never sure. Edits of one image are not
-independent, so the test counts images, not edits. A claim that says "each" needs every comparison
+pictures or edits gives p < 0.05, two-sided; a tie is never sure. Edits of one picture are not
+independent, so the test counts pictures, not edits. A claim that says "each" needs every comparison
 to be sure, and then none has to be corrected for their number (Berger 1982,
 https://doi.org/10.1080/00401706.1982.10487790). One that is content with any of k needs a
 p < 0.05 / k, and so does what speaks against it (Bonferroni).
@@ -110,7 +110,7 @@ class Price:
 
 
 def difference(a: Values, b: Values, pictures: Numbers | None = None) -> Difference:
-    """`images` [N]: the number of the image that a row is of; without, a row each."""
+    """`pictures` [N]: the number of the picture that a row is of; without, a row each."""
     if a.shape != b.shape:
         raise NotMeasuredError(f"measured on {len(a)} and on {len(b)} pictures or edits")
     whole = np.isfinite(a) & np.isfinite(b)
@@ -163,7 +163,7 @@ def ordered(
     """A trend over arms in their order: the slope is sure, and no step surely goes the other way.
 
     For claims of a tendency, where two neighbours may tie. The slope is the least squares one of a
-    image's values over the arms' places, tested against 0.
+    picture's values over the arms' places, tested against 0.
     """
     values = np.stack([results.pooled(parts, arm, measure) for arm in arms], 1)
     pictures = results.pictures(parts, arms[0], measure)

@@ -47,14 +47,14 @@ def masked(mask: Tensor, objects: Tensor) -> dict[str, Values]:
     px = objects.shape[-1]
     mask = interpolate(mask, (px, px), mode="bilinear") if mask.shape[-1] != px else mask
     mask = mask.clamp(0, 1)
-    told, true = (mask > THRESHOLD).double(), objects.double()
-    shares = zip(ood_area(told).tolist(), ood_area(true).tolist(), strict=True)
+    predicted, true = (mask > THRESHOLD).double(), objects.double()
+    shares = zip(ood_area(predicted).tolist(), ood_area(true).tolist(), strict=True)
     found = {
         AREA: ood_area(mask),
         TRUE_AREA: ood_area(true),
         IOU: mask_iou(mask, objects, THRESHOLD),
         SOFT_IOU: soft_iou(mask, objects),
-        CENTRE_IOU: soft_iou(centred(told), true),
+        CENTRE_IOU: soft_iou(centred(predicted), true),
     }
     columns: dict[str, Values] = {name: v.double().numpy() for name, v in found.items()}
     return columns | {RANDOM_IOU: np.array([chance_iou(*pair) for pair in shares])}

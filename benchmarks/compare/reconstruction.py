@@ -160,8 +160,8 @@ def agreement(
     The referee scores all attributes that it knows, [N, A].
     """
     names = [name for name in DECIDED if name in referee.attributes]
-    told = scores[:, [referee.attributes.index(name) for name in names]] > 0.5
-    is_right = (told == (chosen.truth(names) > 0.5)).float()
+    predicted = scores[:, [referee.attributes.index(name) for name in names]] > 0.5
+    is_right = (predicted == (chosen.truth(names) > 0.5)).float()
     each = {f"{AGREEMENT}/{name}": is_right[:, i] for i, name in enumerate(names)}
     return {AGREEMENT: is_right.mean(1)} | each
 

@@ -94,7 +94,7 @@ def edit(
             columns = scored(bench, arm.redrawn, chosen, found, made, moves)
             _keep(kept, part + budgets.REDRAWN_AS, columns)
     if attribute := next(iter(editors.boundaries), None):
-        kept.told["edited"] = attribute
+        kept.notes["edited"] = attribute
         few = found.rows(_edited_rows(bench, chosen, attribute))
         w_plus = editors.moves["boundary"][attribute](few.w_plus, budgets.EDIT_STEP)
         px = chosen.targets.shape[-1]

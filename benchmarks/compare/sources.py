@@ -64,9 +64,9 @@ class Sources:
             yield f"{module}.{name}", ()
         for target, names in _imports_of(self._tree(path)):
             if target.split(".")[0] == FOLLOWED:
-                asked = tuple(name for name in names if name in wanted) if is_list else names
-                if asked or not is_list:
-                    yield target, asked
+                args = tuple(name for name in names if name in wanted) if is_list else names
+                if args or not is_list:
+                    yield target, args
 
     def _digest(self, path: str) -> str:
         if path not in self._digests:

@@ -34,7 +34,7 @@ class Kept:
 
     columns: dict[str, dict[str, Values]] = field(default_factory=dict)  # part => measure => [N]
     pictures: dict[str, Tensor] = field(default_factory=dict)  # [n, C, H, W] in [-1, 1]
-    told: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,10 @@ class Store:
         wanted = _flat(key)
         differences = []
         for path in sorted(self.folder.glob(f"{_word(name)}-*.npz")):
-            told = key_in(path)
-            differences.append(_changes(told, wanted) if told is not None else ["the file's form"])
+            stored = key_in(path)
+            differences.append(
+                _changes(stored, wanted) if stored is not None else ["the file's form"]
+            )
         changed = min(differences, key=len, default=[])
         more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         return ", ".join(changed[:SHOWN]) + more
@@ -84,7 +86,7 @@ def write(kept: Kept, path: Path, key: Mapping[str, Any] | None = None) -> None:
     for name, pictures in kept.pictures.items():
         levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         arrays[_JOIN.join(("pictures", name))] = levels.numpy()
-    arrays["told"] = np.array(json.dumps(kept.told))
+    arrays["told"] = np.array(json.dumps(kept.notes))
     arrays["key"] = np.array(json.dumps(_flat(key or {})))
     half = path.with_suffix(f".{os.getpid()}.tmp")
     with half.open("wb") as file:
@@ -102,7 +104,7 @@ def read(path: Path) -> Kept:
             elif kind == "pictures":
                 kept.pictures[names[0]] = torch.from_numpy(arrays[key]).float() / 127.5 - 1
             elif kind == "told":
-                kept.told = json.loads(str(arrays[key]))
+                kept.notes = json.loads(str(arrays[key]))
     return kept
 
 
@@ -118,12 +120,12 @@ def key_in(path: Path) -> dict[str, str] | None:
 
 def digest_of(network: Any) -> str:
     """A digest of a network's tensors, or of its name if it has none."""
-    told = hashlib.sha256(f"{type(network).__name__} {getattr(network, 'name', '')}".encode())
+    digest = hashlib.sha256(f"{type(network).__name__} {getattr(network, 'name', '')}".encode())
     if isinstance(network, torch.nn.Module):
         for name, tensor in sorted(network.state_dict().items()):
-            told.update(f"{name} {tuple(tensor.shape)}".encode())
-            told.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return told.hexdigest()
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _word(name: str) -> str:

@@ -30,12 +30,12 @@ from invertory.pipelines.cli.main import ALLOCATOR
 ATTRIBUTES = ("glasses", "male", "smile")
 
 
-def recipe_of(asked: argparse.Namespace) -> dict[str, Any]:
+def recipe_of(args: argparse.Namespace) -> dict[str, Any]:
     recipe: dict[str, Any] = {
         "name": "portraits_100k",
         "collection": {
-            "uri": str(asked.work / "pictures" / "*.tar"),
-            "shard_size": asked.shard_size,
+            "uri": str(args.work / "pictures" / "*.tar"),
+            "shard_size": args.shard_size,
         },
         "limits": {"min_px": 16},
         "alignment": {"kind": "centre", "size_px": SIZE_PX},
@@ -43,13 +43,13 @@ def recipe_of(asked: argparse.Namespace) -> dict[str, Any]:
         "perceptual": {"name": "portraits_classifier"},
         "methods": {METHOD: {}},
         "resources": {
-            "device": asked.device,
-            "batch_size": asked.batch,
-            "commit_rows": 8 * asked.batch,
-            "precision": asked.precision,
+            "device": args.device,
+            "batch_size": args.batch,
+            "commit_rows": 8 * args.batch,
+            "precision": args.precision,
         },
     }
-    if asked.attributes:
+    if args.attributes:
         recipe["attributes"] = {name: {"scorer": "classifier"} for name in ATTRIBUTES}
     return recipe
 
@@ -104,26 +104,26 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    asked = arguments()
-    asked.work = asked.work.resolve()
-    if asked.chain:
-        run_chain(asked.work)
+    args = arguments()
+    args.work = args.work.resolve()
+    if args.chain:
+        run_chain(args.work)
         return
-    drawn, drawn_s = draw_all(asked.work / "pictures", asked.num, asked.shard_size, asked.processes)
+    drawn, drawn_s = draw_all(args.work / "pictures", args.num, args.shard_size, args.processes)
     about = (
-        f"{asked.num:,} portraits of {SIZE_PX} px, {asked.precision}, batches of {asked.batch}, "
-        f"shards of {asked.shard_size}, {num_cores()} cores, load {os.getloadavg()[0]:.1f}. "
-        f"Drawn beforehand: {drawn:,} in {drawn_s / 60:.1f} min by {asked.processes} processes."
+        f"{args.num:,} portraits of {SIZE_PX} px, {args.precision}, batches of {args.batch}, "
+        f"shards of {args.shard_size}, {num_cores()} cores, load {os.getloadavg()[0]:.1f}. "
+        f"Drawn beforehand: {drawn:,} in {drawn_s / 60:.1f} min by {args.processes} processes."
     )
-    (asked.work / "recipe.yaml").write_text(yaml.safe_dump(recipe_of(asked)))
-    in_fresh_process(asked.work)
-    curve = read_curve(asked.work / "curve.csv")
+    (args.work / "recipe.yaml").write_text(yaml.safe_dump(recipe_of(args)))
+    in_fresh_process(args.work)
+    curve = read_curve(args.work / "curve.csv")
     print(table(curve, about))
-    if asked.docs:
-        asked.docs.mkdir(parents=True, exist_ok=True)
-        (asked.docs / "portraits_100k.csv").write_text((asked.work / "curve.csv").read_text())
-        (asked.docs / "portraits_100k.md").write_text(table(curve, about))
-        plot(curve).save(asked.docs / "portraits_100k.png", optimize=True)
+    if args.docs:
+        args.docs.mkdir(parents=True, exist_ok=True)
+        (args.docs / "portraits_100k.csv").write_text((args.work / "curve.csv").read_text())
+        (args.docs / "portraits_100k.md").write_text(table(curve, about))
+        plot(curve).save(args.docs / "portraits_100k.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -55,21 +55,21 @@ def progress(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def matrix(people: Portraits, sources: list[Source], asked: argparse.Namespace) -> dict[str, Any]:
+def matrix(people: Portraits, sources: list[Source], args: argparse.Namespace) -> dict[str, Any]:
     """Train a classifier on each source and test it on all of them."""
-    compute = Compute.best(asked.device)
+    compute = Compute.best(args.device)
     names = attributes_of(people.test)
     labels, tested = truth(people.train, names), truth(people.test, names)
-    effort = Effort(images=asked.images)
+    effort = Effort(images=args.images)
     found: dict[str, dict[str, list[Tensor]]] = {}
     for one in sources:
         start = time.process_time()
         found[one.name] = {other.name: [] for other in sources}
-        for seed in range(asked.repeats):
+        for seed in range(args.repeats):
             classifier = trained(one.train, labels, names, effort, compute, seed=seed)
             for other in sources:
                 found[one.name][other.name].append(scores(classifier, other.test, compute))
-        took = (time.process_time() - start) / asked.repeats
+        took = (time.process_time() - start) / args.repeats
         progress(f"trained on {one.name}, tested on {len(sources)}: {took:.0f} s of CPU each")
     cells = {
         row: {column: precision(s, tested, names) for column, s in columns.items()}
@@ -87,7 +87,7 @@ def matrix(people: Portraits, sources: list[Source], asked: argparse.Namespace) 
         "chance": float(tested.mean()),
         "effort": asdict(effort),
         "psnr_db": {one.name: fidelity(people, one) for one in sources if one.name != ORIGINAL},
-        "sources": {one.name: dict(one.told) for one in sources},
+        "sources": {one.name: dict(one.metadata) for one in sources},
         "trained_on": {r: {c: p._asdict() for c, p in own.items()} for r, own in cells.items()},
         "lost_on_originals": lost,
     }
@@ -99,14 +99,14 @@ def fidelity(people: Portraits, one: Source) -> float:
     return float(found.mean())
 
 
-def as_markdown(title: str, told: dict[str, Any]) -> str:
+def as_markdown(title: str, results: dict[str, Any]) -> str:
     """The matrix, and the mAP that each source loses on originals."""
-    rows = told["trained_on"]
+    rows = results["trained_on"]
     lines = [
         f"## {title}",
         "",
-        f"{told['num_train']} people for training, {told['num_test']} others for testing, "
-        f"{len(told['attributes'])} attributes; chance is {told['chance']:.2f}.",
+        f"{results['num_train']} people for training, {results['num_test']} others for testing, "
+        f"{len(results['attributes'])} attributes; chance is {results['chance']:.2f}.",
         "",
         "| trained on \\ tested on | " + " | ".join(rows) + " |",
         "|---" * (len(rows) + 1) + "|",
@@ -119,30 +119,30 @@ def as_markdown(title: str, told: dict[str, Any]) -> str:
         "| trained on | PSNR (dB) | mAP on originals, relative to training on originals (95 %) |",
     ]
     lines.append("|---|---|---|")
-    for name, (mean, low, high) in told["lost_on_originals"].items():
-        psnr = told["psnr_db"][name]
+    for name, (mean, low, high) in results["lost_on_originals"].items():
+        psnr = results["psnr_db"][name]
         lines.append(f"| {name} | {psnr:.2f} | {mean:+.3f} ({low:+.3f} to {high:+.3f}) |")
     return "\n".join(lines)
 
 
-def group(kind: str, chosen: list[Inverter], asked: argparse.Namespace) -> dict[str, Any] | None:
+def group(kind: str, chosen: list[Inverter], args: argparse.Namespace) -> dict[str, Any] | None:
     """The matrix of one kind of method; None if no method is requested or available."""
     is_quick = kind == "feed_forward"
     own = [inverter for inverter in chosen if inverter.is_feed_forward == is_quick]
-    num = asked.num if is_quick else asked.num_optimised
-    num_test = asked.num_test if is_quick else min(asked.num_test, max(num // 2, 1))
+    num = args.num if is_quick else args.num_optimised
+    num_test = args.num_test if is_quick else min(args.num_test, max(num // 2, 1))
     if not own or not num:
         return None
-    people = Portraits.of(num, num_test, asked.size, asked.folder)
+    people = Portraits.of(num, num_test, args.size, args.folder)
     if not attributes_of(people.test):
         raise SystemExit(
             f"expected an attribute that at least {MIN_POSITIVE} test people have and as many "
             f"lack, got none among {len(people.test)} people; raise --num-test, and "
             "--num-optimised, which bounds the number of test people by half"
         )
-    made = [source(one, people, asked.folder, batch=asked.batch, shown=progress) for one in own]
+    made = [source(one, people, args.folder, batch=args.batch, shown=progress) for one in own]
     first = Source(ORIGINAL, people.train.pictures, people.test.pictures)
-    return matrix(people, [first, *made], asked)
+    return matrix(people, [first, *made], args)
 
 
 def found_before(folder: Path) -> dict[str, Any]:
@@ -151,26 +151,26 @@ def found_before(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def run(asked: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     absent: dict[str, str] = {}
-    before = found_before(asked.out)
-    found = [loaded(arm, generator, asked.size, absent) for arm, generator in arms(asked.methods)]
+    before = found_before(args.out)
+    found = [loaded(arm, generator, args.size, absent) for arm, generator in arms(args.methods)]
     chosen = [inverter for inverter in found if inverter is not None]
-    told = {kind: group(kind, chosen, asked) or before.get(kind) for kind in GROUPS}
+    results = {kind: group(kind, chosen, args) or before.get(kind) for kind in GROUPS}
     text = ["# Semantics of reconstructions", ""]
     text += [
         "Mean average precision ± deviation over attributes; see benchmarks/semantic_matrix.",
         "",
     ]
-    for kind, matrix_told in told.items():
-        if matrix_told is not None:
-            text += [as_markdown(GROUPS[kind], matrix_told), ""]
+    for kind, matrix_found in results.items():
+        if matrix_found is not None:
+            text += [as_markdown(GROUPS[kind], matrix_found), ""]
     if absent:
         text += ["## Unavailable", "", *[f"- {name}: {why}" for name, why in absent.items()], ""]
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "semantic_matrix.md").write_text("\n".join(text))
-    told["not_at_hand"] = absent
-    (asked.out / "semantic_matrix.json").write_text(json.dumps(told, indent=1) + "\n")
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "semantic_matrix.md").write_text("\n".join(text))
+    results["not_at_hand"] = absent
+    (args.out / "semantic_matrix.json").write_text(json.dumps(results, indent=1) + "\n")
     print("\n".join(text))
 
 
@@ -204,17 +204,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=ModelStore().folder() / "semantics")
     parser.add_argument("--out", type=Path, default=Path("docs/compare"))
-    asked = parser.parse_args()
-    least = min(asked.num_test, asked.repeats, asked.batch, asked.images)
-    if least < 1 or min(asked.num, asked.num_optimised) < 0:
+    args = parser.parse_args()
+    least = min(args.num_test, args.repeats, args.batch, args.images)
+    if least < 1 or min(args.num, args.num_optimised) < 0:
         parser.error("expected numbers of at least 1; --num and --num-optimised may be 0")
-    return asked
+    return args
 
 
 def main() -> None:
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
-    run(asked)
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    run(args)
 
 
 if __name__ == "__main__":

@@ -73,18 +73,18 @@ class Source:
     name: str
     train: Pictures
     test: Pictures
-    told: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Inverter:
-    """An arm with its networks; `told` is everything that its reconstructions depend on."""
+    """An arm with its networks; `metadata` is everything that its reconstructions depend on."""
 
     arm: Arm
     generator: Generator
     networks: dict[str, nn.Module]
     perceptual: Perceptual
-    told: dict[str, Any]
+    metadata: dict[str, Any]
 
     @property
     def is_feed_forward(self) -> bool:
@@ -157,12 +157,12 @@ def loaded(arm: Arm, generator: str, size_px: int, absent: dict[str, str]) -> In
         absent[arm.name] = str(error)
         return None
     files = {**generator_networks(recipe), **own}
-    told = {
+    metadata = {
         "method": arm.method,
         "parameters": dict(arm.parameters),
         "networks": {name: file.sha256 for name, file in files.items()},
     }
-    return Inverter(arm, G, networks, perceptual, told)
+    return Inverter(arm, G, networks, perceptual, metadata)
 
 
 def source(
@@ -171,7 +171,7 @@ def source(
     """The reconstructions of both sets, read from the folder if they exist."""
     made, rejected = [], 0
     for one in (people.train, people.test):
-        key = json.dumps([inverter.told, one.seed, one.pictures.shape, LOOK], sort_keys=True)
+        key = json.dumps([inverter.metadata, one.seed, one.pictures.shape, LOOK], sort_keys=True)
         mark = hashlib.sha256(key.encode()).hexdigest()[:16]
         path = folder / f"{inverter.arm.method}-{mark}.npz"
         if not path.is_file():
@@ -181,7 +181,7 @@ def source(
         with np.load(path) as kept:
             made.append(kept["pictures"])
             rejected += int(kept["rejected"])
-    return Source(inverter.arm.name, made[0], made[1], {**inverter.told, "rejected": rejected})
+    return Source(inverter.arm.name, made[0], made[1], {**inverter.metadata, "rejected": rejected})
 
 
 def _keep(path: Path, pictures: Pictures, rejected: int) -> None:

@@ -67,13 +67,13 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def machine(asked: argparse.Namespace, device: torch.device) -> str:
+def machine(args: argparse.Namespace, device: torch.device) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return (
-        f"{asked.method}, {asked.generator}, {asked.perceptual}; n = {asked.num}, "
-        f"{asked.size_px} px, {asked.precision}; {name}, {num_cores()} cores, "
+        f"{args.method}, {args.generator}, {args.perceptual}; n = {args.num}, "
+        f"{args.size_px} px, {args.precision}; {name}, {num_cores()} cores, "
         f"load {os.getloadavg()[0]:.1f}, torch {torch.__version__}; "
-        f"{asked.clock} time, best of {asked.repeats}\n"
+        f"{args.clock} time, best of {args.repeats}\n"
     )
 
 
@@ -81,14 +81,14 @@ def print_row(*cells: object) -> None:
     print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
-def print_rates(asked: argparse.Namespace, benches: list[Bench]) -> None:
+def print_rates(args: argparse.Namespace, benches: list[Bench]) -> None:
     """Print one row per number of threads and batch size."""
     print_row(*HEAD)
     print_row(*["---"] * len(HEAD))
-    for threads in asked.threads:
+    for threads in args.threads:
         with on_cores(threads):
             for bench in benches:
-                found = rates(bench, asked.repeats)
+                found = rates(bench, args.repeats)
                 per_s = [f"{rate:.0f}" for rate in found.values()]
                 encoder, networks, latents, chain = found.values()
                 ratios = [f"{latents / networks:.2f}", f"{chain / encoder:.2f}"]
@@ -96,11 +96,11 @@ def print_rates(asked: argparse.Namespace, benches: list[Bench]) -> None:
                 print_row(threads, bench.batch_size, *per_s, *ratios, *ms)
 
 
-def print_parts(asked: argparse.Namespace, benches: list[Bench]) -> None:
+def print_parts(args: argparse.Namespace, benches: list[Bench]) -> None:
     """Print one row per step and one column per bench, on the largest number of threads."""
-    threads = max(asked.threads)
+    threads = max(args.threads)
     with on_cores(threads):
-        found = [[*parts(b, asked.repeats), *stages_before(b, asked.repeats)] for b in benches]
+        found = [[*parts(b, args.repeats), *stages_before(b, args.repeats)] for b in benches]
     print()
     print_row(f"ms per image, {threads} threads", *(f"batch {b.batch_size}" for b in benches))
     print_row(*["---"] * (1 + len(benches)))
@@ -116,25 +116,25 @@ def keep_freed_memory() -> None:
 
 
 def main() -> None:
-    asked = arguments()
+    args = arguments()
     keep_freed_memory()
-    device = torch.device("cuda:0" if asked.device == "cuda" else asked.device)
+    device = torch.device("cuda:0" if args.device == "cuda" else args.device)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_portraits(folder / "pictures", asked.num, asked.size_px)
+        write_portraits(folder / "pictures", args.num, args.size_px)
         benches = [
             Bench(
-                recipe_of(asked, folder / "pictures", batch),
+                recipe_of(args, folder / "pictures", batch),
                 ModelStore(),
                 device,
                 folder,
-                CLOCKS[asked.clock],
+                CLOCKS[args.clock],
             )
-            for batch in sorted(asked.batches)
+            for batch in sorted(args.batches)
         ]
-        print(machine(asked, device))
-        print_rates(asked, benches)
-        print_parts(asked, benches if len(benches) < 2 else [benches[0], benches[-1]])
+        print(machine(args, device))
+        print_rates(args, benches)
+        print_parts(args, benches if len(benches) < 2 else [benches[0], benches[-1]])
 
 
 if __name__ == "__main__":

@@ -44,21 +44,21 @@ def write_portraits(folder: Path, number: int, size_px: int) -> None:
         Image.fromarray(render(draw(i), size_px).picture).save(folder / f"{i:06d}.png")
 
 
-def recipe_of(asked: argparse.Namespace, pictures: Path, batch: int) -> Recipe:
+def recipe_of(args: argparse.Namespace, pictures: Path, batch: int) -> Recipe:
     return Recipe.model_validate(
         {
             "name": "throughput",
-            "collection": {"uri": str(pictures), "shard_size": asked.num},
+            "collection": {"uri": str(pictures), "shard_size": args.num},
             "limits": {"min_px": 16},
-            "alignment": {"kind": "centre", "size_px": asked.size_px},
-            "generator": {"name": asked.generator},
-            "perceptual": {"name": asked.perceptual},
-            "methods": {asked.method: {}},
+            "alignment": {"kind": "centre", "size_px": args.size_px},
+            "generator": {"name": args.generator},
+            "perceptual": {"name": args.perceptual},
+            "methods": {args.method: {}},
             "resources": {
-                "device": asked.device,
+                "device": args.device,
                 "batch_size": batch,
                 "commit_rows": max(64, batch),
-                "precision": asked.precision,
+                "precision": args.precision,
             },
         }
     )

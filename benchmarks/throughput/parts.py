@@ -29,11 +29,11 @@ def parts(bench: Bench, repeats: int) -> Iterator[tuple[str, float]]:
         work()
         return 1e3 * seconds(bench, work, repeats) / int(chunk.num_rows)
 
-    def batched(work: Callable[[torch.Tensor], object], given: torch.Tensor) -> float:
+    def batched(work: Callable[[torch.Tensor], object], batch: torch.Tensor) -> float:
         @torch.no_grad()
         def all_batches() -> None:
             with bench.autocast():
-                for part in torch.split(given, bench.batch_size):
+                for part in torch.split(batch, bench.batch_size):
                     work(part)
 
         return ms(all_batches)

@@ -87,7 +87,7 @@ def test_a_tendency_may_pause_but_not_turn(means: tuple[float, ...], is_held: bo
 
 def test_edits_of_one_picture_are_one_piece_of_evidence() -> None:
     results = Results()
-    shared = RNG.normal(0.05, 0.1, 10)  # an image's own difference, in each of its 20 edits
+    shared = RNG.normal(0.05, 0.1, 10)  # a picture's own difference, in each of its 20 edits
     numbers = np.repeat(np.arange(10.0), 20)
     for arm, more in (("a", np.repeat(shared, 20)), ("b", np.zeros(200))):
         results.put("edit", arm, {"t": more, PICTURE: numbers})

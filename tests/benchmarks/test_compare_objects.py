@@ -82,7 +82,7 @@ def test_the_sheet_shows_hats_masks_and_microphones_with_their_maps(chosen: Pict
     }
     arm = PORTRAITS.arm("image2stylegan")
     found = object_rows(
-        chosen, [arm], {arm.name: Kept(pictures=pictures, told={"edited": "smile"})}
+        chosen, [arm], {arm.name: Kept(pictures=pictures, notes={"edited": "smile"})}
     )
     assert [row.name for row in found] == ["portraits with objects", arm.name, arm.name]
     assert found[0].captions == ("pictures", TRUE_MASKS)

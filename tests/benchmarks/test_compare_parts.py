@@ -189,7 +189,7 @@ def test_what_the_generator_does_not_draw_is_left_out(
     family = domain.family(TINY.arm("image2stylegan"))
     made = moving.editors(domain, family, num_samples=64)
     assert not made.boundaries
-    assert all(told.startswith("left out") for told in made.told.values())
+    assert all(note.startswith("skipped") for note in made.notes.values())
 
 
 def test_attributes_are_joined_under_the_bare_name() -> None:

@@ -44,6 +44,6 @@ def test_thinning_keeps_peaks_and_the_last_line():
 
 
 def test_the_table_says_what_the_curve_shows():
-    told = table(curve([900.0, 950.0, 950.0, 950.0], [0.0, 10.0, 20.0, 30.0]), "about")
-    assert "30 images in 0.1 min" in told
-    assert "largest resident size 950 MB" in told
+    text = table(curve([900.0, 950.0, 950.0, 950.0], [0.0, 10.0, 20.0, 30.0]), "about")
+    assert "30 images in 0.1 min" in text
+    assert "largest resident size 950 MB" in text
