@@ -94,7 +94,7 @@ PORTRAITS: Final = Budget(
         "image2stylegan_plus": {"learning_rate": 0.1, "steps": 30, "noise_steps": 10},
         "invgan_tiled": {"tiles": 4},  # of 16 px
         # the paper: 200 steps with a decay every 25; here the same schedule in a fifth of the steps
-        "magec": {"learning_rate": 0.07, "decay_every": 5},
+        "magec": {"learning_rate": 0.07, "decay_every": 5, "schedule": "constant"},
         "projector": {"learning_rate": 0.1, "w_samples": 2000},
         # at 64 px many pivots meet the published stop, LPIPS 0.06, before any tuning
         "pti": {
@@ -147,6 +147,7 @@ FACES: Final = Budget(
     own={
         "image2stylegan": {"w_steps": 10, "learning_rate": 0.1, "steps": 15},
         "image2stylegan_plus": {"noise_steps": 10, "learning_rate": 0.1, "steps": 15},
+        "magec": {"schedule": "constant"},
         "projector": {"learning_rate": 0.1, "w_samples": 2000},
         # tunes all weights of the generator: no preview, few steps
         "pti": {
