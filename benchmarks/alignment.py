@@ -59,26 +59,26 @@ def dlib_detector() -> dict[str, FaceDetector]:
 
 
 def template_table(folder: Path, detectors: dict[str, FaceDetector]) -> None:
-    pictures = [
+    images = [
         (np.asarray(Image.open(path).convert("RGB")), read_template(path.with_suffix(".tem")))
         for path in sorted(folder.glob("*_03.jpg"))
     ]
-    print(f"FRLL, n = {len(pictures)}, 1350 px; error in % of the interpupillary distance\n")
+    print(f"FRLL, n = {len(images)}, 1350 px; error in % of the interpupillary distance\n")
     print(
         "| detector | found | error mean | error 95 % | crop rotation deg | img/s | img/s of CPU |"
     )
     print("|---|---|---|---|---|---|---|")
     for name, detector in detectors.items():
         wall, cpu = time.perf_counter(), time.process_time()
-        found = [(detector.detect(picture), template) for picture, template in pictures]
+        found = [(detector.detect(image), template) for image, template in images]
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         pairs = [(faces[0].anchors, template) for faces, template in found if faces]
         errors = np.array([anchor_error(*pair) for pair in pairs])
         rotations = [abs(quad_degrees(a) - quad_degrees(b)) for a, b in pairs]
         print(
-            f"| {name} | {len(pairs)}/{len(pictures)} | {errors.mean():.2f} "
+            f"| {name} | {len(pairs)}/{len(images)} | {errors.mean():.2f} "
             f"| {np.percentile(errors, 95):.2f} | {np.mean(rotations):.2f} "
-            f"| {len(pictures) / wall:.1f} | {len(pictures) / cpu:.1f} |"
+            f"| {len(images) / wall:.1f} | {len(images) / cpu:.1f} |"
         )
     print()
 
@@ -111,7 +111,7 @@ def golden_table(folder: Path) -> None:
 def golden_rows(folder: Path) -> Iterator[dict[str, Any]]:
     arrays = np.load(folder / "landmarks_quads.npz", allow_pickle=False)
     for photo, entry in json.loads((folder / "cases.json").read_text())["photos"].items():
-        picture = np.asarray(Image.open(folder / entry["file"]).convert("RGB"))
+        image = np.asarray(Image.open(folder / entry["file"]).convert("RGB"))
         anchors = anchors_from_landmarks(arrays[f"{photo}/landmarks"])
         for case in entry["cases"]:
             options = dict(case["kwargs"])
@@ -119,17 +119,17 @@ def golden_rows(folder: Path) -> Iterator[dict[str, Any]]:
             official = np.asarray(Image.open(folder / case["output"]).convert("RGB"))
             quad = arrays[f"{photo}/{case['name']}/quad"].reshape(4, 2)
             yield {"photo": photo, "case": case["name"]} | compared(
-                picture, anchors, size_px, official, quad, **options
+                image, anchors, size_px, official, quad, **options
             )
         official = np.asarray(Image.open(folder / f"{photo}_t4096.png").convert("RGB"))
         quad = arrays[f"{photo}/t4096/quad"].reshape(4, 2)
         yield {"photo": photo, "case": "our default, against t4096"} | compared(
-            picture, anchors, 256, official, quad
+            image, anchors, 256, official, quad
         )
 
 
 def compared(
-    picture: Pixels,
+    image: Pixels,
     anchors: np.ndarray,
     size_px: int,
     official: Pixels,
@@ -137,7 +137,7 @@ def compared(
     **options: Any,
 ) -> dict[str, Any]:
     began = time.perf_counter()
-    crop = align_face(picture, anchors, size_px=size_px, **options)
+    crop = align_face(image, anchors, size_px=size_px, **options)
     ms = (time.perf_counter() - began) * 1000
     difference = np.abs(crop.pixels.astype(int) - official)
     off = float(np.abs(crop.quad - quad).max())
@@ -171,8 +171,8 @@ def samples(num_samples: int, detector: FaceDetector) -> Iterator[np.ndarray | N
         z = torch.randn(1, generator.z_dim, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
             w = generator.w_avg + 0.7 * (generator.mapping(z) - generator.w_avg)
-            picture = to_uint8(generator.synthesis(w[:, None].repeat(1, generator.num_ws, 1)))[0]
-        faces = detector.detect(picture)
+            image = to_uint8(generator.synthesis(w[:, None].repeat(1, generator.num_ws, 1)))[0]
+        faces = detector.detect(image)
         yield faces[0].anchors if faces else None
 
 

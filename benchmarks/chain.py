@@ -52,7 +52,7 @@ class Red(torch.nn.Module):
         return x[:, 0].mean((1, 2))
 
 
-def write_pictures(folder: Path, number: int) -> None:
+def write_images(folder: Path, number: int) -> None:
     """Write `number` different PNGs of FILE_PX with smooth random colours."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -65,10 +65,10 @@ def write_scorer(path: Path) -> None:
     torch.export.save(torch.export.export(Red(), (torch.zeros(1, 3, CROP_PX, CROP_PX),)), path)
 
 
-def recipe_of(pictures: Path, scorer: Path, steps: int) -> dict[str, Any]:
+def recipe_of(images: Path, scorer: Path, steps: int) -> dict[str, Any]:
     return {
         "name": "bench",
-        "collection": {"uri": str(pictures)},
+        "collection": {"uri": str(images)},
         "limits": {"min_px": 16},
         "alignment": {"kind": "centre", "size_px": CROP_PX},
         "generator": {"name": "toy", "options": {"resolution": CROP_PX, "frequencies": 4}},
@@ -88,7 +88,7 @@ def recipe_of(pictures: Path, scorer: Path, steps: int) -> dict[str, Any]:
     }
 
 
-def by_chain(work: Path, pictures: Path, steps: int) -> None:
+def by_chain(work: Path, images: Path, steps: int) -> None:
     """Run the chain from files to edits with its store in `work`."""
     import yaml
 
@@ -99,21 +99,21 @@ def by_chain(work: Path, pictures: Path, steps: int) -> None:
 
     os.environ |= {"INVERTORY_STORE": str(work / "store"), "DAGSTER_HOME": str(work / "dagster")}
     path = work / "bench.yaml"
-    path.write_text(yaml.safe_dump(recipe_of(pictures, work / "scorer.pt2", steps)))
+    path.write_text(yaml.safe_dump(recipe_of(images, work / "scorer.pt2", steps)))
     report = run_recipe(load_recipe(path), Fixed(Silent()), Silent())
     assert not report.failures, report.failures
 
 
-def by_loop(pictures: Path, steps: int) -> None:
+def by_loop(images: Path, steps: int) -> None:
     """Invert and edit the same crops batch by batch; the results are discarded."""
     G = ToyGenerator(resolution=CROP_PX, frequencies=4)
     method, perceptual = Image2StyleGAN(steps=steps, **METHOD), PixelPyramid()
     normal = torch.ones(1, G.w_dim) / G.w_dim**0.5
     moves = torch.tensor(EDIT_STEPS)
-    files = sorted(pictures.iterdir())
+    files = sorted(images.iterdir())
     for start in range(0, len(files), BATCH):
         part = [decode(path.read_bytes()).pixels for path in files[start : start + BATCH]]
-        targets = to_tensor([centre_crop(picture, size_px=CROP_PX).pixels for picture in part])
+        targets = to_tensor([centre_crop(image, size_px=CROP_PX).pixels for image in part])
         seeds = range(len(part))
         found = method.invert(G, targets, seeds=seeds, perceptual=perceptual, batch_size=BATCH)
         for latent in found.latents:
@@ -122,15 +122,15 @@ def by_loop(pictures: Path, steps: int) -> None:
                 to_uint8(G.synthesis(moved.float()).clamp(-1, 1))
 
 
-def measure(kind: str, work: Path, pictures: Path, steps: int) -> dict[str, float]:
+def measure(kind: str, work: Path, images: Path, steps: int) -> dict[str, float]:
     """Return `elapsed_s` (without imports) and `peak_mb` of this process."""
     peaks = [0]
     threading.Thread(target=watch, args=(peaks,), daemon=True).start()
     began = time.perf_counter()
     if kind == "chain":
-        by_chain(work, pictures, steps)
+        by_chain(work, images, steps)
     else:
-        by_loop(pictures, steps)
+        by_loop(images, steps)
     elapsed_s = time.perf_counter() - began
     return {"elapsed_s": elapsed_s, "peak_mb": max(*peaks, peak_rss_bytes()) / 2**20}
 
@@ -142,8 +142,8 @@ def watch(peaks: list[int]) -> None:
         time.sleep(0.05)
 
 
-def in_fresh_process(kind: str, work: Path, pictures: Path, steps: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", kind, str(work), str(pictures)]
+def in_fresh_process(kind: str, work: Path, images: Path, steps: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--measure", kind, str(work), str(images)]
     done = subprocess.run(
         [*command, "--steps", str(steps)],
         env={**os.environ, **ALLOCATOR, "TMPDIR": str(work)},
@@ -157,10 +157,10 @@ def in_fresh_process(kind: str, work: Path, pictures: Path, steps: int) -> dict[
 def row_of(number: int, steps: int) -> str:
     """One row of the table."""
     with tempfile.TemporaryDirectory() as folder:
-        work, pictures = Path(folder), Path(folder) / "pictures"
-        write_pictures(pictures, number)
+        work, images = Path(folder), Path(folder) / "pictures"
+        write_images(images, number)
         write_scorer(work / "scorer.pt2")
-        chain, loop = (in_fresh_process(k, work, pictures, steps) for k in ("chain", "loop"))
+        chain, loop = (in_fresh_process(k, work, images, steps) for k in ("chain", "loop"))
     extra_ms = 1e3 * (chain["elapsed_s"] - loop["elapsed_s"]) / number
     return (
         f"| {number:,} | {number / chain['elapsed_s']:.1f} | {number / loop['elapsed_s']:.1f} "
@@ -187,8 +187,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     if args.measure:
-        kind, work, pictures = args.measure
-        print(json.dumps(measure(kind, Path(work), Path(pictures), args.steps)))
+        kind, work, images = args.measure
+        print(json.dumps(measure(kind, Path(work), Path(images), args.steps)))
         return
     print(
         f"{FILE_PX} px files, {CROP_PX} px crops, {args.steps} steps, {len(EDIT_STEPS)} edits per "

@@ -61,9 +61,9 @@ def arms(
     found = {UNSHARP: whole}
     found |= {f"pixels, {a:g}": extrapolated(whole, blurred, a) for a in amounts if a}
     made = deblurred(degraded, pair, amounts, sigma_px=sigma_px)
-    found |= {f"codes, {a:g}": pictures for a, pictures in zip(amounts, made, strict=True)}
+    found |= {f"codes, {a:g}": images for a, images in zip(amounts, made, strict=True)}
     found[LIMIT] = pair.pictures(pair.codes(sharp))
-    return {name: pictures.clamp(-1, 1) for name, pictures in found.items()}
+    return {name: images.clamp(-1, 1) for name, images in found.items()}
 
 
 @torch.no_grad()
@@ -83,9 +83,9 @@ def measured(
     return {name: spread_of(values.double().numpy()) for name, values in found.items()}
 
 
-def slope(pictures: Tensor) -> Tensor:
+def slope(images: Tensor) -> Tensor:
     """Root mean square of the differences of neighbouring pixels, [N]."""
-    across, down = pictures.diff(dim=-1), pictures.diff(dim=-2)
+    across, down = images.diff(dim=-1), images.diff(dim=-2)
     return (across.square().mean((1, 2, 3)) + down.square().mean((1, 2, 3))).sqrt()
 
 

@@ -47,7 +47,7 @@ def network(uri: str) -> nn.Module:
     return load_network(weights, card=card)
 
 
-def made_pictures(
+def generated_images(
     generator: Generator, num: int, *, seed: int, batch: int, psi: float, device: str
 ) -> Iterator[Tensor]:
     """Batches [N, 3, R, R] in [-1, 1], rounded to 8 bits; image i depends only on seed and i."""
@@ -61,10 +61,10 @@ def made_pictures(
         yield to_tensor(list(to_uint8(made)))
 
 
-def real_pictures(pictures: np.ndarray, batch: int) -> Iterator[Tensor]:
+def real_images(images: np.ndarray, batch: int) -> Iterator[Tensor]:
     """Batches of uint8 [N, H, W, 3] => [N, 3, H, W] in [-1, 1]."""
-    for start in range(0, len(pictures), batch):
-        yield to_tensor(list(pictures[start : start + batch]))
+    for start in range(0, len(images), batch):
+        yield to_tensor(list(images[start : start + batch]))
 
 
 def embeddings(args: argparse.Namespace) -> dict[str, Embedding]:
@@ -91,9 +91,9 @@ def embeddings(args: argparse.Namespace) -> dict[str, Embedding]:
 def sheet(real: np.ndarray, made: np.ndarray, columns: int) -> np.ndarray:
     """Arrays uint8 [N, H, W, 3], N a multiple of `columns` => one image, real ones above."""
 
-    def grid(pictures: np.ndarray) -> np.ndarray:
-        n, h, w, _ = pictures.shape
-        rows = pictures.reshape(n // columns, columns, h, w, 3).swapaxes(1, 2)
+    def grid(images: np.ndarray) -> np.ndarray:
+        n, h, w, _ = images.shape
+        rows = images.reshape(n // columns, columns, h, w, 3).swapaxes(1, 2)
         return rows.reshape(n // columns * h, columns * w, 3)
 
     above, below = grid(real), grid(made)
@@ -131,12 +131,12 @@ def judged(args: argparse.Namespace, generator: Generator, folder: Path) -> list
     if args.sheet:
         columns = args.sheet_columns
         num = min(args.sheet_rows, args.num // columns) * columns
-        write_sheet(args.sheet, real, made_pictures(generator, num, **draw), columns)
+        write_sheet(args.sheet, real, generated_images(generator, num, **draw), columns)
     rows = []
     for name, embedding in embeddings(args).items():
-        reference = embed_set(real_pictures(real, args.batch), embedding)
-        baseline = embed_set(real_pictures(other, args.batch), embedding)
-        made = embed_set(made_pictures(generator, args.num, **draw), embedding)
+        reference = embed_set(real_images(real, args.batch), embedding)
+        baseline = embed_set(real_images(other, args.batch), embedding)
+        made = embed_set(generated_images(generator, args.num, **draw), embedding)
         rows.append(row(name, "generated", compare_embedded(reference, made)))
         rows.append(row(name, "other portraits", compare_embedded(reference, baseline)))
     return rows

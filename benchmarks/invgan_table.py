@@ -136,7 +136,7 @@ def at_hand(rows: Iterable[Row]) -> list[Row]:
     return found
 
 
-def pictures(args: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def images(args: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Training images uint8 [N, R, R, 3], and as many images of the test set."""
     if args.set == "portraits":
         train, test = (
@@ -202,7 +202,7 @@ class Truth:
     """Real images of both sets, and the moments of their embeddings."""
 
     def __init__(self, args: argparse.Namespace, folder: Path) -> None:
-        train, test = pictures(args, folder)
+        train, test = images(args, folder)
         self.test = batches(test, args.batch)
         self.embeddings = embeddings(args)
         self.train = {

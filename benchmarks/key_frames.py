@@ -117,14 +117,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for frames in sequences(args.people, num, pair.grid.size_px):
         made = filled(frames, args.every, pair)
         jolts.append(1000 * float(jolt(frames)))
-        for arm, pictures in made.items():
-            own = measured(pictures, frames, made[LIMIT], args.every, perceptual)
+        for arm, images in made.items():
+            own = measured(images, frames, made[LIMIT], args.every, perceptual)
             for name, values in own.items():
                 columns.setdefault(arm, {}).setdefault(name, []).append(values)
         if not strip:
             few = slice(0, COLUMNS * max(args.every // 4, 1), max(args.every // 4, 1))
             strip = [("true frames", frames[few])]
-            strip += [(arm, pictures[few]) for arm, pictures in made.items()]
+            strip += [(arm, images[few]) for arm, images in made.items()]
     rows = {
         arm: {name: spread_of(np.concatenate(values)) for name, values in own.items()}
         for arm, own in columns.items()

@@ -117,9 +117,9 @@ class Bench:
         return float(distance.mean() + (synth - self.targets).square().mean())
 
     @torch.no_grad()
-    def _smiles(self, pictures: Tensor) -> Tensor:
+    def _smiles(self, images: Tensor) -> Tensor:
         """Logits [N] of the attribute `smile`."""
-        logits: Tensor = self.classifier(pictures)
+        logits: Tensor = self.classifier(images)
         return logits[:, self._smile]
 
     @property

@@ -106,8 +106,8 @@ def samples(domain: Domain, family: Family) -> Columns:
         rng = torch.Generator().manual_seed(budgets.SAMPLES_SEED + 1 + part)
         z = torch.randn(budgets.SAMPLES_MADE, generator.z_dim, generator=rng)
         w = generator.mapping(z.to(domain.device))
-        pictures = synthesised(domain, generator, w[:, None].expand(-1, generator.num_ws, -1), px)
-        found.append(frechet_distance(truth, Moments.of([embedding(domain, pictures)])))
+        images = synthesised(domain, generator, w[:, None].expand(-1, generator.num_ws, -1), px)
+        found.append(frechet_distance(truth, Moments.of([embedding(domain, images)])))
     return {FID: np.array(found)}
 
 

@@ -74,7 +74,7 @@ def _made(where: str, kept: Kept) -> Iterator[Group]:
 
 
 def _maps(where: str, kept: Kept) -> Iterator[Group]:
-    for name, pictures in kept.pictures.items():
+    for name, images in kept.pictures.items():
         part, _, word = name.rpartition("/")
         if part == where and word != "edited":
-            yield Group(MAPS.get(word, word), pictures)
+            yield Group(MAPS.get(word, word), images)

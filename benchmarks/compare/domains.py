@@ -157,10 +157,10 @@ def drawn(name: str, num: int, seed: int, world: World, px: int) -> PictureSet:
     return PictureSet(name, to_tensor([r.picture for r in renderings]), people, objects)
 
 
-def pictures_of(people: Iterable[Portrait], px: int) -> Tensor:
+def images_of(people: Iterable[Portrait], px: int) -> Tensor:
     """[N, 3, px, px] in [-1, 1]."""
-    pictures = [render(person, px).picture for person in people]
-    return to_tensor(pictures) if pictures else torch.zeros(0, 3, px, px)
+    images = [render(person, px).picture for person in people]
+    return to_tensor(images) if images else torch.zeros(0, 3, px, px)
 
 
 def folder_crops(folder: Path) -> list[Tensor]:
@@ -171,8 +171,8 @@ def folder_crops(folder: Path) -> list[Tensor]:
             pixels = decode(path.read_bytes()).pixels
         except (BadPicture, OSError):
             continue
-        picture = to_tensor(pixels)
-        found.append(nn.functional.interpolate(picture, (CROP_PX, CROP_PX), mode="area"))
+        image = to_tensor(pixels)
+        found.append(nn.functional.interpolate(image, (CROP_PX, CROP_PX), mode="area"))
     return found
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.compare import budgets, objects
 from benchmarks.compare.budgets import Arm
-from benchmarks.compare.domains import Domain, PictureSet, pictures_of
+from benchmarks.compare.domains import Domain, PictureSet, images_of
 from benchmarks.compare.editors import Move
 from benchmarks.compare.reconstruction import (
     Inverted,
@@ -53,8 +53,8 @@ def lacking(chosen: PictureSet, attribute: str) -> Edited:
         with contextlib.suppress(ValueError):  # hidden behind an object
             changed.append(chosen.portraits[row].with_attribute(attribute, 1))
             rows.append(row)
-    pictures = pictures_of(changed, chosen.targets.shape[-1])
-    return Edited(attribute, torch.tensor(rows, dtype=torch.int64), pictures)
+    images = images_of(changed, chosen.targets.shape[-1])
+    return Edited(attribute, torch.tensor(rows, dtype=torch.int64), images)
 
 
 @torch.no_grad()
@@ -121,11 +121,11 @@ def cycled(
     spread = (codes - codes.mean(0)).flatten(1).norm(dim=1).mean().double()
     some, px = inverted.rows(edited.rows[:num]), domain.sets[0].targets.shape[-1]
     w_plus = move(some.w_plus, budgets.EDIT_STEP)
-    pictures = rendered(domain, arm, some, px, w_plus=w_plus)
-    again = invert(domain, arm, pictures, batch=batch)
+    images = rendered(domain, arm, some, px, w_plus=w_plus)
+    again = invert(domain, arm, images, batch=batch)
     taken_back = move(again.w_plus, -budgets.EDIT_STEP)
     back = rendered(domain, arm, again, px, w_plus=taken_back)
-    cycle = Cycle(*(x.to(domain.device) for x in (rendered(domain, arm, some, px), pictures, back)))
+    cycle = Cycle(*(x.to(domain.device) for x in (rendered(domain, arm, some, px), images, back)))
     lec = latent_error(some.w_plus, taken_back).double()
     ecs = edit_consistency(cycle, domain.measures[0]).double().cpu()
     scores = {ECS: ecs, LEC: lec, LEC_SHARE: lec / spread}

@@ -58,7 +58,7 @@ def invert(
     networks = domain.networks(arm)
     if networks is None:
         raise FileNotFoundError(domain.absent.get(arm.name) or domain.failed[arm.name])
-    G, pictures = domain.family(arm).generator, targets.to(domain.device)
+    G, images = domain.family(arm).generator, targets.to(domain.device)
 
     def run(method_arm: Arm, some: Tensor) -> Inverted:
         start = _now(domain.device)
@@ -79,8 +79,8 @@ def invert(
         return Inverted(w_plus, state, found.is_finite.cpu(), seconds, maps)
 
     if is_timed:
-        run(_short(arm), pictures[:batch])
-    return run(arm, pictures)
+        run(_short(arm), images[:batch])
+    return run(arm, images)
 
 
 @torch.no_grad()
@@ -118,11 +118,11 @@ def synthesised(domain: Domain, generator: Generator, w_plus: Tensor, px: int) -
     return torch.cat(made)
 
 
-def fitted(pictures: Tensor, px: int) -> Tensor:
+def fitted(images: Tensor, px: int) -> Tensor:
     """Images resized to `px`, in [-1, 1], float32, on the CPU."""
-    if pictures.shape[-1] != px:
-        pictures = interpolate(pictures.float(), (px, px), mode="area")
-    return pictures.float().clamp(-1, 1).cpu()
+    if images.shape[-1] != px:
+        images = interpolate(images.float(), (px, px), mode="area")
+    return images.float().clamp(-1, 1).cpu()
 
 
 def state_bytes(inverted: Inverted) -> Values:
@@ -167,9 +167,9 @@ def agreement(
 
 
 @torch.no_grad()
-def scores_of(domain: Domain, judge: AttributeClassifier, pictures: Tensor) -> Tensor:
+def scores_of(domain: Domain, judge: AttributeClassifier, images: Tensor) -> Tensor:
     """Probabilities [N, A], on the CPU."""
-    parts = torch.split(pictures, RENDER_BATCH)
+    parts = torch.split(images, RENDER_BATCH)
     return torch.cat([judge.scores(part.to(domain.device)).float().cpu() for part in parts])
 
 
@@ -179,11 +179,11 @@ def without_rejects(columns: dict[str, Values], is_finite: Tensor) -> dict[str, 
     return {name: np.where(keep, values, np.nan) for name, values in columns.items()}
 
 
-def embedding(domain: Domain, pictures: Tensor) -> Tensor:
+def embedding(domain: Domain, images: Tensor) -> Tensor:
     """Embeddings [N, D] of the classifier, on the CPU."""
     if domain.classifier is None:
         raise ValueError("expected a classifier for its embedding, got none; pass one")
-    parts = torch.split(pictures, RENDER_BATCH)
+    parts = torch.split(images, RENDER_BATCH)
     with torch.no_grad():
         return torch.cat([domain.classifier.embedding(p.to(domain.device)).cpu() for p in parts])
 

@@ -69,7 +69,7 @@ def reconstructed(
     rows = shown_rows(chosen)
     kept.pictures[chosen.name] = made[rows]
     for name, maps in found.maps.items():
-        kept.pictures[f"{chosen.name}/{name}"] = _as_pictures(maps[rows], px)
+        kept.pictures[f"{chosen.name}/{name}"] = _as_images(maps[rows], px)
     return found, made
 
 
@@ -162,7 +162,7 @@ def _edited_rows(bench: Bench, chosen: PictureSet, attribute: str) -> Tensor:
     return shown_rows(chosen)
 
 
-def _as_pictures(maps: Tensor, px: int) -> Tensor:
+def _as_images(maps: Tensor, px: int) -> Tensor:
     """Maps [n, 1, h, w] in [0, 1] => images [n, 3, px, px] in [-1, 1]."""
     sized = interpolate(maps, (px, px), mode="bilinear") if maps.shape[-1] != px else maps
     return sized.expand(-1, 3, -1, -1) * 2 - 1

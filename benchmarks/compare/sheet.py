@@ -47,7 +47,7 @@ LARGE: Final = Look(98, 214, 17, 18)  # scaled by 1.5
 
 def sheet(rows: Sequence[tuple[str, Tensor]], look: Look = SMALL) -> Image.Image:
     """A sheet with a row for each (name, images [n, 3, H, W] in [-1, 1])."""
-    return grouped([Row(name, [Group("", pictures)]) for name, pictures in rows], look)
+    return grouped([Row(name, [Group("", images)]) for name, images in rows], look)
 
 
 def grouped(rows: Sequence[Row], look: Look = LARGE) -> Image.Image:
@@ -114,9 +114,9 @@ def _name(draw: ImageDraw.ImageDraw, name: str, top: int, look: Look) -> None:
         draw.text((MARGIN, top + 4 + i * (look.label + 3)), line, INK, letters)
 
 
-def _paste(image: Image.Image, pictures: Tensor, corner: tuple[int, int], look: Look) -> None:
+def _paste(image: Image.Image, images: Tensor, corner: tuple[int, int], look: Look) -> None:
     side = look.cell - 2
-    for i, pixels in enumerate(to_uint8(pictures) if len(pictures) else []):
+    for i, pixels in enumerate(to_uint8(images) if len(images) else []):
         cell = Image.fromarray(pixels)
         if cell.size != (side, side):
             cell = cell.resize((side, side), Image.Resampling.BICUBIC)

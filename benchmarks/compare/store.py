@@ -83,8 +83,8 @@ def write(kept: Kept, path: Path, key: Mapping[str, Any] | None = None) -> None:
         for part, columns in kept.columns.items()
         for name, values in columns.items()
     }
-    for name, pictures in kept.pictures.items():
-        levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    for name, images in kept.pictures.items():
+        levels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         arrays[_JOIN.join(("pictures", name))] = levels.numpy()
     arrays["told"] = np.array(json.dumps(kept.notes))
     arrays["key"] = np.array(json.dumps(_flat(key or {})))

@@ -34,8 +34,8 @@ def growth_bytes(curve: list[dict[str, float]]) -> float:
     later = sorted(peaks.items())[len(peaks) // 2 :]
     if len(later) < MIN_SHARDS:
         return float("nan")
-    pictures, peaks_mb = np.array(later).T
-    return float(np.polyfit(pictures, peaks_mb, 1)[0] * 2**20)
+    images, peaks_mb = np.array(later).T
+    return float(np.polyfit(images, peaks_mb, 1)[0] * 2**20)
 
 
 def table(curve: list[dict[str, float]], about: str) -> str:

@@ -90,12 +90,12 @@ class Inverter:
     def is_feed_forward(self) -> bool:
         return METHODS[self.arm.method].kind == "feed_forward"
 
-    def reconstruct(self, pictures: Pictures, batch: int) -> tuple[Pictures, int]:
+    def reconstruct(self, images: Pictures, batch: int) -> tuple[Pictures, int]:
         """(reconstructions of the same people, number of rejects)."""
-        made, rejected = np.empty_like(pictures), 0
-        for start in range(0, len(pictures), CHUNK):
+        made, rejected = np.empty_like(images), 0
+        for start in range(0, len(images), CHUNK):
             rows = slice(start, start + CHUNK)
-            targets = to_tensor(list(pictures[rows]))
+            targets = to_tensor(list(images[rows]))
             found, num = self._made(targets, start, batch)
             made[rows], rejected = to_uint8(found), rejected + num
         return made, rejected
@@ -176,18 +176,18 @@ def source(
         path = folder / f"{inverter.arm.method}-{mark}.npz"
         if not path.is_file():
             shown(f"{inverter.arm.name}: inverting {len(one)} portraits")
-            pictures, num = inverter.reconstruct(np.asarray(one.pictures), batch)
-            _keep(path, pictures, num)
+            images, num = inverter.reconstruct(np.asarray(one.pictures), batch)
+            _keep(path, images, num)
         with np.load(path) as kept:
             made.append(kept["pictures"])
             rejected += int(kept["rejected"])
     return Source(inverter.arm.name, made[0], made[1], {**inverter.metadata, "rejected": rejected})
 
 
-def _keep(path: Path, pictures: Pictures, rejected: int) -> None:
+def _keep(path: Path, images: Pictures, rejected: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
-    np.savez(part, pictures=pictures, rejected=rejected)
+    np.savez(part, pictures=images, rejected=rejected)
     part.replace(path)
 
 

@@ -44,11 +44,11 @@ def write_portraits(folder: Path, number: int, size_px: int) -> None:
         Image.fromarray(render(draw(i), size_px).picture).save(folder / f"{i:06d}.png")
 
 
-def recipe_of(args: argparse.Namespace, pictures: Path, batch: int) -> Recipe:
+def recipe_of(args: argparse.Namespace, images: Path, batch: int) -> Recipe:
     return Recipe.model_validate(
         {
             "name": "throughput",
-            "collection": {"uri": str(pictures), "shard_size": args.num},
+            "collection": {"uri": str(images), "shard_size": args.num},
             "limits": {"min_px": 16},
             "alignment": {"kind": "centre", "size_px": args.size_px},
             "generator": {"name": args.generator},

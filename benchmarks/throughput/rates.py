@@ -48,8 +48,8 @@ def encoder_alone(bench: Bench, targets: list[torch.Tensor]) -> Callable[[], Non
     @torch.no_grad()
     def work() -> None:
         with bench.autocast():
-            for pictures in targets:
-                encoder(pictures)
+            for images in targets:
+                encoder(images)
 
     return work
 

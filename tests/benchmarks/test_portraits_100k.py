@@ -8,9 +8,9 @@ from benchmarks.portraits_100k.curve import COLUMNS, STAGES
 from benchmarks.portraits_100k.report import growth_bytes, table, thinned
 
 
-def curve(rss_mb, pictures):
+def curve(rss_mb, images):
     lines = [dict.fromkeys(COLUMNS, 0.0) for _ in rss_mb]
-    for i, (line, size, done) in enumerate(zip(lines, rss_mb, pictures, strict=True)):
+    for i, (line, size, done) in enumerate(zip(lines, rss_mb, images, strict=True)):
         line |= {"elapsed_s": i + 1.0, "cpu_s": i + 1.0, "rss_mb": size, STAGES[-1]: done}
     return lines
 

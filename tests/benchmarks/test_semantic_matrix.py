@@ -43,16 +43,16 @@ def striped(n: int, seed: int) -> tuple[np.ndarray, Tensor]:
     """Images that are bright above, or on the left, or both; and which of them are."""
     rng = torch.Generator().manual_seed(seed)
     labels = (torch.rand(n, 2, generator=rng) < 0.5).float()
-    pictures = torch.rand(n, 16, 16, 3, generator=rng) * 60
-    pictures[:, :8] += 120 * labels[:, 0].view(-1, 1, 1, 1)
-    pictures[:, :, ::2] += 70 * labels[:, 1].view(-1, 1, 1, 1)
-    return pictures.byte().numpy(), labels
+    images = torch.rand(n, 16, 16, 3, generator=rng) * 60
+    images[:, :8] += 120 * labels[:, 0].view(-1, 1, 1, 1)
+    images[:, :, ::2] += 70 * labels[:, 1].view(-1, 1, 1, 1)
+    return images.byte().numpy(), labels
 
 
 def test_a_classifier_learns_what_its_labels_say_and_again_alike() -> None:
-    (pictures, labels), (others, truth) = striped(128, 0), striped(96, 1)
+    (images, labels), (others, truth) = striped(128, 0), striped(96, 1)
     compute, names = Compute(), ("above", "stripes")
-    first, again = (trained(pictures, labels, names, TINY, compute, seed=1) for _ in range(2))
+    first, again = (trained(images, labels, names, TINY, compute, seed=1) for _ in range(2))
     x = torch.from_numpy(others).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
         found = first.raw(x)
