@@ -28,7 +28,6 @@ from invertory.resources.models import ModelStore
 from invertory.resources.pinned import PINNED
 
 PUPILS_AND_MOUTH = [0, 1, 87, 93]  # points of an FRLL template
-MODELS = ModelStore()
 
 
 def main() -> None:
@@ -37,22 +36,23 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=12, help="images drawn by the generator")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    models = ModelStore()
     golden_table(arguments.data / "golden/ffhq_align")
-    with YuNetMediaPipe(fetch("yunet"), fetch("face-landmarker")) as detector:
+    with YuNetMediaPipe(fetch(models, "yunet"), fetch(models, "face-landmarker")) as detector:
         detectors: dict[str, FaceDetector] = {"YuNet, then MediaPipe": detector}
-        detectors |= dlib_detector()
+        detectors |= dlib_detector(models)
         template_table(arguments.data / "frll", detectors)
         if arguments.samples:
-            self_table(detector, arguments.samples)
+            self_table(detector, arguments.samples, models)
 
 
-def fetch(name: str) -> Path:
-    return MODELS.fetch(PINNED[name].source)
+def fetch(models: ModelStore, name: str) -> Path:
+    return models.fetch(PINNED[name].source)
 
 
-def dlib_detector() -> dict[str, FaceDetector]:
+def dlib_detector(models: ModelStore) -> dict[str, FaceDetector]:
     try:
-        return {"dlib HOG at 512, 68 points": Dlib(fetch("dlib-68"))}
+        return {"dlib HOG at 512, 68 points": Dlib(fetch(models, "dlib-68"))}
     except ImportError as error:
         print(f"dlib is left out: {error}\n")
         return {}
@@ -144,11 +144,10 @@ def compared(
     return {"quad": off, "max": difference.max(), "mean": difference.mean(), "ms": ms}
 
 
-def self_table(detector: FaceDetector, num_samples: int) -> None:
+def self_table(detector: FaceDetector, num_samples: int, models: ModelStore) -> None:
     """Print the offset, size and rotation of the second crop relative to the first."""
-    rows = np.array(
-        [row for row in map(self_row, samples(num_samples, detector)) if row is not None]
-    )
+    found = map(self_row, samples(num_samples, detector, models))
+    rows = np.array([row for row in found if row is not None])
     print(f"Self-alignment of the FFHQ generator's images, n = {len(rows)} of {num_samples}\n")
     print("| | mean | standard deviation |")
     print("|---|---|---|")
@@ -157,11 +156,13 @@ def self_table(detector: FaceDetector, num_samples: int) -> None:
         print(f"| {name} | {values.mean():+.2f} | {values.std():.2f} |")
 
 
-def samples(num_samples: int, detector: FaceDetector) -> Iterator[np.ndarray | None]:
+def samples(
+    num_samples: int, detector: FaceDetector, models: ModelStore
+) -> Iterator[np.ndarray | None]:
     """Anchors on images of the generator (1024 px, psi 0.7); None where no face is found."""
     from invertory.generators.mobile_stylegan import MobileStyleGAN
 
-    files = MODELS.fetch_all(PINNED["mobile-stylegan-ffhq"].source)
+    files = models.fetch_all(PINNED["mobile-stylegan-ffhq"].source)
     data = {path.name: path.read_bytes() for path in files}
     parts = [
         f"{part}Network.{kind}" for part in ("Mapping", "Synthesis") for kind in ("xml", "bin")

@@ -32,6 +32,7 @@ from invertory.metrics.spread import Spread, spread_of
 from invertory.metrics.ssim import ssim
 from invertory.perceptual import FeatureDistance
 from invertory.portraits import draw, render, row_seed
+from invertory.resources.models import ModelStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,14 +91,15 @@ def slope(images: Tensor) -> Tensor:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    chosen = chosen_pair(args)
+    models = ModelStore()
+    chosen = chosen_pair(args, models)
     pair = chosen.pair
     people = [draw(row_seed(SEED, row)) for row in range(args.num)]
     sharp = to_tensor([render(person, pair.grid.size_px).picture for person in people])
     degraded = unsharp(sharp, args.blur, args.reduce)
     sigma_px = args.sigma or args.blur or args.reduce / 2
     made = arms(sharp, degraded, pair, args.amounts, sigma_px)
-    perceptual = FeatureDistance(network(args.classifier), "portraits_classifier_features")
+    perceptual = FeatureDistance(network(args.classifier, models), "portraits_classifier_features")
     rows = {n: measured(p, sharp, perceptual, pair.grid.borders) for n, p in made.items()}
     args.out.mkdir(parents=True, exist_ok=True)
     strip = [("sharp", sharp[:COLUMNS])] + [(n, p[:COLUMNS]) for n, p in made.items()]

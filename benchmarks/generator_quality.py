@@ -38,12 +38,11 @@ if TYPE_CHECKING:
     from invertory.generators import Generator
     from invertory.networks.classifier import AttributeClassifier
 
-MODELS = ModelStore()
 GAP_PX = 12  # on the sheet, between real images above and generated ones below
 
 
-def network(uri: str) -> nn.Module:
-    weights, card = fetch_network(uri, MODELS)
+def network(uri: str, models: ModelStore) -> nn.Module:
+    weights, card = fetch_network(uri, models)
     return load_network(weights, card=card)
 
 
@@ -67,14 +66,14 @@ def real_images(images: np.ndarray, batch: int) -> Iterator[Tensor]:
         yield to_tensor(list(images[start : start + batch]))
 
 
-def embeddings(args: argparse.Namespace) -> dict[str, Embedding]:
+def embeddings(args: argparse.Namespace, models: ModelStore) -> dict[str, Embedding]:
     """Embeddings by name, on the device, under bf16 if requested."""
     found: dict[str, Embedding] = {}
     if args.classifier:
-        classifier = cast("AttributeClassifier", network(args.classifier))
+        classifier = cast("AttributeClassifier", network(args.classifier, models))
         found["classifier"] = classifier.to(args.device).embedding
     if args.inception:
-        path = MODELS.fetch(PINNED["inception-2015"].source)
+        path = models.fetch(PINNED["inception-2015"].source)
         found["inception"] = InceptionFeatures.read(path).to(args.device)
 
     def placed(embedding: Embedding) -> Embedding:
@@ -122,7 +121,9 @@ def row(features: str, against: str, found: SetComparison) -> dict[str, Any]:
     return {"features": features, "against": against} | asdict(found)
 
 
-def judged(args: argparse.Namespace, generator: Generator, folder: Path) -> list[dict[str, Any]]:
+def judged(
+    args: argparse.Namespace, generator: Generator, folder: Path, models: ModelStore
+) -> list[dict[str, Any]]:
     """One row per embedding and set; also writes the sheet."""
     options = {"size_px": generator.resolution, "processes": args.processes}
     real = prepare(folder / "real", args.num, seed=args.seed, **options).pictures
@@ -133,7 +134,7 @@ def judged(args: argparse.Namespace, generator: Generator, folder: Path) -> list
         num = min(args.sheet_rows, args.num // columns) * columns
         write_sheet(args.sheet, real, generated_images(generator, num, **draw), columns)
     rows = []
-    for name, embedding in embeddings(args).items():
+    for name, embedding in embeddings(args, models).items():
         reference = embed_set(real_images(real, args.batch), embedding)
         baseline = embed_set(real_images(other, args.batch), embedding)
         made = embed_set(generated_images(generator, args.num, **draw), embedding)
@@ -176,11 +177,11 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
-    start = time.perf_counter()
-    generator = cast("Generator", network(args.generator).to(args.device))
+    start, models = time.perf_counter(), ModelStore()
+    generator = cast("Generator", network(args.generator, models).to(args.device))
     with contextlib.ExitStack() as stack:
         folder = args.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        rows = judged(args, generator, folder)
+        rows = judged(args, generator, folder, models)
     settings = {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
     summary = {"settings": settings, "rows": rows, "took_s": round(time.perf_counter() - start, 1)}
     if args.json:

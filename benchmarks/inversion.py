@@ -100,30 +100,32 @@ def portraits() -> StyleGAN2:
     return StyleGAN2.load(load_file(weights), card["architecture"]["config"])
 
 
-def faces() -> MobileStyleGAN:
+def faces(models: ModelStore) -> MobileStyleGAN:
     card = PINNED["mobile-stylegan-ffhq"]
-    files = {f.name: f.read_bytes() for f in ModelStore().fetch_all(card.source, card.sha256)}
+    files = {f.name: f.read_bytes() for f in models.fetch_all(card.source, card.sha256)}
     names = [f"{n}Network.{s}" for n in ("Mapping", "Synthesis") for s in ("xml", "bin")]
     generator = MobileStyleGAN.from_openvino(*(files[name] for name in names))
     heads = load_file(BUNDLED / "mobile_stylegan_preview.safetensors")
     return generator.attach_preview(*heads_from(heads))
 
 
-def perceptual_of(name: str) -> Perceptual:
+def perceptual_of(name: str, models: ModelStore) -> Perceptual:
     if name == "pixels":
         return PixelPyramid()
     net, pinned = TRUNKS[name]
     card = PINNED[pinned]
-    return Lpips("alex" if net == "alex" else "vgg", ModelStore().fetch(card.source, card.sha256))
+    return Lpips("alex" if net == "alex" else "vgg", models.fetch(card.source, card.sha256))
 
 
-def case_of(name: str, args: argparse.Namespace) -> Case:
+def case_of(name: str, args: argparse.Namespace, models: ModelStore) -> Case:
     """A case whose targets are drawn from near the mean latent to far from it, easy to hard."""
     makers: dict[str, Callable[[], Any]] = {
-        "portraits": portraits, "faces": faces, "full": lambda: random_stylegan2(FULL)
-    }  # fmt: skip
+        "portraits": portraits,
+        "faces": partial(faces, models),
+        "full": partial(random_stylegan2, FULL),
+    }
     G = makers[name]().to(args.device)
-    perceptual = perceptual_of(args.perceptual)
+    perceptual = perceptual_of(args.perceptual, models)
     if isinstance(perceptual, torch.nn.Module):
         perceptual = perceptual.to(args.device)
     method = Image2StyleGAN(steps=args.steps, learning_rate=0.05, preview=name == "faces")
@@ -267,8 +269,9 @@ def main() -> None:
     args.loop_rows = min(args.loop_rows, args.rows)
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, {args.threads} CPU threads")
+    models = ModelStore()
     for name in args.cases:
-        case = case_of(name, args)
+        case = case_of(name, args, models)
         compare(case, args)
         slots(case, args)
 

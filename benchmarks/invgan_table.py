@@ -52,7 +52,6 @@ from invertory.resources.pinned import PINNED
 if TYPE_CHECKING:
     from invertory.networks.classifier import AttributeClassifier
 
-MODELS = ModelStore()
 TITLES = dict(zip(SETS, ("RandFID", "RandRecFID", "TsRecFID", "IntTsFID"), strict=True))
 HELD_OUT_DIGITS = 256  # of trainings/digits_invgan.yaml
 
@@ -107,12 +106,12 @@ ROWS = {
 }
 
 
-def network(name: str) -> Any:
+def network(name: str, models: ModelStore) -> Any:
     """The network at an address; a bare name means the bundled one, else the one trained here."""
     addresses = [name] if "://" in name else [f"bundled://{name}", f"trained://{name}"]
     for address in addresses:
         try:
-            weights, card = fetch_network(address, MODELS)
+            weights, card = fetch_network(address, models)
         except (OSError, ValueError) as error:
             problem = error
             continue
@@ -122,13 +121,13 @@ def network(name: str) -> Any:
     )
 
 
-def at_hand(rows: Iterable[Row]) -> list[Row]:
+def available(rows: Iterable[Row], models: ModelStore) -> list[Row]:
     """The rows whose networks are available; the others are reported on stderr."""
     found = []
     for row in rows:
         try:
             for name in () if row.is_bundled else (row.generator, row.encoder):
-                network(name)
+                network(name, models)
         except FileNotFoundError as error:
             print(f"skipped {row.title}: {error}", file=sys.stderr)
         else:
@@ -156,16 +155,16 @@ def batches(found: np.ndarray, size: int) -> list[Tensor]:
     return [to_tensor(list(found[i : i + size])) for i in range(0, len(found), size)]
 
 
-def embeddings(args: argparse.Namespace) -> dict[str, Embedding]:
+def embeddings(args: argparse.Namespace, models: ModelStore) -> dict[str, Embedding]:
     """Embeddings by the name of their features."""
     if args.set == "digits":
         return {"pixels of 8 x 8": lambda x: adaptive_avg_pool2d(x[:, :1], 8).flatten(1)}
-    classifier = cast("AttributeClassifier", network(args.classifier))
+    classifier = cast("AttributeClassifier", network(args.classifier, models))
     found: dict[str, Embedding] = {"classifier": classifier.to(args.device).embedding}
     card = PINNED["inception-2015"]
-    if args.inception and (MODELS.is_at_hand(card) or not MODELS.is_offline()):
+    if args.inception and (models.is_at_hand(card) or not models.is_offline()):
         try:
-            inception = InceptionFeatures.read(MODELS.fetch(card.source)).to(args.device)
+            inception = InceptionFeatures.read(models.fetch(card.source)).to(args.device)
         except (OSError, ValueError, ImportError) as error:
             print(f"skipped the features of Inception: {error}", file=sys.stderr)
         else:
@@ -177,9 +176,12 @@ def embeddings(args: argparse.Namespace) -> dict[str, Embedding]:
     return {name: placed(embedding) for name, embedding in found.items()}
 
 
-def measured(row: Row, args: argparse.Namespace, truth: Truth) -> dict[str, Any]:
+def measured(
+    row: Row, args: argparse.Namespace, truth: Truth, models: ModelStore
+) -> dict[str, Any]:
     """One row of the table, with distances by the name of the features."""
-    generator, encoder = (network(name).to(args.device) for name in (row.generator, row.encoder))
+    names = (row.generator, row.encoder)
+    generator, encoder = (network(name, models).to(args.device) for name in names)
     pair = Invertible(generator, encoder)
     sets = made_sets(pair, truth.test, seed=args.seed)
     clock = _clock(args.device)
@@ -201,10 +203,10 @@ def measured(row: Row, args: argparse.Namespace, truth: Truth) -> dict[str, Any]
 class Truth:
     """Real images of both sets, and the moments of their embeddings."""
 
-    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+    def __init__(self, args: argparse.Namespace, folder: Path, models: ModelStore) -> None:
         train, test = images(args, folder)
         self.test = batches(test, args.batch)
-        self.embeddings = embeddings(args)
+        self.embeddings = embeddings(args, models)
         self.train = {
             name: embed_set(batches(train, args.batch), embedding).moments
             for name, embedding in self.embeddings.items()
@@ -275,10 +277,11 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
-    rows = at_hand(map(Row.parse, args.row) if args.row else ROWS[args.set])
+    models = ModelStore()
+    rows = available(map(Row.parse, args.row) if args.row else ROWS[args.set], models)
     with tempfile.TemporaryDirectory() as scratch:
-        truth = Truth(args, args.folder or Path(scratch))
-        table = [truth.line(), *(measured(row, args, truth) for row in rows)]
+        truth = Truth(args, args.folder or Path(scratch), models)
+        table = [truth.line(), *(measured(row, args, truth, models) for row in rows)]
     if args.json:
         args.json.write_text(json.dumps(table, indent=2) + "\n")
     print_table(table)

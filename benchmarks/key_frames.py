@@ -33,6 +33,7 @@ from invertory.metrics.spread import Spread, spread_of
 from invertory.metrics.ssim import ssim
 from invertory.perceptual import FeatureDistance
 from invertory.portraits import Portrait, draw, render, row_seed
+from invertory.resources.models import ModelStore
 
 if TYPE_CHECKING:
     from invertory.editing.tiling import TiledPair
@@ -107,10 +108,11 @@ def jolt(frames: Tensor) -> Tensor:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    chosen = chosen_pair(args)
+    models = ModelStore()
+    chosen = chosen_pair(args, models)
     pair = chosen.pair
     num = (args.keys - 1) * args.every + 1
-    perceptual = FeatureDistance(network(args.classifier), "portraits_classifier_features")
+    perceptual = FeatureDistance(network(args.classifier, models), "portraits_classifier_features")
     columns: dict[str, dict[str, list[np.ndarray]]] = {}
     jolts: list[float] = []
     strip: list[tuple[str, Tensor]] = []

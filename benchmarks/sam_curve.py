@@ -197,15 +197,15 @@ def _stored(found: Inversion, row: int) -> int:
     return len(pa.compress(pack(found.state, row), codec="zstd", asbytes=True))
 
 
-def _network(name: str, where: str) -> nn.Module:
+def _network(name: str, where: str, models: ModelStore) -> nn.Module:
     try:
-        weights, card = fetch_network(f"{where}portraits_{name}", ModelStore())
+        weights, card = fetch_network(f"{where}portraits_{name}", models)
     except (OSError, ValueError) as error:
         raise SystemExit(f"{error}; train it with `invertory train portraits_{name}`") from error
     return load_network(weights, card=card)
 
 
-def _bench(num: int, where: str, names: Sequence[str]) -> Bench:
+def _bench(num: int, where: str, names: Sequence[str], models: ModelStore) -> Bench:
     """Portraits, half of them with objects, and the networks of SAM and of the named methods."""
     worlds = [World() if i < num // 2 else World(ood=1.0) for i in range(num)]
     made = [render(draw(row_seed(HELD_OUT_SEED, i), world), 64) for i, world in enumerate(worlds)]
@@ -213,9 +213,9 @@ def _bench(num: int, where: str, names: Sequence[str]) -> Bench:
     taking_part = [SpatiallyAdaptive(), *(PORTRAITS.arm(name).build() for name in names)]
     kinds = dict.fromkeys(kind for method in taking_part for kind in _needs(method))
     return Bench(
-        generator=cast("Generator", _network("generator", where)),
-        classifier=cast("AttributeClassifier", _network("classifier", where)),
-        networks={kind: _network(NETWORKS.get(kind, kind), where) for kind in kinds},
+        generator=cast("Generator", _network("generator", where, models)),
+        classifier=cast("AttributeClassifier", _network("classifier", where, models)),
+        networks={kind: _network(NETWORKS.get(kind, kind), where, models) for kind in kinds},
         targets=to_tensor([one.picture for one in made]),
         objects=segments == SEGMENTS.index("ood"),
     )
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    bench = _bench(args.num, args.networks, args.methods)
+    bench = _bench(args.num, args.networks, args.methods, ModelStore())
     direction = bench.direction()
     print(f"n = {args.num}\n{HEADER}")
     rows = []

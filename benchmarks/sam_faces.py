@@ -115,16 +115,15 @@ def _bench(num: int, crops: Path | None, invertibility: str, batch_size: int) ->
             "collection": {"uri": "demo://photographs"},
             "generator": {"name": "mobile_stylegan"},
             "perceptual": {"name": "lpips_alex"},
-            "methods": {
-                "sam": {"choice": "classes"}
-            },  # so that the recipe needs only the networks that all arms share
+            # The networks of this choice are those that all arms share.
+            "methods": {"sam": {"choice": "classes"}},
         }
     )
     networks = load_method_networks(recipe, "sam", models)
     if invertibility:
         weights, card = fetch_network(invertibility, models)
         networks["invertibility"] = load_network(weights, card=card)
-    found = folder_crops(crops) if crops else demo_crops()
+    found = folder_crops(crops) if crops else demo_crops(models)
     return Bench(
         generator=load_generator(recipe, models),
         perceptual=load_perceptual(recipe, models),

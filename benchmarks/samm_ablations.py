@@ -214,10 +214,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    names = ("generator", "encoder", "samm", *BASES)
-    nets = {name: _network(at) for name in names if (at := getattr(args, name))}
+    names, models = ("generator", "encoder", "samm", *BASES), ModelStore()
+    nets = {name: _network(at, models) for name in names if (at := getattr(args, name))}
     generator: Any = nets.pop("generator")
-    judge: Any = _network(args.features)
+    judge: Any = _network(args.features, models)
     bench = Bench(
         generator,
         FeatureDistance(judge, "features", size_px=judge.size_px),
@@ -227,15 +227,15 @@ def main() -> None:
         is_cpu_time=args.threads == 1,
     )
     try:
-        unaligned = _network(args.unaligned)
+        unaligned = _network(args.unaligned, models)
     except (OSError, ValueError):
         unaligned = None
     with torch.no_grad():
         measure(bench, unaligned)
 
 
-def _network(uri: str) -> nn.Module:
-    weights, card = fetch_network(uri, ModelStore())
+def _network(uri: str, models: ModelStore) -> nn.Module:
+    weights, card = fetch_network(uri, models)
     return load_network(weights, card=card)
 
 

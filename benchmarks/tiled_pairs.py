@@ -43,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_pair(args: argparse.Namespace) -> Chosen:
+def chosen_pair(args: argparse.Namespace, models: ModelStore) -> Chosen:
     """The requested pair, else the first of `KNOWN` that is bundled or was trained here."""
-    generator, encoder, tiles = _addresses(args)
-    networks = [network(address) for address in (generator, encoder)]
+    generator, encoder, tiles = _addresses(args, models)
+    networks = [network(address, models) for address in (generator, encoder)]
     pair = TiledPair.of(
         cast("Encoder", networks[1]),
         cast("Generator", networks[0]),
@@ -59,18 +59,18 @@ def chosen_pair(args: argparse.Namespace) -> Chosen:
     return Chosen(pair, metadata)
 
 
-def network(address: str) -> nn.Module:
+def network(address: str, models: ModelStore) -> nn.Module:
     """The frozen network at `address`, a card or a file, on the CPU."""
-    weights, card = fetch_network(address, ModelStore())
+    weights, card = fetch_network(address, models)
     return load_network(weights, card=card)
 
 
-def _addresses(args: argparse.Namespace) -> tuple[str, str, int]:
+def _addresses(args: argparse.Namespace, models: ModelStore) -> tuple[str, str, int]:
     if args.generator and args.encoder:
         return args.generator, args.encoder, 1
     if args.generator or args.encoder:
         raise SystemExit("expected both --generator and --encoder, or neither")
-    sources = {card.name: card.source for card in ModelStore().cards()}
+    sources = {card.name: card.source for card in models.cards()}
     for generator, encoder, tiles in KNOWN:
         if generator in sources and encoder in sources:
             return sources[generator], sources[encoder], tiles

@@ -105,7 +105,8 @@ def domain_of(name: str, args: argparse.Namespace) -> Domain:
             num_codes=args.codes,
             crops=args.crops,
             device=args.device,
-        )
+        ),
+        ModelStore(),
     )
     return domain
 

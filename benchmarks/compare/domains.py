@@ -62,12 +62,11 @@ class Domain:
     measures: list[Perceptual]
     sets: list[PictureSet]
     recipe: Recipe
+    models: ModelStore
     classifier: AttributeClassifier | None = None  # classifier F of the methods and the boundaries
     referee: AttributeClassifier | None = None  # the classifier that scores edits
     codes: PictureSet | None = None  # the set of the semantic analysis
-    absent: dict[str, str] = field(
-        default_factory=dict
-    )  # unavailable networks and methods => the remedy
+    absent: dict[str, str] = field(default_factory=dict)  # what is unavailable => the remedy
     failed: dict[str, str] = field(default_factory=dict)  # failed arms and analyses => the error
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _families: dict[str, Family] = field(default_factory=dict)
@@ -77,9 +76,9 @@ class Domain:
         name = arm.generator
         if name not in self._families:
             self._families[name] = (
-                Family.named(name, self.recipe, self.device)
+                Family.named(name, self.recipe, self.models, self.device)
                 if name
-                else Family("", self.generator, self.recipe, self.device)
+                else Family("", self.generator, self.recipe, self.models, self.device)
             )
         return self._families[name]
 
@@ -112,10 +111,10 @@ class DomainOptions:
     device: str = "cpu"
 
 
-def portraits(options: DomainOptions) -> Domain:
+def portraits(options: DomainOptions, models: ModelStore) -> Domain:
     """Held-out portraits: one set like those of the trainings, one with foreign objects."""
     absent: dict[str, str] = {}
-    domain = _domain("portraits", "portraits", options, absent)
+    domain = _domain("portraits", "portraits", options, models, absent)
     px = domain.generator.resolution
     ood = World(ood=1.0)
     domain.sets = [
@@ -123,16 +122,16 @@ def portraits(options: DomainOptions) -> Domain:
         drawn("portraits_ood", options.num_ood, OOD_SEED, ood, px),
     ]
     domain.codes = drawn("codes", options.num_codes, CODES_SEED, World(), px)
-    domain.classifier = classifier_at(options.classifier, absent, domain.device)
-    domain.referee = referee_at(options.referee, domain.classifier, absent, domain.device)
+    domain.classifier = classifier_at(options.classifier, models, absent, domain.device)
+    domain.referee = referee_at(options.referee, domain.classifier, models, absent, domain.device)
     return domain
 
 
-def faces(options: DomainOptions) -> Domain:
+def faces(options: DomainOptions, models: ModelStore) -> Domain:
     """Photographs: those of the demo, aligned, or crops from a folder."""
     absent: dict[str, str] = {}
-    domain = _domain("faces", "mobile_stylegan", options, absent)
-    crops = folder_crops(options.crops) if options.crops else demo_crops()
+    domain = _domain("faces", "mobile_stylegan", options, models, absent)
+    crops = folder_crops(options.crops) if options.crops else demo_crops(models)
     if not crops:
         where = options.crops or "the demo's photographs"
         raise SystemExit(
@@ -176,9 +175,8 @@ def folder_crops(folder: Path) -> list[Tensor]:
     return found
 
 
-def demo_crops() -> list[Tensor]:
+def demo_crops(models: ModelStore) -> list[Tensor]:
     """The largest face in each photograph of the demo."""
-    models = ModelStore()
     cards = [PINNED[name] for name in ("yunet", "face-landmarker")]
     weights = [models.fetch(card.source, card.sha256) for card in cards]
     found = []
@@ -193,7 +191,9 @@ def demo_crops() -> list[Tensor]:
     return found
 
 
-def _domain(name: str, generator: str, options: DomainOptions, absent: dict[str, str]) -> Domain:
+def _domain(
+    name: str, generator: str, options: DomainOptions, models: ModelStore, absent: dict[str, str]
+) -> Domain:
     choice: dict[str, Any] = {"name": generator}
     if options.generator:
         choice["weights"] = options.generator
@@ -210,9 +210,9 @@ def _domain(name: str, generator: str, options: DomainOptions, absent: dict[str,
     if missing:
         raise SystemExit(f"the generator of {name} is unavailable: {'; '.join(missing)}")
     device = torch.device(options.device)
-    G = cast("Any", load_generator(recipe, ModelStore())).to(device)
-    loss, measures = distances(recipe, absent, device)
-    return Domain(name, G, loss, measures, [], recipe, absent=absent, device=device)
+    G = cast("Any", load_generator(recipe, models)).to(device)
+    loss, measures = distances(recipe, models, absent, device)
+    return Domain(name, G, loss, measures, [], recipe, models, absent=absent, device=device)
 
 
 DOMAINS: Mapping[str, Any] = {"portraits": portraits, "faces": faces}

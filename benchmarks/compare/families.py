@@ -32,14 +32,14 @@ class Family:
     name: str
     generator: Generator
     recipe: Recipe
+    models: ModelStore
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _networks: dict[tuple[str, ...], dict[str, nn.Module]] = field(default_factory=dict)
     _linknet: list[LinkNet | None] = field(default_factory=list)  # loaded on first use
 
     @classmethod
-    def named(cls, name: str, recipe: Recipe, device: torch.device) -> Family:
+    def named(cls, name: str, recipe: Recipe, models: ModelStore, device: torch.device) -> Family:
         """The family of the generator with this card; raises FileNotFoundError if there is none."""
-        models = ModelStore()
         try:
             source = models.card(name).source
         except CANNOT as error:
@@ -48,7 +48,7 @@ class Family:
         choice = recipe.generator.model_copy(update={"name": "portraits", "weights": source})
         own = recipe.model_copy(update={"generator": choice})
         generator = cast("Any", load_generator(own, models)).to(device)
-        return cls(name, generator, own, device)
+        return cls(name, generator, own, models, device)
 
     def networks(self, arm: Arm) -> dict[str, nn.Module]:
         """kind => network, on the device; FileNotFoundError with the remedy if one is missing."""
@@ -58,7 +58,7 @@ class Family:
             raise FileNotFoundError("; ".join(missing))
         key = tuple(f"{kind} {network.card.source}" for kind, network in sorted(wanted.items()))
         if key not in self._networks:
-            found = load_method_networks(recipe, arm.method, ModelStore())
+            found = load_method_networks(recipe, arm.method, self.models)
             self._networks[key] = {kind: n.to(self.device) for kind, n in found.items()}
         return self._networks[key]
 
@@ -76,7 +76,7 @@ class Family:
         wanted = {"linknet": network.card.source, "classifier": "auto"}
         recipe = self.recipe.model_copy(update={"methods": {"magec": wanted}})
         try:
-            return cast("LinkNet", load_method_networks(recipe, "magec", ModelStore())["linknet"])
+            return cast("LinkNet", load_method_networks(recipe, "magec", self.models)["linknet"])
         except CANNOT:
             return None
 

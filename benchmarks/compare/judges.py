@@ -28,7 +28,7 @@ REFEREE = "trained://portraits_referee"
 
 
 def distances(
-    recipe: Recipe, absent: dict[str, str], device: torch.device
+    recipe: Recipe, models: ModelStore, absent: dict[str, str], device: torch.device
 ) -> tuple[Perceptual, list[Perceptual]]:
     """(the distance to minimise, all distances to measure, the former being the first).
 
@@ -39,7 +39,7 @@ def distances(
     own = FEATURES if recipe.generator.name == "portraits" else ()  # they know no photographs
     for word in dict.fromkeys((chosen, *own, "lpips_alex")):
         try:
-            found[word] = on(_distance(recipe, word, may_fetch=word == chosen), device)
+            found[word] = on(_distance(recipe, word, models, may_fetch=word == chosen), device)
         except CANNOT as error:
             absent[f"distance {word}"] = str(error)
     if chosen not in found:
@@ -49,10 +49,9 @@ def distances(
 
 
 def classifier_at(
-    name: str, absent: dict[str, str], device: torch.device
+    name: str, models: ModelStore, absent: dict[str, str], device: torch.device
 ) -> AttributeClassifier | None:
     """A classifier by address or name of its card; None if missing, with the reason in `absent`."""
-    models = ModelStore()
     try:
         uri = name if "://" in name or Path(name).is_file() else models.card(name).source
         weights, card = fetch_network(uri, models)
@@ -63,17 +62,20 @@ def classifier_at(
 
 
 def referee_at(
-    name: str, stand_in: AttributeClassifier | None, absent: dict[str, str], device: torch.device
+    name: str,
+    stand_in: AttributeClassifier | None,
+    models: ModelStore,
+    absent: dict[str, str],
+    device: torch.device,
 ) -> AttributeClassifier | None:
     """The classifier that scores edits; falls back to the classifier F if it is missing."""
-    referee = classifier_at(name, absent, device)
+    referee = classifier_at(name, models, absent, device)
     if referee is None:
         absent[name] += "; the classifier F scores the edits instead"
     return referee or stand_in
 
 
-def _distance(recipe: Recipe, word: str, *, may_fetch: bool) -> Perceptual:
-    models = ModelStore()
+def _distance(recipe: Recipe, word: str, models: ModelStore, *, may_fetch: bool) -> Perceptual:
     named = recipe.perceptual.model_copy(update={"name": word})
     named_recipe = recipe.model_copy(update={"perceptual": named})
     missing = [n.missing for n in perceptual_networks(named_recipe).values() if n.missing]

@@ -154,7 +154,11 @@ def found_before(folder: Path) -> dict[str, Any]:
 def run(args: argparse.Namespace) -> None:
     absent: dict[str, str] = {}
     before = found_before(args.out)
-    found = [loaded(arm, generator, args.size, absent) for arm, generator in arms(args.methods)]
+    models = ModelStore()
+    found = [
+        loaded(arm, generator, args.size, absent, models)
+        for arm, generator in arms(args.methods, models)
+    ]
     chosen = [inverter for inverter in found if inverter is not None]
     results = {kind: group(kind, chosen, args) or before.get(kind) for kind in GROUPS}
     text = ["# Semantics of reconstructions", ""]

@@ -121,7 +121,7 @@ class Inverter:
         return torch.cat(parts), int((~found.is_finite).sum())
 
 
-def arms(wanted: list[str]) -> list[tuple[Arm, str]]:
+def arms(wanted: list[str], models: ModelStore) -> list[tuple[Arm, str]]:
     """(arm, address of its generator, empty for the default), filtered by the `wanted` names.
 
     The arms of the comparison with their budgets come first, then the available `PAIRS`.
@@ -129,7 +129,7 @@ def arms(wanted: list[str]) -> list[tuple[Arm, str]]:
     found = [(arm, "") for arm in BUDGETS["portraits"].arms() if not arm.is_ablation]
     named = {method for method, _ in PAIRS.values()}
     found = [(arm, address) for arm, address in found if arm.method not in named]
-    sources = {card.name: card.source for card in ModelStore().cards()}
+    sources = {card.name: card.source for card in models.cards()}
     for name, (method, stem) in PAIRS.items():
         generator, encoder = f"{stem}_generator", f"{stem}_encoder"
         if method in METHODS and generator in sources and encoder in sources:
@@ -138,10 +138,11 @@ def arms(wanted: list[str]) -> list[tuple[Arm, str]]:
     return [(arm, at) for arm, at in found if not wanted or {arm.name, arm.method} & set(wanted)]
 
 
-def loaded(arm: Arm, generator: str, size_px: int, absent: dict[str, str]) -> Inverter | None:
+def loaded(
+    arm: Arm, generator: str, size_px: int, absent: dict[str, str], models: ModelStore
+) -> Inverter | None:
     """The arm with its networks; None if one is missing, with the reason in `absent`."""
     recipe = _recipe(arm, generator)
-    models = ModelStore()
     own = method_networks(recipe, arm.method)
     missing = [n.missing for n in (*generator_networks(recipe).values(), *own.values())]
     try:

@@ -34,6 +34,7 @@ from invertory.inversion import METHODS
 from invertory.perceptual import PixelPyramid
 from invertory.pipelines.recipe.recipe import Recipe
 from invertory.portraits import World
+from invertory.resources.models import ModelStore
 
 GENERATOR = ToyGenerator(resolution=32, frequencies=3)
 TINY = Budget(common={"steps": 4, "learning_rate": 0.1})
@@ -67,6 +68,7 @@ def domain() -> Domain:
         [PixelPyramid()],
         [drawn("portraits", 6, budgets.HELD_OUT_SEED, World(), 32)],
         Recipe.model_validate(recipe),
+        ModelStore(),
         classifier=judge,
         referee=judge,
     )

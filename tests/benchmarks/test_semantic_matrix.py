@@ -17,6 +17,7 @@ from benchmarks.semantic_matrix.classifiers import Effort, difference, precision
 from benchmarks.semantic_matrix.sources import ORIGINAL, Inverter, Portraits, Source, source
 from invertory.generators.toy import ToyGenerator
 from invertory.perceptual import PixelPyramid
+from invertory.resources.models import ModelStore
 from invertory.training.compute import Compute
 
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)
@@ -100,7 +101,7 @@ def test_another_parameter_is_another_source(tmp_path: Path) -> None:
 def test_an_arm_without_its_network_is_named() -> None:
     absent: dict[str, str] = {}
     arm = Arm("invgan", "invgan_tiled", {"invgan": "trained://no_such_encoder"})
-    assert sources.loaded(arm, "", 64, absent) is None
+    assert sources.loaded(arm, "", 64, absent, ModelStore()) is None
     assert "no_such_encoder" in absent["invgan"]
 
 
