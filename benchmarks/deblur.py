@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
 
 SEED = 90_022  # of people that no training has seen
-UNSHARP, LIMIT = "unsharp", "sharp picture, inverted"
+UNSHARP, LIMIT = "unsharp", "sharp image, inverted"
 COLUMNS = 8  # of the strip
 
 
