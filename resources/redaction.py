@@ -11,7 +11,8 @@ import contextlib
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -114,11 +115,18 @@ def scrubbed(error: BaseException, _seen: frozenset[int] = frozenset()) -> BaseE
 def redact_logs() -> None:
     """Log records of this process are made without secrets, whoever logs and wherever to."""
     make = logging.getLogRecordFactory()
-    if getattr(make, "redacts", False):
-        return
+    if not isinstance(make, _RedactingFactory):
+        logging.setLogRecordFactory(_RedactingFactory(make))
 
-    def made(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = make(*args, **kwargs)
+
+@dataclass(frozen=True, slots=True)
+class _RedactingFactory:
+    """Makes log records without secrets."""
+
+    make: Callable[..., logging.LogRecord]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self.make(*args, **kwargs)
         with contextlib.suppress(Exception):  # a message that does not fit its arguments
             text = record.getMessage()
             if (clean := redacted(text)) != text:
@@ -129,9 +137,6 @@ def redact_logs() -> None:
             if clean_error is not error:
                 record.exc_info = (type(clean_error), clean_error, trace)
         return record
-
-    made.redacts = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(made)
 
 
 def _note(known: dict[str, str], values: set[str], label: str) -> None:
