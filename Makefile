@@ -63,7 +63,7 @@ bench: install-dev  ## figures of docs/measured.md, each by its own command
 compare: install-dev  ## every method on the same held-out images, and which claims held here
 	$(BIN)/python -m benchmarks.compare --page docs/results.md $(if $(DOMAIN),--domain $(DOMAIN))
 
-bench-inversion: install-dev  ## pictures a second of the inversion engine against the published loop
+bench-inversion: install-dev  ## images per second of the inversion engine and of the published loop
 	$(BIN)/python benchmarks/inversion.py
 
 install: $(VENV)/.installed

@@ -1,11 +1,11 @@
-"""What tables, resume, checks and lineage cost: the chain against a bare loop over the same files.
+"""The overhead of the pipeline: the whole chain against a bare loop over the same files.
 
-The chain goes from files to edits: listed, hashed, validated, cropped, scored, inverted, edited,
-each table published. The loop decodes, crops, inverts with the same engine and moves each latent
-twice: no file is written, no picture encoded, nothing scored. The generator is the toy, so the
-difference is the pipeline's own cost, in milliseconds a picture whatever the generator.
+The chain lists, hashes, validates, crops, scores, inverts and edits, and publishes every table.
+The loop decodes, crops, inverts with the same engine and moves each latent twice; it writes no
+file, encodes no image and computes no scores. Both use the toy generator, so the difference is the
+cost of tables, resuming, checks and lineage, in milliseconds per image for any generator.
 
-Each figure is that of a process of its own; its peak memory is the largest resident size.
+Each measurement runs in a process of its own; peak memory is its largest resident size.
 
     python benchmarks/chain.py --sizes 1000 10000
 """
@@ -35,23 +35,25 @@ from invertory.generators.toy import ToyGenerator
 from invertory.images import decode, to_tensor, to_uint8
 from invertory.inversion.image2stylegan import Image2StyleGAN
 from invertory.perceptual import PixelPyramid
-from invertory.pipelines.cli.main import ALLOCATOR  # as `invertory` starts itself
+from invertory.pipelines.cli.main import (
+    ALLOCATOR,
+)  # the environment that `invertory` restarts itself with
 from invertory.pipelines.progress.memory import peak_rss_bytes
 
 FILE_PX, CROP_PX, BATCH = 64, 32, 16
 EDIT_STEPS = (-1.0, 1.0)
-METHOD = {"schedule": "ramp", "learning_rate": 0.1}
+METHOD: dict[str, Any] = {"schedule": "ramp", "learning_rate": 0.1}
 
 
 class Red(torch.nn.Module):
-    """A scorer that costs next to nothing: the mean of the red channel."""
+    """A scorer of negligible cost: the mean of the red channel."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x[:, 0].mean((1, 2))
 
 
-def write_pictures(folder: Path, number: int) -> None:
-    """`number` PNGs of FILE_PX: smooth random colours, no two alike."""
+def write_images(folder: Path, number: int) -> None:
+    """Write `number` different PNGs of FILE_PX with smooth random colours."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i in range(number):
@@ -63,10 +65,10 @@ def write_scorer(path: Path) -> None:
     torch.export.save(torch.export.export(Red(), (torch.zeros(1, 3, CROP_PX, CROP_PX),)), path)
 
 
-def recipe_of(pictures: Path, scorer: Path, steps: int) -> dict[str, Any]:
+def recipe_of(images: Path, scorer: Path, steps: int) -> dict[str, Any]:
     return {
         "name": "bench",
-        "collection": {"uri": str(pictures)},
+        "collection": {"uri": str(images)},
         "limits": {"min_px": 16},
         "alignment": {"kind": "centre", "size_px": CROP_PX},
         "generator": {"name": "toy", "options": {"resolution": CROP_PX, "frequencies": 4}},
@@ -86,8 +88,8 @@ def recipe_of(pictures: Path, scorer: Path, steps: int) -> dict[str, Any]:
     }
 
 
-def by_chain(work: Path, pictures: Path, steps: int) -> None:
-    """Files to edits through the store in `work`."""
+def by_chain(work: Path, images: Path, steps: int) -> None:
+    """Run the chain from files to edits with its store in `work`."""
     import yaml
 
     from invertory.pipelines.cli.running import run_recipe
@@ -97,21 +99,21 @@ def by_chain(work: Path, pictures: Path, steps: int) -> None:
 
     os.environ |= {"INVERTORY_STORE": str(work / "store"), "DAGSTER_HOME": str(work / "dagster")}
     path = work / "bench.yaml"
-    path.write_text(yaml.safe_dump(recipe_of(pictures, work / "scorer.pt2", steps)))
+    path.write_text(yaml.safe_dump(recipe_of(images, work / "scorer.pt2", steps)))
     report = run_recipe(load_recipe(path), FixedReporting(Silent()), Silent())
     assert not report.failures, report.failures
 
 
-def by_loop(pictures: Path, steps: int) -> None:
-    """The same files, crops, engine and edits, a batch at a time; results are let go."""
+def by_loop(images: Path, steps: int) -> None:
+    """Invert and edit the same crops batch by batch; the results are discarded."""
     G = ToyGenerator(resolution=CROP_PX, frequencies=4)
-    method, perceptual = Image2StyleGAN(steps=steps, **METHOD), PixelPyramid()  # type: ignore[arg-type]
+    method, perceptual = Image2StyleGAN(steps=steps, **METHOD), PixelPyramid()
     normal = torch.ones(1, G.w_dim) / G.w_dim**0.5
     moves = torch.tensor(EDIT_STEPS)
-    files = sorted(pictures.iterdir())
+    files = sorted(images.iterdir())
     for start in range(0, len(files), BATCH):
         part = [decode(path.read_bytes()).pixels for path in files[start : start + BATCH]]
-        targets = to_tensor([centre_crop(picture, size_px=CROP_PX).pixels for picture in part])
+        targets = to_tensor([centre_crop(image, size_px=CROP_PX).pixels for image in part])
         seeds = range(len(part))
         found = method.invert(G, targets, seeds=seeds, perceptual=perceptual, batch_size=BATCH)
         for latent in found.latents:
@@ -120,44 +122,45 @@ def by_loop(pictures: Path, steps: int) -> None:
                 to_uint8(G.synthesis(moved.float()).clamp(-1, 1))
 
 
-def measure(kind: str, work: Path, pictures: Path, steps: int) -> dict[str, float]:
-    """`elapsed_s` (imports left out) and `peak_mb` of this process."""
+def measure(kind: str, work: Path, images: Path, steps: int) -> dict[str, float]:
+    """Return `elapsed_s` (without imports) and `peak_mb` of this process."""
     peaks = [0]
     threading.Thread(target=watch, args=(peaks,), daemon=True).start()
     began = time.perf_counter()
     if kind == "chain":
-        by_chain(work, pictures, steps)
+        by_chain(work, images, steps)
     else:
-        by_loop(pictures, steps)
+        by_loop(images, steps)
     elapsed_s = time.perf_counter() - began
     return {"elapsed_s": elapsed_s, "peak_mb": max(*peaks, peak_rss_bytes()) / 2**20}
 
 
 def watch(peaks: list[int]) -> None:
-    """Keep the largest resident size: each step of the chain starts the kernel's count anew."""
+    """Record the largest resident size; each step of the chain resets the kernel's own peak."""
     while True:
         peaks[0] = max(peaks[0], peak_rss_bytes())
         time.sleep(0.05)
 
 
-def in_fresh_process(kind: str, work: Path, pictures: Path, steps: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", kind, str(work), str(pictures)]
+def in_fresh_process(kind: str, work: Path, images: Path, steps: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--measure", kind, str(work), str(images)]
     done = subprocess.run(
         [*command, "--steps", str(steps)],
         env={**os.environ, **ALLOCATOR, "TMPDIR": str(work)},
         stdout=subprocess.PIPE,
         check=True,
     )
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def row_of(number: int, steps: int) -> str:
-    """A line of the table."""
+    """One row of the table."""
     with tempfile.TemporaryDirectory() as folder:
-        work, pictures = Path(folder), Path(folder) / "pictures"
-        write_pictures(pictures, number)
+        work, images = Path(folder), Path(folder) / "pictures"
+        write_images(images, number)
         write_scorer(work / "scorer.pt2")
-        chain, loop = (in_fresh_process(k, work, pictures, steps) for k in ("chain", "loop"))
+        chain, loop = (in_fresh_process(k, work, images, steps) for k in ("chain", "loop"))
     extra_ms = 1e3 * (chain["elapsed_s"] - loop["elapsed_s"]) / number
     return (
         f"| {number:,} | {number / chain['elapsed_s']:.1f} | {number / loop['elapsed_s']:.1f} "
@@ -176,26 +179,26 @@ def arguments() -> argparse.Namespace:
         "--measure",
         nargs=3,
         metavar=("KIND", "WORK", "PICTURES"),
-        help="chain or loop: measure this process alone, and print JSON",
+        help="chain or loop: measure this process only and print JSON",
     )
     return parser.parse_args()
 
 
 def main() -> None:
-    asked = arguments()
-    if asked.measure:
-        kind, work, pictures = asked.measure
-        print(json.dumps(measure(kind, Path(work), Path(pictures), asked.steps)))
+    args = arguments()
+    if args.measure:
+        kind, work, images = args.measure
+        print(json.dumps(measure(kind, Path(work), Path(images), args.steps)))
         return
     print(
-        f"{FILE_PX} px files, {CROP_PX} px crops, {asked.steps} steps, {len(EDIT_STEPS)} edits a "
-        f"picture, batches of {BATCH}; {os.cpu_count()} cores, {torch.get_num_threads()} torch "
+        f"{FILE_PX} px files, {CROP_PX} px crops, {args.steps} steps, {len(EDIT_STEPS)} edits per "
+        f"image, batches of {BATCH}; {os.cpu_count()} cores, {torch.get_num_threads()} torch "
         f"threads, torch {torch.__version__}, {platform.machine()}\n"
     )
-    print("| pictures | chain, pictures/s | loop, pictures/s | ratio | chain's own, ms a picture "
+    print("| images | chain, images/s | loop, images/s | ratio | overhead, ms per image "
           "| chain, peak MB | loop, peak MB |\n|---|---|---|---|---|---|---|")  # fmt: skip
-    for number in asked.sizes:
-        print(row_of(number, asked.steps), flush=True)
+    for number in args.sizes:
+        print(row_of(number, args.steps), flush=True)
 
 
 if __name__ == "__main__":

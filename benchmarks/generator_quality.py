@@ -1,12 +1,12 @@
-"""How near a generator of portraits is to the portraits: FID, KID, precision, recall, and a sheet.
+"""Quality of a generator of portraits: FID, KID, precision, recall and a contact sheet.
 
-Every figure is beside that of portraits against other portraits, the best that can be had at this
-n. FID is biased by n, so compare it at equal n only; KID, times 1000 here, is not.
+Each value is listed next to that of other real portraits, the best possible at this n. FID is
+biased by n, so compare it at equal n only; KID, given times 1000, is unbiased.
 
     python benchmarks/generator_quality.py --generator bundled://portraits_generator --num 2000
 
-The classifier's features see what is told of a face; Inception's, which know photographs, the
-texture. Pictures are rounded to 8 bits, z is drawn at truncation psi 1, noise is the generator's.
+The features of the classifier measure the attributes of a face, those of Inception, trained on
+photographs, its texture. Images are rounded to 8 bits; noise inputs are the generator's own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -38,19 +38,18 @@ if TYPE_CHECKING:
     from invertory.generators import Generator
     from invertory.networks.classifier import AttributeClassifier
 
-MODELS = ModelStore()
-GAP_PX = 12  # on the sheet, between the real ones above and the generated ones below
+GAP_PX = 12  # on the sheet, between real images above and generated ones below
 
 
-def network(uri: str) -> nn.Module:
-    weights, card = fetch_network(uri, MODELS)
+def network(uri: str, models: ModelStore) -> nn.Module:
+    weights, card = fetch_network(uri, models)
     return load_network(weights, card=card)
 
 
-def made_pictures(
+def generated_images(
     generator: Generator, num: int, *, seed: int, batch: int, psi: float, device: str
 ) -> Iterator[Tensor]:
-    """Batches [N, 3, R, R] in [-1, 1], of 8 bits; picture i depends on the seed and i alone."""
+    """Batches [N, 3, R, R] in [-1, 1], rounded to 8 bits; image i depends only on seed and i."""
     for start in range(0, num, batch):
         rows = range(start, min(start + batch, num))
         draws = [torch.Generator().manual_seed(seed * 1_000_003 + row) for row in rows]
@@ -61,27 +60,27 @@ def made_pictures(
         yield to_tensor(list(to_uint8(made)))
 
 
-def real_pictures(pictures: np.ndarray, batch: int) -> Iterator[Tensor]:
+def real_images(images: np.ndarray, batch: int) -> Iterator[Tensor]:
     """Batches of uint8 [N, H, W, 3] => [N, 3, H, W] in [-1, 1]."""
-    for start in range(0, len(pictures), batch):
-        yield to_tensor(list(pictures[start : start + batch]))
+    for start in range(0, len(images), batch):
+        yield to_tensor(list(images[start : start + batch]))
 
 
-def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
-    """By name; on the device, under bf16 where it was asked for."""
+def embeddings(args: argparse.Namespace, models: ModelStore) -> dict[str, Embedding]:
+    """Embeddings by name, on the device, under bf16 if requested."""
     found: dict[str, Embedding] = {}
-    if asked.classifier:
-        classifier = cast("AttributeClassifier", network(asked.classifier))
-        found["classifier"] = classifier.to(asked.device).embedding
-    if asked.inception:
-        path = MODELS.fetch(PINNED["inception-2015"].source)
-        found["inception"] = InceptionFeatures.read(path).to(asked.device)
+    if args.classifier:
+        classifier = cast("AttributeClassifier", network(args.classifier, models))
+        found["classifier"] = classifier.to(args.device).embedding
+    if args.inception:
+        path = models.fetch(PINNED["inception-2015"].source)
+        found["inception"] = InceptionFeatures.read(path).to(args.device)
 
     def placed(embedding: Embedding) -> Embedding:
         def embed(x: Tensor) -> Tensor:
-            kind = asked.device.partition(":")[0]
-            with torch.autocast(kind, torch.bfloat16, enabled=asked.bf16):
-                return embedding(x.to(asked.device))
+            kind = args.device.partition(":")[0]
+            with torch.autocast(kind, torch.bfloat16, enabled=args.bf16):
+                return embedding(x.to(args.device))
 
         return embed
 
@@ -89,11 +88,11 @@ def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
 
 
 def sheet(real: np.ndarray, made: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 [N, H, W, 3] each, N a multiple of `columns` => one picture, real above."""
+    """Arrays uint8 [N, H, W, 3], N a multiple of `columns` => one image, real ones above."""
 
-    def grid(pictures: np.ndarray) -> np.ndarray:
-        n, h, w, _ = pictures.shape
-        rows = pictures.reshape(n // columns, columns, h, w, 3).swapaxes(1, 2)
+    def grid(images: np.ndarray) -> np.ndarray:
+        n, h, w, _ = images.shape
+        rows = images.reshape(n // columns, columns, h, w, 3).swapaxes(1, 2)
         return rows.reshape(n // columns * h, columns * w, 3)
 
     above, below = grid(real), grid(made)
@@ -108,7 +107,7 @@ def write_sheet(path: Path, real: np.ndarray, made: Iterator[Tensor], columns: i
     Image.fromarray(both).save(path, quality=92, subsampling=0)
 
 
-def print_table(rows: list[dict]) -> None:
+def print_table(rows: list[dict[str, Any]]) -> None:
     print("| features | portraits against | n each | FID | KID x 1000 | precision | recall |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
@@ -118,25 +117,27 @@ def print_table(rows: list[dict]) -> None:
         )
 
 
-def row(features: str, against: str, found: SetComparison) -> dict:
+def row(features: str, against: str, found: SetComparison) -> dict[str, Any]:
     return {"features": features, "against": against} | asdict(found)
 
 
-def judged(asked: argparse.Namespace, generator: Generator, folder: Path) -> list[dict]:
-    """A row per embedding and set; writes the sheet on its way."""
-    options = {"size_px": generator.resolution, "processes": asked.processes}
-    real = prepare(folder / "real", asked.num, seed=asked.seed, **options).images
-    other = prepare(folder / "other", asked.num, seed=asked.seed + 1, **options).images
-    draw = {"seed": asked.seed, "batch": asked.batch, "psi": asked.psi, "device": asked.device}
-    if asked.sheet:
-        columns = asked.sheet_columns
-        num = min(asked.sheet_rows, asked.num // columns) * columns
-        write_sheet(asked.sheet, real, made_pictures(generator, num, **draw), columns)
+def judged(
+    args: argparse.Namespace, generator: Generator, folder: Path, models: ModelStore
+) -> list[dict[str, Any]]:
+    """One row per embedding and set; also writes the sheet."""
+    options = {"size_px": generator.resolution, "processes": args.processes}
+    real = prepare(folder / "real", args.num, seed=args.seed, **options).images
+    other = prepare(folder / "other", args.num, seed=args.seed + 1, **options).images
+    draw = {"seed": args.seed, "batch": args.batch, "psi": args.psi, "device": args.device}
+    if args.sheet:
+        columns = args.sheet_columns
+        num = min(args.sheet_rows, args.num // columns) * columns
+        write_sheet(args.sheet, real, generated_images(generator, num, **draw), columns)
     rows = []
-    for name, embedding in embeddings(asked).items():
-        reference = embed_set(real_pictures(real, asked.batch), embedding)
-        baseline = embed_set(real_pictures(other, asked.batch), embedding)
-        made = embed_set(made_pictures(generator, asked.num, **draw), embedding)
+    for name, embedding in embeddings(args, models).items():
+        reference = embed_set(real_images(real, args.batch), embedding)
+        baseline = embed_set(real_images(other, args.batch), embedding)
+        made = embed_set(generated_images(generator, args.num, **draw), embedding)
         rows.append(row(name, "generated", compare_embedded(reference, made)))
         rows.append(row(name, "other portraits", compare_embedded(reference, baseline)))
     return rows
@@ -149,35 +150,43 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--generator", default="bundled://portraits_generator")
     parser.add_argument("--classifier", default="bundled://portraits_classifier", help="'': none")
     parser.add_argument("--inception", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--num", type=int, default=2000, help="pictures of each set")
-    parser.add_argument("--seed", type=int, default=700_001, help="of portraits no training saw")
+    parser.add_argument("--num", type=int, default=2000, help="images in each set")
+    parser.add_argument(
+        "--seed", type=int, default=700_001, help="of portraits that no training has seen"
+    )
     parser.add_argument("--psi", type=float, default=1.0)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--bf16", action="store_true", help="embed in bf16: faster, less exact")
+    parser.add_argument("--bf16", action="store_true", help="embed in bf16: faster and less exact")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--processes", type=int, default=1, help="of the renderer")
-    parser.add_argument("--folder", type=Path, help="keep the portraits here (default: nowhere)")
-    parser.add_argument("--sheet", type=Path, help="such as docs/portraits_generator.jpg")
+    parser.add_argument("--processes", type=int, default=1, help="number of rendering processes")
+    parser.add_argument(
+        "--folder", type=Path, help="folder that keeps the portraits (default: a temporary one)"
+    )
+    parser.add_argument(
+        "--sheet", type=Path, help="file of the contact sheet, such as docs/portraits_generator.jpg"
+    )
     parser.add_argument("--sheet-columns", type=int, default=12)
-    parser.add_argument("--sheet-rows", type=int, default=4, help="of each kind")
+    parser.add_argument(
+        "--sheet-rows", type=int, default=4, help="rows of real and of generated images"
+    )
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 
 def main() -> None:
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
-    start = time.perf_counter()
-    generator = cast("Generator", network(asked.generator).to(asked.device))
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    start, models = time.perf_counter(), ModelStore()
+    generator = cast("Generator", network(args.generator, models).to(args.device))
     with contextlib.ExitStack() as stack:
-        folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        rows = judged(asked, generator, folder)
-    settings = {name: str(v) if isinstance(v, Path) else v for name, v in vars(asked).items()}
-    told = {"settings": settings, "rows": rows, "took_s": round(time.perf_counter() - start, 1)}
-    if asked.json:
-        asked.json.write_text(json.dumps(told, indent=2) + "\n")
-    print(json.dumps(told))
+        folder = args.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        rows = judged(args, generator, folder, models)
+    settings = {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
+    summary = {"settings": settings, "rows": rows, "took_s": round(time.perf_counter() - start, 1)}
+    if args.json:
+        args.json.write_text(json.dumps(summary, indent=2) + "\n")
+    print(json.dumps(summary))
     print()
     print_table(rows)
 

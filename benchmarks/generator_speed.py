@@ -1,13 +1,13 @@
-"""Our StyleGAN2, which scales activations, against one that gives every picture its own kernels.
+"""Our StyleGAN2, which scales activations, against one with a convolution kernel per image.
 
     MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
         python benchmarks/generator_speed.py --sizes small --batches 1 8 32 --threads 1
 
-Kernels per sample need one convolution of as many groups as there are pictures; this is how the
-published code does it, here in plain PyTorch. Both take the same weights in the same run, and must
-give the same pictures and gradients. `backward` is that to the latents, as in an inversion:
-weights are frozen. Times are the best of the repeats, taken in turn, as the machine may be shared;
-with one CPU thread they are CPU time, with more or on a GPU wall time.
+Kernels per image need a convolution with one group per image, as in the published code,
+reimplemented here in plain PyTorch. Both use the same weights in the same run and must give the
+same images and gradients. `backward` computes gradients of the latents only, as an inversion does.
+Times are the best of alternating repeats, since the machine may be shared: CPU time with one CPU
+thread, otherwise wall time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,19 +24,19 @@ from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, pad
 
 from invertory.generators.stylegan2 import StyleGAN2
-from invertory.generators.stylegan2_layers import SynthesisLayer, ToRGB
+from invertory.generators.stylegan2_layers import SynthesisBlock, SynthesisLayer, ToRGB
 
 SIZES = {
     # channels 256 at 4 and 8 px, then 128, 64, 32 at 64 px
     "small": {"img_resolution": 64, "channel_base": 2048, "channel_max": 256, "w_dim": 128},
-    # the configuration of NVIDIA's networks of 256 px
+    # NVIDIA's configuration at 256 px
     "full": {"img_resolution": 256, "channel_base": 16384, "channel_max": 512, "w_dim": 512},
 }
 Synthesis = Callable[[Tensor], Tensor]
 
 
 def random_generator(size: str) -> StyleGAN2:
-    """Weights drawn, not trained: the cost is that of the real network."""
+    """A generator with random weights, as fast as a trained one."""
     config = SIZES[size]
     generator = StyleGAN2(z_dim=config["w_dim"], **config)
     rng = torch.Generator().manual_seed(0)
@@ -44,7 +44,7 @@ def random_generator(size: str) -> StyleGAN2:
         if parameter.ndim > 1:
             parameter.copy_(torch.randn(parameter.shape, generator=rng))
         elif name.endswith("affine.bias"):
-            parameter.fill_(1.0)  # styles about 1, as at the start of a training
+            parameter.fill_(1.0)  # styles near 1, as at the start of training
         elif name.endswith(("bias", "noise_strength")):
             parameter.copy_(0.1 * torch.randn(parameter.shape, generator=rng))
     for name, buffer in generator.named_buffers():
@@ -54,7 +54,7 @@ def random_generator(size: str) -> StyleGAN2:
 
 
 def grouped_convolution(x: Tensor, weight: Tensor, *, up: bool) -> Tensor:
-    """x [N, I, H, W], a kernel per picture [N, O, I, k, k] => [N, O, ...]; `up` doubles."""
+    """x [N, I, H, W], kernels [N, O, I, k, k] => [N, O, ...], twice the size if `up`."""
     n, outputs, inputs, k, _ = weight.shape
     x = x.reshape(1, n * inputs, *x.shape[2:])
     if up:
@@ -93,25 +93,36 @@ def doubled(x: Tensor, taps: Tensor) -> Tensor:
     return low_pass(wide.reshape(n, c, 2 * h, 2 * w), taps, (2, 1, 2, 1))
 
 
+def block_of(generator: StyleGAN2, px: int) -> SynthesisBlock:
+    block = generator.synthesis.get_submodule(f"b{px}")
+    assert isinstance(block, SynthesisBlock)
+    return block
+
+
+def to_rgb(block: SynthesisBlock, x: Tensor, w: Tensor) -> Tensor:
+    assert block.torgb is not None, "skip architectures have RGB at every size"
+    return grouped_rgb(block.torgb, x, w)
+
+
 def grouped_synthesis(generator: StyleGAN2, w_plus: Tensor) -> Tensor:
-    """The whole of the generator by kernels per picture, from its own weights."""
-    network = generator.synthesis
-    first = network.get_submodule("b4")
+    """The whole generator with kernels per image, from its own weights."""
+    first = block_of(generator, 4)
     x = first.const.expand(len(w_plus), -1, -1, -1)
     x = grouped_layer(first.conv1, x, w_plus[:, 0])
-    picture = grouped_rgb(first.torgb, x, w_plus[:, 1])
-    for i, px in enumerate(network.sizes_px[1:]):
-        block = network.get_submodule(f"b{px}")
+    image = to_rgb(first, x, w_plus[:, 1])
+    for i, px in enumerate(generator.synthesis.sizes_px[1:]):
+        block = block_of(generator, px)
+        assert block.conv0 is not None, "only the first block lacks it"
         x = grouped_layer(block.conv0, x, w_plus[:, 2 * i + 1])
         x = grouped_layer(block.conv1, x, w_plus[:, 2 * i + 2])
-        rgb = grouped_rgb(block.torgb, x, w_plus[:, 2 * i + 3])
-        picture = doubled(picture, block.resample_filter) + rgb
-    return picture
+        rgb = to_rgb(block, x, w_plus[:, 2 * i + 3])
+        image = doubled(image, block.resample_filter) + rgb
+    return image
 
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table."""
+    """One row of the table."""
 
     size: str
     precision: str
@@ -134,8 +145,8 @@ class Case:
 
 
 def require_equal(case: Case, ours: Synthesis, theirs: Synthesis, w_plus: Tensor) -> None:
-    """The same pictures to 1e-4 of the largest value and the same gradients to 1e-3; bf16: 8 %."""
-    checks = (("pictures", case.forward, 1e-4), ("gradients", case.gradient, 1e-3))
+    """Require equal images (to 1e-4 of the maximum) and gradients (1e-3); in bf16 both to 8 %."""
+    checks = (("images", case.forward, 1e-4), ("gradients", case.gradient, 1e-3))
     for name, run, tolerance in checks:
         a, b = run(ours, w_plus), run(theirs, w_plus)
         error = float((a - b).abs().max() / b.abs().max())
@@ -152,8 +163,10 @@ def clock_s(device: str) -> float:
     return time.perf_counter()
 
 
-def best_ms(runs: dict[str, Callable[[], Tensor]], repeats: int, device: str) -> dict[str, float]:
-    """Best time of each, in turn, after a warm-up."""
+def best_ms(
+    runs: Mapping[str, Callable[[], Tensor]], repeats: int, device: str
+) -> dict[str, float]:
+    """The best time of each run, alternating, after a warm-up."""
     best = dict.fromkeys(runs, math.inf)
     for repeat in range(repeats + 1):
         for name, run in runs.items():
@@ -198,17 +211,17 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    print(f"{asked.device}, {asked.threads} CPU threads; ms a picture\n")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(f"{args.device}, {args.threads} CPU threads; ms per image\n")
     print("| network | precision | batch | forward: ours | grouped | ratio |", end="")
     print(" forward + backward: ours | grouped | ratio |")
     print("|---" * 9 + "|")
-    for size in asked.sizes:
-        generator = random_generator(size).to(asked.device)
-        for precision in asked.precisions:
-            for batch in asked.batches:
-                print_case(Case(size, precision, batch, asked.device), generator, asked.repeats)
+    for size in args.sizes:
+        generator = random_generator(size).to(args.device)
+        for precision in args.precisions:
+            for batch in args.batches:
+                print_case(Case(size, precision, batch, args.device), generator, args.repeats)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""What the inversion engine gains over the loop that published code has, in one run.
+"""Speed of the inversion engine against the optimisation loop of published code.
 
     MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
         python benchmarks/inversion.py --cases portraits faces full --threads 2
 
-The loop has one picture at a time, torch's Adam, the target's features computed anew at each step,
-and a loss that the host reads at each step. It is compared at equal steps, where both come to the
-same latents, and at equal final loss. `slots` has pictures of unlike difficulty, each until it is
-good enough: a batch that waits for its slowest picture against slots that are refilled.
+The loop inverts one image at a time with torch.optim.Adam, recomputes the features of the target at
+each step and synchronises with the host to read the loss. The two are compared at equal steps,
+where they reach the same latents, and at equal final loss. `slots` stops each image once it is good
+enough, and compares batches that wait for their slowest image with slots that are refilled.
 
-    portraits  StyleGAN2 of 64 px: the bundled weights where there are any, else random ones
-    faces      MobileStyleGAN's preview head of 64 px (weights are fetched)
-    full       StyleGAN2 of 256 px as NVIDIA's networks, random weights
+    portraits  StyleGAN2 at 64 px with bundled weights, else random ones
+    faces      the 64 px preview head of MobileStyleGAN (weights are fetched)
+    full       StyleGAN2 at 256 px, configured as NVIDIA's networks, random weights
 
-With one CPU thread times are CPU time, as the machine may be shared; otherwise wall time. FLOPs are
-those of convolutions and matrix products, forward and back, counted in one step of the loop.
+With one CPU thread times are CPU time, since the machine may be shared, otherwise wall time. FLOPs
+count the convolutions and matrix products of one step of the loop, forward and backward.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,7 +50,7 @@ FULL = {"img_resolution": 256, "channel_base": 16384, "channel_max": 512, "w_dim
 
 @dataclass(frozen=True)
 class Case:
-    """A generator, pictures of rising difficulty, and what a step does."""
+    """A generator, targets of increasing difficulty, and the method that inverts them."""
 
     name: str
     generator: Generator
@@ -73,7 +74,7 @@ class Case:
 
 
 def random_stylegan2(config: dict[str, int]) -> StyleGAN2:
-    """Weights drawn, not trained: the cost is that of the real network."""
+    """A generator with random weights, as fast as a trained one."""
     generator = StyleGAN2(z_dim=config["w_dim"], **config)
     rng = torch.Generator().manual_seed(0)
     for name, parameter in generator.named_parameters():
@@ -82,12 +83,12 @@ def random_stylegan2(config: dict[str, int]) -> StyleGAN2:
             scale = 100.0 if name.startswith("mapping") else 1.0
             parameter.copy_(scale * torch.randn(parameter.shape, generator=rng))
         elif name.endswith("affine.bias"):
-            parameter.fill_(1.0)  # styles about 1, as at the start of a training
+            parameter.fill_(1.0)  # styles near 1, as at the start of training
     w = generator.mapping(torch.randn(4, generator.z_dim, generator=rng))
     contrast = generator.synthesis(generator.broadcast(w)).std()
     for name, parameter in generator.named_parameters():
         if name.endswith("torgb.weight"):
-            parameter.mul_(0.4 / contrast)  # pictures within [-1, 1], as they add up
+            parameter.mul_(0.4 / contrast)  # the RGB of all sizes adds up to images within [-1, 1]
     return generator
 
 
@@ -99,45 +100,47 @@ def portraits() -> StyleGAN2:
     return StyleGAN2.load(load_file(weights), card["architecture"]["config"])
 
 
-def faces() -> MobileStyleGAN:
+def faces(models: ModelStore) -> MobileStyleGAN:
     card = PINNED["mobile-stylegan-ffhq"]
-    files = {f.name: f.read_bytes() for f in ModelStore().fetch_all(card.source, card.sha256)}
+    files = {f.name: f.read_bytes() for f in models.fetch_all(card.source, card.sha256)}
     names = [f"{n}Network.{s}" for n in ("Mapping", "Synthesis") for s in ("xml", "bin")]
     generator = MobileStyleGAN.from_openvino(*(files[name] for name in names))
     heads = load_file(BUNDLED / "mobile_stylegan_preview.safetensors")
     return generator.attach_preview(*heads_from(heads))
 
 
-def perceptual_of(name: str) -> Perceptual:
+def perceptual_of(name: str, models: ModelStore) -> Perceptual:
     if name == "pixels":
         return PixelPyramid()
     net, pinned = TRUNKS[name]
     card = PINNED[pinned]
-    return Lpips("alex" if net == "alex" else "vgg", ModelStore().fetch(card.source, card.sha256))
+    return Lpips("alex" if net == "alex" else "vgg", models.fetch(card.source, card.sha256))
 
 
-def case_of(name: str, asked: argparse.Namespace) -> Case:
-    """Targets are draws, from near the mean to far from it, so that they are unlike hard."""
+def case_of(name: str, args: argparse.Namespace, models: ModelStore) -> Case:
+    """A case whose targets are drawn from near the mean latent to far from it, easy to hard."""
     makers: dict[str, Callable[[], Any]] = {
-        "portraits": portraits, "faces": faces, "full": lambda: random_stylegan2(FULL)
-    }  # fmt: skip
-    G = makers[name]().to(asked.device)
-    perceptual = perceptual_of(asked.perceptual)
+        "portraits": portraits,
+        "faces": partial(faces, models),
+        "full": partial(random_stylegan2, FULL),
+    }
+    G = makers[name]().to(args.device)
+    perceptual = perceptual_of(args.perceptual, models)
     if isinstance(perceptual, torch.nn.Module):
-        perceptual = perceptual.to(asked.device)
-    method = Image2StyleGAN(steps=asked.steps, learning_rate=0.05, preview=name == "faces")
-    z = torch.randn(asked.rows, G.z_dim, generator=torch.Generator().manual_seed(1))
+        perceptual = perceptual.to(args.device)
+    method = Image2StyleGAN(steps=args.steps, learning_rate=0.05, preview=name == "faces")
+    z = torch.randn(args.rows, G.z_dim, generator=torch.Generator().manual_seed(1))
     case = Case(name, cast("Generator", G), torch.empty(0, 3, 64, 64), perceptual, method)
     with torch.no_grad():
-        w = G.mapping(z.to(asked.device))
-        reach = torch.linspace(0.05, 1.0, asked.rows, device=w.device)[:, None]
+        w = G.mapping(z.to(args.device))
+        reach = torch.linspace(0.05, 1.0, args.rows, device=w.device)[:, None]
         w_plus = (G.w_avg + reach * (w - G.w_avg))[:, None].expand(-1, G.num_ws, -1)
-        targets = torch.cat([case.render(part) for part in w_plus.split(4)]).clamp(-1, 1)
+        targets = torch.cat([case.render(rows) for rows in torch.split(w_plus, 4)]).clamp(-1, 1)
     return replace(case, targets=targets)
 
 
 def plain_loop(case: Case, chosen: list[int]) -> list[list[float]]:
-    """The usual loop over the chosen pictures => the loss of each at every step."""
+    """The published loop over the chosen images => the loss of each at every step."""
     G, perceptual, steps = case.generator, case.perceptual, case.method.steps
     losses = []
     for target in case.targets[chosen, None]:
@@ -152,54 +155,54 @@ def plain_loop(case: Case, chosen: list[int]) -> list[list[float]]:
             path.append(loss.item())
             if step < steps:
                 adam.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 adam.step()
         losses.append(path)
     return losses
 
 
-def timed(run: Callable[[], Any], asked: argparse.Namespace) -> tuple[Any, float]:
-    """What it gives, and the seconds it took."""
-    clock = time.process_time if asked.threads == 1 else time.perf_counter
-    start = clock() if asked.device == "cpu" else time.perf_counter()
+def timed(run: Callable[[], Any], args: argparse.Namespace) -> tuple[Any, float]:
+    """Return the result of `run` and its seconds."""
+    clock = time.process_time if args.threads == 1 else time.perf_counter
+    start = clock() if args.device == "cpu" else time.perf_counter()
     found = run()
-    if asked.device == "cpu":
+    if args.device == "cpu":
         return found, clock() - start
     torch.cuda.synchronize()
     return found, time.perf_counter() - start
 
 
-def settings(asked: argparse.Namespace) -> Iterator[tuple[int, dict[str, Any]]]:
-    for precision in asked.precisions:
-        for execution in asked.executions:
-            for batch in asked.batches:
-                if batch <= asked.rows:
+def settings(args: argparse.Namespace) -> Iterator[tuple[int, dict[str, Any]]]:
+    for precision in args.precisions:
+        for execution in args.executions:
+            for batch in args.batches:
+                if batch <= args.rows:
                     yield batch, {"precision": precision, "execution": execution}
 
 
-def compare(case: Case, asked: argparse.Namespace) -> None:
-    """The loop and every setting of the engine, at equal steps and at equal loss."""
+def compare(case: Case, args: argparse.Namespace) -> None:
+    """Print the loop and every setting of the engine, at equal steps and at equal loss."""
     short = replace(case, method=replace(case.method, steps=1))
-    chosen = torch.linspace(0, asked.rows - 1, asked.loop_rows).long().tolist()  # easy and hard
+    chosen = torch.linspace(0, args.rows - 1, args.loop_rows).long().tolist()  # easy and hard
     plain_loop(short, chosen[:1])
-    paths, loop_s = timed(lambda: plain_loop(case, chosen), asked)
+    paths, loop_s = timed(lambda: plain_loop(case, chosen), args)
     with FlopCounterMode(display=False) as counter:
         plain_loop(short, chosen[:1])
-    step_flops = counter.get_total_flops() / 2 * asked.rows * (case.method.steps + 1)
-    goal = max(min(path) for path in paths) * 1.02  # every picture of the loop comes to it
+    step_flops = counter.get_total_flops() / 2 * args.rows * (case.method.steps + 1)
+    goal = max(min(path) for path in paths) * 1.02  # a loss that every image of the loop reaches
     needed = sum(next(i for i, loss in enumerate(p) if loss <= goal) + 1 for p in paths)
-    rate = asked.loop_rows / loop_s
+    rate = args.loop_rows / loop_s
     goal_rate = rate * sum(len(path) for path in paths) / needed
-    head = f"{case.name}, {case.targets.shape[-1]} px, {case.perceptual.name}, {asked.device}"
+    head = f"{case.name}, {case.targets.shape[-1]} px, {case.perceptual.name}, {args.device}"
     print(f"\n{head}: {case.method.steps} steps, or until the loss is {goal:.4f}")
-    print(f"{'':34s}pictures/s   ratio  GFLOP/s | to that loss   ratio  reached | difference")
+    print(f"{'':34s}  images/s   ratio  GFLOP/s | to that loss   ratio  reached | difference")
     print(f"{'published loop, float32':34s}{rate:10.3f}{1:8.2f}{'':10s}| {goal_rate:12.3f}{1:8.2f}")
-    for batch, how in settings(asked):
+    for batch, how in settings(args):
         small = replace(case, targets=case.targets[:batch], method=short.method)
         small.invert(batch, **how)  # warms up, compiles or records
-        full, full_s = timed(lambda b=batch, h=how: case.invert(b, **h), asked)
-        until, until_s = timed(lambda b=batch, h=how: case.invert(b, target_loss=goal, **h), asked)
-        rates = asked.rows / full_s, asked.rows / until_s
+        full, full_s = timed(partial(case.invert, batch, **how), args)
+        until, until_s = timed(partial(case.invert, batch, target_loss=goal, **how), args)
+        rates = args.rows / full_s, args.rows / until_s
         reached = float((until.loss <= goal).float().mean())
         apart = float((full.loss[chosen] - _best(paths)).abs().max())
         name = f"{how['precision']}, {how['execution']}, batch {batch}"
@@ -214,26 +217,26 @@ def _best(paths: list[list[float]]) -> Tensor:
     return torch.tensor([min(path) for path in paths])
 
 
-def slots(case: Case, asked: argparse.Namespace) -> None:
-    """Pictures until they are good enough: refilled slots against batches that wait."""
-    batch = min(asked.slot_batch, asked.rows // 2)
+def slots(case: Case, args: argparse.Namespace) -> None:
+    """Compare refilled slots with batches that wait for their slowest image."""
+    batch = min(args.slot_batch, args.rows // 2)
     if batch < 2:
         return
     half = case.invert(batch, steps=case.method.steps // 2)
-    goal = float(half.loss.median())  # easy pictures come to it early, hard ones late
-    found, slots_s = timed(lambda: case.invert(batch, target_loss=goal), asked)
+    goal = float(half.loss.median())  # easy images reach it early, hard ones late
+    found, slots_s = timed(lambda: case.invert(batch, target_loss=goal), args)
 
     def waiting() -> None:
-        for targets, steps in zip(case.targets.split(batch), found.steps.split(batch), strict=True):
-            part = replace(case, targets=targets)
-            part.invert(batch, steps=int(steps.max()))
+        pairs = zip(torch.split(case.targets, batch), torch.split(found.steps, batch), strict=True)
+        for targets, steps in pairs:
+            replace(case, targets=targets).invert(batch, steps=int(steps.max()))
 
-    _, batches_s = timed(waiting, asked)
+    _, batches_s = timed(waiting, args)
     steps = sorted(found.steps.tolist())
     print(
-        f"{case.name}, slots: {asked.rows} pictures of {steps[0]} to {steps[-1]} steps (median "
-        f"{steps[len(steps) // 2]}), batch {batch}: refilled {asked.rows / slots_s:.3f} "
-        f"pictures/s, waiting {asked.rows / batches_s:.3f}, ratio {batches_s / slots_s:.2f}",
+        f"{case.name}, slots: {args.rows} images of {steps[0]} to {steps[-1]} steps (median "
+        f"{steps[len(steps) // 2]}), batch {batch}: refilled {args.rows / slots_s:.3f} "
+        f"images/s, waiting {args.rows / batches_s:.3f}, ratio {batches_s / slots_s:.2f}",
         flush=True,
     )
 
@@ -243,13 +246,17 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--cases", nargs="+", default=["portraits", "faces", "full"])
-    parser.add_argument("--rows", type=int, default=32, help="pictures of the engine")
-    parser.add_argument("--loop-rows", type=int, default=4, help="of them, pictures of the loop")
+    parser.add_argument("--rows", type=int, default=32, help="images that the engine inverts")
+    parser.add_argument(
+        "--loop-rows", type=int, default=4, help="images, among these, that the loop inverts"
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--slot-batch", type=int, default=8)
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--executions", nargs="+", default=["eager"], help="compiled, graphed")
+    parser.add_argument(
+        "--executions", nargs="+", default=["eager"], help="any of eager, compiled and graphed"
+    )
     choices = ["lpips_alex", "lpips_vgg", "pixels"]
     parser.add_argument("--perceptual", choices=choices, default="lpips_alex")
     parser.add_argument("--device", default="cpu")
@@ -258,14 +265,15 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    asked = arguments()
-    asked.loop_rows = min(asked.loop_rows, asked.rows)
-    torch.set_num_threads(asked.threads)
-    print(f"torch {torch.__version__}, {asked.threads} CPU threads")
-    for name in asked.cases:
-        case = case_of(name, asked)
-        compare(case, asked)
-        slots(case, asked)
+    args = arguments()
+    args.loop_rows = min(args.loop_rows, args.rows)
+    torch.set_num_threads(args.threads)
+    print(f"torch {torch.__version__}, {args.threads} CPU threads")
+    models = ModelStore()
+    for name in args.cases:
+        case = case_of(name, args, models)
+        compare(case, args)
+        slots(case, args)
 
 
 if __name__ == "__main__":

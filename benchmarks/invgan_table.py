@@ -1,16 +1,18 @@
-"""InvGAN's Table 1 on what Invertory trains: its three stages, and encoders added afterwards.
+"""InvGAN's table 1 for networks that Invertory trains: its three stages and later encoders.
 
     python benchmarks/invgan_table.py --num 1000 --json invgan.json
     python benchmarks/invgan_table.py --set digits
 
-Frechet distances are to as many training pictures, in the features of a classifier of portraits,
-and of Inception's where its file is at hand; of digits in their pixels at 8 x 8. They are biased by
-n: compare at equal n only. `test` is what other real pictures have, the best at this n. Pictures of
-the test set were seen by no training. Seconds are of the encoder's pass alone, in batches.
+Frechet distances to an equal number of training images use the features of the portrait
+classifier, and those of Inception if its weights are available; digits use their pixels at 8 x 8.
+The distances are biased by n, so compare them at equal n only. The row `test` lists other real
+images, the best possible at this n. No training has seen the images of the test set. Times cover
+the forward pass of the encoder, in batches.
 
-"full, features alone" has no pixel term, as the paper; "afterwards, same encoder" is the control of
-joint training, G and M held (invgan_config.py). Neither is bundled: a row is left out, and told,
-until `invertory train portraits_invgan_features` and `... portraits_invgan_afterwards` were run.
+"full, features alone" has no pixel term, as in the paper. "afterwards, same encoder" is the control
+of joint training: G and M are frozen (invgan_config.py). Neither is bundled. A missing row is
+skipped with a message; `invertory train portraits_invgan_features` and `invertory train
+portraits_invgan_afterwards` make them.
 """
 
 from __future__ import annotations
@@ -50,19 +52,18 @@ from invertory.resources.pinned import PINNED
 if TYPE_CHECKING:
     from invertory.networks.classifier import AttributeClassifier
 
-MODELS = ModelStore()
 TITLES = dict(zip(SETS, ("RandFID", "RandRecFID", "TsRecFID", "IntTsFID"), strict=True))
 HELD_OUT_DIGITS = 256  # of trainings/digits_invgan.yaml
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a generator and an encoder by their names."""
+    """One row of the table: a generator and an encoder by their names."""
 
     title: str
     generator: str
     encoder: str
-    is_bundled: bool = True  # else left out where it was not trained here
+    is_bundled: bool = True  # otherwise skipped unless it was trained here
 
     @classmethod
     def parse(cls, text: str) -> Row:
@@ -105,46 +106,48 @@ ROWS = {
 }
 
 
-def network(name: str) -> Any:
-    """By its address; a name alone: the one that is bundled, else the one trained here."""
+def network(name: str, models: ModelStore) -> Any:
+    """The network at an address; a bare name means the bundled one, else the one trained here."""
     addresses = [name] if "://" in name else [f"bundled://{name}", f"trained://{name}"]
     for address in addresses:
         try:
-            weights, card = fetch_network(address, MODELS)
+            weights, card = fetch_network(address, models)
         except (OSError, ValueError) as error:
             problem = error
             continue
         return load_network(weights, card=card)
-    raise FileNotFoundError(f"{name} cannot be had ({problem}); train it, or give another --row")
+    raise FileNotFoundError(
+        f"{name} is unavailable ({problem}); train it, or name another with --row"
+    )
 
 
-def at_hand(rows: Iterable[Row]) -> list[Row]:
-    """Without those that are not bundled and were not trained here; of these a line is said."""
+def available(rows: Iterable[Row], models: ModelStore) -> list[Row]:
+    """The rows whose networks are available; the others are reported on stderr."""
     found = []
     for row in rows:
         try:
             for name in () if row.is_bundled else (row.generator, row.encoder):
-                network(name)
+                network(name, models)
         except FileNotFoundError as error:
-            print(f"without {row.title}: {error}", file=sys.stderr)
+            print(f"skipped {row.title}: {error}", file=sys.stderr)
         else:
             found.append(row)
     return found
 
 
-def pictures(asked: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [N, R, R, 3] of training pictures, and as many of the test set."""
-    if asked.set == "portraits":
+def images(args: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Training images uint8 [N, R, R, 3], and as many images of the test set."""
+    if args.set == "portraits":
         train, test = (
-            prepare(folder / name, asked.num, seed=seed, size_px=64, processes=1).images
-            for name, seed in (("train", asked.train_seed), ("test", asked.seed))
+            prepare(folder / name, args.num, seed=seed, size_px=64, processes=1).images
+            for name, seed in (("train", args.train_seed), ("test", args.seed))
         )
         return train, test
     from PIL import Image
 
     grey = [Image.fromarray(one).resize((32, 32), Image.Resampling.BICUBIC) for one in digits()[0]]
     rgb = np.repeat(np.stack([np.asarray(one) for one in grey])[..., None], 3, 3)
-    num = min(asked.num, HELD_OUT_DIGITS)
+    num = min(args.num, HELD_OUT_DIGITS)
     return rgb[:num], rgb[-HELD_OUT_DIGITS:][:num]
 
 
@@ -152,34 +155,37 @@ def batches(found: np.ndarray, size: int) -> list[Tensor]:
     return [to_tensor(list(found[i : i + size])) for i in range(0, len(found), size)]
 
 
-def embeddings(asked: argparse.Namespace) -> dict[str, Embedding]:
-    """By the name of the features."""
-    if asked.set == "digits":
+def embeddings(args: argparse.Namespace, models: ModelStore) -> dict[str, Embedding]:
+    """Embeddings by the name of their features."""
+    if args.set == "digits":
         return {"pixels of 8 x 8": lambda x: adaptive_avg_pool2d(x[:, :1], 8).flatten(1)}
-    classifier = cast("AttributeClassifier", network(asked.classifier))
-    found: dict[str, Embedding] = {"classifier": classifier.to(asked.device).embedding}
+    classifier = cast("AttributeClassifier", network(args.classifier, models))
+    found: dict[str, Embedding] = {"classifier": classifier.to(args.device).embedding}
     card = PINNED["inception-2015"]
-    if asked.inception and (MODELS.is_available_offline(card) or not MODELS.is_offline()):
+    if args.inception and (models.is_available_offline(card) or not models.is_offline()):
         try:
-            inception = InceptionFeatures.read(MODELS.fetch(card.source)).to(asked.device)
+            inception = InceptionFeatures.read(models.fetch(card.source)).to(args.device)
         except (OSError, ValueError, ImportError) as error:
-            print(f"without Inception's features: {error}", file=sys.stderr)
+            print(f"skipped the features of Inception: {error}", file=sys.stderr)
         else:
             found["inception"] = inception
 
     def placed(embedding: Embedding) -> Embedding:
-        return lambda x: embedding(x.to(asked.device))
+        return lambda x: embedding(x.to(args.device))
 
     return {name: placed(embedding) for name, embedding in found.items()}
 
 
-def measured(row: Row, asked: argparse.Namespace, truth: Truth) -> dict[str, Any]:
-    """One line of the table; distances by the name of the features."""
-    generator, encoder = (network(name).to(asked.device) for name in (row.generator, row.encoder))
+def measured(
+    row: Row, args: argparse.Namespace, truth: Truth, models: ModelStore
+) -> dict[str, Any]:
+    """One row of the table, with distances by the name of the features."""
+    names = (row.generator, row.encoder)
+    generator, encoder = (network(name, models).to(args.device) for name in names)
     pair = InvertibleGAN(generator, encoder)
-    sets = synthesise_sets(pair, truth.test, seed=asked.seed)
-    clock = _clock(asked.device)
-    x = truth.test[0].to(asked.device)
+    sets = synthesise_sets(pair, truth.test, seed=args.seed)
+    clock = _clock(args.device)
+    x = truth.test[0].to(args.device)
     return {
         "model": row.title,
         "generator": row.generator,
@@ -195,19 +201,19 @@ def measured(row: Row, asked: argparse.Namespace, truth: Truth) -> dict[str, Any
 
 
 class Truth:
-    """Real pictures, and what the embeddings say of them."""
+    """Real images of both sets, and the moments of their embeddings."""
 
-    def __init__(self, asked: argparse.Namespace, folder: Path) -> None:
-        train, test = pictures(asked, folder)
-        self.test = batches(test, asked.batch)
-        self.embeddings = embeddings(asked)
+    def __init__(self, args: argparse.Namespace, folder: Path, models: ModelStore) -> None:
+        train, test = images(args, folder)
+        self.test = batches(test, args.batch)
+        self.embeddings = embeddings(args, models)
         self.train = {
-            name: embed_set(batches(train, asked.batch), embedding).moments
+            name: embed_set(batches(train, args.batch), embedding).moments
             for name, embedding in self.embeddings.items()
         }
 
     def line(self) -> dict[str, Any]:
-        """Of the test pictures themselves."""
+        """The row of the test images themselves."""
         fid = {
             name: frechet_to(self.train[name], {"test_reconstructed": self.test}, embedding)
             for name, embedding in self.embeddings.items()
@@ -216,7 +222,7 @@ class Truth:
 
 
 def _clock(device: str) -> Callable[[], float]:
-    """Seconds, once the device has done its work."""
+    """A clock in seconds that waits for the device first."""
 
     def now() -> float:
         if device.startswith("cuda"):
@@ -228,7 +234,7 @@ def _clock(device: str) -> Callable[[], float]:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     titles = " | ".join(TITLES.values())
-    print(f"| features | model | {titles} | MAE on [-1, 1] | ms a picture | n |")
+    print(f"| features | model | {titles} | MAE on [-1, 1] | ms per image | n |")
     print("|---" * (len(TITLES) + 5) + "|")
     for features in rows[0]["fid"]:
         for row in rows:
@@ -244,29 +250,40 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--set", choices=sorted(ROWS), default="portraits")
-    parser.add_argument("--row", action="append", help="TITLE=GENERATOR,ENCODER, instead of ours")
-    parser.add_argument("--num", type=int, default=500, help="of each set; the paper: 500, 50000")
-    parser.add_argument("--seed", type=int, default=700_001, help="of pictures no training saw")
-    parser.add_argument("--train-seed", type=int, default=0, help="of the trainings' portraits")
+    parser.add_argument(
+        "--row", action="append", help="TITLE=GENERATOR,ENCODER, instead of the built-in rows"
+    )
+    parser.add_argument(
+        "--num", type=int, default=500, help="images in each set (500); the paper has 500 and 50000"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=700_001, help="of images that no training has seen"
+    )
+    parser.add_argument(
+        "--train-seed", type=int, default=0, help="of portraits that the trainings have seen"
+    )
     parser.add_argument("--classifier", default="portraits_classifier")
     parser.add_argument("--inception", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--folder", type=Path, help="keep the portraits here (default: nowhere)")
+    parser.add_argument(
+        "--folder", type=Path, help="folder that keeps the portraits (default: a temporary one)"
+    )
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 
 def main() -> None:
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
-    rows = at_hand(map(Row.parse, asked.row) if asked.row else ROWS[asked.set])
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    models = ModelStore()
+    rows = available(map(Row.parse, args.row) if args.row else ROWS[args.set], models)
     with tempfile.TemporaryDirectory() as scratch:
-        truth = Truth(asked, asked.folder or Path(scratch))
-        table = [truth.line(), *(measured(row, asked, truth) for row in rows)]
-    if asked.json:
-        asked.json.write_text(json.dumps(table, indent=2) + "\n")
+        truth = Truth(args, args.folder or Path(scratch), models)
+        table = [truth.line(), *(measured(row, args, truth, models) for row in rows)]
+    if args.json:
+        args.json.write_text(json.dumps(table, indent=2) + "\n")
     print_table(table)
 
 

@@ -1,12 +1,13 @@
-"""Frames between key frames, against the frames that were rendered there.
+"""Interpolation between key frames, measured against the rendered frames.
 
     python -m benchmarks.key_frames --people 8 --every 8
 
-People turn, smile and are lit anew, smoothly and each in a rhythm of its own; every `--every`-th
-frame is a key frame. The frames between are filled in from the key frames' pixels (linearly), or
-from their tiled codes: linearly, or by Gaussian windows of several widths (InvGAN, section 4.3).
-The last row inverts the true frames themselves: no filling in can be expected to do better. Only
-frames between key frames are measured. Writes key_frames.json and a strip, key_frames.jpg.
+Pose, smile and lighting of a portrait change smoothly, each with its own period; every `--every`-th
+frame is a key frame. The frames between are interpolated from the pixels of the key frames
+(linearly) or from their tiled latents (linearly, or by Gaussian windows of several widths as in
+section 4.3 of InvGAN). The last row reconstructs the true frames, the upper limit of the
+interpolation of latents. Only frames between key frames are measured. Writes key_frames.json and a
+strip of images, key_frames.jpg.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,12 +33,13 @@ from invertory.metrics.spread import Spread, spread_of
 from invertory.metrics.ssim import ssim
 from invertory.perceptual import FeatureDistance
 from invertory.portraits import Portrait, draw, render, row_seed
+from invertory.resources.models import ModelStore
 
 if TYPE_CHECKING:
     from invertory.editing.tiling import TiledPair
     from invertory.perceptual import Perceptual
 
-SEED = 90_021  # of people that no training saw
+SEED = 90_021  # of people that no training has seen
 MOVES = {"yaw_deg": (24.0, 64.0), "smile_amount": (0.8, 44.0), "light_deg": (50.0, 80.0)}
 # attribute => (swing, frames of a period)
 SIGMAS = (0.25, 0.35, SIGMA, 0.6)  # spacings of key frames
@@ -46,7 +48,7 @@ COLUMNS = 9  # of the strip
 
 
 def scene(person: Portrait, times: range, rng: np.random.Generator) -> list[Portrait]:
-    """A portrait for each time; three attributes swing about 0, from phases of their own."""
+    """One portrait per time; three attributes oscillate about 0, each with its own phase."""
     phases = {name: rng.uniform(0, 2 * math.pi) for name in MOVES}
     frames = []
     for t in times:
@@ -59,7 +61,7 @@ def scene(person: Portrait, times: range, rng: np.random.Generator) -> list[Port
 
 
 def sequences(people: int, num: int, px: int) -> Iterator[Tensor]:
-    """Frames [num, 3, px, px] in [-1, 1] of one person after the other."""
+    """Frames [num, 3, px, px] in [-1, 1] of one person after another."""
     for row in range(people):
         seed = row_seed(SEED, row)
         frames = scene(draw(seed), range(num), np.random.default_rng((SEED, row)))
@@ -68,7 +70,7 @@ def sequences(people: int, num: int, px: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def filled(frames: Tensor, every: int, pair: TiledPair) -> dict[str, Tensor]:
-    """Arm => all frames [T, 3, S, S], of which every `every`-th was given."""
+    """Arm => all frames [T, 3, S, S], interpolated from every `every`-th."""
     times = torch.arange(len(frames))
     keys = times[::every]
     linear = linear_weights(times, keys)
@@ -88,7 +90,7 @@ def filled(frames: Tensor, every: int, pair: TiledPair) -> dict[str, Tensor]:
 def measured(
     made: Tensor, truth: Tensor, limit: Tensor, every: int, perceptual: Perceptual
 ) -> dict[str, np.ndarray]:
-    """Of the frames between key frames; `limit` are the true frames, inverted and drawn."""
+    """Measures of the frames between key frames; `limit` are the reconstructed true frames."""
     between = torch.arange(len(truth)) % every > 0
     some, true, best = made[between], truth[between], limit[between]
     distance = perceptual.distance(perceptual.features(some), perceptual.features(true))
@@ -104,38 +106,39 @@ def measured(
 
 
 def jolt(frames: Tensor) -> Tensor:
-    """Mean absolute second difference in time: 0 where every pixel changes evenly."""
+    """Mean absolute second difference in time, 0 if every pixel changes linearly."""
     return frames.diff(n=2, dim=0).abs().mean()
 
 
-def run(asked: argparse.Namespace) -> dict:
-    chosen = chosen_pair(asked)
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    models = ModelStore()
+    chosen = chosen_pair(args, models)
     pair = chosen.pair
-    num = (asked.keys - 1) * asked.every + 1
-    perceptual = FeatureDistance(network(asked.classifier), "portraits_classifier_features")
+    num = (args.keys - 1) * args.every + 1
+    perceptual = FeatureDistance(network(args.classifier, models), "portraits_classifier_features")
     columns: dict[str, dict[str, list[np.ndarray]]] = {}
     jolts: list[float] = []
     strip: list[tuple[str, Tensor]] = []
-    for frames in sequences(asked.people, num, pair.grid.size_px):
-        made = filled(frames, asked.every, pair)
+    for frames in sequences(args.people, num, pair.grid.size_px):
+        made = filled(frames, args.every, pair)
         jolts.append(1000 * float(jolt(frames)))
-        for arm, pictures in made.items():
-            own = measured(pictures, frames, made[LIMIT], asked.every, perceptual)
+        for arm, images in made.items():
+            own = measured(images, frames, made[LIMIT], args.every, perceptual)
             for name, values in own.items():
                 columns.setdefault(arm, {}).setdefault(name, []).append(values)
         if not strip:
-            few = slice(0, COLUMNS * max(asked.every // 4, 1), max(asked.every // 4, 1))
+            few = slice(0, COLUMNS * max(args.every // 4, 1), max(args.every // 4, 1))
             strip = [("true frames", frames[few])]
-            strip += [(arm, pictures[few]) for arm, pictures in made.items()]
+            strip += [(arm, images[few]) for arm, images in made.items()]
     rows = {
         arm: {name: spread_of(np.concatenate(values)) for name, values in own.items()}
         for arm, own in columns.items()
     }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    save(sheet(strip), asked.out / "key_frames.jpg")
+    args.out.mkdir(parents=True, exist_ok=True)
+    save(sheet(strip), args.out / "key_frames.jpg")
     print(table(rows))
     print(f"\njolt x 1000 of the true frames: {np.mean(jolts):.2f}")
-    return {"pair": chosen.told, "true_jolt_x_1000": np.mean(jolts), "rows": as_told(rows)}
+    return {"pair": chosen.metadata, "true_jolt_x_1000": np.mean(jolts), "rows": as_json(rows)}
 
 
 def table(rows: dict[str, dict[str, Spread]]) -> str:
@@ -148,7 +151,7 @@ def table(rows: dict[str, dict[str, Spread]]) -> str:
     return "\n".join(lines)
 
 
-def as_told(rows: dict[str, dict[str, Spread]]) -> dict:
+def as_json(rows: dict[str, dict[str, Spread]]) -> dict[str, Any]:
     return {arm: {n: spread._asdict() for n, spread in own.items()} for arm, own in rows.items()}
 
 
@@ -158,25 +161,27 @@ def arguments() -> argparse.Namespace:
     )
     add_arguments(parser)
     parser.add_argument("--people", type=int, default=8)
-    parser.add_argument("--keys", type=int, default=9, help="key frames of each (9)")
-    parser.add_argument("--every", type=int, default=8, help="frames from one to the next (8)")
+    parser.add_argument("--keys", type=int, default=9, help="key frames per person (9)")
+    parser.add_argument(
+        "--every", type=int, default=8, help="frames from one key frame to the next (8)"
+    )
     parser.add_argument("--classifier", default="bundled://portraits_classifier")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("docs/compare"))
-    asked = parser.parse_args()
-    if asked.keys < 2 or asked.every < 2 or asked.people < 1:
-        parser.error("expected keys and every from 2 and people from 1: else nothing is between")
-    return asked
+    args = parser.parse_args()
+    if args.keys < 2 or args.every < 2 or args.people < 1:
+        parser.error("expected --keys and --every of at least 2 and --people of at least 1")
+    return args
 
 
 def main() -> None:
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
+    args = arguments()
+    torch.set_num_threads(args.threads)
     start = time.perf_counter()
-    found = run(asked)
-    settings = {"people": asked.people, "keys": asked.keys, "every": asked.every, "moves": MOVES}
-    told = {"settings": settings, **found, "took_s": round(time.perf_counter() - start, 1)}
-    (asked.out / "key_frames.json").write_text(json.dumps(told, indent=1) + "\n")
+    found = run(args)
+    settings = {"people": args.people, "keys": args.keys, "every": args.every, "moves": MOVES}
+    summary = {"settings": settings, **found, "took_s": round(time.perf_counter() - start, 1)}
+    (args.out / "key_frames.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Pivotal tuning on held-out portraits: bytes a picture, and what each form of storage loses.
+"""Pivotal tuning on held-out portraits: size and loss of each way to store the tuned weights.
 
     MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
         python benchmarks/pti_storage.py --generator bundled://portraits_generator --num 6
 
-One search for the pivots serves all. `all weights` are tuned once, one picture at a time, and then
-kept whole or cut, in float16 or int8; products of low rank are tuned once for each rank, all
-pictures together. Times are CPU seconds a picture, of the tuning alone; the loss is LPIPS (alex)
-and mean square, as published, without its stop at LPIPS 0.06, so that all take the same steps.
-`others` tells what the tuning did elsewhere: PSNR of pictures of other latents against those of the
-untuned generator.
+All rows share the same pivots. `all weights` are tuned once, one image at a time, then stored in
+full or cut to a lower rank, as float16 or int8; low-rank updates are tuned once per rank, all
+images together. Times are CPU seconds per image for the tuning only. The loss is LPIPS (AlexNet)
+plus the mean squared error, as published, but without the stop at LPIPS 0.06, so that all rows take
+the same number of steps. `others` shows how far the tuning changes other latents: the PSNR of their
+images against those of the untuned generator.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from invertory.resources.pinned import PINNED
 if TYPE_CHECKING:
     from invertory.generators import Generator
 
-HELD_OUT_SEED = 90_001  # of collections that no training has
-OTHERS = 4  # latents elsewhere
+HELD_OUT_SEED = 90_001  # of collections that no training uses
+OTHERS = 4  # other latents, see `others`
 HEADER = """\
-| form | bytes a picture | PSNR dB | LPIPS | others dB | CPU s a picture |
+| form | bytes per image | PSNR dB | LPIPS | others dB | CPU s per image |
 |---|---|---|---|---|---|"""
 
 
@@ -62,7 +62,7 @@ class Bench:
 
     @torch.no_grad()
     def row(self, name: str, pivots: Tensor, state: Mapping[str, Tensor], seconds: float) -> str:
-        """A line of the table, of the picture that the stored bytes give."""
+        """One row of the table, for the images decoded from the stored bytes."""
         w_plus = pivots.expand(-1, self.generator.num_ws, -1)
         synth = synthesise(self.generator, w_plus, state).clamp(-1, 1)
         features = [self.perceptual.features(x) for x in (synth, self.targets)]
@@ -73,7 +73,7 @@ class Bench:
         return f"| {name} | {num_bytes} | {psnr:.2f} | {lpips:.4f} | {others} | {seconds:.1f} |"
 
     def _others_db(self, state: Mapping[str, Tensor]) -> float:
-        """The mean over draws and pictures."""
+        """PSNR of other latents before and after tuning, averaged over draws and images."""
         rng, n = torch.Generator().manual_seed(0), len(self.targets)
         w = self.generator.mapping(torch.randn(OTHERS, self.generator.z_dim, generator=rng))
         found = []
@@ -85,7 +85,7 @@ class Bench:
 
 
 class _Found:
-    """Pivots that were found once."""
+    """A method that returns given pivots."""
 
     def __init__(self, pivots: Inversion) -> None:
         self.pivots = pivots
@@ -96,7 +96,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tuned(PivotalTuning):
-    """From pivots that were found before."""
+    """Pivotal tuning that starts from given pivots."""
 
     found: Inversion
 
@@ -105,7 +105,7 @@ class _Tuned(PivotalTuning):
 
 
 def forms(state: Mapping[str, Tensor], ranks: list[int]) -> dict[str, dict[str, Tensor]]:
-    """The changes of all weights as they may be kept."""
+    """The changes of all weights in each form of storage."""
     found = {"all weights, float16": dict(state), "all weights, int8": quantise(state)}
     for rank in ranks:
         short = truncate_all(state, rank)
@@ -138,29 +138,29 @@ def _timed(bench: Bench, method: PivotalTuning) -> tuple[dict[str, Tensor], floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--generator", default="bundled://portraits_generator")
-    parser.add_argument("--num", type=int, default=6, help="pictures")
+    parser.add_argument("--num", type=int, default=6, help="number of images")
     parser.add_argument("--pivot-steps", type=int, default=100)
     parser.add_argument("--steps", type=int, default=350, help="of the tuning")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     models = ModelStore()
-    weights, card = fetch_network(asked.generator, models)
+    weights, card = fetch_network(args.generator, models)
     generator = cast("Generator", load_network(weights, card=card))
     trunk = PINNED["lpips-alexnet"]
     lpips = Lpips("alex", Path(models.fetch(trunk.source, trunk.sha256)))
     size_px = generator.resolution
-    drawn = [render(draw(row_seed(HELD_OUT_SEED, i)), size_px).image for i in range(asked.num)]
+    drawn = [render(draw(row_seed(HELD_OUT_SEED, i)), size_px).image for i in range(args.num)]
     method = PivotalTuning(
-        pivot_steps=asked.pivot_steps,
+        pivot_steps=args.pivot_steps,
         pivot_learning_rate=0.1,
-        steps=asked.steps,
+        steps=args.steps,
         target_lpips=None,
         storage="float16",
         precision="bfloat16",
     )
-    measure(Bench(generator, lpips, to_tensor(drawn)), method, asked.ranks)
+    measure(Bench(generator, lpips, to_tensor(drawn)), method, args.ranks)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How many portraits a second the renderer draws, on one core and on several.
+"""Portraits per second of the renderer, on one core and on several.
 
     python benchmarks/renderer.py --seconds 5 --processes 1 2
 
-A portrait is drawn from its seed and rendered: picture, segmentation, landmarks and attributes.
-Each process has one thread. `supersample` 2 renders at twice the size and averages.
+Each portrait is drawn from its seed and rendered with segmentation, landmarks and attributes. Each
+process has one thread. `--supersample 2` renders at twice the size and averages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from invertory.portraits import draw, render
 
-BLOCK = 32  # portraits between two looks at the clock
+BLOCK = 32  # portraits between two readings of the clock
 
 
 def count(first: int, size_px: int, supersample: int, seconds: float) -> tuple[int, float, float]:
@@ -28,13 +28,13 @@ def count(first: int, size_px: int, supersample: int, seconds: float) -> tuple[i
             portrait = draw(seed)
             rendering = render(portrait, size_px, supersample=supersample)
             if rendering.image.shape != (size_px, size_px, 3) or not portrait.attributes:
-                raise RuntimeError(f"expected a labelled picture of {size_px} px at seed {seed}")
+                raise RuntimeError(f"expected a labelled image of {size_px} px at seed {seed}")
         done += BLOCK
     return done, time.perf_counter() - wall, time.process_time() - cpu
 
 
 def measured(processes: int, size_px: int, supersample: int, seconds: float) -> tuple[float, float]:
-    """Portraits a second of all processes together, and a second of CPU."""
+    """Portraits per second of all processes together, and per second of CPU time."""
     if processes == 1:
         found = [count(0, size_px, supersample, seconds)]
     else:
@@ -52,19 +52,19 @@ def measured(processes: int, size_px: int, supersample: int, seconds: float) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Portraits a second of the renderer.")
+    parser = argparse.ArgumentParser(description="Portraits per second of the renderer.")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--supersample", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    asked = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=5.0, help="duration of each measurement")
+    args = parser.parse_args()
     print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}\n")
     print("| px | supersample | processes | portraits/s | portraits/s of CPU |")
     print("|---|---|---|---|---|")
-    for size_px in asked.sizes:
-        for supersample in asked.supersample:
-            for processes in asked.processes:
-                wall, cpu = measured(processes, size_px, supersample, asked.seconds)
+    for size_px in args.sizes:
+        for supersample in args.supersample:
+            for processes in args.processes:
+                wall, cpu = measured(processes, size_px, supersample, args.seconds)
                 print(f"| {size_px} | {supersample} | {processes} | {wall:.0f} | {cpu:.0f} |")
 
 

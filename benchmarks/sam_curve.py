@@ -1,17 +1,19 @@
-"""Spatially-adaptive inversion on held-out portraits: loss over time, and its ablations.
+"""Spatially-adaptive inversion (SAM) on held-out portraits: loss over time, and ablations.
 
     MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
         python -m benchmarks.sam_curve --num 16 --plot docs/sam_curve.svg
 
-Fig. 4.1 of Parmar et al. 2022 for the portraits: `sam` beside W+ alone and every F-space alone, at
-several budgets, and beside other methods with as many steps in all, or in one pass (`--methods`,
-words of METHODS); then, at `--ablate-at` steps, its ablations (section 4.6). Half of the portraits
-have an object that the generator never saw. Loss is mean square and distance in the classifier's
-features, of the pictures as they are drawn from the store; bytes are a picture's state as the store
-compresses it; times are CPU seconds a picture. An edit makes them smile by the difference of the
-mean latents of smiling and other draws: `smile` is by how much the classifier's logit rises,
-`by 3.4` the same where the edit follows section 3.4 (`preset paper` when drawing), and `kept` is
-the PSNR of the edited picture inside the object's true mask, against the photograph.
+Figure 4.1 of Parmar et al. 2022 for portraits: `sam` against W+ only and each F-space only at
+several budgets, and against other methods (`--methods`, names in METHODS) with the same total
+number of steps or a single pass; then the ablations of section 4.6 at `--ablate-at` steps. Half of
+the portraits show an object that the generator has never seen.
+
+The loss is the mean squared error plus the distance in the features of the classifier, of images
+drawn from the stored state. Bytes are the compressed state of an image, times CPU seconds per
+image. The edit adds the difference between the mean latents of smiling and other samples: `smile`
+is the increase of the classifier's logit, `by 3.4` the same for edits drawn as in section 3.4
+(preset "paper"), and `kept` the PSNR between the edited image and the target inside the object's
+true mask.
 """
 
 from __future__ import annotations
@@ -45,8 +47,8 @@ from invertory.portraits import SEGMENTS, World, draw, render, row_seed
 from invertory.resources.checkpoints import fetch_network, load_network
 from invertory.resources.models import ModelStore
 
-HELD_OUT_SEED = 90_002  # of collections that no training has
-DRAWS = 1500  # latents behind the edit
+HELD_OUT_SEED = 90_002  # of collections that no training uses
+DRAWS = 1500  # samples that define the edit
 OTHERS: Final = ("hybrid", "pti", "e4e", "restyle", "sam_encoder")
 NETWORKS: Final = {"encoder": "domain_guided_encoder"}  # kind => name, where they differ
 
@@ -65,7 +67,7 @@ class Bench:
 
     def row(self, name: str, method: Method, steps: int, direction: Tensor) -> Row:
         if not steps:
-            self._inverted(method)  # a pass is so short that loading kernels would be most of it
+            self._inverted(method)  # warm-up: loading kernels takes longer than one pass
         n, start = len(self.targets), time.process_time()
         found = self._inverted(method)
         seconds = (time.process_time() - start) / n
@@ -117,9 +119,10 @@ class Bench:
         return float(distance.mean() + (synth - self.targets).square().mean())
 
     @torch.no_grad()
-    def _smiles(self, pictures: Tensor) -> Tensor:
-        """Logits [N]."""
-        return self.classifier(pictures)[:, self._smile]
+    def _smiles(self, images: Tensor) -> Tensor:
+        """Logits [N] of the attribute `smile`."""
+        logits: Tensor = self.classifier(images)
+        return logits[:, self._smile]
 
     @property
     def _smile(self) -> int:
@@ -127,7 +130,7 @@ class Bench:
 
     @torch.no_grad()
     def direction(self) -> Tensor:
-        """[w_dim]: from the mean of draws that do not smile to that of those that do."""
+        """[w_dim]: the mean of smiling samples less that of the others."""
         rng = torch.Generator().manual_seed(0)
         w = self.generator.mapping(torch.randn(DRAWS, self.generator.z_dim, generator=rng))
         rows = [part[:, None].expand(-1, self.generator.num_ws, -1) for part in torch.split(w, 64)]
@@ -137,7 +140,7 @@ class Bench:
 
 
 def curve(bench: Bench, budgets: Sequence[int], direction: Tensor) -> Iterator[Row]:
-    """Fig. 4.1 without the other methods, and the trade-off of Fig. 3.2."""
+    """Arms of figure 4.1 without other methods, and the trade-off of figure 3.2."""
     for name in ("sam", *default_spaces(bench.generator)):
         spaces = () if name == "sam" else (name,)
         for steps in budgets:
@@ -148,7 +151,7 @@ def curve(bench: Bench, budgets: Sequence[int], direction: Tensor) -> Iterator[R
 def others(
     bench: Bench, names: Sequence[str], budgets: Sequence[int], direction: Tensor
 ) -> Iterator[Row]:
-    """Fig. 4.1's other methods: at every budget, or one row where they take one pass."""
+    """The other methods of figure 4.1 at every budget, one row each for a single pass."""
     for name in names:
         is_one_pass = METHODS[name].kind == "feed_forward"
         for steps in (0,) if is_one_pass else budgets:
@@ -156,7 +159,7 @@ def others(
 
 
 def method_at(name: str, steps: int) -> Method:
-    """As in `make compare`, with `steps` in all; 0: one pass."""
+    """The method as in `make compare` with `steps` in total; 0 means a single pass."""
     if name == "pti":
         pivot = steps // 2
         return PORTRAITS.arm(name, pivot_steps=pivot, steps=steps - pivot).build()
@@ -164,7 +167,7 @@ def method_at(name: str, steps: int) -> Method:
 
 
 def ablations(bench: Bench, steps: int, direction: Tensor) -> Iterator[Row]:
-    """Section 4.6, and edits by the letter of section 3.4."""
+    """The ablations of section 4.6, and edits drawn exactly as in section 3.4."""
     whole = SpatiallyAdaptive(steps=steps, precision="bfloat16")
     changes: dict[str, Mapping[str, Any]] = {
         "sam": {},
@@ -181,12 +184,12 @@ def ablations(bench: Bench, steps: int, direction: Tensor) -> Iterator[Row]:
 
 
 def _strict(method: Method) -> Method:
-    """Draws edits by section 3.4, where there are two ways."""
+    """The method with edits as in section 3.4, if it has two ways."""
     return replace(method, preset="paper") if isinstance(method, SpaceChoiceConfig) else method
 
 
 def _needs(method: Method) -> tuple[str, ...]:
-    """Kinds of its networks."""
+    """The kinds of networks that the method needs."""
     return tuple(getattr(method, "needs", ()))
 
 
@@ -196,26 +199,26 @@ def _stored(found: Inversion, row: int) -> int:
     return len(pa.compress(pack(found.state, row), codec="zstd", asbytes=True))
 
 
-def _network(name: str, where: str) -> nn.Module:
+def _network(name: str, where: str, models: ModelStore) -> nn.Module:
     try:
-        weights, card = fetch_network(f"{where}portraits_{name}", ModelStore())
+        weights, card = fetch_network(f"{where}portraits_{name}", models)
     except (OSError, ValueError) as error:
-        raise SystemExit(f"{error}; `invertory train portraits_{name}` makes it") from error
+        raise SystemExit(f"{error}; train it with `invertory train portraits_{name}`") from error
     return load_network(weights, card=card)
 
 
-def _bench(num: int, where: str, names: Sequence[str]) -> Bench:
-    """Half plain portraits, half with objects; the networks of SAM and of the methods named."""
+def _bench(num: int, where: str, names: Sequence[str], models: ModelStore) -> Bench:
+    """Portraits, half of them with objects, and the networks of SAM and of the named methods."""
     worlds = [World() if i < num // 2 else World(ood=1.0) for i in range(num)]
     made = [render(draw(row_seed(HELD_OUT_SEED, i), world), 64) for i, world in enumerate(worlds)]
     segments = torch.stack([torch.from_numpy(one.segmentation) for one in made])
     taking_part = [SpatiallyAdaptive(), *(PORTRAITS.arm(name).build() for name in names)]
     kinds = dict.fromkeys(kind for method in taking_part for kind in _needs(method))
     return Bench(
-        generator=cast("Generator", _network("generator", where)),
-        classifier=cast("AttributeClassifier", _network("classifier", where)),
-        networks={kind: _network(NETWORKS.get(kind, kind), where) for kind in kinds},
-        targets=to_tensor([one.image for one in made]),
+        generator=cast("Generator", _network("generator", where, models)),
+        classifier=cast("AttributeClassifier", _network("classifier", where, models)),
+        networks={kind: _network(NETWORKS.get(kind, kind), where, models) for kind in kinds},
+        targets=to_tensor([one.picture for one in made]),
         objects=segments == SEGMENTS.index("ood"),
     )
 
@@ -225,27 +228,27 @@ def main() -> None:
     parser.add_argument("--networks", default="bundled://", help="bundled:// or trained://")
     parser.add_argument(
         "--methods", nargs="*", default=OTHERS, choices=list(METHODS), metavar="WORD",
-        help=f"beside SAM: words of METHODS of its generator ({', '.join(OTHERS)})",
+        help=f"methods to compare with, names in METHODS ({', '.join(OTHERS)})",
     )  # fmt: skip
     parser.add_argument("--num", type=int, default=16, help="portraits, half of them with objects")
     parser.add_argument("--budgets", type=int, nargs="+", default=[12, 25, 50, 100])
     parser.add_argument("--ablate-at", type=int, default=50, help="steps of the ablations")
     parser.add_argument("--plot", type=Path, help="also write the curve as SVG")
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    bench = _bench(asked.num, asked.networks, asked.methods)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    bench = _bench(args.num, args.networks, args.methods, ModelStore())
     direction = bench.direction()
-    print(f"n = {asked.num}\n{HEADER}")
+    print(f"n = {args.num}\n{HEADER}")
     rows = []
-    beside = others(bench, asked.methods, asked.budgets, direction)
-    for row in chain(curve(bench, asked.budgets, direction), beside):
+    beside = others(bench, args.methods, args.budgets, direction)
+    for row in chain(curve(bench, args.budgets, direction), beside):
         rows.append(row)
         print(row, flush=True)
-    for row in ablations(bench, asked.ablate_at, direction):
+    for row in ablations(bench, args.ablate_at, direction):
         print(row, flush=True)
-    if asked.plot:
-        asked.plot.write_text(plot(rows))
+    if args.plot:
+        args.plot.write_text(plot(rows))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Spatially-adaptive inversion of photographs of faces, on MobileStyleGAN's weights.
+"""Spatially-adaptive inversion (SAM) of photographs of faces with MobileStyleGAN.
 
     MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
         python benchmarks/sam_faces.py --num 6 --out /tmp/sam_faces
 
-The loss sees the preview of 128 px; PSNR and LPIPS (AlexNet) are those of the whole picture of 1024
-px as it is drawn from the store, reduced to the crop's 256 px. `sam` takes the predictor that
-`--invertibility` names and is left out where there is none; `classes` needs a segmenter alone: what
-lies beside the face goes into the finest space, or F6. Bytes are a picture's state as the store
-compresses it, beside its latent; times are CPU seconds a picture, without the drawing. With
-`--out`: a sheet with a row for each arm, below the crops, and the maps of the spaces chosen.
+The loss uses the preview at 128 px. PSNR and LPIPS (AlexNet) use the full image at 1024 px, drawn
+from the stored state and downsampled to the 256 px of the crop. `sam` needs the predictor named by
+`--invertibility` and is skipped without one. `classes` needs only a segmenter: regions outside the
+face go into the finest space, or F6. Bytes are the compressed state of an image in addition to its
+latent; times are CPU seconds per image, without drawing. `--out` writes a contact sheet with the
+crops, one row per arm, and the maps of the chosen spaces.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Bench:
     batch_size: int
 
     def row(self, name: str, method: SpatiallyAdaptive) -> tuple[str, Tensor, Inversion]:
-        """A line of the table, the pictures [N, 3, 256, 256], and the inversion."""
+        """One row of the table, the images [N, 3, 256, 256], and the inversion."""
         n, start = len(self.targets), time.process_time()
         found = method.invert(
             self.generator,
@@ -66,12 +66,12 @@ class Bench:
         seconds = (time.process_time() - start) / n
         made = torch.cat([self._drawn(method, found, i) for i in range(n)])
         fa, fb = self.perceptual.features(made), self.perceptual.features(self.targets)
-        told = [
+        means = [
             psnr_db(made, self.targets),
             self.perceptual.distance(fa, fb),
             torch.tensor([float(_stored(found, i)) for i in range(n)]),
         ]
-        places = zip(told, (2, 3, 0), strict=True)
+        places = zip(means, (2, 3, 0), strict=True)
         psnr, lpips, size = (f"{float(x.mean()):.{place}f}" for x, place in places)
         return f"| {name} | {psnr} | {lpips} | {seconds:.1f} | {size} |", made, found
 
@@ -83,7 +83,7 @@ class Bench:
 
 
 def arms(bench: Bench, how: Mapping[str, Any]) -> dict[str, SpatiallyAdaptive]:
-    """The choices that there are networks for, then every space alone."""
+    """The choices whose networks are available, then each space only."""
     found: dict[str, SpatiallyAdaptive] = {}
     if "invertibility" in bench.networks:
         found["sam"] = SpatiallyAdaptive(**how)
@@ -115,14 +115,15 @@ def _bench(num: int, crops: Path | None, invertibility: str, batch_size: int) ->
             "collection": {"uri": "demo://photographs"},
             "generator": {"name": "mobile_stylegan"},
             "perceptual": {"name": "lpips_alex"},
-            "methods": {"sam": {"choice": "classes"}},  # so that only what all arms need is asked
+            # The networks of this choice are those that all arms share.
+            "methods": {"sam": {"choice": "classes"}},
         }
     )
     networks = load_method_networks(recipe, "sam", models)
     if invertibility:
         weights, card = fetch_network(invertibility, models)
         networks["invertibility"] = load_network(weights, card=card)
-    found = folder_crops(crops) if crops else demo_crops()
+    found = folder_crops(crops) if crops else demo_crops(models)
     return Bench(
         generator=load_generator(recipe, models),
         perceptual=load_perceptual(recipe, models),
@@ -140,31 +141,33 @@ def _sheet(lines: list[Tensor]) -> Image.Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--num", type=int, default=6, help="photographs")
-    parser.add_argument("--crops", type=Path, help="folder of aligned crops; else the demo's")
+    parser.add_argument(
+        "--crops", type=Path, help="folder of aligned crops (default: the photographs of the demo)"
+    )
     parser.add_argument("--invertibility", default="", help="trained://faces_invertibility")
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--only", nargs="+", help="of the arms")
-    parser.add_argument("--out", type=Path, help="folder of the sheet")
+    parser.add_argument("--only", nargs="+", help="optimisation steps of each arm")
+    parser.add_argument("--out", type=Path, help="folder of the contact sheet")
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    bench = _bench(asked.num, asked.crops, asked.invertibility, asked.batch_size)
-    how = {"steps": asked.steps, "preview": True, "precision": asked.precision}
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    bench = _bench(args.num, args.crops, args.invertibility, args.batch_size)
+    how = {"steps": args.steps, "preview": True, "precision": args.precision}
     how |= {"schedule": "ramp"}
     lines = [bench.targets]
-    print(f"n = {len(bench.targets)}, {asked.steps} steps\n{HEADER}")
+    print(f"n = {len(bench.targets)}, {args.steps} steps\n{HEADER}")
     for name, method in arms(bench, how).items():
-        if asked.only and name not in asked.only:
+        if args.only and name not in args.only:
             continue
-        told, made, found = bench.row(name, method)
-        print(told, flush=True)
+        line, made, found = bench.row(name, method)
+        print(line, flush=True)
         maps = [_map(found, kind, bench.targets.shape[-1]) for kind in found.maps]
         lines += [made, *maps]
-        if asked.out:
-            asked.out.mkdir(parents=True, exist_ok=True)
-            _sheet(lines).save(asked.out / "sheet.png")
+        if args.out:
+            args.out.mkdir(parents=True, exist_ok=True)
+            _sheet(lines).save(args.out / "sheet.png")
 
 
 def _map(found: Inversion, kind: str, px: int) -> Tensor:

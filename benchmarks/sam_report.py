@@ -1,4 +1,4 @@
-"""What `sam_curve` measures of a method: a line of its table, and loss over time as SVG."""
+"""Output of `sam_curve`: rows of its table, and loss over time as SVG."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLOURS: Final = (
     "#111111", "#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#56b4e9", "#8c564b",
     "#7f7f7f", "#6a3d9a", "#b2a429",
 )  # fmt: skip
-FIRST: Final = "sam"  # drawn thicker
+FIRST: Final = "sam"  # drawn with thicker lines
 Place = tuple[float, float]
 HEADER = """\
 | spaces | steps | loss | PSNR plain | PSNR object | CPU s | bytes | smile | by 3.4 | kept dB |
@@ -23,7 +23,7 @@ HEADER = """\
 
 @dataclass(frozen=True)
 class Row:
-    """What a method came to at a budget; means over pictures. No steps: one pass."""
+    """The results of a method at a budget, averaged over images; 0 steps mean a single pass."""
 
     name: str
     steps: int
@@ -45,7 +45,7 @@ class Row:
 
 
 def plot(rows: Sequence[Row]) -> str:
-    """Loss over CPU seconds, both logarithmic, as SVG: a line a method, one row a point."""
+    """Loss over CPU seconds as SVG, both axes logarithmic; a method with one row is a point."""
     logs = torch.tensor([[row.seconds, row.loss] for row in rows], dtype=torch.float64).log10()
     low, high = logs.amin(0), logs.amax(0)
     share = (logs - low) / (high - low).clamp_min(1e-9)
@@ -56,7 +56,7 @@ def plot(rows: Sequence[Row]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="sans-serif" font-size="13">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        f'<text x="{EDGE}" y="{HEIGHT - 18}">CPU seconds a picture, {ends[0]:.2g} to '
+        f'<text x="{EDGE}" y="{HEIGHT - 18}">CPU seconds per image, {ends[0]:.2g} to '
         f"{ends[2]:.2g} (log)</text>",
         f'<text x="{EDGE}" y="30">loss, {ends[1]:.2g} to {ends[3]:.2g} (log)</text>',
     ]
@@ -69,12 +69,12 @@ def plot(rows: Sequence[Row]) -> str:
 
 
 def _line(name: str, places: Sequence[Place], colour: str) -> list[str]:
-    told = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     thick = 3 if name == FIRST else 1.5
     dots = [
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{thick + 2}" fill="{colour}"/>' for x, y in places
     ]
-    line = f'<polyline points="{told}" fill="none" stroke="{colour}" stroke-width="{thick}"/>'
+    line = f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{thick}"/>'
     return [line, *dots] if len(places) > 1 else dots
 
 

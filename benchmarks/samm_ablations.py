@@ -1,14 +1,14 @@
-"""SAMM's table 3 on held-out portraits with foreign objects, whose true masks are known.
+"""SAMM's table 3 on held-out portraits with foreign objects whose true masks are known.
 
     MALLOC_MMAP_THRESHOLD_=34359738368 MALLOC_TRIM_THRESHOLD_=34359738368 \\
         python benchmarks/samm_ablations.py --num 128
 
-Without alignment, trained so (`invertory train portraits_samm_unaligned`); trained with it but
-skipped; and with 1, 2 and 3 cycles of the one network. Then over other bases, each below its own
-latents alone; the flows (see invertory/networks/samm/figures.py); and the masks by kind of object.
-Pictures are as the method draws them from its store; means over pictures, +- the standard
-deviation. `chance` is the IoU of as many pixels thrown at random. Times are CPU seconds a picture
-of `invert`, which with `draw` is the whole work; one thread, or wall time with several.
+The rows are: trained without alignment (`invertory train portraits_samm_unaligned`); trained with
+alignment but skipping it; and 1, 2 and 3 cycles of the same network. SAMM over other base encoders
+follows, each after the base without SAMM; then the flows (see invertory/networks/samm/figures.py)
+and the masks by kind of object. Images are drawn from the stored state; values are means over
+images +- the standard deviation. `chance` is the IoU of a random mask of the same area. Times are
+seconds per image of `invert`: CPU time with one thread, otherwise wall time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from invertory.metrics.ood_masks import (
 )
 from invertory.metrics.pixel import psnr_db
 from invertory.metrics.ssim import ssim
-from invertory.networks.samm.figures import alignment_figures
 from invertory.perceptual import FeatureDistance
 from invertory.portraits import SEGMENTS, World, draw, render, row_seed
 from invertory.portraits.attributes import OOD_KINDS
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     from invertory.generators import Generator
     from invertory.inversion import Inversion, Method
 
-HELD_OUT_SEED = 90_002  # of collections that no training has
+HELD_OUT_SEED = 90_002  # of collections that no training uses
 ALIKE = ("step_cosine", "step_ratio")
 CYCLES = (1, 2, 3)
 BASES = {"e4e": 1, "psp": 1, "restyle": 5}  # kind of the network => iterations
@@ -69,7 +68,7 @@ class Bench:
     is_cpu_time: bool
 
     def invert(self, method: Method, networks: dict[str, nn.Module]) -> tuple[Inversion, float]:
-        """And the seconds a picture."""
+        """The inversion, and its seconds per image."""
         clock = time.process_time if self.is_cpu_time else time.perf_counter
         start = clock()
         found = method.invert(
@@ -84,7 +83,7 @@ class Bench:
 
     @torch.no_grad()
     def row(self, name: str, method: Method, **networks: nn.Module) -> Tensor | None:
-        """Prints a line of the table => the masks, where the method gives any."""
+        """Print one row of the table => the masks, if the method has any."""
         nets = self.networks | networks
         found, seconds = self.invert(method, nets)
         synth = self._drawn(method, found, nets)
@@ -101,15 +100,15 @@ class Bench:
 
     def _drawn(self, method: Method, found: Inversion, nets: dict[str, nn.Module]) -> Tensor:
         made = []
-        for rows in torch.arange(len(self.targets)).split(self.batch_size):
+        for rows in torch.split(torch.arange(len(self.targets)), self.batch_size):
             state = {name: tensor[rows] for name, tensor in found.state.items()}
             w_plus = found.latents[rows]
             made.append(draw_latents(method, self.generator, w_plus, state, networks=nets))
         return torch.cat(made).clamp(-1, 1)
 
     def _pairs(self, synth: Tensor) -> list[tuple[Tensor, Tensor]]:
-        size = self.batch_size
-        return list(zip(synth.split(size), self.targets.split(size), strict=True))
+        synths = torch.split(synth, self.batch_size)
+        return list(zip(synths, torch.split(self.targets, self.batch_size), strict=True))
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         return self.perceptual.distance(self.perceptual.features(a), self.perceptual.features(b))
@@ -128,19 +127,21 @@ class Bench:
 
     @torch.no_grad()
     def print_flows(self, cycles: tuple[int, ...]) -> None:
-        """Whether alignment has learnt: of every number of cycles, over all pictures."""
+        """Print figures of the flows, which show whether alignment works, per number of cycles."""
         encoder, samm = (cast("Any", self.networks[name]) for name in ("encoder", "samm"))
         w_plus, taps = encoder.tapped(self.targets)
         w_plus = w_plus.expand(-1, self.generator.num_ws, -1)
         print("\n| SAMM | flows at the limit % | second step: cosine | its length |")
         print("|---|---|---|---|")
         for n in cycles:
-            told = alignment_figures(samm.align(self.generator, w_plus, taps, cycles=n))
-            alike = [f"{float(told[k]):.2f}" if k in told else "-" for k in ALIKE]
-            print(f"| N = {n} | {100 * float(told['flow_saturation']):.0f} | {' | '.join(alike)} |")
+            flows = alignment_figures(samm.align(self.generator, w_plus, taps, cycles=n))
+            alike = [f"{float(flows[k]):.2f}" if k in flows else "-" for k in ALIKE]
+            print(
+                f"| N = {n} | {100 * float(flows['flow_saturation']):.0f} | {' | '.join(alike)} |"
+            )
 
     def print_kinds(self, mask: Tensor) -> None:
-        """The masks by kind of object."""
+        """Print the quality of the masks by kind of object."""
         shares = {
             "OOD area %": by_kind(100 * ood_area(mask), self.kinds),
             "true area %": by_kind(100 * ood_area(self.truth), self.kinds),
@@ -159,7 +160,7 @@ def _spread(values: Tensor, digits: int) -> str:
 
 
 def portraits(num: int, size_px: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Pictures, true masks, and which kinds of objects each shows; none was trained on."""
+    """Held-out images, their true masks, and the kinds of objects that each image shows."""
     drawings = [draw(row_seed(HELD_OUT_SEED, i), World(ood=1.0)) for i in range(num)]
     rendered = [render(portrait, size_px) for portrait in drawings]
     segments = torch.from_numpy(np.stack([one.segmentation for one in rendered]))
@@ -186,10 +187,10 @@ def measure(bench: Bench, unaligned: nn.Module | None) -> None:
 
 
 def over_base(bench: Bench, base: Any, iterations: int) -> None:
-    """Two lines: the latents of another base alone, and SAMM over them, N = 2."""
+    """Two rows: another base encoder alone, and SAMM over it, N = 2."""
     network = bench.networks.get(base)
     if network is None:
-        print(f"| SAMM over {base} | no network of that kind: name one by --{base} |")
+        print(f"| SAMM over {base} | no network of that kind; name one with --{base} |")
         return
     many = {"iterations": iterations} if iterations > 1 else {}
     bench.row(f"{base} alone", METHODS[base](**many))
@@ -205,35 +206,35 @@ def main() -> None:
     parser.add_argument("--unaligned", default="trained://portraits_samm_unaligned")
     for base in BASES:
         address = f"bundled://portraits_{base}"
-        parser.add_argument(f"--{base}", default=address, help="empty: without it")
+        parser.add_argument(f"--{base}", default=address, help="address; empty to skip it")
     parser.add_argument("--features", default="bundled://portraits_classifier")
-    parser.add_argument("--num", type=int, default=128, help="pictures")
+    parser.add_argument("--num", type=int, default=128, help="number of images")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    names = ("generator", "encoder", "samm", *BASES)
-    nets = {name: _network(at) for name in names if (at := getattr(asked, name))}
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    names, models = ("generator", "encoder", "samm", *BASES), ModelStore()
+    nets = {name: _network(at, models) for name in names if (at := getattr(args, name))}
     generator: Any = nets.pop("generator")
-    judge: Any = _network(asked.features)
+    judge: Any = _network(args.features, models)
     bench = Bench(
         generator,
         FeatureDistance(judge, "features", size_px=judge.size_px),
         nets,
-        *portraits(asked.num, generator.resolution),
-        batch_size=asked.batch,
-        is_cpu_time=asked.threads == 1,
+        *portraits(args.num, generator.resolution),
+        batch_size=args.batch,
+        is_cpu_time=args.threads == 1,
     )
     try:
-        unaligned = _network(asked.unaligned)
+        unaligned = _network(args.unaligned, models)
     except (OSError, ValueError):
         unaligned = None
     with torch.no_grad():
         measure(bench, unaligned)
 
 
-def _network(uri: str) -> nn.Module:
-    weights, card = fetch_network(uri, ModelStore())
+def _network(uri: str, models: ModelStore) -> nn.Module:
+    weights, card = fetch_network(uri, models)
     return load_network(weights, card=card)
 
 

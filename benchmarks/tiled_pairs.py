@@ -1,4 +1,4 @@
-"""The generator and encoder that the benchmarks of tiles take: by address, or the best at hand."""
+"""The generator and encoder of the tiling benchmarks: by address, or the best available pair."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from invertory.encoders import Encoder
     from invertory.generators import Generator
 
-# (generator, encoder, tiles): patches as in the paper, then whole faces trained together, then ours
+# (generator, encoder, tiles): patches as in the paper, then networks of whole faces
 KNOWN = (
     ("portraits_patches_generator", "portraits_patches_encoder", 4),
     ("portraits_invgan_generator", "portraits_invgan_encoder", 1),
@@ -26,47 +26,51 @@ KNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A pair, and what is told of it."""
+    """A pair of networks with its metadata."""
 
     pair: TiledPair
-    told: dict[str, str | int]
+    metadata: dict[str, str | int]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--generator", default="", help="address (the best pair at hand)")
-    parser.add_argument("--encoder", default="", help="address of the encoder for it")
-    parser.add_argument("--tiles", type=int, default=0, help="a side (4 for patches, else 1)")
-    parser.add_argument("--overlap", type=int, default=0, help="px that neighbours share (0)")
+    parser.add_argument("--generator", default="", help="address (the best available pair)")
+    parser.add_argument("--encoder", default="", help="address of its encoder")
+    parser.add_argument(
+        "--tiles", type=int, default=0, help="tiles per side (4 for patches, else 1)"
+    )
+    parser.add_argument(
+        "--overlap", type=int, default=0, help="overlap of neighbouring tiles in px (0)"
+    )
 
 
-def chosen_pair(asked: argparse.Namespace) -> Chosen:
-    """What was asked for; else the first of `KNOWN` that is bundled or was trained here."""
-    generator, encoder, tiles = _addresses(asked)
-    networks = [network(address) for address in (generator, encoder)]
+def chosen_pair(args: argparse.Namespace, models: ModelStore) -> Chosen:
+    """The requested pair, else the first of `KNOWN` that is bundled or was trained here."""
+    generator, encoder, tiles = _addresses(args, models)
+    networks = [network(address, models) for address in (generator, encoder)]
     pair = TiledPair.of(
         cast("Encoder", networks[1]),
         cast("Generator", networks[0]),
-        tiles=asked.tiles or tiles,
-        overlap_px=asked.overlap,
+        tiles=args.tiles or tiles,
+        overlap_px=args.overlap,
     )
     grid = pair.grid
-    told: dict[str, str | int] = {"generator": generator, "encoder": encoder}
-    told |= {"tiles": grid.tiles, "tile_px": grid.tile_px, "overlap_px": grid.overlap_px}
-    return Chosen(pair, told)
+    metadata: dict[str, str | int] = {"generator": generator, "encoder": encoder}
+    metadata |= {"tiles": grid.tiles, "tile_px": grid.tile_px, "overlap_px": grid.overlap_px}
+    return Chosen(pair, metadata)
 
 
-def network(address: str) -> nn.Module:
-    """Frozen, on the CPU; `address` is one of a card, or a file."""
-    weights, card = fetch_network(address, ModelStore())
+def network(address: str, models: ModelStore) -> nn.Module:
+    """The frozen network at `address`, a card or a file, on the CPU."""
+    weights, card = fetch_network(address, models)
     return load_network(weights, card=card)
 
 
-def _addresses(asked: argparse.Namespace) -> tuple[str, str, int]:
-    if asked.generator and asked.encoder:
-        return asked.generator, asked.encoder, 1
-    if asked.generator or asked.encoder:
+def _addresses(args: argparse.Namespace, models: ModelStore) -> tuple[str, str, int]:
+    if args.generator and args.encoder:
+        return args.generator, args.encoder, 1
+    if args.generator or args.encoder:
         raise SystemExit("expected both --generator and --encoder, or neither")
-    sources = {card.name: card.source for card in ModelStore().cards()}
+    sources = {card.name: card.source for card in models.cards()}
     for generator, encoder, tiles in KNOWN:
         if generator in sources and encoder in sources:
             return sources[generator], sources[encoder], tiles

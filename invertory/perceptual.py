@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import torch
 from safetensors.torch import load_file
@@ -87,6 +87,12 @@ class Lpips(nn.Module):
         return _squared_differences(fa, fb)
 
 
+class HasFeatures(Protocol):
+    """A network whose feature maps can be compared."""
+
+    def features(self, x: Tensor) -> Sequence[Tensor]: ...
+
+
 class FeatureDistance(nn.Module):
     """A distance in the feature maps of any network with `features(x) -> maps`; frozen.
 
@@ -113,7 +119,7 @@ class FeatureDistance(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [N, 3, H, W] in [-1, 1] => maps of unit vectors, each [N, C, h, w]; differentiable."""
-        maps: Sequence[Tensor] = self.network.features(self._resize(x))  # type: ignore[operator]
+        maps = cast("HasFeatures", self.network).features(self._resize(x))
         return [_unit(tap) for tap in maps]
 
     def distance(self, fa: Sequence[Tensor], fb: Sequence[Tensor]) -> Tensor:

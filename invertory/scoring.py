@@ -238,7 +238,7 @@ class TorchScorer:
 def _load_program(path: Path) -> Any:
     if path.suffix == ".pt2":
         return load_exported(path)
-    return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+    return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]  # untyped
 
 
 class ScorerPanel:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:
             item = thread.take()
             if item is _END:
                 return
-            yield item  # type: ignore[misc]
+            yield cast("Given", item)
     finally:
         thread.stop()
 

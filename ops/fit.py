@@ -159,8 +159,8 @@ class Fit:
         normal = self._adapted(spec)
         if scored is None:
             return Boundary(normal=normal, spread=spec.direction.spread, threshold=spec.threshold)
-        limits = {"threshold": spec.threshold, "seed": spec.seed}
-        return calibrate_offset(normal, *_select_scored(spec, scored), **limits)  # type: ignore[arg-type]
+        latents, scores = _select_scored(spec, scored)
+        return calibrate_offset(normal, latents, scores, threshold=spec.threshold, seed=spec.seed)
 
     def _condition(
         self, spec: Spec, unconditioned: Mapping[str, Boundary], scored: Scored | None

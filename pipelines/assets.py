@@ -43,7 +43,7 @@ def asset_of(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dg
     A stage that computes on a device is in `pool`, and leases a device only when there is work.
     """
 
-    def compute(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+    def compute(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         given = context.resources
         gpu = given.gpu if stage.page.is_on_device else None
         run = StageRun(recipe, stage, given.models, given.reporting.to(context), gpu)
@@ -51,7 +51,8 @@ def asset_of(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dg
 
     compute.__name__ = stage.asset_path[-1]
     compute.__doc__ = stage.page.description
-    return dg.asset(**_about(recipe, chain, stage, pool))(compute)
+    asset: dg.AssetsDefinition = dg.asset(**_about(recipe, chain, stage, pool))(compute)
+    return asset
 
 
 def gathered(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetSpec:

@@ -62,7 +62,9 @@ def sensor_of(recipe: Recipe, job: Job) -> dg.SensorDefinition:
         minimum_interval_seconds=recipe.sensor.interval_s,
         description="New pictures of the collection become shards; each shard is run once.",
     )
-    def new_images(context: dg.SensorEvaluationContext, tables: Tables, models: ModelStore):
+    def new_images(
+        context: dg.SensorEvaluationContext, tables: Tables, models: ModelStore
+    ) -> dg.SensorResult | dg.SkipReason:
         store = tables.store(recipe.name)
         fresh = _after(store.shards("entries"), context.cursor)
         if not fresh:  # otherwise the last tick was cut off: first what it had dealt
@@ -115,7 +117,9 @@ def ready_sensor_of(
         minimum_interval_seconds=recipe.sensor.interval_s,
         description=f"{NAMES[verb][1]} Asked for once all before it is up to date and it is not.",
     )
-    def when_ready(context: dg.SensorEvaluationContext, tables: Tables):
+    def when_ready(
+        context: dg.SensorEvaluationContext, tables: Tables
+    ) -> list[dg.RunRequest] | dg.SkipReason:
         store = tables.store(recipe.name)
         wanted = _wanted(context.instance, chain, store, phase, is_retrying=False)
         if isinstance(wanted, dg.SkipReason):
@@ -140,7 +144,9 @@ def schedule_of(
         execution_timezone=recipe.schedule.timezone,
         description=f"{NAMES[verb][1]} Only where a table is missing or stale by its key.",
     )
-    def catch_up(context: dg.ScheduleEvaluationContext, tables: Tables):
+    def catch_up(
+        context: dg.ScheduleEvaluationContext, tables: Tables
+    ) -> list[dg.RunRequest] | dg.SkipReason:
         store = tables.store(recipe.name)
         wanted = _wanted(context.instance, chain, store, phase, is_retrying=True)
         if isinstance(wanted, dg.SkipReason):

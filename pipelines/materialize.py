@@ -32,7 +32,7 @@ PERMANENT = (ValueError, TypeError, LookupError, AttributeError, ImportError, Fi
 
 def materialize(
     context: dg.AssetExecutionContext, chain: Chain, stage: Stage, store: Store, run: StageRun
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Materialise the shard of this run's partition, with its data version.
 
     The materialisation is recorded even where a check fails; then the step fails without a retry.
@@ -44,7 +44,7 @@ def materialize(
 
 def _materialized(
     context: dg.AssetExecutionContext, chain: Chain, stage: Stage, store: Store, run: StageRun
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult[None]]:
     shard = context.partition_key if stage.is_sharded else ALL
     give_back()
     reset_peak()

@@ -17,7 +17,9 @@ class Retry(dg.RetryPolicy):
     """
 
     def __new__(cls, max_retries: int) -> Retry:
-        return super().__new__(cls, max_retries, delay=DELAY_S, backoff=dg.Backoff.EXPONENTIAL)
+        backoff = dg.Backoff.EXPONENTIAL
+        policy: Retry = super().__new__(cls, max_retries, delay=DELAY_S, backoff=backoff)
+        return policy
 
     def calculate_delay(self, attempt_num: int) -> float:
         """Return the seconds before the next try; raise the current error if it interrupts."""

@@ -6,6 +6,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -72,7 +73,7 @@ def _zip_entries(file: zipfile.ZipFile, *, is_wheel: bool) -> Iterator[Entry]:
     for info in file.infolist():
         name = info.filename if is_wheel else _without_top(info.filename)
         if not info.is_dir():
-            yield name, info.file_size, lambda info=info: file.open(info)  # type: ignore[misc]
+            yield name, info.file_size, partial(file.open, info)
 
 
 def _tar_entries(file: tarfile.TarFile) -> Iterator[Entry]:

@@ -163,10 +163,11 @@ class Parquet:
             self._group = None
             self._group = number, self._read_group(number)
         first = self._ends[number - 1] if number else 0
-        value = self._group[1][row - first].as_py()
+        value: Any = self._group[1][row - first].as_py()
         for part in [*self._column.split(".")[1:], "bytes"]:
             value = value.get(part) if isinstance(value, dict) else value
-        return value  # type: ignore[no-any-return]
+        found: bytes | None = value
+        return found
 
     def _read_group(self, number: int) -> pa.ChunkedArray:
         """Read the image column of a row group; OSError if it is broken or a decompression bomb."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import fsspec
 
 
-class GeneratedFiles(fsspec.AbstractFileSystem):
+class GeneratedFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     """A read-only filesystem; a subclass implements `ls`, `info` and `cat_file`."""
 
     cachable = True

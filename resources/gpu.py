@@ -41,7 +41,7 @@ class Lease:
     peak_memory_bytes: int = 0
 
 
-class Gpu(dg.ConfigurableResource):
+class Gpu(dg.ConfigurableResource["Gpu"]):
     """The device on which a stage computes."""
 
     device: str = Field(

@@ -32,7 +32,7 @@ def silent(name: str, num_bytes: int, total_bytes: int | None) -> None:
     """A progress callback that shows nothing."""
 
 
-class ModelStore(dg.ConfigurableResource):
+class ModelStore(dg.ConfigurableResource["ModelStore"]):
     """Weights, pinned by sha256, in a cache on this host."""
 
     cache: str = Field(
@@ -190,7 +190,8 @@ def _bundled_file(name: str) -> Path:
 
 def _filesystem(uri: Address) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
-        return fsspec.core.url_to_fs(uri.opened)
+        found: tuple[fsspec.AbstractFileSystem, str] = fsspec.core.url_to_fs(uri.opened)
+        return found
     except ImportError as error:
         remedy = "pip install huggingface_hub" if uri.startswith("hf://") else str(error)
         raise ImportError(f"expected a library that opens {uri}, got none; {remedy}") from error

@@ -65,7 +65,7 @@ def fetch_archive(
     with _client(options) as client:
         got: list[str] = []
         for link in _links(uri, sha256, client, sources(options)):
-            path = folder / link.filename
+            path = folder / str(link.filename)
             got.append(retried(lambda: _download(client, link, path, sha256, progress)))  # noqa: B023
             if got[-1] == sha256:
                 return path

@@ -11,7 +11,8 @@ import contextlib
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -113,12 +114,19 @@ def scrubbed(error: BaseException, _seen: frozenset[int] = frozenset()) -> BaseE
 
 def redact_logs() -> None:
     """Redact every log record of this process, for all loggers and handlers."""
-    make_record = logging.getLogRecordFactory()
-    if getattr(make_record, "redacts", False):
-        return
+    make = logging.getLogRecordFactory()
+    if not isinstance(make, _RedactingFactory):
+        logging.setLogRecordFactory(_RedactingFactory(make))
 
-    def make_redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = make_record(*args, **kwargs)
+
+@dataclass(frozen=True, slots=True)
+class _RedactingFactory:
+    """Makes log records without secrets."""
+
+    make: Callable[..., logging.LogRecord]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self.make(*args, **kwargs)
         with contextlib.suppress(Exception):  # the message does not match its arguments
             text = record.getMessage()
             if (clean := redacted(text)) != text:
@@ -129,9 +137,6 @@ def redact_logs() -> None:
             if clean_error is not error:
                 record.exc_info = (type(clean_error), clean_error, trace)
         return record
-
-    make_redacted.redacts = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(make_redacted)
 
 
 def _remember(labels: dict[str, str], values: set[str], label: str) -> None:

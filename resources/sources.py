@@ -42,7 +42,7 @@ fsspec.register_implementation("digits", "invertory.resources.digits.DigitFiles"
 fsspec.register_implementation("portraits", "invertory.resources.portraits.PortraitFiles")
 
 
-class ImageSource(dg.ConfigurableResource):
+class ImageSource(dg.ConfigurableResource["ImageSource"]):
     """A collection of images that can be listed and read.
 
     Every file that is not hidden is listed; a file that is not an image is detected, and counted,

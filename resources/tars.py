@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 from invertory.resources.unpacking import BLOCK_BYTES, Headers
 
+# The ignored attributes are of every Python that we support; typeshed leaves them out.
 BLOCK: Final = tarfile.BLOCKSIZE
 UNIMPORTANT: Final = (
     (108, 116),
@@ -143,5 +144,5 @@ def _next_header(file: Any) -> int | None:
 def _has_checksum(block: bytes) -> bool:
     try:
         return tarfile.nti(block[148:156]) in tarfile.calc_chksums(block)  # type: ignore[attr-defined]
-    except tarfile.HeaderError:  # type: ignore[attr-defined]
+    except tarfile.HeaderError:
         return False

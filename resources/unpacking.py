@@ -19,7 +19,8 @@ BLOCK_BYTES: Final = 1 << 20
 
 
 def _zstd(file: IO[bytes]) -> IO[bytes]:
-    return pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")  # type: ignore[return-value]
+    unpacked: IO[bytes] = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
+    return unpacked
 
 
 UNPACKERS: Final[dict[str, Any]] = {

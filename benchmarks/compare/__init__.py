@@ -1,1 +1,1 @@
-"""`make compare`: every method of inversion on the same held-out pictures, and what it claims."""
+"""`make compare`: all inversion methods on the same held-out images, and the papers' claims."""

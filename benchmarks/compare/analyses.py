@@ -1,4 +1,4 @@
-"""Analyses that need pictures of their own: what codes mean, time to quality, samples."""
+"""Analyses with images of their own: semantics of latents, time to quality, samples."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PRECISION, NATIVE = "average precision", "average precision, native boundary"
 FID = "FID (classifier features)"
 CODES, CLIMB, SAMPLES = ("in_domain", "image2stylegan"), "to quality", "samples"
 LOSS, REACHED = "loss", "reached"
-GOALS = {f"the loss of {method}": method for method in CODES}  # who sets what is to be reached
+GOALS = {f"the loss of {method}": method for method in CODES}  # whose loss the others must reach
 NUMBERS = (budgets.SAMPLES_REAL, budgets.SAMPLES_MADE, budgets.SAMPLES_PARTS)
 Columns = dict[str, Values]
 
@@ -39,11 +39,12 @@ Columns = dict[str, Values]
 def codes(
     domain: Domain, budget: Budget, boundaries: Mapping[str, Boundary], *, batch: int
 ) -> dict[str, Columns]:
-    """In-Domain section 3.2: both methods' codes at equal, short budgets, as classifiers.
+    """In-Domain GAN inversion, section 3.2: latents of both methods as features of a classifier.
 
-    Over attributes: boundaries fitted on one half of the codes by the truth and judged on the
-    other; and the generator's own boundaries, judged on all. The row "chance" is the share of the
-    portraits that have the attribute.
+    Both methods have equal, short budgets. The columns list the precision, over attributes, of
+    boundaries fitted to the true labels of one half of the latents and tested on the other half,
+    and of the generator's own boundaries on all of them. The row "chance" is the share of portraits
+    with the attribute.
     """
     chosen = domain.codes
     if chosen is None or not len(chosen):
@@ -55,10 +56,10 @@ def codes(
         if domain.networks(arm) is None:
             continue
         inverted = invert(domain, arm, chosen.targets, batch=batch)
-        kept, told = inverted.w_plus[inverted.is_finite], truth[inverted.is_finite]
-        own = [average_precision(kept, told[:, i]) for i in range(len(DECIDED))]
+        kept, labels = inverted.w_plus[inverted.is_finite], truth[inverted.is_finite]
+        own = [average_precision(kept, labels[:, i]) for i in range(len(DECIDED))]
         native = [
-            boundary_average_precision(boundaries[name], kept, told[:, i])
+            boundary_average_precision(boundaries[name], kept, labels[:, i])
             if name in boundaries
             else float("nan")
             for i, name in enumerate(DECIDED)
@@ -70,11 +71,11 @@ def codes(
 def to_quality(
     domain: Domain, budget: Budget, *, num: int, batch: int
 ) -> dict[str, dict[str, Columns]]:
-    """goal => method => how long it takes to a loss that one of the two has of the same picture.
+    """goal => method => the time that it needs to reach the goal's loss, per image.
 
-    Both get the budgets of `climb`, each a run of its own as the schedule depends on it; a picture
-    needs the shortest that reaches the loss. The goals are the losses of both after their usual
-    steps, so that neither method alone is matched to the other's budget.
+    Both methods run with each budget in `climb`, separately because the schedule depends on it; the
+    time of an image is the shortest that reaches the loss. The goals are the losses of both methods
+    after their usual steps, so that neither is favoured.
     """
     arms = {name: [budget.arm(name, steps=steps) for steps in budget.climb] for name in CODES}
     whole = domain.sets[0]
@@ -94,10 +95,10 @@ def to_quality(
 
 @torch.no_grad()
 def samples(domain: Domain, family: Family) -> Columns:
-    """How far a generator's samples are from portraits that no training saw; values are of parts.
+    """Frechet distance of the generator's samples to held-out portraits, one value per part.
 
-    The classifier's embedding stands in for Inception's, and sets are small, so figures compare
-    with each other alone.
+    The embedding of the classifier replaces that of Inception and the sets are small, so the values
+    are comparable with each other only.
     """
     px = domain.sets[0].targets.shape[-1]
     real = drawn("real", budgets.SAMPLES_REAL, budgets.SAMPLES_SEED, World(), px)
@@ -107,15 +108,15 @@ def samples(domain: Domain, family: Family) -> Columns:
         rng = torch.Generator().manual_seed(budgets.SAMPLES_SEED + 1 + part)
         z = torch.randn(budgets.SAMPLES_MADE, generator.z_dim, generator=rng)
         w = generator.mapping(z.to(domain.device))
-        pictures = synthesised(domain, generator, w[:, None].expand(-1, generator.num_ws, -1), px)
-        found.append(frechet_distance(truth, Moments.of([embedding(domain, pictures)])))
+        images = synthesised(domain, generator, w[:, None].expand(-1, generator.num_ws, -1), px)
+        found.append(frechet_distance(truth, Moments.of([embedding(domain, images)])))
     return {FID: np.array(found)}
 
 
 def seconds_to(goal: Values, climbed: list[tuple[Values, float]]) -> dict[str, Values]:
-    """Losses [N] to reach; (losses [N], seconds) of ever longer budgets => what each row needed.
+    """Goal losses [N]; (losses [N], seconds) of increasing budgets => the seconds per row.
 
-    A row that no budget brings there has the longest one's seconds, and 0 for `REACHED`.
+    A row that no budget brings to its goal has the seconds of the longest one and `REACHED` 0.
     """
     needed = np.full(len(goal), climbed[-1][1])
     reached = np.zeros(len(goal))
@@ -130,7 +131,7 @@ def seconds_to(goal: Values, climbed: list[tuple[Values, float]]) -> dict[str, V
 def _loss_and_seconds(
     domain: Domain, arm: Arm, chosen: PictureSet, batch: int
 ) -> tuple[Values, float]:
-    """Both methods' common loss [N]: the mean square and the perceptual distance, weighed 1 : 1."""
+    """The common loss [N] of both methods, MSE plus the perceptual distance, and the seconds."""
     with torch.enable_grad():
         found = invert(domain, arm, chosen.targets, batch=batch, is_timed=True)
     made = rendered(domain, arm, found, chosen.targets.shape[-1])

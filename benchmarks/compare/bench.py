@@ -1,4 +1,4 @@
-"""What all arms share, each made when it is first asked for; and what decides an arm's figures."""
+"""Everything that arms share, created on first use, and the cache key of an arm."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.compare.editors import Editors
     from benchmarks.compare.families import Family
 
-# What measures every arm, and draws what it is measured on.
+# Modules that measure every arm or draw its images.
 MEASURING: Final = (
     *(f"benchmarks.compare.{n}" for n in ("editability", "editors", "objects", "rows")),
     "benchmarks.compare.reconstruction",
@@ -34,16 +34,16 @@ MEASURING: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """How much is measured of an arm."""
+    """How much of an arm is measured."""
 
     samples: int = budgets.NUM_SAMPLES
-    cycles: int = 12  # edits of an attribute that are inverted again; by one pass, all
+    cycles: int = 12  # edits per attribute inverted again; feed-forward methods: all
     batch: int = 32
 
 
 @dataclass(slots=True)
 class Bench:
-    """A domain with what is measured in it."""
+    """A domain with the cached editors, edits and digests that arms share."""
 
     domain: Domain
     work: Work
@@ -58,7 +58,7 @@ class Bench:
         return self.domain.classifier is not None and self.domain.codes is not None
 
     def cycles(self, arm: Arm) -> int:
-        """How many edits of an attribute are inverted again: all, where that takes one pass."""
+        """Edits per attribute that are inverted again: all of them for feed-forward methods."""
         is_cheap = arm.build().kind == "feed_forward"
         return len(self.domain.sets[0]) if is_cheap else self.work.cycles
 
@@ -75,7 +75,7 @@ class Bench:
         return self._edits[key]
 
     def real(self) -> Tensor:
-        """Embeddings of true pictures, for the realism of edits."""
+        """Embeddings of real images, for the realism of edits."""
         if self._real is None:
             assert self.domain.codes is not None
             true = torch.cat([self.domain.sets[0].targets, self.domain.codes.targets])
@@ -83,7 +83,7 @@ class Bench:
         return self._real
 
     def digest(self, network: Any) -> str:
-        if id(network) not in self._digests:  # kept with the network: an id may come again
+        if id(network) not in self._digests:  # the reference keeps the id from being reused
             self._digests[id(network)] = (network, digest_of(network))
         return self._digests[id(network)][1]
 
@@ -95,13 +95,13 @@ class Bench:
     def code(
         self, family: Family, modules: Iterable[str], networks: Iterable[Any] = ()
     ) -> dict[str, str]:
-        """path => digest, of what computes: the modules named, the networks' and the measures'."""
+        """path => digest of the code: of the given modules, the networks and the measures."""
         taking_part = [family.generator, *networks, *self.judges().values()]
         classes = {name for network in taking_part for name in _modules_of(network)}
         return self._sources.digests([*MEASURING, *modules, *sorted(classes)])
 
     def key(self, family: Family) -> dict[str, Any]:
-        """What decides every measure but the code: judges, pictures, how much is done."""
+        """The part of the cache key that all arms of a family share, without the code."""
         domain = self.domain
         linknet = family.linknet() if self.has_edits else None
         return {
@@ -117,7 +117,7 @@ class Bench:
         }
 
     def key_of(self, arm: Arm) -> dict[str, Any]:
-        """Of an arm whose networks are at hand."""
+        """The cache key of an arm whose networks are available."""
         networks, family = self.domain.networks(arm) or {}, self.domain.family(arm)
         return {
             **self.key(family),
@@ -131,17 +131,17 @@ class Bench:
 
 
 def is_cycled(arm: Arm) -> bool:
-    """Whether its edits are inverted once more."""
+    """Whether the edits of the arm are inverted again."""
     return not arm.is_ablation or arm.name in budgets.CYCLED_ABLATIONS
 
 
 def _modules_of(network: Any) -> set[str]:
-    """Where the classes of a network and of its parts are written, as far as they are ours."""
+    """The modules of `invertory` that define the classes of a network and its children."""
     parts = network.modules() if isinstance(network, nn.Module) else [network]
     found = {type(part).__module__ for part in parts}
     return {name for name in found if name.split(".")[0] == FOLLOWED}
 
 
 def _sum(chosen: PictureSet) -> float:
-    """Tells sets of pictures apart."""
+    """A checksum that distinguishes sets of images."""
     return float(chosen.targets.double().square().sum())

@@ -1,8 +1,8 @@
-"""What each method may spend in the comparison, per domain; one table, to be read and changed.
+"""The budget of each method in the comparison, per domain.
 
-A method that is not named in `own` gets what `common` says of the fields that it has, so that a new
-line in METHODS is compared without a change here. Every optimisation takes `steps` gradient steps
-in all, those of its phases added up; the time to quality compares at equal loss instead.
+A method without an entry in `own` uses the fields in `common` that it has, so that a new method in
+METHODS is compared without a change here. Every optimisation method takes `steps` gradient steps in
+total, over all its phases; the analysis of time to quality compares at equal loss instead.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class Arm:
     method: str
     parameters: Parameters
     is_ablation: bool = False
-    generator: str = ""  # name of its card; empty: that of the domain
+    generator: str = ""  # name of its card; empty: the domain's generator
 
     def build(self, **changes: Any) -> Method:
         return METHODS[self.method](**{**self.parameters, **changes})
 
     @property
     def redrawn(self) -> Arm | None:
-        """What draws its edits once more, where the table says so."""
+        """The method that draws the edits a second time, if `REDRAWN` lists it."""
         changes = REDRAWN.get(self.method)
         return replace(self, parameters={**self.parameters, **changes}) if changes else None
 
@@ -42,7 +42,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """A method with changes of its own."""
+    """A method with some parameters changed."""
 
     method: str
     changes: Parameters = field(default_factory=dict)
@@ -51,17 +51,17 @@ class Ablation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """`own` and `ablations` win over `common`."""
+    """Parameters of all methods; `own` and `ablations` take precedence over `common`."""
 
     common: Parameters
     own: Mapping[str, Parameters] = field(default_factory=dict)
     ablations: Mapping[str, Ablation] = field(default_factory=dict)
     generators: Mapping[str, str] = field(default_factory=dict)  # method => name of a card
-    climb: tuple[int, ...] = ()  # steps in which two methods reach a loss; with the usual ones
-    code_steps: int = 20  # steps for the codes of the semantic analysis
+    climb: tuple[int, ...] = ()  # steps of the analysis of time to quality; include the usual ones
+    code_steps: int = 20  # steps of the semantic analysis
 
     def arms(self) -> Iterator[Arm]:
-        """Every method of METHODS, then the ablations."""
+        """An arm for every method in METHODS, then the ablations."""
         for name in METHODS:
             yield self.arm(name)
         for name, ablation in self.ablations.items():
@@ -72,7 +72,7 @@ class Budget:
                 yield Arm(name, method, self._filled(method, parameters), True, generator)
 
     def arm(self, method: str, **changes: Any) -> Arm:
-        """The arm of a method, with other parameters than in the table where some are given."""
+        """The arm of a method; `changes` override the parameters of the table."""
         parameters = {**self.own.get(method, {}), **changes}
         generator = self.generators.get(method, "")
         return Arm(method, method, self._filled(method, parameters), False, generator)
@@ -83,20 +83,20 @@ class Budget:
 
 
 INVGAN: Final = "portraits_invgan{}_generator"  # with the stage
-SINGLE_SPACES: Final = ("W+", "F2", "F4", "F6")  # of a generator of 64 px, the most editable first
+SINGLE_SPACES: Final = ("W+", "F2", "F4", "F6")  # of a generator at 64 px, the most editable first
 
 PORTRAITS: Final = Budget(
     common={"steps": 40, "learning_rate": 0.05, "schedule": "ramp", "precision": "bfloat16"},
     own={
-        # from the mean w the way is longer than from an encoder's guess
+        # farther to go from the mean w than from an encoder's estimate
         "gaussian_prior": {"learning_rate": 0.1},
         "image2stylegan": {"learning_rate": 0.1},
         "image2stylegan_plus": {"learning_rate": 0.1, "steps": 30, "noise_steps": 10},
         "invgan_tiled": {"tiles": 4},  # of 16 px
-        # 200 steps with a decay every 25 in the paper: the same path in a fifth of the steps
-        "magec": {"learning_rate": 0.07, "decay_every": 5},
+        # the paper: 200 steps with a decay every 25; here the same schedule in a fifth of the steps
+        "magec": {"learning_rate": 0.07, "decay_every": 5, "schedule": "constant"},
         "projector": {"learning_rate": 0.1, "w_samples": 2000},
-        # the published stop, LPIPS 0.06, is met by many a pivot at 64 px: then nothing is tuned
+        # at 64 px many pivots meet the published stop, LPIPS 0.06, before any tuning
         "pti": {
             "pivot_steps": 20,
             "pivot_learning_rate": 0.1,
@@ -147,8 +147,9 @@ FACES: Final = Budget(
     own={
         "image2stylegan": {"w_steps": 10, "learning_rate": 0.1, "steps": 15},
         "image2stylegan_plus": {"noise_steps": 10, "learning_rate": 0.1, "steps": 15},
+        "magec": {"schedule": "constant"},
         "projector": {"learning_rate": 0.1, "w_samples": 2000},
-        # tunes the weights of the whole generator, hence no preview, and few steps
+        # tunes all weights of the generator: no preview, few steps
         "pti": {
             "pivot_steps": 20,
             "pivot_learning_rate": 0.1,
@@ -161,22 +162,22 @@ FACES: Final = Budget(
 
 BUDGETS: Final[Mapping[str, Budget]] = {"portraits": PORTRAITS, "faces": FACES}
 
-# Editability: what is edited, how far, and where the edit is inverted once more.
+# Editability: the attributes, the length of an edit, and the edits that are inverted again.
 ATTRIBUTES: Final = ("smile", "glasses", "male", "old", "beard")
 EDIT_STEP: Final = 3.0  # deviations
-NUM_SAMPLES: Final = 2000  # of the generator, behind boundaries and components
-FIT_RATIO: Final = 0.2  # of them, chosen at either end
-MIN_SHARE: Final = 0.02  # attributes that samples show or hide more rarely are left out
+NUM_SAMPLES: Final = 2000  # samples of the generator that define boundaries and components
+FIT_RATIO: Final = 0.2  # share of the samples at either end of an attribute
+MIN_SHARE: Final = 0.02  # attributes that fewer samples show or lack are skipped
 CYCLES: Final[Mapping[str, tuple[str, ...]]] = {
     "boundary": ("smile", "glasses"),
     "ganspace": ("smile",),
 }
-# Ablations whose edits are inverted once more; no claim asks it of the others.
+# Ablations whose edits are inverted again, as claims need them.
 CYCLED_ABLATIONS: Final = ("magec, without its term", "magec, term x 100")
-# Methods whose edits are drawn once more with other parameters, of the same latents and states.
+# Methods whose edits are drawn again, from the same latents and states, with other parameters.
 REDRAWN: Final[Mapping[str, Parameters]] = {"sam": {"preset": "paper"}}
-REDRAWN_AS: Final = ", section 3.4"  # after the name of the edits' part
-# Samples of the generators: their distance from portraits, in parts so that it has a spread.
+REDRAWN_AS: Final = ", section 3.4"  # suffix of the name of the editor
+# Samples of the generators: the distance to portraits is computed in parts, for its spread.
 SAMPLES_REAL, SAMPLES_MADE, SAMPLES_PARTS = 800, 400, 4
-# Seeds of collections (`row_seed`) and of draws that no training has: trainings take 0 to 13.
+# Seeds of collections (`row_seed`) and samples that no training uses; trainings use 0 to 13.
 HELD_OUT_SEED, OOD_SEED, CODES_SEED, SAMPLES_SEED = 90_001, 90_002, 90_003, 90_004

@@ -1,7 +1,7 @@
-"""Contact sheets: a row of pictures for every method, of plain portraits and of ones with objects.
+"""Contact sheets with a row per method, for plain portraits and for portraits with objects.
 
-Of pictures with objects inversions and edits stand side by side, and below them the maps of the
-methods that have some, in the same columns: masks and invertibility, white for 1.
+The sheet of portraits with objects has inversions and edits side by side, and the maps of methods
+that have some below them in the same columns: masks and invertibility, white for 1.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 Plain = tuple[str, Tensor]
 TRUE_MASKS: Final = "where the objects are"
-MAPS: Final = {  # what a map shows
-    "invertibility": "invertibility: white, W+ can draw it",
-    "spaces": "space chosen: black W+, white the finest",
-    "mask": "mask: white, taken from the picture",
+MAPS: Final = {  # captions of maps
+    "invertibility": "invertibility: white where W+ suffices",
+    "spaces": "chosen space: black W+, white the finest",
+    "mask": "mask: white where the target is kept",
 }
 
 
 def plain_rows(bench: Bench, arms: list[Arm], kept: Mapping[str, Kept]) -> list[Plain]:
-    """The first set: what was inverted, then the edit of what lacks its attribute."""
+    """The first set: inversions, then edits of the portraits that lack an attribute."""
     chosen = bench.domain.sets[0]
     shown = [arm for arm in arms if arm.name in kept]
     title = "portraits" if chosen.portraits else chosen.name
     rows = [(title, chosen.targets[shown_rows(chosen)])]
     rows += [(arm.name, kept[arm.name].pictures[chosen.name]) for arm in shown]
-    attribute = next((k.told["edited"] for k in kept.values() if "edited" in k.told), None)
+    attribute = next((k.notes["edited"] for k in kept.values() if "edited" in k.notes), None)
     if attribute is None:
         return rows
     edited = bench.lacking(chosen, attribute)
@@ -46,12 +46,12 @@ def plain_rows(bench: Bench, arms: list[Arm], kept: Mapping[str, Kept]) -> list[
     return rows + [
         (f"{arm.name}: + {attribute}", kept[arm.name].pictures[f"{chosen.name}/edited"])
         for arm in shown
-        if kept[arm.name].told.get("edited") == attribute
+        if kept[arm.name].notes.get("edited") == attribute
     ]
 
 
 def object_rows(chosen: PictureSet, arms: list[Arm], kept: Mapping[str, Kept]) -> list[Row]:
-    """A set with objects: pictures and true masks, inversions and edits, then all maps."""
+    """A set with objects: targets and true masks, inversions and edits, then maps."""
     if chosen.objects is None or not len(chosen):
         return []
     shown, rows = [arm.name for arm in arms if arm.name in kept], shown_rows(chosen)
@@ -67,14 +67,14 @@ def object_rows(chosen: PictureSet, arms: list[Arm], kept: Mapping[str, Kept]) -
 
 
 def _made(where: str, kept: Kept) -> Iterator[Group]:
-    """The inversions, and their edits where there are some."""
+    """The inversions of an arm, and their edits if it has any."""
     yield Group("inverted", kept.pictures[where])
     if (edited := kept.pictures.get(f"{where}/edited")) is not None:
-        yield Group(f"edited: + {kept.told['edited']}", edited)
+        yield Group(f"edited: + {kept.notes['edited']}", edited)
 
 
 def _maps(where: str, kept: Kept) -> Iterator[Group]:
-    for name, pictures in kept.pictures.items():
+    for name, images in kept.pictures.items():
         part, _, word = name.rpartition("/")
         if part == where and word != "edited":
-            yield Group(MAPS.get(word, word), pictures)
+            yield Group(MAPS.get(word, word), images)

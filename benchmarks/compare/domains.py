@@ -1,4 +1,4 @@
-"""The two domains: pictures that no training saw, and the networks that take part."""
+"""The two domains: held-out images, and the networks that are compared."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ CROP_PX = 256  # of photographs
 
 @dataclass(frozen=True, slots=True)
 class PictureSet:
-    """Pictures, and who they show where that is known."""
+    """A set of images, with the portraits that they show if these are known."""
 
     name: str
     targets: Tensor  # [N, 3, H, H] in [-1, 1]
     portraits: tuple[Portrait, ...] = ()
-    objects: Tensor | None = None  # [N, 1, H, H], 1 where the picture shows an object
+    objects: Tensor | None = None  # [N, 1, H, H], 1 at the pixels of objects
 
     def truth(self, names: Iterable[str]) -> Tensor:
-        """[N, A]: visible attributes."""
+        """[N, A]: the visible attributes, 0 or 1."""
         wanted = list(names)
         return torch.tensor([[p.attributes[n] for n in wanted] for p in self.portraits])
 
@@ -54,52 +54,53 @@ class PictureSet:
 
 @dataclass(slots=True)
 class Domain:
-    """A generator, what judges its pictures, and the sets to be inverted."""
+    """A generator, the networks that judge its images, and the sets to invert."""
 
     name: str
     generator: Generator
-    loss: Perceptual  # what inversions minimise
+    loss: Perceptual  # the distance that inversions minimise
     measures: list[Perceptual]
     sets: list[PictureSet]
     recipe: Recipe
-    classifier: AttributeClassifier | None = None  # the F of the methods and of the boundaries
-    referee: AttributeClassifier | None = None  # scores edits
-    codes: PictureSet | None = None  # for the semantic analysis
-    absent: dict[str, str] = field(default_factory=dict)  # what is not at hand => the remedy
-    failed: dict[str, str] = field(default_factory=dict)  # arms and analyses that broke => how
+    models: ModelStore
+    classifier: AttributeClassifier | None = None  # classifier F of the methods and the boundaries
+    referee: AttributeClassifier | None = None  # the classifier that scores edits
+    codes: PictureSet | None = None  # the set of the semantic analysis
+    absent: dict[str, str] = field(default_factory=dict)  # what is unavailable => the remedy
+    failed: dict[str, str] = field(default_factory=dict)  # failed arms and analyses => the error
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _families: dict[str, Family] = field(default_factory=dict)
 
     def family(self, arm: Arm) -> Family:
-        """The arm's generator with its networks; raises FileNotFoundError where it lacks."""
+        """The arm's generator with its networks; raises FileNotFoundError if it is missing."""
         name = arm.generator
         if name not in self._families:
             self._families[name] = (
-                Family.named(name, self.recipe, self.device)
+                Family.named(name, self.recipe, self.models, self.device)
                 if name
-                else Family("", self.generator, self.recipe, self.device)
+                else Family("", self.generator, self.recipe, self.models, self.device)
             )
         return self._families[name]
 
     def networks(self, arm: Arm) -> dict[str, nn.Module] | None:
-        """kind => network, on the device; None, and a line in `absent`, where one is missing.
+        """kind => network, on the device; None if one is missing, with the remedy in `absent`.
 
-        One that lies there and cannot be loaded has its line in `failed`.
+        If a file exists but cannot be loaded, the reason is in `failed`.
         """
         try:
             return self.family(arm).networks(arm)
         except (FileNotFoundError, ImportError) as error:
             self.absent[arm.name] = str(error)
-        except Exception as error:  # whatever it is, other arms go on
+        except Exception as error:  # any error: the other arms continue
             self.failed[arm.name] = f"{type(error).__name__}: {error}"
         return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What the command line says of a domain."""
+class DomainOptions:
+    """The options of the command line for a domain."""
 
-    generator: str = ""  # address; empty: the recipe's own
+    generator: str = ""  # address; empty: the recipe's default
     classifier: str = "portraits_classifier"
     referee: str = REFEREE
     perceptual: str = "auto"
@@ -110,40 +111,42 @@ class Asked:
     device: str = "cpu"
 
 
-def portraits(asked: Asked) -> Domain:
-    """Portraits of seeds that no training used: the trainings' world, and one with objects."""
+def portraits(options: DomainOptions, models: ModelStore) -> Domain:
+    """Held-out portraits: one set like those of the trainings, one with foreign objects."""
     absent: dict[str, str] = {}
-    domain = _domain("portraits", "portraits", asked, absent)
+    domain = _domain("portraits", "portraits", options, models, absent)
     px = domain.generator.resolution
     ood = World(ood=1.0)
     domain.sets = [
-        drawn("portraits", asked.num, HELD_OUT_SEED, World(), px),
-        drawn("portraits_ood", asked.num_ood, OOD_SEED, ood, px),
+        drawn("portraits", options.num, HELD_OUT_SEED, World(), px),
+        drawn("portraits_ood", options.num_ood, OOD_SEED, ood, px),
     ]
-    domain.codes = drawn("codes", asked.num_codes, CODES_SEED, World(), px)
-    domain.classifier = classifier_at(asked.classifier, absent, domain.device)
-    domain.referee = referee_at(asked.referee, domain.classifier, absent, domain.device)
+    domain.codes = drawn("codes", options.num_codes, CODES_SEED, World(), px)
+    domain.classifier = classifier_at(options.classifier, models, absent, domain.device)
+    domain.referee = referee_at(options.referee, domain.classifier, models, absent, domain.device)
     return domain
 
 
-def faces(asked: Asked) -> Domain:
-    """Photographs: the demo's, aligned, or crops from a folder."""
+def faces(options: DomainOptions, models: ModelStore) -> Domain:
+    """Photographs: those of the demo, aligned, or crops from a folder."""
     absent: dict[str, str] = {}
-    domain = _domain("faces", "mobile_stylegan", asked, absent)
-    crops = folder_crops(asked.crops) if asked.crops else demo_crops()
+    domain = _domain("faces", "mobile_stylegan", options, models, absent)
+    crops = folder_crops(options.crops) if options.crops else demo_crops(models)
     if not crops:
-        where = asked.crops or "the demo's photographs"
-        raise SystemExit(f"expected a face in {where}, got none: name a folder with --crops")
-    domain.sets = [PictureSet("photographs", torch.cat(crops[: asked.num]))]
+        where = options.crops or "the demo's photographs"
+        raise SystemExit(
+            f"expected a face in {where}, got none; name a folder of crops with --crops"
+        )
+    domain.sets = [PictureSet("photographs", torch.cat(crops[: options.num]))]
     absent["editability of photographs"] = (
-        "expected the truth of an edit and a classifier of photographs, neither is known: "
+        "needs true counterfactuals and a classifier of photographs, which do not exist; "
         "`--domain portraits` measures edits"
     )
     return domain
 
 
 def drawn(name: str, num: int, seed: int, world: World, px: int) -> PictureSet:
-    """Pictures in [-1, 1], who they show, and where objects are."""
+    """Images in [-1, 1], the portraits that they show, and the masks of objects."""
     people = tuple(draw(row_seed(seed, i), world) for i in range(num))
     renderings = [render(person, px) for person in people]
     if not renderings:
@@ -153,28 +156,27 @@ def drawn(name: str, num: int, seed: int, world: World, px: int) -> PictureSet:
     return PictureSet(name, to_tensor([r.image for r in renderings]), people, objects)
 
 
-def pictures_of(people: Iterable[Portrait], px: int) -> Tensor:
+def images_of(people: Iterable[Portrait], px: int) -> Tensor:
     """[N, 3, px, px] in [-1, 1]."""
-    pictures = [render(person, px).image for person in people]
-    return to_tensor(pictures) if pictures else torch.zeros(0, 3, px, px)
+    images = [render(person, px).image for person in people]
+    return to_tensor(images) if images else torch.zeros(0, 3, px, px)
 
 
 def folder_crops(folder: Path) -> list[Tensor]:
-    """Every picture file of the folder, as it is framed; others are passed over."""
+    """All image files of the folder, without alignment; other files are skipped."""
     found = []
     for path in sorted(folder.iterdir()):
         try:
             pixels = decode(path.read_bytes()).pixels
         except (BadImage, OSError):
             continue
-        picture = to_tensor(pixels)
-        found.append(nn.functional.interpolate(picture, (CROP_PX, CROP_PX), mode="area"))
+        image = to_tensor(pixels)
+        found.append(nn.functional.interpolate(image, (CROP_PX, CROP_PX), mode="area"))
     return found
 
 
-def demo_crops() -> list[Tensor]:
-    """The largest face of each photograph of the demo."""
-    models = ModelStore()
+def demo_crops(models: ModelStore) -> list[Tensor]:
+    """The largest face in each photograph of the demo."""
     cards = [PINNED[name] for name in ("yunet", "face-landmarker")]
     weights = [models.fetch(card.source, card.sha256) for card in cards]
     found = []
@@ -189,26 +191,28 @@ def demo_crops() -> list[Tensor]:
     return found
 
 
-def _domain(name: str, generator: str, asked: Asked, absent: dict[str, str]) -> Domain:
+def _domain(
+    name: str, generator: str, options: DomainOptions, models: ModelStore, absent: dict[str, str]
+) -> Domain:
     choice: dict[str, Any] = {"name": generator}
-    if asked.generator:
-        choice["weights"] = asked.generator
+    if options.generator:
+        choice["weights"] = options.generator
     recipe = Recipe.model_validate(
         {
             "name": "compare",
             "collection": {"uri": "portraits://?num=1"},
             "generator": choice,
-            "perceptual": {"name": asked.perceptual},
-            "methods": {method: {} for method in METHODS},  # an arm brings its own parameters
+            "perceptual": {"name": options.perceptual},
+            "methods": {method: {} for method in METHODS},  # arms set their own parameters
         }
     )
     missing = [n.missing for n in generator_networks(recipe).values() if n.missing]
     if missing:
-        raise SystemExit(f"the generator of {name} is not at hand: {'; '.join(missing)}")
-    device = torch.device(asked.device)
-    G = cast("Any", load_generator(recipe, ModelStore())).to(device)
-    loss, measures = distances(recipe, absent, device)
-    return Domain(name, G, loss, measures, [], recipe, absent=absent, device=device)
+        raise SystemExit(f"the generator of {name} is unavailable: {'; '.join(missing)}")
+    device = torch.device(options.device)
+    G = cast("Any", load_generator(recipe, models)).to(device)
+    loss, measures = distances(recipe, models, absent, device)
+    return Domain(name, G, loss, measures, [], recipe, models, absent=absent, device=device)
 
 
 DOMAINS: Mapping[str, Any] = {"portraits": portraits, "faces": faces}

@@ -1,4 +1,4 @@
-"""The comparison as a plot: distortion against time and against editability."""
+"""Plots of the comparison: distortion against time and against editability."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLOURS = (
 
 
 class Point(NamedTuple):
-    """An arm's means with the intervals of both."""
+    """The two means of an arm, with their confidence intervals."""
 
     name: str
     x: Spread
@@ -42,7 +42,7 @@ class Panel(NamedTuple):
 
 
 def plot(panels: Sequence[Panel], size: tuple[int, int] = (560, 480)) -> Image.Image:
-    """Panels side by side, each with its legend beneath; bars are 95 % intervals of the mean."""
+    """Panels side by side with their legends; bars are 95 % confidence intervals of the mean."""
     rows = max((len(panel.points) for panel in panels), default=0)
     width, height = size
     legend = (rows + 1) // 2 * (LABEL_PX + 6) + 12
@@ -53,7 +53,7 @@ def plot(panels: Sequence[Panel], size: tuple[int, int] = (560, 480)) -> Image.I
 
 
 def ticks(low: float, high: float, *, is_log: bool) -> list[float]:
-    """Round values within the two ends, which are logarithms where `is_log`."""
+    """Round values between the two ends, which are logarithms if `is_log`."""
     if is_log:
         found = [
             10.0**e * m for e in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)
@@ -106,13 +106,13 @@ def _panel(draw: ImageDraw.ImageDraw, panel: Panel, box: tuple[int, int, int, in
 def _mark(
     draw: ImageDraw.ImageDraw, x: float, y: float, i: int, colour: tuple[int, int, int]
 ) -> None:
-    """A disc for the first colours, a square where they come round again."""
+    """A disc, or a square once the colours repeat."""
     shape = draw.ellipse if i < len(COLOURS) else draw.rectangle
     shape((x - 4, y - 4, x + 4, y + 4), fill=colour, outline=INK)
 
 
 def _range(axis: Axis, spreads: Sequence[Spread]) -> tuple[float, float]:
-    """Of the intervals, with a margin; logarithms where the axis is logarithmic."""
+    """The range of the intervals with a margin; logarithms on a logarithmic axis."""
     ends = [axis.place(v) for s in spreads for v in (s.low, s.high, s.mean) if math.isfinite(v)]
     margin = 0.08 * (max(ends) - min(ends)) or 0.5
     return min(ends) - margin, max(ends) + margin

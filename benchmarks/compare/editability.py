@@ -1,4 +1,4 @@
-"""Edits of inverted portraits, scored by a referee, by the truth, and by inverting them again."""
+"""Edits of inverted portraits: scores, comparison with true counterfactuals, repeated inversion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.compare import budgets, objects
 from benchmarks.compare.budgets import Arm
-from benchmarks.compare.domains import Domain, PictureSet, pictures_of
+from benchmarks.compare.domains import Domain, PictureSet, images_of
 from benchmarks.compare.editors import Move
 from benchmarks.compare.reconstruction import (
     Inverted,
@@ -35,17 +35,17 @@ ERROR, IDLE, REALISM = "counterfactual MSE", "counterfactual MSE of no edit", "r
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The pictures of a set that lack an attribute, and what they look like with it."""
+    """The images of a set that lack an attribute, and their true counterfactuals."""
 
     attribute: str
-    rows: Tensor  # of the set
-    changed: Tensor  # [n, 3, H, H] true pictures with the attribute
+    rows: Tensor  # row numbers in the set
+    changed: Tensor  # [n, 3, H, H] true images with the attribute
 
 
 def lacking(chosen: PictureSet, attribute: str) -> Edited:
     """The portraits without the attribute, and their true counterfactuals.
 
-    Without those whose object would hide the change: they have no true picture of it.
+    Portraits whose object would hide the change are skipped.
     """
     has = chosen.truth([attribute])[:, 0] > 0.5
     rows, changed = [], []
@@ -53,8 +53,8 @@ def lacking(chosen: PictureSet, attribute: str) -> Edited:
         with contextlib.suppress(ValueError):  # hidden behind an object
             changed.append(chosen.portraits[row].with_attribute(attribute, 1))
             rows.append(row)
-    pictures = pictures_of(changed, chosen.targets.shape[-1])
-    return Edited(attribute, torch.tensor(rows, dtype=torch.int64), pictures)
+    images = images_of(changed, chosen.targets.shape[-1])
+    return Edited(attribute, torch.tensor(rows, dtype=torch.int64), images)
 
 
 @torch.no_grad()
@@ -68,9 +68,9 @@ def scored_edit(
     move: Move,
     real: Tensor,
 ) -> dict[str, Values]:
-    """Measures of one edit: `made` [N, 3, H, H] are the unedited inversions of the set.
+    """Measures of one edit; `made` [N, 3, H, H] are the unedited inversions of the set.
 
-    `real` [M, D] are embeddings of true pictures, for the realism.
+    `real` [M, D] are embeddings of real images, which define realism.
     """
     assert domain.referee is not None
     some, px = inverted.rows(edited.rows), chosen.targets.shape[-1]
@@ -78,10 +78,10 @@ def scored_edit(
     w_plus = move(some.w_plus, budgets.EDIT_STEP)
     after = rendered(domain, arm, some, px, w_plus=w_plus)
     column = domain.referee.attributes.index(edited.attribute)
-    told = [scores_of(domain, domain.referee, x)[:, column] for x in (before, after)]
+    scores = [scores_of(domain, domain.referee, x)[:, column] for x in (before, after)]
     truth = compare_edit(before, after, targets, edited.changed)
     found = {
-        T: improved_target(*told),
+        T: improved_target(*scores),
         GAIN: relative_gain(truth),
         COSINE: truth.cosine,
         ERROR: truth.error,
@@ -110,22 +110,22 @@ def cycled(
     num: int,
     batch: int,
 ) -> dict[str, Values]:
-    """ECS and LEC of the first `num` rows: the edit is inverted by the same arm, and taken back.
+    """ECS and LEC of the first `num` rows: invert the edit with the same arm, and undo the edit.
 
-    Over all rows, NaN beyond. LEC is of the latents alone, as published; a method whose state keeps
-    a part of the picture has that part's error in its ECS. As codes that hardly differ from picture
-    to picture have a small LEC for that (a constant encoder's is the length of the edit), it is
-    also told as a share of the mean distance of the arm's codes from their mean.
+    Other rows are NaN. LEC uses the latents only, as published; for a method that keeps parts of
+    the image in its state, ECS includes their error. Latents that hardly vary between images have
+    a small LEC for that reason (that of a constant encoder is the length of the edit), so LEC is
+    also given relative to the mean distance of the arm's latents from their mean.
     """
     codes = inverted.w_plus[inverted.is_finite].float()
     spread = (codes - codes.mean(0)).flatten(1).norm(dim=1).mean().double()
     some, px = inverted.rows(edited.rows[:num]), domain.sets[0].targets.shape[-1]
     w_plus = move(some.w_plus, budgets.EDIT_STEP)
-    pictures = rendered(domain, arm, some, px, w_plus=w_plus)
-    again = invert(domain, arm, pictures, batch=batch)
+    images = rendered(domain, arm, some, px, w_plus=w_plus)
+    again = invert(domain, arm, images, batch=batch)
     taken_back = move(again.w_plus, -budgets.EDIT_STEP)
     back = rendered(domain, arm, again, px, w_plus=taken_back)
-    cycle = Cycle(*(x.to(domain.device) for x in (rendered(domain, arm, some, px), pictures, back)))
+    cycle = Cycle(*(x.to(domain.device) for x in (rendered(domain, arm, some, px), images, back)))
     lec = latent_error(some.w_plus, taken_back).double()
     ecs = edit_consistency(cycle, domain.measures[0]).double().cpu()
     scores = {ECS: ecs, LEC: lec, LEC_SHARE: lec / spread}
@@ -139,9 +139,9 @@ def cycled(
 
 
 def joined(columns: Mapping[str, Values]) -> dict[str, Values]:
-    """Beside each measure's attributes, all of them one after the other under the bare name.
+    """Add to the columns of single attributes their concatenation, under the name of the measure.
 
-    There every measure has the same rows, those of `PICTURE`; where it was not taken they are NaN.
+    All concatenated columns have the rows of `PICTURE`; missing measurements are NaN.
     """
     found = dict(columns)
     sizes = {

@@ -1,9 +1,9 @@
-"""What moves latents towards an attribute.
+"""Editors, which move latents towards an attribute.
 
-"boundary" moves along InterFaceGAN's normals: those of the generator's LinkNet where there is one,
-which MAGEC is trained with, else ones fitted on samples of the generator. "ganspace" moves along
-the component that goes with the attribute's score on the same samples; no method was trained with
-it.
+"boundary" moves along normals as in InterFaceGAN: the directions of the generator's LinkNet, which
+MAGEC is trained with, if there is one, else boundaries fitted to samples of the generator.
+"ganspace" moves along the component that correlates most with the attribute's score on the same
+samples; no method is trained with it.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ Move = Callable[[Tensor, float], Tensor]  # w_plus [N, num_ws, w_dim], deviation
 
 @dataclass(frozen=True, slots=True)
 class Editors:
-    """editor => attribute => how it moves; and why an attribute is not edited."""
+    """editor => attribute => its move, and the reasons why attributes are skipped."""
 
     moves: dict[str, dict[str, Move]]
     boundaries: dict[str, Boundary]
-    told: dict[str, str]  # what was chosen or left out
+    notes: dict[str, str]  # attribute => the choice, or why it is skipped
 
 
 @torch.no_grad()
 def editors(domain: Domain, family: Family, num_samples: int = budgets.NUM_SAMPLES) -> Editors:
-    """Boundaries and components on samples of the generator, scored by the classifier."""
+    """Fit boundaries and components to samples of the generator scored by the classifier."""
     w, scores = _scored_samples(domain, family, budgets.ATTRIBUTES, num_samples)
     components = ganspace.components_of(family.generator, num_samples=50 * num_samples)
     found, linknet = Editors({"boundary": {}, "ganspace": {}}, {}, {}), family.linknet()
     for name, column in scores.items():
         if not _is_shown(column):
             share = float((column > 0.5).float().mean())
-            found.told[name] = f"left out: on {share:.1%} of the generator's samples"
+            found.notes[name] = f"skipped: shown by {share:.1%} of the generator's samples"
             continue
         boundary = _boundary(w, column)
         number, correlation = components.matching(w.cpu(), column)
         found.boundaries[name] = boundary
         found.moves["boundary"][name] = _along(boundary)
         found.moves["ganspace"][name] = _component(components.move(number), np.sign(correlation))
-        found.told[name] = (
+        found.notes[name] = (
             f"on {float((column > 0.5).float().mean()):.1%} of the samples; boundary accurate to "
             f"{boundary.accuracy_validation or float('nan'):.1%} of its validation rows; "
             f"component {number}, r = {correlation:+.2f}"
@@ -63,10 +63,10 @@ def editors(domain: Domain, family: Family, num_samples: int = budgets.NUM_SAMPL
         if linknet is not None and name in linknet.attributes:
             own = linknet.directions[linknet.attributes.index(name)].cpu()
             found.moves["boundary"][name] = _by_rows(own)
-            found.told[name] += "; moved along LinkNet's own direction"
+            found.notes[name] += "; moved along LinkNet's own direction"
         rows = torch.zeros(1, family.generator.num_ws, family.generator.w_dim)
         length = float(found.moves["boundary"][name](rows, budgets.EDIT_STEP).norm())
-        found.told[name] += f"; an edit is {length:.3g} long, as is the LEC of a constant encoder"
+        found.notes[name] += f"; an edit is {length:.3g} long, as is the LEC of a constant encoder"
     return found
 
 
@@ -74,11 +74,11 @@ def editors(domain: Domain, family: Family, num_samples: int = budgets.NUM_SAMPL
 def native_boundaries(
     domain: Domain, family: Family, names: Sequence[str], num_samples: int
 ) -> dict[str, Boundary]:
-    """Of those attributes that the generator's samples both show and lack."""
+    """Boundaries of the attributes that enough samples show and enough lack."""
     w, scores = _scored_samples(domain, family, names, num_samples)
     found = {}
     for name, column in scores.items():
-        with contextlib.suppress(ValueError):  # too few of a side
+        with contextlib.suppress(ValueError):  # too few samples on one side
             if _is_shown(column):
                 found[name] = _boundary(w, column)
     return found
@@ -87,7 +87,7 @@ def native_boundaries(
 def _scored_samples(
     domain: Domain, family: Family, names: Sequence[str], num: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """w [num, w_dim] of the generator, and the classifier's scores [num] of their pictures."""
+    """w [num, w_dim] of the generator, and the classifier's scores of their images."""
     assert domain.classifier is not None
     generator, known = family.generator, domain.classifier.attributes
     w = _samples(generator, num)
@@ -98,7 +98,7 @@ def _scored_samples(
 
 
 def _is_shown(scores: Tensor) -> bool:
-    """Whether neither the attribute nor its lack is rare."""
+    """Whether enough samples show the attribute and enough lack it."""
     share = float((scores > 0.5).float().mean())
     return budgets.MIN_SHARE <= share <= 1 - budgets.MIN_SHARE
 
@@ -110,7 +110,7 @@ def _boundary(w: Tensor, scores: Tensor) -> Boundary:
 
 
 def _samples(generator: Generator, num: int) -> Tensor:
-    """w [num, w_dim] of independent draws."""
+    """w [num, w_dim] of independent samples."""
     rng = torch.Generator().manual_seed(budgets.SAMPLES_SEED)
     z = torch.randn(num, generator.z_dim, generator=rng)
     return generator.mapping(z.to(generator.w_avg.device))
@@ -131,7 +131,7 @@ def _component(component: Tensor, sign: float) -> Move:
 
 
 def _by_rows(direction: Tensor) -> Move:
-    """A deviation [num_ws, w_dim]."""
+    """The standard deviation of w as a step [num_ws, w_dim]."""
 
     def move(w_plus: Tensor, deviations: float) -> Tensor:
         return w_plus + deviations * direction

@@ -1,4 +1,4 @@
-"""What judges pictures: distances by the words of a recipe, and classifiers by their cards."""
+"""Networks that judge images: perceptual distances and classifiers."""
 
 from __future__ import annotations
 
@@ -23,57 +23,59 @@ if TYPE_CHECKING:
     from invertory.perceptual import Perceptual
     from invertory.pipelines.recipe.recipe import Recipe
 
-CANNOT = (OSError, ValueError, RuntimeError, ImportError)  # what a missing network raises
+CANNOT = (OSError, ValueError, RuntimeError, ImportError)  # errors of a missing network
 REFEREE = "trained://portraits_referee"
 
 
 def distances(
-    recipe: Recipe, absent: dict[str, str], device: torch.device
+    recipe: Recipe, models: ModelStore, absent: dict[str, str], device: torch.device
 ) -> tuple[Perceptual, list[Perceptual]]:
-    """(what is minimised, all that is measured in, the first of which it is).
+    """(the distance to minimise, all distances to measure, the former being the first).
 
-    LPIPS is fetched where it is what is minimised, and measured besides where it is at hand.
+    LPIPS is fetched if it is minimised, and also measured whenever its weights are available.
     """
     chosen = perceptual_name(recipe)
     found: dict[str, Perceptual] = {}
     own = FEATURES if recipe.generator.name == "portraits" else ()  # they know no photographs
     for word in dict.fromkeys((chosen, *own, "lpips_alex")):
         try:
-            found[word] = on(_distance(recipe, word, may_fetch=word == chosen), device)
+            found[word] = on(_distance(recipe, word, models, may_fetch=word == chosen), device)
         except CANNOT as error:
             absent[f"distance {word}"] = str(error)
     if chosen not in found:
         way = f"; `--perceptual {FEATURES[0]}` needs no download" if chosen in TRUNKS else ""
-        raise SystemExit(f"{chosen} is not at hand: {absent[f'distance {chosen}']}{way}")
+        raise SystemExit(f"{chosen} is unavailable: {absent[f'distance {chosen}']}{way}")
     return found[chosen], list(found.values())
 
 
 def classifier_at(
-    name: str, absent: dict[str, str], device: torch.device
+    name: str, models: ModelStore, absent: dict[str, str], device: torch.device
 ) -> AttributeClassifier | None:
-    """A classifier by its address or the name on its card; else None, and why in `absent`."""
-    models = ModelStore()
+    """A classifier by address or name of its card; None if missing, with the reason in `absent`."""
     try:
         uri = name if "://" in name or Path(name).is_file() else models.card(name).source
         weights, card = fetch_network(uri, models)
         return cast("AttributeClassifier", load_network(weights, card=card).to(device))
     except CANNOT as error:
-        absent[name] = f"{error}; `invertory train` makes a classifier"
+        absent[name] = f"{error}; train a classifier with `invertory train`"
         return None
 
 
 def referee_at(
-    name: str, stand_in: AttributeClassifier | None, absent: dict[str, str], device: torch.device
+    name: str,
+    stand_in: AttributeClassifier | None,
+    models: ModelStore,
+    absent: dict[str, str],
+    device: torch.device,
 ) -> AttributeClassifier | None:
-    """Who scores edits; the classifier itself where the one that is named is not at hand."""
-    referee = classifier_at(name, absent, device)
+    """The classifier that scores edits; falls back to the classifier F if it is missing."""
+    referee = classifier_at(name, models, absent, device)
     if referee is None:
-        absent[name] += "; the classifier itself scores the edits in its place"
+        absent[name] += "; the classifier F scores the edits instead"
     return referee or stand_in
 
 
-def _distance(recipe: Recipe, word: str, *, may_fetch: bool) -> Perceptual:
-    models = ModelStore()
+def _distance(recipe: Recipe, word: str, models: ModelStore, *, may_fetch: bool) -> Perceptual:
     named = recipe.perceptual.model_copy(update={"name": word})
     named_recipe = recipe.model_copy(update={"perceptual": named})
     missing = [n.missing for n in perceptual_networks(named_recipe).values() if n.missing]

@@ -1,7 +1,7 @@
-"""Pictures with objects that the generator never saw: errors within and beside them, and masks.
+"""Images with objects unknown to the generator: errors inside and outside of them, and masks.
 
-Where the objects are is known of drawn portraits. A mask is compared with two that know nothing of
-the picture but have as many pixels: thrown at random, and in the middle of the picture.
+The renderer provides the true masks. A method's mask is compared with two masks of the same area
+that do not depend on the image: a random one and one in the middle.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ IOU, SOFT_IOU = "mask IoU", "mask IoU, soft"
 RANDOM_IOU, CENTRE_IOU = "IoU of a random mask", "IoU of a mask in the middle"
 EDITED_INSIDE, RISE_INSIDE = "MSE inside objects, edited", "rise of the MSE inside objects"
 CHANGE_INSIDE, CHANGE_OUTSIDE = "change inside objects", "change outside objects"
-MASK = "mask"  # the map of a method that says where objects are
+MASK = "mask"  # name of the map that locates objects
 THRESHOLD = 0.5
 
 
 def masked_mse(a: Tensor, b: Tensor, mask: Tensor) -> Values:
-    """a, b [N, 3, H, W] in [-1, 1], mask [N, 1, H, W] => [N]; NaN where the mask is empty."""
+    """Images [N, 3, H, W], mask [N, 1, H, W] => MSE inside the mask [N]; NaN if it is empty."""
     squared = (a.double() - b.double()).square().mean(1, keepdim=True) * mask
     sums = squared.sum((1, 2, 3)) / mask.double().sum((1, 2, 3))
     values: Values = sums.numpy()
@@ -34,7 +34,7 @@ def masked_mse(a: Tensor, b: Tensor, mask: Tensor) -> Values:
 
 
 def errors(made: Tensor, targets: Tensor, objects: Tensor) -> dict[str, Values]:
-    """Pictures [N, 3, H, W] in [-1, 1], objects [N, 1, H, W] of 0 and 1."""
+    """Errors inside and outside; images [N, 3, H, W] in [-1, 1], objects [N, 1, H, W] 0 or 1."""
     inside = masked_mse(made, targets, objects)
     outside = masked_mse(made, targets, 1 - objects)
     with np.errstate(divide="ignore"):
@@ -43,25 +43,25 @@ def errors(made: Tensor, targets: Tensor, objects: Tensor) -> dict[str, Values]:
 
 
 def masked(mask: Tensor, objects: Tensor) -> dict[str, Values]:
-    """A method's mask [N, 1, h, w] in [0, 1] against the objects [N, 1, H, H] of 0 and 1."""
+    """Measures of a mask [N, 1, h, w] in [0, 1] against the objects [N, 1, H, H], 0 or 1."""
     px = objects.shape[-1]
     mask = interpolate(mask, (px, px), mode="bilinear") if mask.shape[-1] != px else mask
     mask = mask.clamp(0, 1)
-    told, true = (mask > THRESHOLD).double(), objects.double()
-    shares = zip(ood_area(told).tolist(), ood_area(true).tolist(), strict=True)
+    predicted, true = (mask > THRESHOLD).double(), objects.double()
+    shares = zip(ood_area(predicted).tolist(), ood_area(true).tolist(), strict=True)
     found = {
         AREA: ood_area(mask),
         TRUE_AREA: ood_area(true),
         IOU: mask_iou(mask, objects, THRESHOLD),
         SOFT_IOU: soft_iou(mask, objects),
-        CENTRE_IOU: soft_iou(centred(told), true),
+        CENTRE_IOU: soft_iou(centred(predicted), true),
     }
     columns: dict[str, Values] = {name: v.double().numpy() for name, v in found.items()}
     return columns | {RANDOM_IOU: np.array([chance_iou(*pair) for pair in shares])}
 
 
 def centred(mask: Tensor) -> Tensor:
-    """mask [N, 1, H, W] of 0 and 1 => as many pixels each, those nearest to the middle."""
+    """mask [N, 1, H, W], 0 or 1 => a mask of the same area, the pixels nearest to the middle."""
     height, width = mask.shape[-2:]
     y = torch.arange(height, dtype=torch.float64)[:, None] - (height - 1) / 2
     x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
@@ -70,9 +70,9 @@ def centred(mask: Tensor) -> Tensor:
 
 
 def edited(before: Tensor, after: Tensor, targets: Tensor, objects: Tensor) -> dict[str, Values]:
-    """An inversion and its edit [N, 3, H, W]: what the edit did to the objects, and beside them.
+    """Changes that an edit makes inside and outside of objects; images [N, 3, H, W].
 
-    An edit of the face should leave objects as they are in the target.
+    An edit of the face should not change the objects of the target.
     """
     unedited = masked_mse(before, targets, objects)
     inside = masked_mse(after, targets, objects)

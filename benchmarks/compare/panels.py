@@ -1,4 +1,4 @@
-"""What is plotted: distortion against time, and edits against distortion, a point a method."""
+"""The panels of the plot, with one point per method."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def panels(domain: Domain, arms: list[Arm], results: Results) -> list[Panel]:
-    """Of the first set, and of the pictures with objects where there are such."""
+    """Panels of the first set, and of the images with objects if there are any."""
     found = []
     edits = {0: "edit/boundary", 1: "edit/objects"}
     for i, chosen in enumerate(domain.sets[:2]):

@@ -1,4 +1,4 @@
-"""Pictures inverted by one arm, timed, and what is left of them."""
+"""Inversion of images by one arm, timed, and the quality of the reconstructions."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ RENDER_BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Inverted:
-    """On the CPU, rows in the order of the pictures."""
+    """Results of an inversion on the CPU, in the order of the images."""
 
     w_plus: Tensor  # [N, num_ws, w_dim]
     state: Mapping[str, Tensor]
     is_finite: Tensor  # [N]
-    seconds: float  # a picture, of the warm batched run
+    seconds: float  # per image, in a batched run after warm-up
     maps: Mapping[str, Tensor] = field(default_factory=dict)  # [N, 1, h, w] in [0, 1]
 
     def rows(self, index: Tensor) -> Inverted:
@@ -54,11 +54,11 @@ class Inverted:
 def invert(
     domain: Domain, arm: Arm, targets: Tensor, *, batch: int, is_timed: bool = False
 ) -> Inverted:
-    """`is_timed`: after a short run that loads kernels and lays weights out."""
+    """Invert `targets`; with `is_timed`, after a short run that loads kernels."""
     networks = domain.networks(arm)
     if networks is None:
         raise FileNotFoundError(domain.absent.get(arm.name) or domain.failed[arm.name])
-    G, pictures = domain.family(arm).generator, targets.to(domain.device)
+    G, images = domain.family(arm).generator, targets.to(domain.device)
 
     def run(method_arm: Arm, some: Tensor) -> Inverted:
         start = _now(domain.device)
@@ -79,15 +79,15 @@ def invert(
         return Inverted(w_plus, state, found.is_finite.cpu(), seconds, maps)
 
     if is_timed:
-        run(_short(arm), pictures[:batch])
-    return run(arm, pictures)
+        run(_short(arm), images[:batch])
+    return run(arm, images)
 
 
 @torch.no_grad()
 def rendered(
     domain: Domain, arm: Arm, inverted: Inverted, px: int, *, w_plus: Tensor | None = None
 ) -> Tensor:
-    """[N, 3, px, px] in [-1, 1], on the CPU, as the method draws; `w_plus`: of an edit."""
+    """Images [N, 3, px, px] as the method draws them, on the CPU; `w_plus`: edited latents."""
     method, generator = arm.build(), domain.family(arm).generator
     networks = domain.networks(arm) or {}
     is_small = not inverted.state and px <= generator.preview_resolution
@@ -106,7 +106,7 @@ def rendered(
 
 @torch.no_grad()
 def synthesised(domain: Domain, generator: Generator, w_plus: Tensor, px: int) -> Tensor:
-    """[N, 3, px, px]: latents of no inversion, in bf16, which is enough to score them by."""
+    """Images [N, 3, px, px] of sampled latents in bf16, precise enough for scores."""
     made = []
     for part in torch.split(w_plus, RENDER_BATCH):
         with torch.autocast(domain.device.type, torch.bfloat16):
@@ -118,15 +118,15 @@ def synthesised(domain: Domain, generator: Generator, w_plus: Tensor, px: int) -
     return torch.cat(made)
 
 
-def fitted(pictures: Tensor, px: int) -> Tensor:
-    """At `px`, in [-1, 1], float32, on the CPU."""
-    if pictures.shape[-1] != px:
-        pictures = interpolate(pictures.float(), (px, px), mode="area")
-    return pictures.float().clamp(-1, 1).cpu()
+def fitted(images: Tensor, px: int) -> Tensor:
+    """Images resized to `px`, in [-1, 1], float32, on the CPU."""
+    if images.shape[-1] != px:
+        images = interpolate(images.float(), (px, px), mode="area")
+    return images.float().clamp(-1, 1).cpu()
 
 
 def state_bytes(inverted: Inverted) -> Values:
-    """[N]: of each picture's state as the store keeps it, compressed; 0 without one."""
+    """[N]: compressed bytes of each image's state, 0 without one."""
     n = len(inverted.w_plus)
     if not inverted.state:
         return np.zeros(n)
@@ -136,7 +136,7 @@ def state_bytes(inverted: Inverted) -> Values:
 
 @torch.no_grad()
 def measured(domain: Domain, chosen: PictureSet, made: Tensor) -> dict[str, Values]:
-    """Pictures [N, 3, H, H] against those of the set: every measure of a reconstruction."""
+    """All measures of reconstructions [N, 3, H, H] against the images of the set."""
     targets = chosen.targets
     found = {
         "MSE": mse(made, targets),
@@ -155,35 +155,35 @@ def measured(domain: Domain, chosen: PictureSet, made: Tensor) -> dict[str, Valu
 def agreement(
     scores: Tensor, chosen: PictureSet, referee: AttributeClassifier
 ) -> dict[str, Tensor]:
-    """Scores [N, A] of all that the referee knows, against the truth of the portraits.
+    """Agreement of the referee with the true attributes: the share per image, and each, 0 or 1.
 
-    Per picture the share of attributes that are told right, and each attribute by itself, 0 or 1.
+    The referee scores all attributes that it knows, [N, A].
     """
     names = [name for name in DECIDED if name in referee.attributes]
-    told = scores[:, [referee.attributes.index(name) for name in names]] > 0.5
-    is_right = (told == (chosen.truth(names) > 0.5)).float()
+    predicted = scores[:, [referee.attributes.index(name) for name in names]] > 0.5
+    is_right = (predicted == (chosen.truth(names) > 0.5)).float()
     each = {f"{AGREEMENT}/{name}": is_right[:, i] for i, name in enumerate(names)}
     return {AGREEMENT: is_right.mean(1)} | each
 
 
 @torch.no_grad()
-def scores_of(domain: Domain, judge: AttributeClassifier, pictures: Tensor) -> Tensor:
-    """[N, A] probabilities, on the CPU."""
-    parts = torch.split(pictures, RENDER_BATCH)
+def scores_of(domain: Domain, judge: AttributeClassifier, images: Tensor) -> Tensor:
+    """Probabilities [N, A], on the CPU."""
+    parts = torch.split(images, RENDER_BATCH)
     return torch.cat([judge.scores(part.to(domain.device)).float().cpu() for part in parts])
 
 
 def without_rejects(columns: dict[str, Values], is_finite: Tensor) -> dict[str, Values]:
-    """The same, with NaN in the rows that were rejected."""
+    """The columns with NaN in rejected rows."""
     keep = is_finite.numpy()
     return {name: np.where(keep, values, np.nan) for name, values in columns.items()}
 
 
-def embedding(domain: Domain, pictures: Tensor) -> Tensor:
-    """[N, D] of the classifier, on the CPU."""
+def embedding(domain: Domain, images: Tensor) -> Tensor:
+    """Embeddings [N, D] of the classifier, on the CPU."""
     if domain.classifier is None:
         raise ValueError("expected a classifier for its embedding, got none; pass one")
-    parts = torch.split(pictures, RENDER_BATCH)
+    parts = torch.split(images, RENDER_BATCH)
     with torch.no_grad():
         return torch.cat([domain.classifier.embedding(p.to(domain.device)).cpu() for p in parts])
 
@@ -198,7 +198,7 @@ def _distance(domain: Domain, perceptual: Perceptual, made: Tensor, targets: Ten
 
 
 def _short(arm: Arm) -> Arm:
-    """The arm with a step of each kind that it has."""
+    """The arm with a single step in each of its phases."""
     method = arm.build()
     steps = [name for name in arm.fields if name == "steps" or name.endswith("_steps")]
     fewer = {name: min(int(getattr(method, name)), 2) for name in steps}
@@ -206,7 +206,7 @@ def _short(arm: Arm) -> Arm:
 
 
 def _now(device: torch.device) -> float:
-    """CPU time on one thread, as the machine may be shared; else the wall's."""
+    """CPU time with one thread, since the machine may be shared, otherwise wall time."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     is_alone = device.type == "cpu" and torch.get_num_threads() == 1

@@ -1,4 +1,4 @@
-"""What was measured, picture by picture: so that two arms can be compared on the same ones."""
+"""Results per image, so that arms can be compared on the same images."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]  # [N], NaN where the picture was rejected
-Numbers = npt.NDArray[np.int64]  # [N], of pictures
-PICTURE = "number of the picture"  # column of edits: several are of one picture
-_APART = 1_000_000  # between the numbers of pictures of two parts
+Values = npt.NDArray[np.float64]  # [N], NaN for rejected images
+Numbers = npt.NDArray[np.int64]  # [N], numbers of images
+PICTURE = "number of the picture"  # column of edits, which share images
+_APART = 1_000_000  # offset of image numbers between parts
 
 
 class NotMeasuredError(LookupError):
-    """An arm or a measure that a claim needs was not at hand."""
+    """An arm or measure that a claim needs is missing."""
 
 
 @dataclass(slots=True)
 class Results:
-    """part => arm => measure => values; parts are the sets, the editors and the analyses."""
+    """part => arm => measure => values; parts are the sets, editors and analyses."""
 
     parts: dict[str, dict[str, dict[str, Values]]] = field(default_factory=dict)
 
@@ -28,20 +28,20 @@ class Results:
         self.parts.setdefault(part, {}).setdefault(arm, {}).update(columns)
 
     def get(self, part: str, arm: str, measure: str) -> Values:
-        """Raises `NotMeasuredError` where there is no such thing."""
+        """The values of a measure; raises `NotMeasuredError` if they are missing."""
         try:
             return self.parts[part][arm][measure]
         except KeyError as error:
             raise NotMeasuredError(f"{arm}: no {measure} of {part}") from error
 
     def pooled(self, parts: Sequence[str], arm: str, measure: str) -> Values:
-        """The values of all parts, one after the other; parts not measured are left out."""
+        """The concatenated values of all parts that were measured."""
         return np.concatenate(
             [self.get(part, arm, measure) for part in self._of(parts, arm, measure)]
         )
 
     def pictures(self, parts: Sequence[str], arm: str, measure: str) -> Numbers:
-        """[N]: a number for each picture behind the values that `pooled` gives."""
+        """[N]: the number of the image for each value of `pooled`."""
         found = []
         for i, part in enumerate(self._of(parts, arm, measure)):
             rows = np.arange(len(self.get(part, arm, measure)))
@@ -50,7 +50,7 @@ class Results:
         return np.concatenate(found)
 
     def measures(self, part: str) -> list[str]:
-        """Every measure that some arm of the part has, in order."""
+        """All measures that some arm of the part has, in order."""
         arms = self.parts.get(part, {}).values()
         names = dict.fromkeys(name for columns in arms for name in columns)
         return [name for name in names if name.partition("/")[0] != PICTURE]

@@ -1,4 +1,4 @@
-"""One row of the comparison: everything that is measured of one arm, and its pictures."""
+"""One row of the comparison: all measures of an arm, and its images for the sheets."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from benchmarks.compare.results import Values
 
 REJECTS, OOD_EDITS = "rejects", "edit/objects"
-SHOWN, SHOWN_OBJECTS = 8, 6  # pictures of a row of the sheets
+SHOWN, SHOWN_OBJECTS = 8, 6  # images in a row of the sheets
 KINDS_SHOWN = ("hat", "mask", "microphone")
 
 
 def measure(bench: Bench, arm: Arm) -> Kept:
-    """Reconstructions and edits of every set, as columns and as pictures."""
+    """Measure the reconstructions and edits of every set; keep columns and images."""
     kept = Kept()
     for chosen in bench.domain.sets:
         if len(chosen):
@@ -51,7 +51,7 @@ def measure(bench: Bench, arm: Arm) -> Kept:
 def reconstructed(
     bench: Bench, arm: Arm, chosen: PictureSet, kept: Kept
 ) -> tuple[Inverted, Tensor]:
-    """The set's latents and pictures, measured."""
+    """Invert a set, and measure and keep its reconstructions."""
     domain, px = bench.domain, chosen.targets.shape[-1]
     found = invert(domain, arm, chosen.targets, batch=bench.work.batch, is_timed=True)
     made = rendered(domain, arm, found, px)
@@ -69,16 +69,16 @@ def reconstructed(
     rows = shown_rows(chosen)
     kept.pictures[chosen.name] = made[rows]
     for name, maps in found.maps.items():
-        kept.pictures[f"{chosen.name}/{name}"] = _as_pictures(maps[rows], px)
+        kept.pictures[f"{chosen.name}/{name}"] = _as_images(maps[rows], px)
     return found, made
 
 
 def edit(
     bench: Bench, arm: Arm, chosen: PictureSet, found: Inverted, made: Tensor, kept: Kept
 ) -> None:
-    """Through both editors; pictures with objects, and most ablations, by boundaries alone.
+    """Edit with both editors; images with objects and most ablations with boundaries only.
 
-    Where `budgets.REDRAWN` names the method, boundaries once more, in a part of its own.
+    For methods in `budgets.REDRAWN`, draw the edits by boundaries again, as a separate part.
     """
     editors = bench.editors(bench.domain.family(arm))
     is_first = chosen is bench.domain.sets[0]
@@ -94,7 +94,7 @@ def edit(
             columns = scored(bench, arm.redrawn, chosen, found, made, moves)
             _keep(kept, part + budgets.REDRAWN_AS, columns)
     if attribute := next(iter(editors.boundaries), None):
-        kept.told["edited"] = attribute
+        kept.notes["edited"] = attribute
         few = found.rows(_edited_rows(bench, chosen, attribute))
         w_plus = editors.moves["boundary"][attribute](few.w_plus, budgets.EDIT_STEP)
         px = chosen.targets.shape[-1]
@@ -110,7 +110,7 @@ def scored(
     made: Tensor,
     moves: Mapping[str, Move],
 ) -> dict[str, Values]:
-    """Every attribute's edits, as the arm draws them."""
+    """The edits of all attributes, as the arm draws them."""
     columns: dict[str, Values] = {}
     for name, move in moves.items():
         lacking = bench.lacking(chosen, name)
@@ -123,7 +123,7 @@ def scored(
 def cycled(
     bench: Bench, arm: Arm, found: Inverted, moves: Mapping[str, Move], names: Sequence[str]
 ) -> dict[str, Values]:
-    """Edits of the first set, of the attributes named, inverted once more."""
+    """Invert edits of the first set again, for the given attributes."""
     columns: dict[str, Values] = {}
     num, batch = bench.cycles(arm), bench.work.batch
     for name in (name for name in names if name in moves):
@@ -135,7 +135,7 @@ def cycled(
 
 
 def shown_rows(chosen: PictureSet) -> Tensor:
-    """The pictures of the sheet: the first ones, or of each kind of object in turn."""
+    """Rows for the sheet: the first ones, or each kind of object in turn."""
     if chosen.objects is None or not bool(chosen.objects.any()):
         return torch.arange(min(SHOWN, len(chosen)))
     each = SHOWN_OBJECTS // len(KINDS_SHOWN)
@@ -143,9 +143,9 @@ def shown_rows(chosen: PictureSet) -> Tensor:
 
 
 def _of_kind(chosen: PictureSet, kind: str, most: int) -> list[int]:
-    """Pictures with an object of the kind, of each of its variants one before a second of any.
+    """Rows with an object of the kind, one of each variant before a second of any.
 
-    So there is a mask over the mouth among the masks, and not only ones around the eyes.
+    Thus both masks over the mouth and masks around the eyes are shown.
     """
     variants: dict[int, list[int]] = {}
     for row, person in enumerate(chosen.portraits):
@@ -156,14 +156,14 @@ def _of_kind(chosen: PictureSet, kind: str, most: int) -> list[int]:
 
 
 def _edited_rows(bench: Bench, chosen: PictureSet, attribute: str) -> Tensor:
-    """Of the sheet: the same pictures where there are objects, else such as lack the attribute."""
+    """Rows whose edits the sheet shows; in the first set those that lack the attribute."""
     if chosen is bench.domain.sets[0]:
         return bench.lacking(chosen, attribute).rows[:SHOWN]
     return shown_rows(chosen)
 
 
-def _as_pictures(maps: Tensor, px: int) -> Tensor:
-    """[n, 1, h, w] in [0, 1] => [n, 3, px, px] in [-1, 1]."""
+def _as_images(maps: Tensor, px: int) -> Tensor:
+    """Maps [n, 1, h, w] in [0, 1] => images [n, 3, px, px] in [-1, 1]."""
     sized = interpolate(maps, (px, px), mode="bilinear") if maps.shape[-1] != px else maps
     return sized.expand(-1, 3, -1, -1) * 2 - 1
 

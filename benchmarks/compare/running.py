@@ -1,4 +1,4 @@
-"""The units of a comparison, arms and analyses: measured, or read from where they are kept."""
+"""The units of a comparison, arms and analyses: measured, or read from the cache."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.compare import analyses, report, rows
@@ -27,7 +28,7 @@ ANALYSES: Final = ("codes", "to_quality", "samples")
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is measured at once and kept in a file of its own; `key` is all that decides it."""
+    """A part of the comparison with its own cache file; its results depend only on `key`."""
 
     name: str
     key: dict[str, Any]
@@ -39,16 +40,16 @@ def progress(text: str) -> None:
 
 
 def at_hand(domain: Domain, arms: Sequence[Arm]) -> list[Arm]:
-    """Those whose networks are; of the others there is then a line in `absent`, or in `failed`."""
+    """The arms whose networks are available; `absent` and `failed` explain the others."""
     found = [arm for arm in arms if domain.networks(arm) is not None]
     for name in (arm.name for arm in arms if arm not in found):
-        progress(f"{name}: {'failed' if name in domain.failed else 'not at hand'}")
+        progress(f"{name}: {'failed' if name in domain.failed else 'unavailable'}")
     return found
 
 
 def arm_units(bench: Bench, arms: Sequence[Arm]) -> Iterator[Unit]:
     for arm in arms:
-        yield Unit(arm.name, bench.key_of(arm), lambda arm=arm: rows.measure(bench, arm))  # type: ignore[misc]
+        yield Unit(arm.name, bench.key_of(arm), partial(rows.measure, bench, arm))
 
 
 def analysis_units(
@@ -59,7 +60,7 @@ def analysis_units(
     climb: int,
     names: Sequence[str] = ANALYSES,
 ) -> Iterator[Unit]:
-    """Those of `names`; the arms say whose samples are looked at."""
+    """The analyses in `names`; samples are those of the arms' generators."""
     domain, batch = bench.domain, bench.work.batch
     own = domain.family(budget.arm("image2stylegan"))
     two = [bench.key_of(budget.arm(name)) for name in analyses.CODES if names]
@@ -90,17 +91,17 @@ def analysis_units(
 
 
 def units_run(bench: Bench, units: Sequence[Unit], store: Store) -> dict[str, Kept]:
-    """name => what was measured; one that fails is told in `failed`, and hinders no other."""
+    """name => results; a unit that fails is listed in `failed`, and the others continue."""
     found: dict[str, Kept] = {}
     for i, unit in enumerate(units, 1):
         start, how = time.perf_counter(), "kept"
         if not store.has(unit.name, unit.key):
             how = "measured"
             if changed := store.stale(unit.name, unit.key):
-                progress(f"{unit.name}: measured anew, changed since: {changed}")
+                progress(f"{unit.name}: measured again, changed: {changed}")
         try:
             found[unit.name] = store.kept(unit.name, unit.key, unit.make)
-        except Exception as error:  # whatever it is, the others go on, and the run ends with 1
+        except Exception as error:  # any error: the others continue, and the exit code is 1
             bench.domain.failed[unit.name] = f"{type(error).__name__}: {error}"
             how = f"failed\n{traceback.format_exc()}"
         spent = time.perf_counter() - start
@@ -109,7 +110,7 @@ def units_run(bench: Bench, units: Sequence[Unit], store: Store) -> dict[str, Ke
 
 
 def results_of(domain: Domain, arms: dict[str, Kept], others: dict[str, Kept]) -> Results:
-    """Parts in the order of the sets, the edits, the analyses; in each the arms in theirs."""
+    """Results with parts in the order of sets, edits and analyses, and arms in their order."""
     results = Results()
     for chosen in domain.sets:
         if len(chosen):
@@ -126,7 +127,7 @@ def results_of(domain: Domain, arms: dict[str, Kept], others: dict[str, Kept]) -
 
 
 def _of_part(part: str, found: dict[str, analyses.Columns]) -> Kept:
-    """Several rows of one part."""
+    """Columns of several rows of a part, named "part|row"."""
     return Kept({f"{part}|{row}": columns for row, columns in found.items()})
 
 

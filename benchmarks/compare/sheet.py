@@ -1,4 +1,4 @@
-"""Contact sheets: rows of pictures by name, or groups of them side by side with a caption each."""
+"""Contact sheets: named rows of images, or captioned groups side by side."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABEL_PX, MARGIN = 13, 6
 
 
 class Group(NamedTuple):
-    """Pictures [n, 3, H, W] in [-1, 1], and what they are; no caption: nothing stands over them."""
+    """Images [n, 3, H, W] in [-1, 1] with a caption, which may be empty."""
 
     caption: str
     pictures: Tensor
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Sizes in px; a picture has two less than its cell."""
+    """Sizes in px; an image is two px smaller than its cell."""
 
     cell: int
     name: int  # the column of names
@@ -41,19 +41,19 @@ class Look(NamedTuple):
     gap: int  # between groups
 
 
-SMALL: Final = Look(66, 190, LABEL_PX, 0)  # a picture of 64 px as it is
-LARGE: Final = Look(98, 214, 17, 18)  # one and a half times
+SMALL: Final = Look(66, 190, LABEL_PX, 0)  # an image of 64 px unscaled
+LARGE: Final = Look(98, 214, 17, 18)  # scaled by 1.5
 
 
 def sheet(rows: Sequence[tuple[str, Tensor]], look: Look = SMALL) -> Image.Image:
-    """(name, pictures [n, 3, H, W] in [-1, 1]) row by row, as wide as the longest."""
-    return grouped([Row(name, [Group("", pictures)]) for name, pictures in rows], look)
+    """A sheet with a row for each (name, images [n, 3, H, W] in [-1, 1])."""
+    return grouped([Row(name, [Group("", images)]) for name, images in rows], look)
 
 
 def grouped(rows: Sequence[Row], look: Look = LARGE) -> Image.Image:
-    """Row by row; a group is as wide as the widest at its place.
+    """A sheet of rows of groups; each column of groups is as wide as its widest group.
 
-    Captions stand over a row where they are others than those of the row before.
+    Captions are drawn above a row if they differ from those of the row before.
     """
     counts = _widths(rows)
     lefts = [look.name + sum(counts[:i]) * look.cell + i * look.gap for i in range(len(counts) + 1)]
@@ -70,7 +70,7 @@ def grouped(rows: Sequence[Row], look: Look = LARGE) -> Image.Image:
 
 
 def save(image: Image.Image, path: Path, quality: int = 85) -> None:
-    """PNG or JPEG, by the name."""
+    """Write the sheet as PNG or JPEG, depending on the suffix."""
     options = {"quality": quality} if path.suffix == ".jpg" else {"optimize": True}
     image.save(path, **options)
 
@@ -80,7 +80,7 @@ def font(px: int = LABEL_PX) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _widths(rows: Sequence[Row]) -> list[int]:
-    """Pictures of the widest group at each place."""
+    """The number of images of the widest group in each column."""
     lengths = ([len(group.pictures) for group in row.groups] for row in rows)
     return [max(places) for places in zip_longest(*lengths, fillvalue=0)]
 
@@ -91,7 +91,7 @@ def _has_line(rows: Sequence[Row], i: int) -> bool:
 
 
 def _tops(rows: Sequence[Row], look: Look) -> tuple[list[int], int]:
-    """Where each row's pictures begin, and the whole height."""
+    """The top of each row's images, and the total height."""
     tops, y = [], 0
     for i in range(len(rows)):
         y += look.label + 3 * MARGIN if _has_line(rows, i) else 0
@@ -101,7 +101,7 @@ def _tops(rows: Sequence[Row], look: Look) -> tuple[list[int], int]:
 
 
 def _name(draw: ImageDraw.ImageDraw, name: str, top: int, look: Look) -> None:
-    """In lines that fit into their column."""
+    """The text in lines that fit into the column of names."""
     letters = font(look.label)
     lines = [""]
     for word in name.split():
@@ -114,9 +114,9 @@ def _name(draw: ImageDraw.ImageDraw, name: str, top: int, look: Look) -> None:
         draw.text((MARGIN, top + 4 + i * (look.label + 3)), line, INK, letters)
 
 
-def _paste(image: Image.Image, pictures: Tensor, corner: tuple[int, int], look: Look) -> None:
+def _paste(image: Image.Image, images: Tensor, corner: tuple[int, int], look: Look) -> None:
     side = look.cell - 2
-    for i, pixels in enumerate(to_uint8(pictures) if len(pictures) else []):
+    for i, pixels in enumerate(to_uint8(images) if len(images) else []):
         cell = Image.fromarray(pixels)
         if cell.size != (side, side):
             cell = cell.resize((side, side), Image.Resampling.BICUBIC)

@@ -1,10 +1,10 @@
-"""Which of the program's own files can change a figure, and a digest of each.
+"""The source files that a result depends on, with a digest of each.
 
-From the modules that compute it every import within `invertory` is followed. A package's
-`__init__` is a list of what there is: of it classes and functions count, and of its imports only
-the names that are asked for, so that a new method in the list leaves the others' figures alone. A
-digest is of the code as it is parsed: comments, docstrings and layout are not part of it. Imports
-for types alone are passed over, and those of other packages: versions of libraries are not seen.
+All imports within `invertory` are followed from the modules that compute the result. The `__init__`
+of a package counts only with its classes, its functions and the imported names that are used, so
+that adding a method does not affect the results of others. Digests are computed from the syntax
+tree and ignore comments, docstrings and formatting. Imports under `TYPE_CHECKING` and those of
+other packages are ignored, hence also versions of libraries.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 FOLLOWED: Final = "invertory"
 DIGITS: Final = 12
-Import = tuple[str, tuple[str, ...]]  # module, the names asked of it
+Import = tuple[str, tuple[str, ...]]  # module, names imported from it
 
 
 @dataclass(slots=True)
 class Sources:
-    """Files under `root`, each parsed once; they are read when they are first asked for."""
+    """Source files under `root`, read and parsed once, on first use."""
 
     root: Path = ROOT
     _trees: dict[str, ast.Module] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
 
     def digests(self, modules: Iterable[str]) -> dict[str, str]:
-        """path => digest, of the modules and of all that they import within `invertory`."""
+        """path => digest, for the modules and everything they import within `invertory`."""
         waiting: list[Import] = [(module, ()) for module in dict.fromkeys(modules)]
         seen: set[Import] = set()
         files: set[str] = set()
@@ -44,7 +44,7 @@ class Sources:
         return {path: self._digest(path) for path in sorted(files)}
 
     def _path(self, module: str) -> str | None:
-        """Relative to the root; None for what is no module, as a name in one is none."""
+        """The path of a module relative to the root; None if there is no such module."""
         stem = module.replace(".", "/")
         found = (path for path in (f"{stem}.py", f"{stem}/__init__.py") if self._is_file(path))
         return next(found, None)
@@ -60,13 +60,13 @@ class Sources:
     def _imports(self, path: str, one: Import) -> Iterator[Import]:
         module, wanted = one
         is_list = path.endswith("/__init__.py")
-        for name in wanted:  # a module of the package, perhaps
+        for name in wanted:  # the name may be a submodule
             yield f"{module}.{name}", ()
         for target, names in _imports_of(self._tree(path)):
             if target.split(".")[0] == FOLLOWED:
-                asked = tuple(name for name in names if name in wanted) if is_list else names
-                if asked or not is_list:
-                    yield target, asked
+                args = tuple(name for name in names if name in wanted) if is_list else names
+                if args or not is_list:
+                    yield target, args
 
     def _digest(self, path: str) -> str:
         if path not in self._digests:
@@ -78,7 +78,7 @@ class Sources:
 
 
 def _imports_of(tree: ast.AST) -> Iterator[Import]:
-    """Wherever they stand, but for those under `if TYPE_CHECKING`."""
+    """All imports, at any depth, except those under `if TYPE_CHECKING`."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             continue
@@ -90,17 +90,17 @@ def _imports_of(tree: ast.AST) -> Iterator[Import]:
 
 
 def _is_listing(path: str, node: ast.AST) -> bool:
-    """What of a package's `__init__` does not count."""
+    """Whether the node is part of an `__init__` but neither a class nor a function."""
     is_code = isinstance(node, ast.ClassDef | ast.FunctionDef)
     return path.endswith("/__init__.py") and not is_code
 
 
 def _bare(node: ast.AST) -> ast.AST:
-    """The same without docstrings and other strings that stand alone within; changes the node."""
+    """Remove docstrings and other bare strings from the node in place."""
     for inner in ast.walk(node):
         body = getattr(inner, "body", None)
         if isinstance(body, list):
-            inner.body = [x for x in body if not _is_text(x)] or [ast.Pass()]  # type: ignore[attr-defined]
+            body[:] = [x for x in body if not _is_text(x)] or [ast.Pass()]
     return node
 
 

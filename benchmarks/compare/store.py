@@ -1,9 +1,9 @@
-"""What was measured, in files: a stopped comparison goes on, and two processes share the work.
+"""A cache of results, so that comparisons can be resumed and shared between processes.
 
-A file holds one unit, an arm or an analysis, and is named by the digest of all that decides it:
-the networks' weights, the parameters, the pictures, and the code that computes it (`sources`).
-Where one of these changes the unit is made anew, and `stale` says which. `--fresh` makes all anew,
-as after a change of a library.
+A file contains one unit, an arm or an analysis. Its name has a digest of everything that the unit
+depends on: weights, parameters, images, and the code that computes it (`sources`). If any of these
+changes, the unit is measured again, and `stale` lists the changes. `--fresh` measures everything
+again, for example after an update of a library.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from torch import Tensor
 
 from benchmarks.compare.results import Values
 
-FORM = 2  # raised when a file holds something else
+FORM = 2  # version of the file format
 _JOIN = "\x1f"
-SHOWN = 3  # changes that are told by name
-SHORT = 60  # characters of values that are
+SHOWN = 3  # changes listed by name
+SHORT = 60  # characters of listed values
 
 
 @dataclass(slots=True)
 class Kept:
-    """One unit's part of the comparison."""
+    """The results of one unit."""
 
     columns: dict[str, dict[str, Values]] = field(default_factory=dict)  # part => measure => [N]
     pictures: dict[str, Tensor] = field(default_factory=dict)  # [n, C, H, W] in [-1, 1]
-    told: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A folder of units; `is_fresh`: what lies there is not read, but replaced."""
+    """A folder of units; with `is_fresh` existing files are replaced, not read."""
 
     folder: Path
     is_fresh: bool = False
@@ -53,7 +53,7 @@ class Store:
         return not self.is_fresh and self.path(name, key).is_file()
 
     def kept(self, name: str, key: Mapping[str, Any], make: Callable[[], Kept]) -> Kept:
-        """The unit as it lies there, or else made, and kept."""
+        """Read the unit from its file, or else measure and store it."""
         path = self.path(name, key)
         if self.has(name, key):
             return read(path)
@@ -63,28 +63,30 @@ class Store:
         return found
 
     def stale(self, name: str, key: Mapping[str, Any]) -> str:
-        """What has changed since the unit was measured, of the nearest that lies there, if any."""
+        """The changes since the most similar stored unit of this name, if any."""
         wanted = _flat(key)
         differences = []
         for path in sorted(self.folder.glob(f"{_word(name)}-*.npz")):
-            told = key_in(path)
-            differences.append(_changes(told, wanted) if told is not None else ["the file's form"])
+            stored = key_in(path)
+            differences.append(
+                _changes(stored, wanted) if stored is not None else ["the file's form"]
+            )
         changed = min(differences, key=len, default=[])
         more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         return ", ".join(changed[:SHOWN]) + more
 
 
 def write(kept: Kept, path: Path, key: Mapping[str, Any] | None = None) -> None:
-    """Replaces the file at once, so that a kill leaves none that is half written."""
+    """Write the file atomically."""
     arrays: dict[str, Any] = {
         _JOIN.join(("column", part, name)): values
         for part, columns in kept.columns.items()
         for name, values in columns.items()
     }
-    for name, pictures in kept.pictures.items():
-        levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    for name, images in kept.pictures.items():
+        levels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         arrays[_JOIN.join(("pictures", name))] = levels.numpy()
-    arrays["told"] = np.array(json.dumps(kept.told))
+    arrays["told"] = np.array(json.dumps(kept.notes))
     arrays["key"] = np.array(json.dumps(_flat(key or {})))
     half = path.with_suffix(f".{os.getpid()}.tmp")
     with half.open("wb") as file:
@@ -102,12 +104,12 @@ def read(path: Path) -> Kept:
             elif kind == "pictures":
                 kept.pictures[names[0]] = torch.from_numpy(arrays[key]).float() / 127.5 - 1
             elif kind == "told":
-                kept.told = json.loads(str(arrays[key]))
+                kept.notes = json.loads(str(arrays[key]))
     return kept
 
 
 def key_in(path: Path) -> dict[str, str] | None:
-    """What decided a unit, flat; None of a file that does not say it."""
+    """The flat key of a stored unit; None if the file has none."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found: dict[str, str] = json.loads(str(arrays["key"]))
@@ -117,13 +119,13 @@ def key_in(path: Path) -> dict[str, str] | None:
 
 
 def digest_of(network: Any) -> str:
-    """Of a network's tensors; what has none is known by its name."""
-    told = hashlib.sha256(f"{type(network).__name__} {getattr(network, 'name', '')}".encode())
+    """A digest of a network's tensors, or of its name if it has none."""
+    digest = hashlib.sha256(f"{type(network).__name__} {getattr(network, 'name', '')}".encode())
     if isinstance(network, torch.nn.Module):
         for name, tensor in sorted(network.state_dict().items()):
-            told.update(f"{name} {tuple(tensor.shape)}".encode())
-            told.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return told.hexdigest()
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _word(name: str) -> str:
@@ -131,7 +133,7 @@ def _word(name: str) -> str:
 
 
 def _flat(key: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """Paths of keys => values as text."""
+    """The nested key as path => value, as text."""
     found: dict[str, str] = {}
     for name, value in key.items():
         path = f"{before}{name}"
@@ -143,7 +145,7 @@ def _flat(key: Mapping[str, Any], before: str = "") -> dict[str, str]:
 
 
 def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """One line each; digests are not told."""
+    """The differences, one line each, without digests."""
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [_change(name, old.get(name, "none"), new.get(name, "none")) for name in names]
 

@@ -1,1 +1,1 @@
-"""A hundred thousand portraits through the chain: how fast, and in how much memory."""
+"""Speed and memory of the chain on 100,000 portraits."""

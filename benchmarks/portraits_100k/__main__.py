@@ -1,13 +1,13 @@
-"""100,000 portraits through the chain on a small machine: how fast, and in how much memory.
+"""Speed and memory of the chain on 100,000 portraits, on a small machine.
 
-The portraits are drawn first, into tars, by one process a core; that is counted apart, since a
-collection is mostly there already. Then images > aligned > latents (> attributes) run as
-`invertory run` runs them, in a process of its own whose resident size and progress are noted every
-second. Both halves go on where a killed one stopped: the same command again.
+First, one process per core draws the portraits into tar files; this is timed separately, since
+usually a collection exists already. Then the stages images, aligned, latents and optionally
+attributes run as under `invertory run`, in a process whose resident size and progress are recorded
+every second. After an interruption, the same command resumes both parts.
 
     python -m benchmarks.portraits_100k --num 100000 --work /data/portraits_100k --docs docs
 
-`docs` then holds `portraits_100k.csv` (the curve), `.md` (the table) and `.png`.
+The folder `docs` then contains `portraits_100k.csv` (the curve), `.md` (the table) and `.png`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from invertory.pipelines.cli.main import ALLOCATOR
 ATTRIBUTES = ("glasses", "male", "smile")
 
 
-def recipe_of(asked: argparse.Namespace) -> dict[str, Any]:
+def recipe_of(args: argparse.Namespace) -> dict[str, Any]:
     recipe: dict[str, Any] = {
         "name": "portraits_100k",
         "collection": {
-            "uri": str(asked.work / "pictures" / "*.tar"),
-            "shard_size": asked.shard_size,
+            "uri": str(args.work / "pictures" / "*.tar"),
+            "shard_size": args.shard_size,
         },
         "limits": {"min_px": 16},
         "alignment": {"kind": "centre", "size_px": SIZE_PX},
@@ -43,19 +43,19 @@ def recipe_of(asked: argparse.Namespace) -> dict[str, Any]:
         "perceptual": {"name": "portraits_classifier"},
         "methods": {METHOD: {}},
         "resources": {
-            "device": asked.device,
-            "batch_size": asked.batch,
-            "commit_rows": 8 * asked.batch,
-            "precision": asked.precision,
+            "device": args.device,
+            "batch_size": args.batch,
+            "commit_rows": 8 * args.batch,
+            "precision": args.precision,
         },
     }
-    if asked.attributes:
+    if args.attributes:
         recipe["attributes"] = {name: {"scorer": "classifier"} for name in ATTRIBUTES}
     return recipe
 
 
 def run_chain(work: Path) -> None:
-    """The recipe in `work`, to its end; this process is watched."""
+    """Run the recipe in `work` to its end while the curve of this process is recorded."""
     import torch
 
     from invertory.pipelines.cli.running import run_recipe
@@ -84,39 +84,46 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--num", type=int, default=100_000)
-    parser.add_argument("--work", type=Path, default=Path("portraits_100k"), help="kept, resumed")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("portraits_100k"),
+        help="folder of portraits and store, resumed if it exists",
+    )
     parser.add_argument("--docs", type=Path, help="folder for the curve, the table and the plot")
-    parser.add_argument("--shard_size", type=int, default=5000, help="pictures a tar and a shard")
+    parser.add_argument("--shard_size", type=int, default=5000, help="images per tar and per shard")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--processes", type=int, default=num_cores(), help="that draw")
+    parser.add_argument(
+        "--processes", type=int, default=num_cores(), help="number of processes that draw portraits"
+    )
     parser.add_argument("--precision", default="bfloat16", choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--attributes", action="store_true", help=", ".join(ATTRIBUTES) + " too")
-    parser.add_argument("--chain", action="store_true", help="only the chain, in this process")
+    parser.add_argument("--chain", action="store_true", help="run only the chain, in this process")
     return parser.parse_args()
 
 
 def main() -> None:
-    asked = arguments()
-    asked.work = asked.work.resolve()
-    if asked.chain:
-        run_chain(asked.work)
+    args = arguments()
+    args.work = args.work.resolve()
+    if args.chain:
+        run_chain(args.work)
         return
-    drawn, drawn_s = draw_all(asked.work / "pictures", asked.num, asked.shard_size, asked.processes)
+    drawn, drawn_s = draw_all(args.work / "pictures", args.num, args.shard_size, args.processes)
     about = (
-        f"{asked.num:,} portraits of {SIZE_PX} px, {asked.precision}, batches of {asked.batch}, "
-        f"shards of {asked.shard_size}, {num_cores()} cores, load {os.getloadavg()[0]:.1f}. "
-        f"Drawn beforehand: {drawn:,} in {drawn_s / 60:.1f} min by {asked.processes} processes."
+        f"{args.num:,} portraits of {SIZE_PX} px, {args.precision}, batches of {args.batch}, "
+        f"shards of {args.shard_size}, {num_cores()} cores, load {os.getloadavg()[0]:.1f}. "
+        f"Drawn beforehand: {drawn:,} in {drawn_s / 60:.1f} min by {args.processes} processes."
     )
-    (asked.work / "recipe.yaml").write_text(yaml.safe_dump(recipe_of(asked)))
-    in_fresh_process(asked.work)
-    curve = read_curve(asked.work / "curve.csv")
+    (args.work / "recipe.yaml").write_text(yaml.safe_dump(recipe_of(args)))
+    in_fresh_process(args.work)
+    curve = read_curve(args.work / "curve.csv")
     print(table(curve, about))
-    if asked.docs:
-        asked.docs.mkdir(parents=True, exist_ok=True)
-        (asked.docs / "portraits_100k.csv").write_text((asked.work / "curve.csv").read_text())
-        (asked.docs / "portraits_100k.md").write_text(table(curve, about))
-        plot(curve).save(asked.docs / "portraits_100k.png", optimize=True)
+    if args.docs:
+        args.docs.mkdir(parents=True, exist_ok=True)
+        (args.docs / "portraits_100k.csv").write_text((args.work / "curve.csv").read_text())
+        (args.docs / "portraits_100k.md").write_text(table(curve, about))
+        plot(curve).save(args.docs / "portraits_100k.png", optimize=True)
 
 
 if __name__ == "__main__":

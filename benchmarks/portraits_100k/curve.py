@@ -1,4 +1,4 @@
-"""The curve of a run: pictures done by each stage and the resident size, second by second."""
+"""The curve of a run: finished images per stage and the resident size, every second."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ COLUMNS = ("elapsed_s", "cpu_s", "rss_mb", *STAGES, "attributes")
 
 @dataclass
 class Curve(Silent):
-    """Pictures done by each stage and the resident size, a line of a CSV each second."""
+    """Writes finished images per stage and the resident size to a CSV file, one line per second."""
 
     path: Path
     done: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COLUMNS[3:], 0))
-    before_s: float = 0.0  # of runs that were killed
+    before_s: float = 0.0  # of interrupted runs
     cpu_before_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -75,13 +75,13 @@ class _Counted:
 
 
 def resident_mb() -> float:
-    """Resident size of this process, now (Linux)."""
+    """The current resident size of this process (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """Whole lines; a killed run may have left half of one."""
+    """The complete lines; an interrupted run may have left a partial one."""
     with path.open(newline="") as file:
         lines = list(csv.DictReader(file))
     return [{k: float(v) for k, v in line.items()} for line in lines if all(line.values())]

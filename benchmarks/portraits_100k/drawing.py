@@ -1,4 +1,4 @@
-"""Portraits into tars, by one process a core; tars that are there are kept."""
+"""Draws portraits into tar files, one process per core; existing files are kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE_PX, SEED = 64, 100
 
 
 def draw_tar(path: Path, first: int, number: int) -> None:
-    """Portraits `first` and on, into a tar that bears its name only when it is whole."""
+    """Draw the portraits from `first` into a tar file, which gets its name once it is complete."""
     portraits = Portraits(num=first + number, seed=SEED, size_px=SIZE_PX)
     scratch = path.with_suffix(".tmp")
     with tarfile.open(scratch, "w") as tar:
@@ -28,7 +28,7 @@ def draw_tar(path: Path, first: int, number: int) -> None:
 
 
 def draw_all(folder: Path, number: int, shard_size: int, processes: int) -> tuple[int, float]:
-    """The tars that are missing => (portraits drawn, seconds)."""
+    """Draw the missing tar files => (portraits drawn, seconds)."""
     folder.mkdir(parents=True, exist_ok=True)
     began, drawn = time.perf_counter(), 0
     context = multiprocessing.get_context("spawn")

@@ -14,19 +14,19 @@ INK, FAINT, PAPER, LINE, SECOND = "#22242a", "#d0d2d8", "#ffffff", "#1f77b4", "#
 
 
 def thinned(curve: list[dict[str, float]], number: int) -> list[dict[str, float]]:
-    """`number` lines or fewer, evenly, the last one among them; a peak is kept as the size."""
+    """At most `number` evenly spaced lines, including the last; sizes are the peaks in between."""
     step = max(1, -(-len(curve) // number))
     groups = [curve[i : i + step] for i in range(0, len(curve), step)]
     return [group[-1] | {"rss_mb": max(line["rss_mb"] for line in group)} for group in groups]
 
 
 def growth_bytes(curve: list[dict[str, float]]) -> float:
-    """Resident bytes that each further picture costs; NaN where shards are too few to tell.
+    """Growth of the resident size in bytes per image; NaN with too few shards.
 
-    Least squares over the later half of the shards, of the largest size while its latents are made:
-    a stage begins with little and ends with much, and the first shards load what all need.
+    A least-squares fit to the peak of each shard's inversion, over the later half of the shards: a
+    stage grows while it runs, and the first shards load everything that is shared.
     """
-    peaks: dict[float, float] = {}  # pictures listed so far => MB
+    peaks: dict[float, float] = {}  # images listed so far => peak in MB
     for before, line in pairwise(curve):
         if line[STAGES[-1]] > before[STAGES[-1]]:
             done = line[STAGES[0]]
@@ -34,8 +34,8 @@ def growth_bytes(curve: list[dict[str, float]]) -> float:
     later = sorted(peaks.items())[len(peaks) // 2 :]
     if len(later) < MIN_SHARDS:
         return float("nan")
-    pictures, peaks_mb = np.array(later).T
-    return float(np.polyfit(pictures, peaks_mb, 1)[0] * 2**20)
+    images, peaks_mb = np.array(later).T
+    return float(np.polyfit(images, peaks_mb, 1)[0] * 2**20)
 
 
 def table(curve: list[dict[str, float]], about: str) -> str:
@@ -43,11 +43,11 @@ def table(curve: list[dict[str, float]], about: str) -> str:
     done = last[STAGES[-1]]
     lines = [
         f"{about}\n",
-        f"Chain: {done:,.0f} pictures in {last['elapsed_s'] / 60:.1f} min, "
-        f"{done / last['elapsed_s']:.0f} a second and {1e3 * last['cpu_s'] / done:.1f} ms of CPU a "
-        f"picture; largest resident size {peak:.0f} MB, over the later half "
-        f"{growth_bytes(curve):+.0f} bytes a picture.\n",
-        "| minutes | " + " | ".join(STAGES) + " | resident, MB (peak since the line before) |",
+        f"Chain: {done:,.0f} images in {last['elapsed_s'] / 60:.1f} min, "
+        f"{done / last['elapsed_s']:.0f} a second and {1e3 * last['cpu_s'] / done:.1f} ms of CPU "
+        f"per image; largest resident size {peak:.0f} MB, over the later half "
+        f"{growth_bytes(curve):+.0f} bytes per image.\n",
+        "| minutes | " + " | ".join(STAGES) + " | resident, MB (peak since the previous line) |",
         "|---" * (len(STAGES) + 2) + "|",
     ]
     for line in thinned(curve, 20):

@@ -1,1 +1,1 @@
-"""Whether reconstructions keep what attribute classifiers see: InvGAN's table 2."""
+"""InvGAN's table 2: whether reconstructions preserve attributes for classifiers."""

@@ -1,14 +1,14 @@
-"""Attribute classifiers trained on originals and on reconstructions, each tested on each.
+"""Attribute classifiers trained on originals or on reconstructions, each tested on all of them.
 
     python -m benchmarks.semantic_matrix --methods invgan invgan_tiled domain_guided_encoder
 
 InvGAN: Invertable GANs, Ghosh et al. 2021, https://arxiv.org/abs/2112.04598, section 4.1, table 2:
-if reconstructions keep what pictures mean, a classifier that was trained on them alone tells the
-attributes of originals. Rows are what was trained on, columns what it was tested on: the mean
-average precision over attributes and its deviation, as in the paper. Labels are those of the
-portraits. Feed-forward methods share a matrix of --num people; optimisation, being slow, has one of
---num-optimised, with originals of the same number. Writes semantic_matrix.md and .json; a matrix
-whose number is 0 stays as an earlier run has left it there.
+if reconstructions preserve the semantics of images, a classifier trained on reconstructions only
+recognises the attributes of originals. Rows are the training sets, columns the test sets; values
+are the mean average precision (mAP) over attributes and its standard deviation, as in the paper.
+Labels come from the renderer. Feed-forward methods share a matrix of --num people; the slower
+optimisation methods have one of --num-optimised, with as many originals. Writes semantic_matrix.md
+and semantic_matrix.json; with a number of 0, the matrix of an earlier run stays in the files.
 """
 
 from __future__ import annotations
@@ -55,21 +55,21 @@ def progress(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def matrix(people: Portraits, sources: list[Source], asked: argparse.Namespace) -> dict[str, Any]:
-    """A classifier for each source, tested on each."""
-    compute = Compute.best(asked.device)
+def matrix(people: Portraits, sources: list[Source], args: argparse.Namespace) -> dict[str, Any]:
+    """Train a classifier on each source and test it on all of them."""
+    compute = Compute.best(args.device)
     names = attributes_of(people.test)
     labels, tested = truth(people.train, names), truth(people.test, names)
-    effort = Effort(images=asked.images)
+    effort = Effort(images=args.images)
     found: dict[str, dict[str, list[Tensor]]] = {}
     for one in sources:
         start = time.process_time()
         found[one.name] = {other.name: [] for other in sources}
-        for seed in range(asked.repeats):
+        for seed in range(args.repeats):
             classifier = trained(one.train, labels, names, effort, compute, seed=seed)
             for other in sources:
                 found[one.name][other.name].append(scores(classifier, other.test, compute))
-        took = (time.process_time() - start) / asked.repeats
+        took = (time.process_time() - start) / args.repeats
         progress(f"trained on {one.name}, tested on {len(sources)}: {took:.0f} s of CPU each")
     cells = {
         row: {column: precision(s, tested, names) for column, s in columns.items()}
@@ -87,26 +87,26 @@ def matrix(people: Portraits, sources: list[Source], asked: argparse.Namespace) 
         "chance": float(tested.mean()),
         "effort": asdict(effort),
         "psnr_db": {one.name: fidelity(people, one) for one in sources if one.name != ORIGINAL},
-        "sources": {one.name: dict(one.told) for one in sources},
+        "sources": {one.name: dict(one.metadata) for one in sources},
         "trained_on": {r: {c: p._asdict() for c, p in own.items()} for r, own in cells.items()},
         "lost_on_originals": lost,
     }
 
 
 def fidelity(people: Portraits, one: Source) -> float:
-    """Mean PSNR of the test pictures."""
-    found = psnr_db(to_tensor(list(one.test)), to_tensor(list(people.test.images)))
+    """The mean PSNR of the test images."""
+    found = psnr_db(to_tensor(list(one.test)), to_tensor(list(people.test.pictures)))
     return float(found.mean())
 
 
-def as_markdown(title: str, told: dict[str, Any]) -> str:
-    """The matrix, and what each source loses on originals."""
-    rows = told["trained_on"]
+def as_markdown(title: str, results: dict[str, Any]) -> str:
+    """The matrix, and the mAP that each source loses on originals."""
+    rows = results["trained_on"]
     lines = [
         f"## {title}",
         "",
-        f"{told['num_train']} people to train on, {told['num_test']} others to test on, "
-        f"{len(told['attributes'])} attributes; chance is {told['chance']:.2f}.",
+        f"{results['num_train']} people for training, {results['num_test']} others for testing, "
+        f"{len(results['attributes'])} attributes; chance is {results['chance']:.2f}.",
         "",
         "| trained on \\ tested on | " + " | ".join(rows) + " |",
         "|---" * (len(rows) + 1) + "|",
@@ -114,60 +114,67 @@ def as_markdown(title: str, told: dict[str, Any]) -> str:
     for name, own in rows.items():
         cells = [f"{own[other]['mean']:.3f} ± {own[other]['std']:.2f}" for other in rows]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", "| trained on | PSNR (dB) | mAP on originals, less that of originals (95 %) |"]
+    lines += [
+        "",
+        "| trained on | PSNR (dB) | mAP on originals, relative to training on originals (95 %) |",
+    ]
     lines.append("|---|---|---|")
-    for name, (mean, low, high) in told["lost_on_originals"].items():
-        psnr = told["psnr_db"][name]
+    for name, (mean, low, high) in results["lost_on_originals"].items():
+        psnr = results["psnr_db"][name]
         lines.append(f"| {name} | {psnr:.2f} | {mean:+.3f} ({low:+.3f} to {high:+.3f}) |")
     return "\n".join(lines)
 
 
-def group(kind: str, chosen: list[Inverter], asked: argparse.Namespace) -> dict[str, Any] | None:
-    """The matrix of one kind of method; None where none is asked for or at hand."""
+def group(kind: str, chosen: list[Inverter], args: argparse.Namespace) -> dict[str, Any] | None:
+    """The matrix of one kind of method; None if no method is requested or available."""
     is_quick = kind == "feed_forward"
     own = [inverter for inverter in chosen if inverter.is_feed_forward == is_quick]
-    num = asked.num if is_quick else asked.num_optimised
-    num_test = asked.num_test if is_quick else min(asked.num_test, max(num // 2, 1))
+    num = args.num if is_quick else args.num_optimised
+    num_test = args.num_test if is_quick else min(args.num_test, max(num // 2, 1))
     if not own or not num:
         return None
-    people = Portraits.of(num, num_test, asked.size, asked.folder)
+    people = Portraits.of(num, num_test, args.size, args.folder)
     if not attributes_of(people.test):
         raise SystemExit(
-            f"expected test people of whom at least {MIN_POSITIVE} have an attribute, and as many "
-            f"have not; of {len(people.test)} there is none such: raise --num-test, and "
-            "--num-optimised, half of which is tested on"
+            f"expected an attribute that at least {MIN_POSITIVE} test people have and as many "
+            f"lack, got none among {len(people.test)} people; raise --num-test, and "
+            "--num-optimised, which bounds the number of test people by half"
         )
-    made = [source(one, people, asked.folder, batch=asked.batch, shown=progress) for one in own]
-    first = Source(ORIGINAL, people.train.images, people.test.images)
-    return matrix(people, [first, *made], asked)
+    made = [source(one, people, args.folder, batch=args.batch, shown=progress) for one in own]
+    first = Source(ORIGINAL, people.train.pictures, people.test.pictures)
+    return matrix(people, [first, *made], args)
 
 
 def found_before(folder: Path) -> dict[str, Any]:
-    """What an earlier run wrote: a matrix that is not asked for now stays."""
+    """The results of an earlier run: matrices that this run does not compute stay."""
     path = folder / "semantic_matrix.json"
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def run(asked: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     absent: dict[str, str] = {}
-    before = found_before(asked.out)
-    found = [loaded(arm, generator, asked.size, absent) for arm, generator in arms(asked.methods)]
+    before = found_before(args.out)
+    models = ModelStore()
+    found = [
+        loaded(arm, generator, args.size, absent, models)
+        for arm, generator in arms(args.methods, models)
+    ]
     chosen = [inverter for inverter in found if inverter is not None]
-    told = {kind: group(kind, chosen, asked) or before.get(kind) for kind in GROUPS}
+    results = {kind: group(kind, chosen, args) or before.get(kind) for kind in GROUPS}
     text = ["# Semantics of reconstructions", ""]
     text += [
         "Mean average precision ± deviation over attributes; see benchmarks/semantic_matrix.",
         "",
     ]
-    for kind, matrix_told in told.items():
-        if matrix_told is not None:
-            text += [as_markdown(GROUPS[kind], matrix_told), ""]
+    for kind, matrix_found in results.items():
+        if matrix_found is not None:
+            text += [as_markdown(GROUPS[kind], matrix_found), ""]
     if absent:
-        text += ["## Not at hand", "", *[f"- {name}: {why}" for name, why in absent.items()], ""]
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "semantic_matrix.md").write_text("\n".join(text))
-    told["not_at_hand"] = absent
-    (asked.out / "semantic_matrix.json").write_text(json.dumps(told, indent=1) + "\n")
+        text += ["## Unavailable", "", *[f"- {name}: {why}" for name, why in absent.items()], ""]
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "semantic_matrix.md").write_text("\n".join(text))
+    results["not_at_hand"] = absent
+    (args.out / "semantic_matrix.json").write_text(json.dumps(results, indent=1) + "\n")
     print("\n".join(text))
 
 
@@ -177,29 +184,41 @@ def arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("--methods", nargs="+", default=[], help="arms or words of METHODS (all)")
-    parser.add_argument("--num", type=int, default=3000, help="people to train on (3000)")
-    parser.add_argument("--num-optimised", type=int, default=300, help="where it is slow (300)")
-    parser.add_argument("--num-test", type=int, default=1000, help="at most half of the latter")
+    parser.add_argument("--methods", nargs="+", default=[], help="arms or names in METHODS (all)")
+    parser.add_argument("--num", type=int, default=3000, help="people for training (3000)")
+    parser.add_argument(
+        "--num-optimised",
+        type=int,
+        default=300,
+        help="people for training with optimisation methods (300)",
+    )
+    parser.add_argument(
+        "--num-test",
+        type=int,
+        default=1000,
+        help="people for testing; at most half of --num-optimised there",
+    )
     parser.add_argument("--size", type=int, default=64, help="px of the portraits (64)")
-    parser.add_argument("--images", type=int, default=18_000, help="that a classifier sees (18000)")
-    parser.add_argument("--repeats", type=int, default=1, help="classifiers of each source (1)")
-    parser.add_argument("--batch", type=int, default=32, help="pictures inverted together")
-    parser.add_argument("--device", default="cpu", help="of the classifiers")
+    parser.add_argument(
+        "--images", type=int, default=18_000, help="images per training of a classifier (18000)"
+    )
+    parser.add_argument("--repeats", type=int, default=1, help="classifiers per source (1)")
+    parser.add_argument("--batch", type=int, default=32, help="images inverted together")
+    parser.add_argument("--device", default="cpu", help="device of the classifiers")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=ModelStore().folder() / "semantics")
     parser.add_argument("--out", type=Path, default=Path("docs/compare"))
-    asked = parser.parse_args()
-    least = min(asked.num_test, asked.repeats, asked.batch, asked.images)
-    if least < 1 or min(asked.num, asked.num_optimised) < 0:
-        parser.error("expected numbers from 1; num and num-optimised may be 0, for none")
-    return asked
+    args = parser.parse_args()
+    least = min(args.num_test, args.repeats, args.batch, args.images)
+    if least < 1 or min(args.num, args.num_optimised) < 0:
+        parser.error("expected numbers of at least 1; --num and --num-optimised may be 0")
+    return args
 
 
 def main() -> None:
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
-    run(asked)
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    run(args)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Attribute classifiers of equal budget, and the average precision of one on another's pictures.
+"""Attribute classifiers with equal budgets, and their average precision on other sources.
 
-The paper trains a ResNet50 for each attribute over 20 epochs; ours is one small residual network
-for all attributes (`invertory/networks/classifier.py`), the same for every source of pictures.
+The paper trains a ResNet50 per attribute for 20 epochs. We train one small residual network for all
+attributes (`invertory/networks/classifier.py`), with the same settings for every source.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from invertory.images import Pixels
     from invertory.portraits.dataset import PortraitSet
 
-MIN_POSITIVE = 10  # of the test pictures: rarer attributes are left out, their AP is chance
-RESAMPLES = 200  # of the test pictures, behind an interval
-BATCH = 256  # of the test
+MIN_POSITIVE = 10  # test images with an attribute; the AP of rarer ones is noise
+RESAMPLES = 200  # bootstrap resamples of the test images
+BATCH = 256  # test images at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """What every classifier is given."""
+    """Settings that all classifiers share."""
 
     images: int = 18_000
     batch_size: int = 64
@@ -46,17 +46,17 @@ class Effort:
 
 
 class Precision(NamedTuple):
-    """Mean average precision over attributes, as in table 2, with the interval of its mean."""
+    """Mean average precision over attributes, as in table 2, with its confidence interval."""
 
     mean: float
     std: float  # over attributes
-    low: float  # ends of the 95 % interval over resampled test pictures
+    low: float  # ends of the 95 % interval over resampled test images
     high: float
     by_attribute: dict[str, float]
 
 
 def attributes_of(people: PortraitSet) -> tuple[str, ...]:
-    """Attributes of the face that enough of the people have, and enough have not."""
+    """Attributes that enough of the people have and enough lack."""
     counts = {name: float(people.column(name).sum()) for name in DECIDED}
     most = len(people) - MIN_POSITIVE
     return tuple(name for name, count in counts.items() if MIN_POSITIVE <= count <= most)
@@ -72,10 +72,10 @@ def trained(
     pictures: Pixels, labels: Tensor, names: tuple[str, ...], effort: Effort, compute: Compute, *,
     seed: int,
 ) -> AttributeClassifier:  # fmt: skip
-    """pictures uint8 [N, H, W, 3], labels [N, A] => the average of a classifier's weights.
+    """Train a classifier: images uint8 [N, H, W, 3], labels [N, A] => its averaged weights.
 
-    Half of the pictures are mirrored as they come. The order of pictures and the first weights are
-    functions of the seed alone, hence the same for every source.
+    Images are mirrored with probability 1/2. The order of images and the initial weights depend on
+    the seed only, so they are the same for every source.
     """
 
     def fresh() -> AttributeClassifier:
@@ -108,7 +108,7 @@ def scores(classifier: AttributeClassifier, pictures: Pixels, compute: Compute) 
 
 
 def precision(found: list[Tensor], labels: Tensor, names: tuple[str, ...]) -> Precision:
-    """Scores [N, A] of each repetition and labels [N, A] => the mean over repetitions."""
+    """Scores [N, A] of each repeat, labels [N, A] => the precision averaged over repeats."""
     each = torch.stack([average_precision(one, labels) for one in found]).mean(0)
     low, high = np.percentile(_resampled(found, labels), (2.5, 97.5))
     by_name = dict(zip(names, each.tolist(), strict=True))
@@ -118,7 +118,7 @@ def precision(found: list[Tensor], labels: Tensor, names: tuple[str, ...]) -> Pr
 def difference(
     one: list[Tensor], other: list[Tensor], labels: Tensor
 ) -> tuple[float, float, float]:
-    """(mean, ends of the 95 % interval) of the mAP of `one` less that of `other`, paired."""
+    """The mAP of `one` less that of `other`, paired: (mean, ends of the 95 % interval)."""
     apart = _resampled(one, labels) - _resampled(other, labels)
     low, high = np.percentile(apart, (2.5, 97.5))
     means = [np.mean([float(average_precision(s, labels).mean()) for s in x]) for x in (one, other)]
@@ -126,7 +126,7 @@ def difference(
 
 
 def _resampled(found: list[Tensor], labels: Tensor) -> npt.NDArray[np.float64]:
-    """[RESAMPLES] mAP of resampled test pictures, the same ones in every call."""
+    """[RESAMPLES]: mAP of bootstrap resamples, the same rows in every call."""
     rng = np.random.default_rng(0)
     means = []
     for _ in range(RESAMPLES):

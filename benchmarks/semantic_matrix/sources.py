@@ -1,7 +1,7 @@
-"""What a classifier is trained and tested on: portraits, and each method's reconstructions of them.
+"""Training and test images for the classifiers: portraits, and each method's reconstructions.
 
-Reconstructions are kept, under a name that says which networks and parameters made them of which
-portraits, so that a second run inverts nothing again.
+Reconstructions are cached under a digest of the networks, parameters and portraits, so that a
+second run does not invert again.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 Pictures = npt.NDArray[np.uint8]  # [N, H, W, 3]
 ORIGINAL = "original"
-TRAIN_SEED, TEST_SEED = 90_031, 90_032  # of people that no training of ours saw
-CHUNK = 256  # pictures that are inverted together, then let go
-# Methods whose generator is not the portraits' own: arm => (method, first part of the cards' names)
+TRAIN_SEED, TEST_SEED = 90_031, 90_032  # of people that no training has seen
+CHUNK = 256  # images held in memory at once
+# Methods with a generator of their own: arm => (method, prefix of the names of its cards)
 PAIRS: dict[str, tuple[str, str]] = {
     "invgan": ("invgan", "portraits_invgan"),
     "invgan, augmented": ("invgan", "portraits_invgan_augmented"),
@@ -50,14 +50,14 @@ PAIRS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Portraits:
-    """Pictures to train and to test on, and what is true of them."""
+    """Portraits for training and testing, with their attributes."""
 
     train: PortraitSet
     test: PortraitSet
 
     @classmethod
     def of(cls, num_train: int, num_test: int, size_px: int, folder: Path) -> Portraits:
-        """Drawn into the folder, once."""
+        """Draw the portraits into the folder, unless they exist."""
         sets = [
             prepare(folder / f"people-{seed}-{num}-{size_px}px-{LOOK}", num, size_px=size_px,
                     seed=seed)
@@ -68,34 +68,34 @@ class Portraits:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Pictures of the people of `Portraits`, in their order."""
+    """Images of the people in `Portraits`, in the same order."""
 
     name: str
     train: Pictures
     test: Pictures
-    told: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Inverter:
-    """An arm with its networks; `told` says all that its pictures depend on."""
+    """An arm with its networks; `metadata` is everything that its reconstructions depend on."""
 
     arm: Arm
     generator: Generator
     networks: dict[str, nn.Module]
     perceptual: Perceptual
-    told: dict[str, Any]
+    metadata: dict[str, Any]
 
     @property
     def is_feed_forward(self) -> bool:
         return METHODS[self.arm.method].kind == "feed_forward"
 
-    def reconstruct(self, pictures: Pictures, batch: int) -> tuple[Pictures, int]:
-        """(the same people, as drawn from their latents; how many were rejected)."""
-        made, rejected = np.empty_like(pictures), 0
-        for start in range(0, len(pictures), CHUNK):
+    def reconstruct(self, images: Pictures, batch: int) -> tuple[Pictures, int]:
+        """(reconstructions of the same people, number of rejects)."""
+        made, rejected = np.empty_like(images), 0
+        for start in range(0, len(images), CHUNK):
             rows = slice(start, start + CHUNK)
-            targets = to_tensor(list(pictures[rows]))
+            targets = to_tensor(list(images[rows]))
             found, num = self._made(targets, start, batch)
             made[rows], rejected = to_uint8(found), rejected + num
         return made, rejected
@@ -121,15 +121,15 @@ class Inverter:
         return torch.cat(parts), int((~found.is_finite).sum())
 
 
-def arms(wanted: list[str]) -> list[tuple[Arm, str]]:
-    """(arm, generator's address, empty for the portraits' own), all that there are or those named.
+def arms(wanted: list[str], models: ModelStore) -> list[tuple[Arm, str]]:
+    """(arm, address of its generator, empty for the default), filtered by the `wanted` names.
 
-    Arms of the comparison with their budgets, then the pairs that are at hand.
+    The arms of the comparison with their budgets come first, then the available `PAIRS`.
     """
     found = [(arm, "") for arm in BUDGETS["portraits"].arms() if not arm.is_ablation]
     named = {method for method, _ in PAIRS.values()}
     found = [(arm, address) for arm, address in found if arm.method not in named]
-    sources = {card.name: card.source for card in ModelStore().cards()}
+    sources = {card.name: card.source for card in models.cards()}
     for name, (method, stem) in PAIRS.items():
         generator, encoder = f"{stem}_generator", f"{stem}_encoder"
         if method in METHODS and generator in sources and encoder in sources:
@@ -138,17 +138,18 @@ def arms(wanted: list[str]) -> list[tuple[Arm, str]]:
     return [(arm, at) for arm, at in found if not wanted or {arm.name, arm.method} & set(wanted)]
 
 
-def loaded(arm: Arm, generator: str, size_px: int, absent: dict[str, str]) -> Inverter | None:
-    """With its networks; None, and why in `absent`, where one is missing."""
+def loaded(
+    arm: Arm, generator: str, size_px: int, absent: dict[str, str], models: ModelStore
+) -> Inverter | None:
+    """The arm with its networks; None if one is missing, with the reason in `absent`."""
     recipe = _recipe(arm, generator)
-    models = ModelStore()
     own = method_networks(recipe, arm.method)
     missing = [n.missing for n in (*generator_networks(recipe).values(), *own.values())]
     try:
         if any(missing):
             raise FileNotFoundError("; ".join(filter(None, missing)))
         G = load_generator(recipe, models)
-        if arm.method == "invgan_tiled":  # as many tiles as make the picture
+        if arm.method == "invgan_tiled":  # tiles per side that cover the image
             tiles = max(size_px // G.resolution, 1)
             arm = Arm(arm.name, arm.method, {**arm.parameters, "tiles": tiles})
         networks = load_method_networks(recipe, arm.method, models)
@@ -157,37 +158,37 @@ def loaded(arm: Arm, generator: str, size_px: int, absent: dict[str, str]) -> In
         absent[arm.name] = str(error)
         return None
     files = {**generator_networks(recipe), **own}
-    told = {
+    metadata = {
         "method": arm.method,
         "parameters": dict(arm.parameters),
         "networks": {name: file.sha256 for name, file in files.items()},
     }
-    return Inverter(arm, G, networks, perceptual, told)
+    return Inverter(arm, G, networks, perceptual, metadata)
 
 
 def source(
     inverter: Inverter, people: Portraits, folder: Path, *, batch: int, shown: Callable[[str], None]
 ) -> Source:
-    """The reconstructions of both sets, from the folder where they are there."""
+    """The reconstructions of both sets, read from the folder if they exist."""
     made, rejected = [], 0
     for one in (people.train, people.test):
-        key = json.dumps([inverter.told, one.seed, one.images.shape, LOOK], sort_keys=True)
+        key = json.dumps([inverter.metadata, one.seed, one.pictures.shape, LOOK], sort_keys=True)
         mark = hashlib.sha256(key.encode()).hexdigest()[:16]
         path = folder / f"{inverter.arm.method}-{mark}.npz"
         if not path.is_file():
-            shown(f"{inverter.arm.name}: inverts {len(one)} portraits")
-            pictures, num = inverter.reconstruct(np.asarray(one.images), batch)
-            _keep(path, pictures, num)
+            shown(f"{inverter.arm.name}: inverting {len(one)} portraits")
+            images, num = inverter.reconstruct(np.asarray(one.pictures), batch)
+            _keep(path, images, num)
         with np.load(path) as kept:
             made.append(kept["pictures"])
             rejected += int(kept["rejected"])
-    return Source(inverter.arm.name, made[0], made[1], {**inverter.told, "rejected": rejected})
+    return Source(inverter.arm.name, made[0], made[1], {**inverter.metadata, "rejected": rejected})
 
 
-def _keep(path: Path, pictures: Pictures, rejected: int) -> None:
+def _keep(path: Path, images: Pictures, rejected: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
-    np.savez(part, pictures=pictures, rejected=rejected)
+    np.savez(part, pictures=images, rejected=rejected)
     part.replace(path)
 
 

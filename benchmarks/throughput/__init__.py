@@ -1,1 +1,1 @@
-"""How fast one-pass methods are from bytes to Parquet rows, against the bare network."""
+"""Throughput of feed-forward methods from image files to Parquet, against the bare network."""

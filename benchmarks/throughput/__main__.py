@@ -1,19 +1,19 @@
-"""One-pass methods from bytes to Parquet rows, against the bare network in the same run.
+"""Throughput of feed-forward methods from image files to Parquet, against the bare network.
 
-For each number of threads (and cores) and each batch size, pictures a second of
+For each number of threads (and cores) and each batch size, the first table lists images per second
+of
 
-    encoder    the bare network on tensors that lie on the device: no file, no picture drawn
-    networks   what the verb `Invert` computes: encoder, synthesis, perceptual features, scores
-    latents    the stage as the pipeline runs it: Parquet in, crops decoded, the above, JPEG of
-               every synth, Parquet out, committed chunk by chunk
-    chain      files > images > aligned > latents, each of them a published table
+    encoder    the network alone, on tensors on the device
+    networks   the computation of the verb `Invert`: encoder, synthesis, perceptual features, scores
+    latents    the stage in the pipeline: read Parquet, decode crops, compute, encode the
+               reconstructions as JPEG, write Parquet, commit chunk by chunk
+    chain      all stages from files to images, aligned and latents, with published tables
 
-and then where a picture's time goes, each part measured alone, at the smallest batch and the
-largest. `networks ms` is what a picture takes in the networks and `stage adds` what the stage takes
-beyond that, which says what limits a batch size. Everything runs in one process on the same
-pictures, so that ratios hold where the machine is shared; each figure is the best of `--repeats`,
-and `--clock cpu` counts the CPU's time, of all threads, in place of the wall's. Portraits are
-drawn, and weights loaded, before the clock starts.
+`networks, ms` is the time per image in the networks, `stage adds, ms` the rest of the stage. The
+second table lists the time of each step of the stage, measured separately, at the smallest and the
+largest batch size. Everything runs in one process on the same images, so that ratios hold on a
+shared machine. Each value is the best of `--repeats`; `--clock cpu` measures the CPU time of all
+threads instead of wall time. Drawing portraits and loading weights are not included.
 
     python -m benchmarks.throughput --threads 1 2 --batches 1 8 32 128 --num 512
     python -m benchmarks.throughput --device cuda --num 4096 --generator faces
@@ -48,28 +48,32 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128])
-    parser.add_argument("--num", type=int, default=512, help="pictures")
-    parser.add_argument("--size_px", type=int, default=64, help="of the crops")
+    parser.add_argument("--num", type=int, default=512, help="number of images")
+    parser.add_argument("--size_px", type=int, default=64, help="side of the crops in px")
     parser.add_argument("--method", default="domain_guided_encoder")
     parser.add_argument("--generator", default="portraits")
     parser.add_argument("--perceptual", default="portraits_classifier")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     parser.add_argument("--precision", default="bfloat16", choices=["float32", "bfloat16"])
     parser.add_argument(
-        "--threads", type=int, nargs="+", default=[num_cores()], help="cores, and torch's threads"
+        "--threads",
+        type=int,
+        nargs="+",
+        default=[num_cores()],
+        help="numbers of cores and of torch threads",
     )
     parser.add_argument("--clock", default="wall", choices=list(CLOCKS))
     parser.add_argument("--repeats", type=int, default=3)
     return parser.parse_args()
 
 
-def machine(asked: argparse.Namespace, device: torch.device) -> str:
+def machine(args: argparse.Namespace, device: torch.device) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return (
-        f"{asked.method}, {asked.generator}, {asked.perceptual}; n = {asked.num}, "
-        f"{asked.size_px} px, {asked.precision}; {name}, {num_cores()} cores, "
+        f"{args.method}, {args.generator}, {args.perceptual}; n = {args.num}, "
+        f"{args.size_px} px, {args.precision}; {name}, {num_cores()} cores, "
         f"load {os.getloadavg()[0]:.1f}, torch {torch.__version__}; "
-        f"{asked.clock} time, best of {asked.repeats}\n"
+        f"{args.clock} time, best of {args.repeats}\n"
     )
 
 
@@ -77,14 +81,14 @@ def print_row(*cells: object) -> None:
     print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
-def print_rates(asked: argparse.Namespace, benches: list[Bench]) -> None:
-    """A line for each number of threads and each batch size."""
+def print_rates(args: argparse.Namespace, benches: list[Bench]) -> None:
+    """Print one row per number of threads and batch size."""
     print_row(*HEAD)
     print_row(*["---"] * len(HEAD))
-    for threads in asked.threads:
+    for threads in args.threads:
         with on_cores(threads):
             for bench in benches:
-                found = rates(bench, asked.repeats)
+                found = rates(bench, args.repeats)
                 per_s = [f"{rate:.0f}" for rate in found.values()]
                 encoder, networks, latents, chain = found.values()
                 ratios = [f"{latents / networks:.2f}", f"{chain / encoder:.2f}"]
@@ -92,45 +96,45 @@ def print_rates(asked: argparse.Namespace, benches: list[Bench]) -> None:
                 print_row(threads, bench.batch_size, *per_s, *ratios, *ms)
 
 
-def print_parts(asked: argparse.Namespace, benches: list[Bench]) -> None:
-    """A line for each part, a column for each bench, on the most threads."""
-    threads = max(asked.threads)
+def print_parts(args: argparse.Namespace, benches: list[Bench]) -> None:
+    """Print one row per step and one column per bench, on the largest number of threads."""
+    threads = max(args.threads)
     with on_cores(threads):
-        found = [[*parts(b, asked.repeats), *stages_before(b, asked.repeats)] for b in benches]
+        found = [[*parts(b, args.repeats), *stages_before(b, args.repeats)] for b in benches]
     print()
-    print_row(f"ms a picture, {threads} threads", *(f"batch {b.batch_size}" for b in benches))
+    print_row(f"ms per image, {threads} threads", *(f"batch {b.batch_size}" for b in benches))
     print_row(*["---"] * (1 + len(benches)))
     for lines in zip(*found, strict=True):
         print_row(lines[0][0], *(f"{ms:.3f}" for _, ms in lines))
 
 
 def keep_freed_memory() -> None:
-    """Start anew as `invertory` starts itself, with glibc told to keep freed memory."""
+    """Restart the process as `invertory` does, with glibc configured to keep freed memory."""
     if sys.platform == "linux" and not ALLOCATOR.keys() <= os.environ.keys():
         command = [sys.executable, "-m", "benchmarks.throughput", *sys.argv[1:]]
         os.execve(sys.executable, command, {**ALLOCATOR, **os.environ})
 
 
 def main() -> None:
-    asked = arguments()
+    args = arguments()
     keep_freed_memory()
-    device = torch.device("cuda:0" if asked.device == "cuda" else asked.device)
+    device = torch.device("cuda:0" if args.device == "cuda" else args.device)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_portraits(folder / "pictures", asked.num, asked.size_px)
+        write_portraits(folder / "pictures", args.num, args.size_px)
         benches = [
             Bench(
-                recipe_of(asked, folder / "pictures", batch),
+                recipe_of(args, folder / "pictures", batch),
                 ModelStore(),
                 device,
                 folder,
-                CLOCKS[asked.clock],
+                CLOCKS[args.clock],
             )
-            for batch in sorted(asked.batches)
+            for batch in sorted(args.batches)
         ]
-        print(machine(asked, device))
-        print_rates(asked, benches)
-        print_parts(asked, benches if len(benches) < 2 else [benches[0], benches[-1]])
+        print(machine(args, device))
+        print_rates(args, benches)
+        print_parts(args, benches if len(benches) < 2 else [benches[0], benches[-1]])
 
 
 if __name__ == "__main__":

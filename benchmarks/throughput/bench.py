@@ -1,4 +1,4 @@
-"""One recipe with its networks on the device, its pictures, a store of its own, and a clock."""
+"""A recipe with its networks on the device, its images, its own store, and a clock."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def write_portraits(folder: Path, number: int, size_px: int) -> None:
         Image.fromarray(render(draw(i), size_px).image).save(folder / f"{i:06d}.png")
 
 
-def recipe_of(asked: argparse.Namespace, pictures: Path, batch: int) -> Recipe:
+def recipe_of(args: argparse.Namespace, images: Path, batch: int) -> Recipe:
     return Recipe.model_validate(
         {
             "name": "throughput",
-            "collection": {"uri": str(pictures), "shard_size": asked.num},
+            "collection": {"uri": str(images), "shard_size": args.num},
             "limits": {"min_px": 16},
-            "alignment": {"kind": "centre", "size_px": asked.size_px},
-            "generator": {"name": asked.generator},
-            "perceptual": {"name": asked.perceptual},
-            "methods": {asked.method: {}},
+            "alignment": {"kind": "centre", "size_px": args.size_px},
+            "generator": {"name": args.generator},
+            "perceptual": {"name": args.perceptual},
+            "methods": {args.method: {}},
             "resources": {
-                "device": asked.device,
+                "device": args.device,
                 "batch_size": batch,
                 "commit_rows": max(64, batch),
-                "precision": asked.precision,
+                "precision": args.precision,
             },
         }
     )
@@ -66,7 +66,7 @@ def recipe_of(asked: argparse.Namespace, pictures: Path, batch: int) -> Recipe:
 
 @dataclass(frozen=True)
 class Bench:
-    """One recipe, its networks on the device, and its pictures."""
+    """A recipe, its networks on the device, and its images."""
 
     recipe: Recipe
     models: ModelStore
@@ -99,7 +99,7 @@ class Bench:
         return Store(str(self.folder / "store"), f"batch_{self.batch_size}")
 
     def publish(self, store: Store, *tables: str) -> None:
-        """The tables, one after the other, as the assets do it."""
+        """Publish the tables one after another, as the assets do."""
         chain = chain_of(self.recipe)
         for table in tables:
             stage = chain.stage(table)
@@ -128,7 +128,7 @@ class Bench:
 
 
 def seconds(bench: Bench, work: Callable[[], object], repeats: int) -> float:
-    """Shortest time of a run of `work` that ends with the device idle."""
+    """The shortest time of `work` in seconds, including the wait for the device."""
     found = []
     for _ in range(repeats):
         bench.wait()
@@ -141,7 +141,7 @@ def seconds(bench: Bench, work: Callable[[], object], repeats: int) -> float:
 
 @contextlib.contextmanager
 def on_cores(number: int) -> Iterator[None]:
-    """This many cores, and as many threads of torch, for all that is begun in the block."""
+    """Restrict threads started in the block to `number` cores, with as many torch threads."""
     allowed = os.sched_getaffinity(0)
     if number > len(allowed):
         raise ValueError(
@@ -157,7 +157,7 @@ def on_cores(number: int) -> Iterator[None]:
 
 
 def crops_of(bench: Bench, store: Store) -> list[pa.RecordBatch]:
-    """The table `aligned` in the chunks that the stage would take."""
+    """The table `aligned` in chunks, as the stage reads it."""
     rows = pa.Table.from_batches(store.read("aligned", SHARD, ["crop_id", "image_id", "crop"]))
     size = bench.recipe.resources.commit_rows
     return [rows.slice(i, size).combine_chunks().to_batches()[0]
@@ -165,7 +165,7 @@ def crops_of(bench: Bench, store: Store) -> list[pa.RecordBatch]:
 
 
 def renewed(store: Store, *tables: str) -> Store:
-    """`store` without these tables, so that they are computed."""
+    """Delete these tables from `store`, so that they are computed again."""
     for table in tables:
         folder = f"{store.base}/{table}"
         if store.fs.exists(folder):

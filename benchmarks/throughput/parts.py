@@ -1,4 +1,4 @@
-"""Where a picture's time goes: each part of the stage alone, and the stages before it."""
+"""Time per image of each step of the stage, measured separately, and of the stages before it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invertory.resources.tables import Store
 
 
 def parts(bench: Bench, repeats: int) -> Iterator[tuple[str, float]]:
-    """What one chunk of the stage costs, part by part, in ms a picture; nothing overlaps."""
+    """The steps of the stage on one chunk, without overlap, in ms per image."""
     store = bench.store
     verb, chunk = bench.invert, crops_of(bench, store)[0]
     crops = verb.prepare(chunk)
@@ -27,13 +27,13 @@ def parts(bench: Bench, repeats: int) -> Iterator[tuple[str, float]]:
 
     def ms(work: Callable[[], object]) -> float:
         work()
-        return 1e3 * seconds(bench, work, repeats) / chunk.num_rows
+        return 1e3 * seconds(bench, work, repeats) / int(chunk.num_rows)
 
-    def batched(work: Callable[[torch.Tensor], object], given: torch.Tensor) -> float:
+    def batched(work: Callable[[torch.Tensor], object], batch: torch.Tensor) -> float:
         @torch.no_grad()
         def all_batches() -> None:
             with bench.autocast():
-                for part in torch.split(given, bench.batch_size):
+                for part in torch.split(batch, bench.batch_size):
                     work(part)
 
         return ms(all_batches)
@@ -55,7 +55,7 @@ def write(store: Store, rows: pa.RecordBatch) -> None:
 
 
 def stages_before(bench: Bench, repeats: int) -> Iterator[tuple[str, float]]:
-    """The two stages before it, in ms a picture."""
+    """The two stages before it, in ms per image."""
     store = bench.store
     number = store.num_rows("images", SHARD)
     for table in ("images", "aligned"):

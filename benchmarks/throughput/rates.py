@@ -1,4 +1,4 @@
-"""Pictures a second: the bare encoder, the networks, the stage, the chain."""
+"""Images per second of the encoder, the networks, the stage and the chain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invertory.pipelines.collections.intake import deal_new
 
 
 def rates(bench: Bench, repeats: int) -> dict[str, float]:
-    """Pictures a second of each of the four; the first chunk warms up what the first call costs."""
+    """Images per second of all four; the first chunk is a warm-up."""
     store = bench.store
     deal_new(store, Collection(bench.recipe, bench.models), 1_000_000)
     bench.publish(store, "images", "aligned")
@@ -41,15 +41,15 @@ def rates(bench: Bench, repeats: int) -> dict[str, float]:
 
 
 def encoder_alone(bench: Bench, targets: list[torch.Tensor]) -> Callable[[], None]:
-    """(a) `targets` are batches on the device."""
+    """A pass of the encoder over `targets`, batches on the device."""
     (kind,) = bench.invert.method.needs
     encoder = bench.invert.networks[kind]
 
     @torch.no_grad()
     def work() -> None:
         with bench.autocast():
-            for pictures in targets:
-                encoder(pictures)
+            for images in targets:
+                encoder(images)
 
     return work
 

@@ -12,7 +12,7 @@ import math
 import pickle
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ def _nothing(*_: object) -> None:
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, file: BinaryIO, archive: zipfile.ZipFile, folder: str) -> None:
+    def __init__(self, file: IO[bytes], archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(file)
         self.archive, self.folder = archive, folder
 
@@ -125,7 +125,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
         with zipfile.ZipFile(path) as archive:
             folder = _folder(archive)
             with archive.open(f"{folder}/data.pkl") as file:
-                root = _Reader(file, archive, folder).load()  # type: ignore[arg-type]
+                root = _Reader(file, archive, folder).load()
     except UnsafeArchiveError:
         raise
     except Exception as error:  # a broken pickle may raise nearly anything

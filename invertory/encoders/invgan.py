@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
@@ -33,6 +32,11 @@ class Backbone(Protocol):
 
     @property
     def config(self) -> dict[str, Any]: ...
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the last map."""
+        ...
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [N, 3, R, R] => maps, the last [N, C, 4, 4]."""
@@ -93,7 +97,7 @@ class InvGANEncoder(CheckpointedNetwork):
         self.discriminator = BACKBONES[backbone](**discriminator)
         config = self._judge.config
         self.resolution = int(config.get("resolution") or config["img_resolution"])
-        self.head = LatentHead(self._last_channels(), w_dim, narrow, hidden)
+        self.head = LatentHead(self._judge.out_channels, w_dim, narrow, hidden)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -119,10 +123,3 @@ class InvGANEncoder(CheckpointedNetwork):
     @property
     def _judge(self) -> Backbone:
         return cast("Backbone", self.discriminator)
-
-    @torch.no_grad()
-    def _last_channels(self) -> int:
-        """Number of channels of the last map."""
-        if isinstance(self.discriminator, StyleGAN2Discriminator):
-            return self.discriminator.b4.conv.bias.shape[0]
-        return int(self._judge.out_channels)  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -185,6 +185,14 @@ def synthesise_with(generator: Generator, w_plus: Tensor, features: Features) ->
     return _synthesise(generator, w_plus, hooks_of(features))
 
 
+class Hooked(Protocol):
+    """A generator whose pass to named layers takes hooks."""
+
+    def features(
+        self, w_plus: Tensor, names: tuple[str, ...], *, hooks: Hooks
+    ) -> dict[str, Tensor]: ...
+
+
 @dataclass(slots=True)
 class RecordedFeatures:
     """Features of an inversion's latent at each F layer before its delta, by block."""
@@ -206,7 +214,7 @@ def record_features(generator: Generator, origin: Tensor, features: Features) ->
         after_rgb={b: partial(_record_image, recorded, b) for b in features.deltas},
     )
     finest = max(features.deltas, key=lambda block: features.deltas[block].shape[-1])
-    generator.features(origin, (finest,), hooks=hooks)  # type: ignore[call-arg]
+    cast("Hooked", generator).features(origin, (finest,), hooks=hooks)
     return recorded
 
 

@@ -215,6 +215,11 @@ class StyleGAN2Discriminator(ConfiguredNetwork):
         """x [N, 3, R, R] => logits [N]. A logit depends on its group of the batch."""
         return self.judge(self.features(x)[-1])
 
+    @property
+    def out_channels(self) -> int:
+        """Channels of the last of `features`."""
+        return self.b4.conv.bias.shape[0]
+
     def judge(self, x: Tensor) -> Tensor:
         """The last of `features` => logits [N]."""
         out: Tensor = self.b4(x, self._config.conv_clamp)

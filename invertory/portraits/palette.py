@@ -104,13 +104,15 @@ def linear(colour: Colour | npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.flo
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
     """`share` of the second colour and the rest of the first."""
-    return tuple(a + (b - a) * share for a, b in zip(first, second, strict=True))  # type: ignore[return-value]
+    r, g, b = (a + (b - a) * share for a, b in zip(first, second, strict=True))
+    return r, g, b
 
 
 def jitter(colour: Colour, brightness: float, tint: float = 0.0) -> Colour:
     """The colour times `brightness`, with red and blue shifted apart by `tint`."""
     factors = (brightness * (1 + tint), brightness, brightness * (1 - tint))
-    return tuple(min(max(c * f, 0.0), 1.0) for c, f in zip(colour, factors, strict=True))  # type: ignore[return-value]
+    r, g, b = (min(max(c * f, 0.0), 1.0) for c, f in zip(colour, factors, strict=True))
+    return r, g, b
 
 
 def skin(monk: float, warmth: float) -> Colour:

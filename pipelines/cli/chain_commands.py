@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from invertory.pipelines.errors.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
+    from invertory.resources.roots import Roots
 
 DEMOS = ("portraits", "faces")  # recipes; the first is the default
 
@@ -88,7 +90,6 @@ def _trace(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.console import print_trace
     from invertory.pipelines.tables.registry import chain_of
     from invertory.pipelines.tables.trace import NotFoundError, trace
-    from invertory.resources.entries import decode
     from invertory.resources.roots import Roots
 
     missing: list[str] = []
@@ -99,7 +100,7 @@ def _trace(options: argparse.Namespace) -> int:
                 chain_of(recipe),
                 store_of(recipe),
                 options.id,
-                lambda uri, roots=roots: roots.opened(decode(uri)),  # type: ignore[misc]
+                partial(_opened, roots),
             )
         except NotFoundError as error:
             missing.append(f"{recipe.name}: {error.args[0]}")
@@ -108,6 +109,12 @@ def _trace(options: argparse.Namespace) -> int:
     raise NotFoundError(
         "\n".join(missing) or "expected a recipe, got none; see `invertory recipes list`"
     )
+
+
+def _opened(roots: Roots, uri: str) -> str:
+    from invertory.resources.entries import decode
+
+    return roots.opened(decode(uri))
 
 
 def _gallery(options: argparse.Namespace) -> int:

@@ -199,7 +199,7 @@ def _failures(result: dg.ExecuteInProcessResult, shard: str) -> Iterator[str]:
             error = event.step_failure_data.error
             cause = error.cause or error if error else None
             text = " ".join(cause.message.split()) if cause else "unknown error"
-            text = text.removeprefix("dagster._core.definitions.events.Failure: ")
+            text = text.removeprefix(f"{dg.Failure.__module__}.{dg.Failure.__qualname__}: ")
             if error and is_debugging():
                 print(redacted(error.to_string()), file=sys.stderr)
             yield redacted(f"{event.step_key} ({shard}): {text}")

@@ -58,7 +58,7 @@ def training_asset(spec: TrainingSpec, others: Sequence[TrainingSpec]) -> dg.Ass
         models: ModelStore,
         reporting: dg.ResourceParam[Reporting],
         gpu: Gpu,
-    ):
+    ) -> dg.MaterializeResult[None]:
         tag_served(context.instance, context.run)
         with hiding_secrets(), _once():
             trained = run_training(spec, models, gpu, reporting.to(context))

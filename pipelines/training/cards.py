@@ -113,7 +113,7 @@ def rounding(kind: str, network: nn.Module, work: Work) -> float:
 
     rng = torch.Generator().manual_seed(0)
     if kind == "generator":
-        z = torch.randn(NUM_PROBES, int(network.z_dim), generator=rng)  # type: ignore[arg-type]
+        z = torch.randn(NUM_PROBES, cast("Any", network).z_dim, generator=rng)
         return rounding_error(network, outputs_for_z(z))
     if kind == "linknet":
         generator: Any = work.networks["generator"]

@@ -79,7 +79,8 @@ class Trainer:
     @property
     def settings_class(self) -> type:
         """Imports torch."""
-        return imported(self.settings)
+        settings: type = imported(self.settings)
+        return settings
 
     def build(self, work: Work) -> Training:
         """The trainer, ready for its first step."""

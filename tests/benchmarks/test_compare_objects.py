@@ -75,15 +75,13 @@ def test_the_sheet_shows_hats_masks_and_microphones_with_their_maps(chosen: Pict
     rows = shown_rows(chosen)
     shown = chosen.truth(KINDS_SHOWN)[rows]
     assert bool((shown.sum(1) >= 1).all())
-    pictures = {
+    images = {
         "portraits_ood": torch.zeros(len(rows), 3, 16, 16),
         "portraits_ood/mask": torch.ones(len(rows), 3, 16, 16),
         "portraits_ood/edited": torch.zeros(len(rows), 3, 16, 16),
     }
     arm = PORTRAITS.arm("image2stylegan")
-    found = object_rows(
-        chosen, [arm], {arm.name: Kept(pictures=pictures, told={"edited": "smile"})}
-    )
+    found = object_rows(chosen, [arm], {arm.name: Kept(pictures=images, notes={"edited": "smile"})})
     assert [row.name for row in found] == ["portraits with objects", arm.name, arm.name]
     assert found[0].captions == ("pictures", TRUE_MASKS)
     assert found[1].captions == ("inverted", "edited: + smile")

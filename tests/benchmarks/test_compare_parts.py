@@ -34,6 +34,7 @@ from invertory.inversion import METHODS
 from invertory.perceptual import PixelPyramid
 from invertory.pipelines.recipe.recipe import Recipe
 from invertory.portraits import World
+from invertory.resources.models import ModelStore
 
 GENERATOR = ToyGenerator(resolution=32, frequencies=3)
 TINY = Budget(common={"steps": 4, "learning_rate": 0.1})
@@ -67,6 +68,7 @@ def domain() -> Domain:
         [PixelPyramid()],
         [drawn("portraits", 6, budgets.HELD_OUT_SEED, World(), 32)],
         Recipe.model_validate(recipe),
+        ModelStore(),
         classifier=judge,
         referee=judge,
     )
@@ -114,14 +116,14 @@ def test_both_editors_add_what_the_classifier_sees(domain: Domain) -> None:
     arm = TINY.arm("image2stylegan")
     made = moving.editors(domain, domain.family(arm), num_samples=200)
     found = invert(domain, arm, domain.sets[0].targets, batch=6)
-    pictures = rendered(domain, arm, found, 32)
+    images = rendered(domain, arm, found, 32)
     edited = editability.lacking(domain.sets[0], "smile")
     assert len(edited.rows) == len(edited.changed) > 0
     real = torch.randn(8, 48, generator=torch.Generator().manual_seed(0))
     for moves in made.moves.values():
         move = moves["smile"]
         columns = editability.scored_edit(
-            domain, arm, domain.sets[0], found, pictures, edited, move, real
+            domain, arm, domain.sets[0], found, images, edited, move, real
         )
         assert (columns["t/smile"] > 0).all()
         cycle = editability.cycled(domain, arm, found, edited, move, num=2, batch=2)
@@ -134,9 +136,9 @@ def test_both_editors_add_what_the_classifier_sees(domain: Domain) -> None:
 def test_lec_is_0_where_an_edit_is_inverted_exactly_and_taken_back(
     domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def exactly(domain: Domain, arm: Any, pictures: Tensor, *, batch: int) -> Inverted:
-        w_plus = GENERATOR.invert_exactly(pictures)
-        return Inverted(w_plus, {}, torch.ones(len(pictures), dtype=torch.bool), 0.0)
+    def exactly(domain: Domain, arm: Any, images: Tensor, *, batch: int) -> Inverted:
+        w_plus = GENERATOR.invert_exactly(images)
+        return Inverted(w_plus, {}, torch.ones(len(images), dtype=torch.bool), 0.0)
 
     monkeypatch.setattr(editability, "invert", exactly)
     arm, edited = TINY.arm("image2stylegan"), editability.lacking(domain.sets[0], "smile")
@@ -189,7 +191,7 @@ def test_what_the_generator_does_not_draw_is_left_out(
     family = domain.family(TINY.arm("image2stylegan"))
     made = moving.editors(domain, family, num_samples=64)
     assert not made.boundaries
-    assert all(told.startswith("left out") for told in made.told.values())
+    assert all(note.startswith("skipped") for note in made.notes.values())
 
 
 def test_attributes_are_joined_under_the_bare_name() -> None:

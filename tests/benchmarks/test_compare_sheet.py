@@ -1,4 +1,4 @@
-"""Contact sheets, where it is known which pixel belongs to which picture."""
+"""Contact sheets, where it is known which pixel belongs to which image."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ RIGHT = LARGE.name + 2 * LARGE.cell + LARGE.gap  # where a second group begins
 LINE = LARGE.label + 3 * MARGIN
 
 
-def group(caption: str, pictures: Tensor = BLACK) -> Group:
-    return Group(caption, pictures)
+def group(caption: str, images: Tensor = BLACK) -> Group:
+    return Group(caption, images)
 
 
 def pixels(rows: list[Row]) -> np.ndarray:

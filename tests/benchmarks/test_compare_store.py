@@ -24,7 +24,7 @@ def test_a_unit_comes_back_as_it_was(tmp_path: Path) -> None:
     found = read(tmp_path / "x.npz")
     np.testing.assert_array_equal(found.columns["portraits"]["MSE"], [0.5, np.nan])
     assert found.columns["edit/boundary"]["t"].tolist() == [1, 1, 1]
-    assert found.told == {"a": "b"}
+    assert found.notes == {"a": "b"}
     torch.testing.assert_close(
         found.pictures["portraits"].flatten(), torch.tensor([-1.0, 0, 1]), atol=0.005, rtol=0
     )
@@ -55,7 +55,7 @@ def test_weights_decide() -> None:
 
 
 def bare() -> Any:
-    """A bench of no more than a domain without pictures."""
+    """A bench of no more than a domain without images."""
     return SimpleNamespace(domain=SimpleNamespace(absent={}, failed={}, sets=()))
 
 
@@ -72,9 +72,9 @@ def test_a_unit_that_fails_is_told_and_hinders_no_other(
     assert list(found) == ["good"]
     assert bench.domain.absent == {}
     assert bench.domain.failed["bad"].startswith(f"{type(error).__name__}: ")
-    told = capsys.readouterr().err
-    assert "bad: failed" in told
-    assert "Traceback" in told
+    shown = capsys.readouterr().err
+    assert "bad: failed" in shown
+    assert "Traceback" in shown
 
 
 def test_a_unit_whose_code_changed_is_measured_anew_and_told(
@@ -84,14 +84,14 @@ def test_a_unit_whose_code_changed_is_measured_anew_and_told(
     for key, how in (
         (old, "sam: measured"),
         (old, "sam: kept"),
-        ({**old, "code": {"a.py": "2", "b.py": "1"}}, "sam: measured anew, changed since: code: a"),
+        ({**old, "code": {"a.py": "2", "b.py": "1"}}, "sam: measured again, changed: code: a"),
         ({**old, "parameters": {"steps": 50}}, "parameters: steps (40 before, 50 now)"),
         (old, "sam: kept"),
     ):
         units_run(bare(), [Unit("sam", key, kept)], Store(tmp_path))
-        told = capsys.readouterr().err
-        assert how in told
-        assert told.count("\n") == (2 if "now" in how or "anew" in how else 1)
+        shown = capsys.readouterr().err
+        assert how in shown
+        assert shown.count("\n") == (2 if "now" in how or "again" in how else 1)
 
 
 def test_a_file_that_does_not_say_what_decided_it_is_stale(tmp_path: Path) -> None:

@@ -8,15 +8,15 @@ from benchmarks.portraits_100k.curve import COLUMNS, STAGES
 from benchmarks.portraits_100k.report import growth_bytes, table, thinned
 
 
-def curve(rss_mb, pictures):
+def curve(rss_mb, images):
     lines = [dict.fromkeys(COLUMNS, 0.0) for _ in rss_mb]
-    for i, (line, size, done) in enumerate(zip(lines, rss_mb, pictures, strict=True)):
+    for i, (line, size, done) in enumerate(zip(lines, rss_mb, images, strict=True)):
         line |= {"elapsed_s": i + 1.0, "cpu_s": i + 1.0, "rss_mb": size, STAGES[-1]: done}
     return lines
 
 
 def shards(peaks_mb):
-    """A curve of shards of 100 pictures: little while they are listed, then up to the peak."""
+    """A curve of shards of 100 images: little while they are listed, then up to the peak."""
     lines = curve([0.0] * (4 * len(peaks_mb)), [0.0] * (4 * len(peaks_mb)))
     for i, line in enumerate(lines):
         shard, step = divmod(i, 4)
@@ -44,6 +44,6 @@ def test_thinning_keeps_peaks_and_the_last_line():
 
 
 def test_the_table_says_what_the_curve_shows():
-    told = table(curve([900.0, 950.0, 950.0, 950.0], [0.0, 10.0, 20.0, 30.0]), "about")
-    assert "30 pictures in 0.1 min" in told
-    assert "largest resident size 950 MB" in told
+    text = table(curve([900.0, 950.0, 950.0, 950.0], [0.0, 10.0, 20.0, 30.0]), "about")
+    assert "30 images in 0.1 min" in text
+    assert "largest resident size 950 MB" in text

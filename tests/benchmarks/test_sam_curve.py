@@ -1,4 +1,4 @@
-"""The curve of SAM on the toy of a bench: its rows, its arms and its picture."""
+"""The curve of SAM on the toy of a bench: its rows, its arms and its image."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ def test_faster_is_further_left_and_better_further_down() -> None:
     alone = drawn.findall(f"{SVG}circle")[-2]  # before its legend
     assert float(alone.attrib["cx"]) == pytest.approx(60)
     assert float(alone.attrib["cy"]) == pytest.approx(60)
-    told = {text.text for text in drawn.findall(f"{SVG}text")}
-    assert {"sam", "e4e"} <= told
+    labels = {text.text for text in drawn.findall(f"{SVG}text")}
+    assert {"sam", "e4e"} <= labels

@@ -17,6 +17,7 @@ from benchmarks.semantic_matrix.classifiers import Effort, difference, precision
 from benchmarks.semantic_matrix.sources import ORIGINAL, Inverter, Portraits, Source, source
 from invertory.generators.toy import ToyGenerator
 from invertory.perceptual import PixelPyramid
+from invertory.resources.models import ModelStore
 from invertory.training.compute import Compute
 
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)
@@ -40,27 +41,27 @@ def inverter(tiles: int = 1) -> Inverter:
 
 
 def striped(n: int, seed: int) -> tuple[np.ndarray, Tensor]:
-    """Pictures that are bright above, or on the left, or both; and which of them are."""
+    """Images that are bright above, or on the left, or both; and which of them are."""
     rng = torch.Generator().manual_seed(seed)
     labels = (torch.rand(n, 2, generator=rng) < 0.5).float()
-    pictures = torch.rand(n, 16, 16, 3, generator=rng) * 60
-    pictures[:, :8] += 120 * labels[:, 0].view(-1, 1, 1, 1)
-    pictures[:, :, ::2] += 70 * labels[:, 1].view(-1, 1, 1, 1)
-    return pictures.byte().numpy(), labels
+    images = torch.rand(n, 16, 16, 3, generator=rng) * 60
+    images[:, :8] += 120 * labels[:, 0].view(-1, 1, 1, 1)
+    images[:, :, ::2] += 70 * labels[:, 1].view(-1, 1, 1, 1)
+    return images.byte().numpy(), labels
 
 
 def test_a_classifier_learns_what_its_labels_say_and_again_alike() -> None:
-    (pictures, labels), (others, truth) = striped(128, 0), striped(96, 1)
+    (images, labels), (others, truth) = striped(128, 0), striped(96, 1)
     compute, names = Compute(), ("above", "stripes")
-    first, again = (trained(pictures, labels, names, TINY, compute, seed=1) for _ in range(2))
+    first, again = (trained(images, labels, names, TINY, compute, seed=1) for _ in range(2))
     x = torch.from_numpy(others).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
         found = first.raw(x)
         assert torch.equal(found, again.raw(x))
-    told = precision([found], truth, names)
-    assert told.mean > 0.9
-    assert set(told.by_attribute) == set(names)
-    assert told.low <= told.mean <= told.high
+    measured = precision([found], truth, names)
+    assert measured.mean > 0.9
+    assert set(measured.by_attribute) == set(names)
+    assert measured.low <= measured.mean <= measured.high
 
 
 def test_a_difference_is_paired() -> None:
@@ -76,31 +77,31 @@ def test_reconstructions_are_made_once_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people = Portraits.of(6, 4, 32, tmp_path)
-    told: list[str] = []
-    first = source(inverter(2), people, tmp_path, batch=4, shown=told.append)
-    assert len(told) == 2
+    messages: list[str] = []
+    first = source(inverter(2), people, tmp_path, batch=4, shown=messages.append)
+    assert len(messages) == 2
     assert first.train.shape == (6, 32, 32, 3)
     # the toy draws low frequencies of each tile: near the portrait, and not the portrait
     error = np.abs(first.test.astype(float) - np.asarray(people.test.images)).mean()
     assert 0 < error < 40
     monkeypatch.setattr(Inverter, "reconstruct", None)
-    again = source(inverter(2), people, tmp_path, batch=4, shown=told.append)
-    assert len(told) == 2
+    again = source(inverter(2), people, tmp_path, batch=4, shown=messages.append)
+    assert len(messages) == 2
     np.testing.assert_array_equal(first.train, again.train)
 
 
 def test_another_parameter_is_another_source(tmp_path: Path) -> None:
     people = Portraits.of(2, 2, 32, tmp_path)
-    told: list[str] = []
+    messages: list[str] = []
     for tiles in (1, 2):
-        source(inverter(tiles), people, tmp_path, batch=2, shown=told.append)
-    assert len(told) == 4
+        source(inverter(tiles), people, tmp_path, batch=2, shown=messages.append)
+    assert len(messages) == 4
 
 
 def test_an_arm_without_its_network_is_named() -> None:
     absent: dict[str, str] = {}
     arm = Arm("invgan", "invgan_tiled", {"invgan": "trained://no_such_encoder"})
-    assert sources.loaded(arm, "", 64, absent) is None
+    assert sources.loaded(arm, "", 64, absent, ModelStore()) is None
     assert "no_such_encoder" in absent["invgan"]
 
 
@@ -111,12 +112,12 @@ def test_the_matrix_has_each_source_against_each(tmp_path: Path) -> None:
         Source(ORIGINAL, people.train.images, people.test.images),
         Source("blank", *blank),
     ]
-    asked = argparse.Namespace(device="cpu", images=128, repeats=1)
-    told = matrix(people, given, asked)
-    assert list(told["trained_on"]) == [ORIGINAL, "blank"]
-    # a picture that shows nothing tells nothing: all scores are equal
-    share = np.mean([people.test.column(name).mean() for name in told["attributes"]])
-    assert told["trained_on"][ORIGINAL]["blank"]["mean"] == pytest.approx(share, abs=0.02)
-    text = as_markdown("one pass", told)
+    args = argparse.Namespace(device="cpu", images=128, repeats=1)
+    results = matrix(people, given, args)
+    assert list(results["trained_on"]) == [ORIGINAL, "blank"]
+    # an image that shows nothing tells nothing: all scores are equal
+    share = np.mean([people.test.column(name).mean() for name in results["attributes"]])
+    assert results["trained_on"][ORIGINAL]["blank"]["mean"] == pytest.approx(share, abs=0.02)
+    text = as_markdown("one pass", results)
     assert text.count("\n| blank |") == 2
     assert "| original | blank |" in text

@@ -42,7 +42,7 @@ def test_every_arm_fills_in_all_frames() -> None:
     (frames,) = key_frames.sequences(1, 9, 32)
     made = key_frames.filled(frames, 4, PAIR)
     assert {PIXELS, LINEAR, LIMIT} < set(made)
-    assert all(pictures.shape == frames.shape for pictures in made.values())
+    assert all(images.shape == frames.shape for images in made.values())
     # a linear pair interpolates codes as pixels: the same frames, but for what it cannot draw
     same = PAIR.images(PAIR.codes(made[PIXELS])).clamp(-1, 1)
     torch.testing.assert_close(made[LINEAR], same, rtol=0, atol=1e-4)
@@ -69,8 +69,8 @@ def test_deblurring_has_its_bounds_beside_it() -> None:
     made = deblur.arms(sharp, given, PAIR, (0.0, 1.0), 1.0)
     assert list(made) == [deblur.UNSHARP, "pixels, 1", "codes, 0", "codes, 1", deblur.LIMIT]
     rows = {
-        name: deblur.measured(pictures, sharp, PixelPyramid(), PAIR.grid.borders)
-        for name, pictures in made.items()
+        name: deblur.measured(images, sharp, PixelPyramid(), PAIR.grid.borders)
+        for name, images in made.items()
     }
     assert rows["pixels, 1"]["PSNR (dB)"].mean > rows[deblur.UNSHARP]["PSNR (dB)"].mean
     assert rows["codes, 1"]["sharpness"].mean > rows["codes, 0"]["sharpness"].mean

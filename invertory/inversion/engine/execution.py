@@ -65,7 +65,7 @@ def record_graph(advance: Advance, slots: Slots) -> Advance:
             "CUDA graphs need a CUDA device, got %s: continuing without a graph", device.type
         )
         return advance
-    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's is untyped
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):
         for _ in range(WARM_UPS):

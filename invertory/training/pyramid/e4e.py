@@ -91,11 +91,14 @@ class E4ETraining(PyramidEncoderTraining[Config]):
     """`Training` of e4e's encoder; see `PyramidEncoderTraining` for its arguments."""
 
     name = "e4e"
-    heads: Heads = "e4e"
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self.judge = LatentJudge(self.config, self.w_mean, self.w_scale)
+
+    @property
+    def heads(self) -> Heads:
+        return "e4e"
 
     @property
     def weights(self) -> dict[str, float]:

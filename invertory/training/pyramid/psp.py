@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,9 +66,8 @@ class PyramidEncoderTraining(Generic[Config]):
     """
 
     name = "psp"
-    heads: Heads = "psp"
     taps: Taps = "pyramid"
-    input_channels = 3
+    input_channels: Literal[3, 6] = 3
 
     def __init__(
         self,
@@ -162,8 +161,8 @@ class PyramidEncoderTraining(Generic[Config]):
         weights = self.weights
         with self.compute.autocast():
             features = self.perceptual.features(real) if weights["perceptual"] else []
-            has_identity = self.classifier is not None and weights["identity"] > 0
-            embedding = self.classifier.embedding(real).float() if has_identity else None  # type: ignore[union-attr]
+            judge = self.classifier if weights["identity"] > 0 else None
+            embedding = judge.embedding(real).float() if judge is not None else None
         return TargetBatch(seen, real, features, embedding, rows)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -229,6 +228,10 @@ class PyramidEncoderTraining(Generic[Config]):
         images = self._real[self._held_out()[:NUM_SHOWN]]
         return sheet_of(images, self._synthesise(self.invert(images)))
 
+    @property
+    def heads(self) -> Heads:
+        return "psp"
+
     def state_dict(self) -> dict[str, Any]:
         return self._encoder.state_dict()
 
@@ -247,7 +250,7 @@ class PyramidEncoderTraining(Generic[Config]):
             backbone=config.backbone,
             heads=self.heads,
             taps=self.taps,
-            input_channels=self.input_channels,  # type: ignore[arg-type]
+            input_channels=self.input_channels,
             widths=config.widths,
             style_width=config.style_width,
             pyramid_width=config.pyramid_width,

@@ -36,7 +36,7 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
 
     name = "restyle"
     taps: Taps = "coarsest"
-    input_channels = 6
+    input_channels: Literal[3, 6] = 6
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -46,7 +46,7 @@ class ReStyleTraining(E4ETraining[ReStyleConfig]):
             network.set_average(average)
 
     @property
-    def heads(self) -> Heads:  # type: ignore[override]
+    def heads(self) -> Heads:
         """The heads of `base`."""
         return self.config.base
 

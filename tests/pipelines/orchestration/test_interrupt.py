@@ -134,7 +134,7 @@ def test_a_run_that_waits_for_another_says_so_and_ends_by_a_signal(make_world, t
 def test_a_run_that_heeds_no_signal_is_cut_off(tmp_path):
     code = """
 import signal, sys, time
-from pipelines import stopping
+from invertory.pipelines.processes import stopping
 stopping.GRACE_S = 0.5
 with stopping.bounded_stop(lambda: print("last words", flush=True)):
     signal.signal(signal.SIGTERM, lambda *_: None)
