@@ -37,6 +37,7 @@ from invertory.metrics.ood_masks import (
 )
 from invertory.metrics.pixel import psnr_db
 from invertory.metrics.ssim import ssim
+from invertory.networks.samm.figures import alignment_figures
 from invertory.perceptual import FeatureDistance
 from invertory.portraits import SEGMENTS, World, draw, render, row_seed
 from invertory.portraits.attributes import OOD_KINDS

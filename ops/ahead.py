@@ -34,7 +34,7 @@ def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:
             item = thread.take()
             if item is _END:
                 return
-            yield cast("Given", item)
+            yield cast("Item", item)
     finally:
         thread.stop()
 
