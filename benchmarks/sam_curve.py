@@ -218,7 +218,7 @@ def _bench(num: int, where: str, names: Sequence[str], models: ModelStore) -> Be
         generator=cast("Generator", _network("generator", where, models)),
         classifier=cast("AttributeClassifier", _network("classifier", where, models)),
         networks={kind: _network(NETWORKS.get(kind, kind), where, models) for kind in kinds},
-        targets=to_tensor([one.picture for one in made]),
+        targets=to_tensor([one.image for one in made]),
         objects=segments == SEGMENTS.index("ood"),
     )
 

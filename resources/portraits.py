@@ -69,7 +69,7 @@ class Portraits:
     def portrait(self, i: int) -> Portrait:
         return draw(row_seed(self.seed, i), self.world)
 
-    def picture(self, i: int) -> bytes:
+    def image(self, i: int) -> bytes:
         """The PNG of number i."""
         return encode(render(self.portrait(i), self.size_px).image, "png")
 

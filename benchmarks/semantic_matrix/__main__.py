@@ -95,7 +95,7 @@ def matrix(people: Portraits, sources: list[Source], args: argparse.Namespace) -
 
 def fidelity(people: Portraits, one: Source) -> float:
     """The mean PSNR of the test images."""
-    found = psnr_db(to_tensor(list(one.test)), to_tensor(list(people.test.pictures)))
+    found = psnr_db(to_tensor(list(one.test)), to_tensor(list(people.test.images)))
     return float(found.mean())
 
 
@@ -141,7 +141,7 @@ def group(kind: str, chosen: list[Inverter], args: argparse.Namespace) -> dict[s
             "--num-optimised, which bounds the number of test people by half"
         )
     made = [source(one, people, args.folder, batch=args.batch, shown=progress) for one in own]
-    first = Source(ORIGINAL, people.train.pictures, people.test.pictures)
+    first = Source(ORIGINAL, people.train.images, people.test.pictures)
     return matrix(people, [first, *made], args)
 
 

@@ -172,12 +172,12 @@ def source(
     """The reconstructions of both sets, read from the folder if they exist."""
     made, rejected = [], 0
     for one in (people.train, people.test):
-        key = json.dumps([inverter.metadata, one.seed, one.pictures.shape, LOOK], sort_keys=True)
+        key = json.dumps([inverter.metadata, one.seed, one.images.shape, LOOK], sort_keys=True)
         mark = hashlib.sha256(key.encode()).hexdigest()[:16]
         path = folder / f"{inverter.arm.method}-{mark}.npz"
         if not path.is_file():
             shown(f"{inverter.arm.name}: inverting {len(one)} portraits")
-            images, num = inverter.reconstruct(np.asarray(one.pictures), batch)
+            images, num = inverter.reconstruct(np.asarray(one.images), batch)
             _keep(path, images, num)
         with np.load(path) as kept:
             made.append(kept["pictures"])

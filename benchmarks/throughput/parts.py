@@ -23,7 +23,7 @@ def parts(bench: Bench, repeats: int) -> Iterator[tuple[str, float]]:
     crops = verb.prepare(chunk)
     done: Inverted = verb.compute(crops)
     targets = from_levels(crops.levels.to(bench.device))
-    w_plus = done.found.latents.to(bench.device)
+    w_plus = done.inversion.latents.to(bench.device)
 
     def ms(work: Callable[[], object]) -> float:
         work()

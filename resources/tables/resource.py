@@ -8,7 +8,7 @@ from pydantic import Field
 from invertory.resources.tables.store import Store
 
 
-class Tables(dg.ConfigurableResource):
+class Tables(dg.ConfigurableResource["Tables"]):
     """Tables of every recipe, on a local disk or an object store."""
 
     root: str = Field(
