@@ -112,7 +112,7 @@ class Magec(Budget):
         default=3e-4,
         metadata={
             "description": "of 1 - cosine, where an identity net is given",
-            "applies": lambda m: bool(m.identity),
+            "applies": (("identity", "!=", ""),),
         },
     )
     edit_step: float = field(

@@ -42,14 +42,14 @@ class Budget:
         default=0.05,
         metadata={
             "description": "ramp: share of steps going up",
-            "applies": lambda m: m.schedule == "ramp",
+            "applies": (("schedule", "==", "ramp"),),
         },
     )
     rampdown: float = field(
         default=0.25,
         metadata={
             "description": "ramp: share of steps going down",
-            "applies": lambda m: m.schedule == "ramp",
+            "applies": (("schedule", "==", "ramp"),),
         },
     )
     preview: bool = field(

@@ -158,28 +158,28 @@ class ReStyle(OnePass):
         default="auto",
         metadata={
             "description": "address of ReStyle's encoder; auto: the one for this generator",
-            "applies": lambda m: m.over == "restyle",
+            "applies": (("over", "==", "restyle"),),
         },
     )
     encoder: str = field(
         default="auto",
         metadata={
             "description": "address of the encoder, where `over` says so",
-            "applies": lambda m: m.over == "encoder",
+            "applies": (("over", "==", "encoder"),),
         },
     )
     e4e: str = field(
         default="auto",
         metadata={
             "description": "address of e4e's, where `over` says so",
-            "applies": lambda m: m.over == "e4e",
+            "applies": (("over", "==", "e4e"),),
         },
     )
     psp: str = field(
         default="auto",
         metadata={
             "description": "address of pSp's, where `over` says so",
-            "applies": lambda m: m.over == "psp",
+            "applies": (("over", "==", "psp"),),
         },
     )
 

@@ -98,21 +98,21 @@ class SAMM(Told):
         default="auto",
         metadata={
             "description": "address of e4e's, where it is base",
-            "applies": lambda m: m.base == "e4e",
+            "applies": (("base", "==", "e4e"),),
         },
     )
     psp: str = field(
         default="auto",
         metadata={
             "description": "address of pSp's, where it is base",
-            "applies": lambda m: m.base == "psp",
+            "applies": (("base", "==", "psp"),),
         },
     )
     restyle: str = field(
         default="auto",
         metadata={
             "description": "address of ReStyle's, where it is base",
-            "applies": lambda m: m.base == "restyle",
+            "applies": (("base", "==", "restyle"),),
         },
     )
 
