@@ -16,7 +16,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
 export PYTEST_DEBUG_TEMPROOT ?= $(shell test -w /dev/shm && echo /dev/shm)
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
-.PHONY: demo demo-faces portraits train ui test test-slow check format install install-dev constraints bench compare bench-inversion clean
+.PHONY: demo demo-faces portraits train ui test test-slow check catalogue format install install-dev constraints bench compare bench-inversion clean
 
 demo: install  ## the whole chain on drawn portraits, from files to an exported edit set; no download
 	$(BIN)/invertory demo $(if $(COLLECTION),faces --collection "$(COLLECTION)")
@@ -45,6 +45,9 @@ check: install-dev  ## style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/invertory recipes check
+
+catalogue: install-dev  ## what recipes may name, as data: after adding a method, generator or trainer
+	$(BIN)/python -m invertory.pipelines.cataloguing
 
 format: install-dev
 	$(BIN)/ruff check --fix .

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from invertory.training.sam.invertibility import Inverted
 
 Arguments = dict[str, Any]
+WORLD = "invertory.portraits:World"  # how portraits are drawn
+DRAWS = "invertory.training.idinvert.pairs:Draws"  # which latents pairs are made of
 PICTURES = ("images", "pairs", "images and pairs")  # kinds of data without labels
 
 
