@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from invertory.resources.tables import Store
 
 Check = Callable[["Stage", "Store", str], dg.AssetCheckResult]
+SOUND = ("ok", "duplicate")  # statuses of images
 
 
 def check_specs(stage: Stage) -> list[dg.AssetCheckSpec]:
@@ -48,7 +49,10 @@ def verdict(stage: Stage, shard: str, result: dg.AssetCheckResult) -> str:
 
 
 def require_trusted(chain: Chain, stage: Stage, store: Store, shard: str, keys: Keys) -> None:
-    """dg.Failure where a table that `stage` reads fails a check, whichever run published it."""
+    """dg.Failure where a table that `stage` reads fails a check, whichever run published it.
+
+    A blocking check of Dagster only holds back what the same run would compute downstream.
+    """
     for table, name, _ in chain.inputs(stage, shard, keys):
         if table == "entries" or not keys(table, name):
             continue
@@ -153,8 +157,5 @@ def _row_ids(stage: Stage, store: Store, shard: str, *, is_sound: bool = False) 
     columns = [column, "status"] if is_sound and stage.name == "images" else [column]
     for batch in store.read(stage.table, shard, columns):
         if len(columns) == 2:  # a duplicate is sound: its twin goes on
-            batch = batch.filter(pc.is_in(batch.column("status"), value_set=_SOUND))
+            batch = batch.filter(pc.is_in(batch.column("status"), value_set=pa.array(SOUND)))
         yield from batch.column(column).to_pylist()
-
-
-_SOUND = pa.array(["ok", "duplicate"])

@@ -34,9 +34,9 @@ PERMANENT = (ValueError, TypeError, LookupError, AttributeError, ImportError, Fi
 def materialize(
     context: dg.AssetExecutionContext, chain: Chain, stage: Stage, store: Store, run: StageRun
 ) -> Iterator[dg.MaterializeResult]:
-    """The stage's shard that this run was asked for, as a materialisation with its data version.
+    """The shard of the run as a materialisation, with the key as its data version.
 
-    It is recorded even where a check fails; then the step fails, and is not tried again.
+    It is recorded even where a check fails; the step fails then, and is not retried.
     """
     tag_served(context.instance, context.run)
     with hiding_secrets():
@@ -67,6 +67,8 @@ def _materialized(
     yield dg.MaterializeResult(
         metadata=metadata, data_version=dg.DataVersion(published.key), check_results=results
     )
+    # Dagster fails the step of a blocking check by itself, in either executor, but only names the
+    # check; this failure has its figures, which the command line prints.
     if failed := [verdict(stage, shard, result) for result in results if not result.passed]:
         raise dg.Failure("; ".join(failed), allow_retries=False)
 
