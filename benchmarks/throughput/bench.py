@@ -100,7 +100,7 @@ class Bench:
 
     def publish(self, store: Store, *tables: str) -> None:
         """The tables, one after the other, as the assets do it."""
-        chain = chain_of(self.recipe)
+        chain = chain_of(self.recipe, ModelStore())
         for table in tables:
             stage = chain.stage(table)
             run = StageRun(self.recipe, stage, self.models, Silent(), self._gpu(stage.name))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invertory.pipelines.cli.answers import add_command, answer, complain, progress_of
-from invertory.pipelines.cli.named_recipes import recipe_named, recipes_named, store_of
+from invertory.pipelines.cli.named_recipes import model_store, recipe_named, recipes_named, store_of
 from invertory.pipelines.errors.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _demo(options: argparse.Namespace) -> int:
     if code == OK and not options.json:
         from invertory.pipelines.reports.summary import next_steps
 
-        next_steps(recipe, store_of(recipe))
+        next_steps(recipe, store_of(recipe), model_store())
     return code
 
 
@@ -63,9 +63,10 @@ def _run_and_tell(recipe: Recipe, options: argparse.Namespace) -> int:
     progress = progress_of(options)
     report = run_recipe(recipe, Fixed(progress), progress)
     code = FAILED if report.failures else OK
+    world = store_of(recipe), model_store()
     if options.json:
-        return answer(options, report_json(recipe, store_of(recipe), report), print, code)
-    tell_report(recipe, store_of(recipe), report)
+        return answer(options, report_json(recipe, *world, report), print, code)
+    tell_report(recipe, *world, report)
     for failure in report.failures:
         complain(f"failed {failure}", code)
     return code
@@ -74,7 +75,8 @@ def _run_and_tell(recipe: Recipe, options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import status_json, tell_status
 
-    found = [status_json(recipe, store_of(recipe)) for recipe in recipes_named(options.recipe)]
+    models = model_store()
+    found = [status_json(r, store_of(r), models) for r in recipes_named(options.recipe)]
     return answer(options, found, tell_status)
 
 
@@ -90,7 +92,7 @@ def _trace(options: argparse.Namespace) -> int:
         try:
             roots = Roots(recipe.collection.uris)
             found = trace(
-                chain_of(recipe),
+                chain_of(recipe, model_store()),
                 store_of(recipe),
                 options.id,
                 lambda uri, roots=roots: roots.opened(decode(uri)),  # type: ignore[misc]
@@ -106,5 +108,5 @@ def _gallery(options: argparse.Namespace) -> int:
     from invertory.pipelines.gallery.from_tables import show
 
     recipe = recipe_named(options.recipe)
-    path = show(recipe, store_of(recipe), options.out, max_rows=options.rows)
+    path = show(recipe, store_of(recipe), model_store(), options.out, max_rows=options.rows)
     return answer(options, {"gallery": str(path)}, lambda _: print(path))

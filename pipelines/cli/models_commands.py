@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from invertory.pipelines.cli.answers import add_command, answer, progress_of
+from invertory.pipelines.cli.named_recipes import model_store
 
 
 def add_commands(commands: Any) -> None:
@@ -22,27 +23,24 @@ def add_commands(commands: Any) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import tell_models
-    from invertory.resources.models import ModelStore
 
-    models = ModelStore()
+    models = model_store()
     rows = [asdict(card) | {"is_at_hand": models.is_at_hand(card)} for card in models.cards()]
     return answer(options, rows, tell_models)
 
 
 def _show(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.summary import tell_card
-    from invertory.resources.models import ModelStore
 
-    return answer(options, ModelStore().told(options.name), tell_card)
+    return answer(options, model_store().told(options.name), tell_card)
 
 
 def _import(options: argparse.Namespace) -> int:
     from invertory.resources.addresses import Address
     from invertory.resources.archives import digest
-    from invertory.resources.models import ModelStore
 
     address = Address(options.uri)
     with progress_of(options).download(address) as received:
-        path = ModelStore().fetch(address, sha256=options.sha256, progress=received)
+        path = model_store().fetch(address, sha256=options.sha256, progress=received)
     found = {"uri": address, "sha256": digest(path), "path": str(path)}
     return answer(options, found, lambda _: print(f"{path}\nsha256 {found['sha256']}"))

@@ -8,7 +8,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from invertory.pipelines.cli.answers import add_command, answer, complain
-from invertory.pipelines.cli.named_recipes import path_of, recipes_folder, recipes_named
+from invertory.pipelines.cli.named_recipes import (
+    model_store,
+    path_of,
+    recipes_folder,
+    recipes_named,
+)
 from invertory.pipelines.errors.exit_codes import OK, USAGE
 from invertory.resources.addresses import Address
 
@@ -41,7 +46,7 @@ def _check(options: argparse.Namespace) -> int:
 
     found = [(path_of(name), _loaded(path_of(name))) for name in options.recipe]
     if not options.recipe:
-        found = list(all_recipes(recipes_folder()))
+        found = list(all_recipes(recipes_folder(), models=model_store()))
     wrong = [(path, error) for path, error in found if isinstance(error, RecipeError)]
 
     def tell(_: object) -> None:
@@ -57,7 +62,7 @@ def _loaded(path: Path) -> Recipe | RecipeError:
     from invertory.pipelines.recipe.recipe import RecipeError, load_recipe
 
     try:
-        return load_recipe(path)
+        return load_recipe(path, model_store())
     except RecipeError as problem:
         return problem
 

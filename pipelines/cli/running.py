@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import yaml
 
-from invertory.pipelines.assets import assets_of
+from invertory.pipelines.assets import assets_of, trained_networks
 from invertory.pipelines.cli.answers import is_debugging
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
-from invertory.pipelines.definitions import resources
 from invertory.pipelines.networks.resolve import prefetch
 from invertory.pipelines.partitions import partitions_name
 from invertory.pipelines.processes.abandoned import fail_unfinished, free_abandoned, living
@@ -25,6 +24,8 @@ from invertory.pipelines.recipe.compatibility import check_fit
 from invertory.pipelines.tables.chain import Chain
 from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.tables.stage import ALL, Stage, Step
+from invertory.pipelines.training.training import valid_trainings
+from invertory.pipelines.world import resources
 from invertory.resources.addresses import Address
 from invertory.resources.atomic import write_private
 from invertory.resources.redaction import redacted
@@ -81,7 +82,7 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
     dagster_home()
     world = {**resources(), "reporting": reporting}
     store: Store = world["tables"].store(recipe.name)
-    chain = chain_of(recipe)
+    chain = chain_of(recipe, world["models"])
     fresh = _deal(recipe, world["models"], store, progress)
     for stage in chain.stages:
         store.tidy(stage.table)
@@ -145,7 +146,8 @@ def _run_phase(
     stop: Stop,
 ) -> None:
     """A run for each shard with something to compute; one that fails lets the others go on."""
-    assets = assets_of(recipe, chain, pool=None)
+    trained = trained_networks(recipe, world["models"], valid_trainings(is_thorough=False))
+    assets = assets_of(recipe, chain, trained, pool=None)
     for shard, steps in _by_shard(pending, phase):
         before = [store.key(step.stage.table, step.shard) for step in steps]
         result = dg.materialize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invertory.pipelines.cli.answers import add_command, answer, progress_of
+from invertory.pipelines.cli.named_recipes import model_store
 
 if TYPE_CHECKING:
     from invertory.pipelines.training.runs import Trained
@@ -53,14 +54,14 @@ def listed() -> list[dict[str, Any]]:
     from invertory.pipelines.recipe.errors import RecipeError
     from invertory.pipelines.training.training import all_trainings
     from invertory.resources.cards import has_card
-    from invertory.resources.models import BUNDLED, ModelStore
+    from invertory.resources.models import BUNDLED
 
-    rows = []
-    for path, found in all_trainings():
+    rows, trained = [], model_store().trained()
+    for path, found in all_trainings(is_thorough=False):
         if isinstance(found, RecipeError):
             print(f"invertory: {path.name} is left out: {found}", file=sys.stderr)
             continue
-        names, trained = found.named.values(), ModelStore().trained()
+        names = found.named.values()
         is_there = {
             "is_trained": all(has_card(trained, name) for name in names),
             "is_bundled": all(has_card(BUNDLED, name) for name in names),
@@ -85,9 +86,9 @@ def trained(options: argparse.Namespace) -> Trained:
     """Run it; the networks are in the package too where that was asked for."""
     from dataclasses import replace
 
-    from invertory.pipelines.definitions import resources
     from invertory.pipelines.training.cards import bundle
     from invertory.pipelines.training.runs import run_training
+    from invertory.pipelines.world import resources
 
     world = resources()
     done = run_training(

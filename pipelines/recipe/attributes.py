@@ -4,10 +4,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from invertory.pipelines.recipe.types import Digest, Names, Part, Pixels, Uri, empty_if_null
+from invertory.pipelines.recipe.types import Digest, Names, Pixels, Section, Uri, empty_if_null
 
 
-class MediapipeScorer(Part):
+class MediapipeScorer(Section):
     """Scores of MediaPipe's face landmarker: blendshapes and head pose."""
 
     TAGS: ClassVar = ("mediapipe",)
@@ -16,7 +16,7 @@ class MediapipeScorer(Part):
     """MediaPipe's name of the score; null takes the name of the attribute."""
 
 
-class ClassifierScorer(Part):
+class ClassifierScorer(Section):
     """Probabilities of an attribute classifier of ours: one that is bundled, or trained here."""
 
     TAGS: ClassVar = ("classifier",)
@@ -29,7 +29,7 @@ class ClassifierScorer(Part):
     """The classifier's name of the attribute; null takes the name here."""
 
 
-class LabelScorer(Part):
+class LabelScorer(Section):
     """A column of a table that comes with the collection; it says nothing of edited pictures."""
 
     TAGS: ClassVar = ("labels",)
@@ -46,7 +46,7 @@ class LabelScorer(Part):
     filename, image or image_id, or else the first."""
 
 
-class NetworkScorer(Part):
+class NetworkScorer(Section):
     """A classifier of the user, as ONNX; or as TorchScript, which is a program that runs."""
 
     TAGS: ClassVar = ("onnx", "torchscript")
@@ -69,7 +69,7 @@ class NetworkScorer(Part):
     """What the outputs go through before one is taken."""
 
 
-class FittedBoundary(Part):
+class FittedBoundary(Section):
     """A hyperplane between high and low scores (InterFaceGAN)."""
 
     TAGS: ClassVar = ("fitted",)
@@ -89,7 +89,7 @@ class FittedBoundary(Part):
     """Attributes whose normals are projected out of this one."""
 
 
-class ImportedBoundary(Part):
+class ImportedBoundary(Section):
     """A published boundary or direction."""
 
     TAGS: ClassVar = ("imported",)

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from invertory.pipelines.recipe.types import Format, Layers, Name, Names, Part, Pixels, distinct
+from invertory.pipelines.recipe.types import Format, Layers, Name, Names, Pixels, Section, distinct
 
 
-class Edit(Part):
+class Edit(Section):
     """An attribute moved by one or more steps; an attribute has one edit."""
 
     attribute: Name
@@ -22,7 +22,7 @@ class Edit(Part):
     """Rows of W+ to move: `all`, or rows and ranges from 0, such as `0-3,8`."""
 
 
-class Augmentation(Part):
+class Augmentation(Section):
     """Partners for fairness: the protected attribute flipped, the target kept."""
 
     method: str
@@ -40,7 +40,7 @@ class Augmentation(Part):
     """Score from which an attribute's label is positive; by default its boundary's threshold."""
 
 
-class ExportImage(Part):
+class ExportImage(Section):
     """Pictures of the exported set."""
 
     size_px: Pixels | None = None
@@ -49,7 +49,7 @@ class ExportImage(Part):
     """How they are stored."""
 
 
-class Export(Part):
+class Export(Section):
     """What the augmentation set is handed over as."""
 
     formats: Annotated[

@@ -12,8 +12,8 @@ from invertory.pipelines.recipe.types import (
     Digest,
     Format,
     Parameters,
-    Part,
     Pixels,
+    Section,
     Share,
     Uri,
     distinct,
@@ -22,7 +22,7 @@ from invertory.pipelines.recipe.types import (
 from invertory.precision import Precision
 
 
-class Collection(Part):
+class Collection(Section):
     """Where the pictures come from."""
 
     uris: Annotated[
@@ -48,7 +48,7 @@ class Collection(Part):
         return ", ".join(self.uris)
 
 
-class Limits(Part):
+class Limits(Section):
     """What is refused when a file is read, with a reason in the table `images`."""
 
     max_pixels: int = Field(default=100_000_000, ge=1)
@@ -59,7 +59,7 @@ class Limits(Part):
     """Largest file in bytes."""
 
 
-class Alignment(Part):
+class Alignment(Section):
     """How a photograph becomes crops."""
 
     kind: Literal["ffhq", "centre"] = "ffhq"
@@ -80,7 +80,7 @@ class Alignment(Part):
     """How crops are stored."""
 
 
-class GeneratorChoice(Part):
+class GeneratorChoice(Section):
     """The generator whose latents are sought."""
 
     name: str = "mobile_stylegan"
@@ -93,7 +93,7 @@ class GeneratorChoice(Part):
     """Keyword arguments of the generator, such as `resolution` of the toy."""
 
 
-class PerceptualChoice(Part):
+class PerceptualChoice(Section):
     """The distance that inversion minimises and that `perceptual` reports."""
 
     name: Literal[
@@ -109,7 +109,7 @@ class PerceptualChoice(Part):
     The column of the table bears the name of what was measured."""
 
 
-class Checks(Part):
+class Checks(Section):
     """Limits under which a table is trusted; a table that misses one holds back what follows."""
 
     max_reject_share: Share = 0.5
@@ -118,7 +118,7 @@ class Checks(Part):
     """Smallest median PSNR of a shard's inversions, in dB."""
 
 
-class Schedule(Part):
+class Schedule(Section):
     """When the daemon computes what is missing."""
 
     cron: str
@@ -127,7 +127,7 @@ class Schedule(Part):
     """An IANA name, such as Europe/Paris."""
 
 
-class Sensor(Part):
+class Sensor(Section):
     """How the daemon looks for new pictures."""
 
     interval_s: int = Field(default=60, ge=1)
@@ -136,7 +136,7 @@ class Sensor(Part):
     """A file younger than this is still being written and waits."""
 
 
-class Resources(Part):
+class Resources(Section):
     """What a run may use."""
 
     device: Device = "auto"

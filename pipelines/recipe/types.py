@@ -109,7 +109,7 @@ Layers = Annotated[str, AfterValidator(_layers)]
 Device = Annotated[str, AfterValidator(_device)]
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     """Frozen, without coercion: `"12"` is no number and an unknown key is an error."""
 
     model_config = ConfigDict(

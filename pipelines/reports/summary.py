@@ -21,12 +21,13 @@ from invertory.resources.seals import CorruptFileError
 if TYPE_CHECKING:
     from invertory.pipelines.cli.running import Report
     from invertory.pipelines.recipe.recipe import Recipe
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 MAX_TRACED = 12  # rows of a table that `trace` prints; --json has them all
 
 
-def report_json(recipe: Recipe, store: Store, report: Report) -> dict[str, Any]:
+def report_json(recipe: Recipe, store: Store, models: ModelStore, report: Report) -> dict[str, Any]:
     """What `run` did and what lies in the store now."""
     return {
         "recipe": report.recipe,
@@ -37,13 +38,13 @@ def report_json(recipe: Recipe, store: Store, report: Report) -> dict[str, Any]:
         "failures": report.failures,
         "corrupt": report.corrupt,
         "run_ids": report.run_ids,
-        "status": status_json(recipe, store),
+        "status": status_json(recipe, store, models),
     }
 
 
-def status_json(recipe: Recipe, store: Store) -> dict[str, Any]:
+def status_json(recipe: Recipe, store: Store, models: ModelStore) -> dict[str, Any]:
     """Rows, rejects by reason and stale shards of every table of the recipe."""
-    chain = chain_of(recipe)
+    chain = chain_of(recipe, models)
     keys = Keys(store)
     pending = Counter(s.stage.table for s in chain.pending(store) if not s.is_retry)
     rows: list[dict[str, Any]] = []
@@ -76,7 +77,7 @@ def status_json(recipe: Recipe, store: Store) -> dict[str, Any]:
     }
 
 
-def tell_report(recipe: Recipe, store: Store, report: Report) -> None:
+def tell_report(recipe: Recipe, store: Store, models: ModelStore, report: Report) -> None:
     """After a run: what was computed, what failed, and the tables as they are."""
     console = Console()
     for found in report.corrupt:
@@ -96,7 +97,7 @@ def tell_report(recipe: Recipe, store: Store, report: Report) -> None:
             f"[green]Done:[/] {report.num_computed} tables of {recipe.name} in "
             f"{report.elapsed_s:.0f} s."
         )
-    status = status_json(recipe, store)
+    status = status_json(recipe, store, models)
     if number := sum(table["num_retried"] for table in status["tables"]):
         console.print(
             f"[yellow]{number} files could not be read[/] (denied or unavailable); "
@@ -145,14 +146,14 @@ def tell_status(found: list[dict[str, Any]], console: Console | None = None) -> 
             )
 
 
-def next_steps(recipe: Recipe, store: Store) -> None:
+def next_steps(recipe: Recipe, store: Store, models: ModelStore) -> None:
     """After the demo: the exported set, the gallery, and how to go on."""
     from invertory.pipelines.gallery.from_tables import show
     from invertory.pipelines.tables.export_set import set_folder
 
     console = Console()
     console.print()
-    console.print(f"gallery   {show(recipe, store)}")
+    console.print(f"gallery   {show(recipe, store, models)}")
     if recipe.augmentation:
         console.print(f"export    {set_folder(store, recipe.augmentation.method)}")
     console.print(f"tables    {store.base}  (any Parquet reader opens them)")

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from invertory.pipelines.tables.stage import ALL, Input, Stage, Step, digest
+from invertory.pipelines.digests import digest
+from invertory.pipelines.tables.stage import ALL, Input, Stage, Step
 from invertory.resources.provisional import is_provisional_for
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from invertory.pipelines.recipe.types import (
     Device,
     Name,
     Parameters,
-    Part,
     Pixels,
+    Section,
     Uri,
     distinct,
     one_or_more,
@@ -20,7 +20,7 @@ from invertory.precision import Precision
 BOTH: Final = "images and pairs"  # pictures of one's own beside what the generator draws
 
 
-class Portraits(Part):
+class Portraits(Section):
     """Procedural portraits, drawn here with their attributes, segmentations and landmarks."""
 
     name: Name = "portraits"
@@ -37,7 +37,7 @@ class Portraits(Part):
     """Weight of this set in a batch, beside the others'."""
 
 
-class Images(Part):
+class Images(Section):
     """Pictures of one's own, cropped as a recipe crops them."""
 
     uris: Annotated[
@@ -57,7 +57,7 @@ class Images(Part):
     """Weight of these pictures beside pairs, where a trainer takes both; null: 1."""
 
 
-class Pairs(Part):
+class Pairs(Section):
     """Latents, and the pictures that the generator in `uses` makes of them."""
 
     num: int = Field(ge=16, le=10_000_000)
@@ -77,7 +77,7 @@ Sets = Annotated[
 ]
 
 
-class Data(Part):
+class Data(Section):
     """What is trained on: one of three kinds, or images and pairs."""
 
     portraits: Sets | None = None
@@ -113,7 +113,7 @@ class Data(Part):
         return [name for name in type(self).model_fields if getattr(self, name) is not None]
 
 
-class Budget(Part):
+class Budget(Section):
     """How long is trained, and how often something is kept of it; all in images."""
 
     images: int = Field(ge=1)
@@ -128,7 +128,7 @@ class Budget(Part):
     """Images between two lines of the log."""
 
 
-class TrainingResources(Part):
+class TrainingResources(Section):
     """What a training may use; no part of what it makes."""
 
     device: Device = "auto"
