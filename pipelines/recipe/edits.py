@@ -1,4 +1,4 @@
-"""The parts of a recipe about what is made of latents: edits, partners for fairness, the export."""
+"""The sections of a recipe on edits, partners for fairness, and the export."""
 
 from typing import Annotated, Literal
 
@@ -28,9 +28,9 @@ class Augmentation(Section):
     method: str
     """Which of the recipe's methods gives the latents."""
     target: Name
-    """What a classifier is to learn."""
+    """The attribute that a classifier is to learn."""
     protected: Name
-    """What it must not depend on."""
+    """The attribute that the classifier must not depend on."""
     min_distance: float = Field(default=0.0, ge=0)
     """How far beyond the protected boundary, in W, a partner lies at least; 0 is the paper's mirror
     image, which moves a crop near the boundary too little to be seen."""
@@ -41,7 +41,7 @@ class Augmentation(Section):
 
 
 class ExportImage(Section):
-    """Pictures of the exported set."""
+    """Images of the exported set."""
 
     size_px: Pixels | None = None
     """Side; null keeps the size of the crops."""
@@ -50,7 +50,7 @@ class ExportImage(Section):
 
 
 class Export(Section):
-    """What the augmentation set is handed over as."""
+    """The form of the exported augmentation set."""
 
     formats: Annotated[
         tuple[Literal["webdataset", "imagefolder", "parquet"], ...],
@@ -70,4 +70,4 @@ class Export(Section):
     pair there is; or a number for each group, named by what is positive in it: both, target,
     protected, neither."""
     image: ExportImage = Field(default_factory=lambda: ExportImage())
-    """Size and format of the pictures."""
+    """Size and format of the images."""

@@ -41,7 +41,7 @@ RECIPES: Final = Path(__file__).resolve().parents[2] / "recipes"
 
 
 class Recipe(Section):
-    """One pipeline. Only `name` and `collection` must be given."""
+    """One pipeline. Only `name` and `collection` are required."""
 
     name: Name
     """Prefix of the asset keys and folder in the store."""
@@ -50,13 +50,13 @@ class Recipe(Section):
     owner: Owner = "team:invertory"
     """Who answers for the assets: an e-mail address or `team:name`."""
     collection: Collection
-    """Where the pictures come from."""
+    """Where the images come from."""
     limits: Limits = Limits()
-    """What is refused when a file is read."""
+    """Files that are refused when they are read."""
     alignment: Alignment = Alignment()
     """How a photograph becomes crops."""
     generator: GeneratorChoice = GeneratorChoice()
-    """The generator whose latents are sought."""
+    """The generator to invert."""
     perceptual: PerceptualChoice = PerceptualChoice()
     """The distance that inversion minimises."""
     methods: dict[Name, MethodParameters] = Field(default_factory=dict)
@@ -65,21 +65,21 @@ class Recipe(Section):
     that is computed with: a parameter that the file leaves out has the method's default, or for
     `precision` that of `resources`; one without effect beside the others has its default."""
     attributes: dict[Name, Attribute] = Field(default_factory=dict)
-    """What is scored, and by what."""
+    """Attributes and their scorers."""
     boundaries: dict[Name, Boundary] = Field(default_factory=dict)
     """Where an attribute's boundary comes from; `fit` is samples, collection or import."""
     edits: tuple[Edit, ...] = ()
-    """Attributes moved by steps."""
+    """Edits: attributes moved by steps."""
     augmentation: Augmentation | None = None
-    """Partners for fairness; absent, none are made and nothing is exported."""
+    """Partners for fairness; absent: none, and no export."""
     export: Export = Export()
-    """What the augmentation set is handed over as."""
+    """The form of the exported augmentation set."""
     checks: Checks = Checks()
-    """Limits under which a table is trusted."""
+    """Limits of the blocking checks."""
     schedule: Schedule | None = None
-    """When the daemon computes what is missing; absent, never by itself."""
+    """When the daemon computes what is missing or stale; absent: never by itself."""
     sensor: Sensor = Sensor()
-    """How the daemon looks for new pictures, once its sensor is switched on."""
+    """How the daemon looks for new images, once its sensor is switched on."""
     resources: Resources = Resources()
     """What a run may use."""
 

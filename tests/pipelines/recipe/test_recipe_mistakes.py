@@ -74,7 +74,7 @@ resources: {batch_size: 0}
         ("attributes: {Xy: {scorer: mediapipe, score: smile}}", "expected lower-case letters"),
         ("boundaries: {smile: }", "boundary 'smile' has no scorer in attributes; add it there"),
         ("boundaries: {age: {import: x, fit: samples}}", "unknown key 'fit' in boundaries.age"),
-        ("edits: [{attribute: a, steps: [3, 3]}]", "edits[0].steps: 3 stands twice"),
+        ("edits: [{attribute: a, steps: [3, 3]}]", "edits[0].steps: 3 occurs twice; remove one"),
         ("edits: [{attribute: a, steps: []}]", "expected 1 or more of them"),
         ("edits: [{attribute: a, steps: [1], layers: 5-2}]", "expected rows that go up"),
         ("edits: [{attribute: a, steps: [1], layers: top}]", "rows such as '0-3,8', got 'top'"),
