@@ -97,7 +97,7 @@ def test_a_chain_of_trainings_runs_as_assets_and_shows_what_came_of_it(materiali
     (event,) = done.asset_materializations_for_node("models__painter")
     networks = event.metadata["networks"].records
     assert {record.data["name"] for record in networks} == {"painter", "critic"}
-    assert painter["sheet"].startswith("Real above, made below.")
+    assert painter["sheet"].startswith("Real images above, generated ones below.")
     assert len(painter["sheet"]) < 140_000
     critic = ModelStore().told("critic")
     assert critic["generator"] == "painter"
