@@ -1,4 +1,8 @@
-"""Generators: latents to pictures. `GENERATORS` names every family a recipe may ask for."""
+"""Generators: latents to images. `GENERATORS` names every family that a recipe may name.
+
+Adding one takes its file, a line in `GENERATORS` and `make catalogue`. Default weights, or a way of
+loading other than by a card, take an entry in `invertory.pipelines.networks.generators.SOURCES`.
+"""
 
 from __future__ import annotations
 

@@ -1,15 +1,18 @@
 """Inversion: pictures to latents. `METHODS` names every method a recipe may ask for.
 
 A method is a frozen dataclass of its hyper-parameters (defaults are the paper's) with four class
-attributes (`space`, `terms`, `kind`, `needs`) and one verb, `invert`. Adding one takes its file and
-a line in `METHODS`; the recipe's choices, the assets and the contract test follow.
+attributes (`space`, `terms`, `kind`, `needs`) and one verb, `invert`. Adding one takes its file, a
+line in `METHODS` and `make catalogue`; the recipe's choices, the assets and the contract test
+follow.
 
 Four more are for those that need them: `has_state` where a picture takes more than its latent,
 `maps` with the names of small pictures given beside it, a verb `draw` (see `drawing`), and `check`
 where the settings ask for what not every generator or network has (see `Checking`).
 
 Networks that a method needs beside the generator (an encoder, say) are named by kind in `needs`. It
-has a field of that name for their address, and is handed them as `networks`.
+has a field of that name for their address, and is handed them as `networks`. Addresses are a
+method's only fields of the type `str`; a kind is needed where its field applies (see `effect`) and
+is not empty.
 """
 
 from __future__ import annotations
