@@ -18,7 +18,6 @@ from invertory.pipelines.partitions import shards_of
 from invertory.pipelines.recipe.recipe import Recipe
 from invertory.pipelines.retry import Retry
 from invertory.pipelines.tables.chain import Chain
-from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.tables.stage import Stage, asset_path
 from invertory.pipelines.tables.stage_run import StageRun
 from invertory.pipelines.training.assets import deps_of
@@ -60,8 +59,7 @@ def asset_of(
 
     def compute(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         resources = context.resources
-        chain = chain_of(recipe, resources.models)  # by the cards of this run's model store
-        own = chain.stage(stage.table)
+        own = stage.page.stage(recipe, stage.method, resources.models)  # by this run's model store
         gpu = resources.gpu if own.page.is_on_device else None
         run = StageRun(recipe, own, resources.models, resources.reporting.to(context), gpu)
         yield from materialize(context, chain, own, resources.tables.store(recipe.name), run)

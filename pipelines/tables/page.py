@@ -80,9 +80,10 @@ class Table:
 
     def stages(self, recipe: Recipe, models: ModelStore) -> Iterable[Stage]:
         """The table in `recipe`: one stage, one for each method, or none."""
-        return (self._stage(recipe, method, models) for method in self.methods(recipe))
+        return (self.stage(recipe, method, models) for method in self.methods(recipe))
 
-    def _stage(self, recipe: Recipe, method: str | None, models: ModelStore) -> Stage:
+    def stage(self, recipe: Recipe, method: str | None, models: ModelStore) -> Stage:
+        """The table of one method, or the one table of the recipe."""
         networks = self.networks(recipe, method, models)
         return Stage(
             page=self,
