@@ -126,7 +126,7 @@ def test_a_generator_that_is_unavailable_names_the_cause(broken, uri):
 
 
 def test_a_fault_of_ours_says_so_and_how_to_see_more(broken, place, monkeypatch):
-    def wrong(*_: Any) -> None:
+    def wrong(*_: Any, **__: Any) -> None:
         raise KeyError("crop_id")
 
     monkeypatch.setattr(running, "deal_new", wrong)

@@ -9,11 +9,11 @@ import dagster as dg
 import pytest
 import yaml
 
-from invertory.pipelines.definitions import defs
+from invertory.pipelines.definitions import definitions_of, defs
 from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.retry import Retry
 from invertory.pipelines.training import assets as training_assets
-from invertory.pipelines.training.training import TRAININGS, load_training
+from invertory.pipelines.training.training import TRAININGS, load_training, valid_trainings
 from invertory.resources.gpu import Gpu
 from invertory.resources.models import ModelStore
 
@@ -171,8 +171,10 @@ def test_a_recipes_tables_descend_from_the_training_of_their_generator(
         generator={"name": "stylegan2", "weights": "trained://painter"},
         alignment={"kind": "centre", "size_px": 32},
     )
+    recipe_alone = definitions_of(world.recipe, ModelStore(), valid_trainings())
+    served = dg.Definitions.merge(dg.Definitions(resources=world.resources), recipe_alone)
     deps = {spec.key.path[1]: {dep.asset_key.to_user_string() for dep in spec.deps}
-            for spec in world.definitions.resolve_all_asset_specs()}  # fmt: skip
+            for spec in served.resolve_all_asset_specs()}  # fmt: skip
     assert "models/painter" in deps["latents_image2stylegan"]
     assert "models/painter" not in deps["images"]
 
