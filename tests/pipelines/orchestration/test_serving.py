@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.skipif(shutil.which("ps") is None, reason="ps is absent: procps")
 SERVE = """
 import sys
-from pipelines import serving
+from invertory.pipelines.cli import serving
 serving.GRACE_S = 0.5
 sys.exit(serving.run_whole(["sh", "-c", "trap '' INT TERM; sleep 300 & echo $$; wait; wait"]))
 """
