@@ -17,7 +17,7 @@ export PYTEST_DEBUG_TEMPROOT ?= $(shell test -w /dev/shm && echo /dev/shm)
 THREADS ?= 1
 TEST := OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q
 
-.PHONY: demo demo-faces portraits train ui test test-slow check format docs reference install install-dev install-docs constraints bench compare bench-inversion clean
+.PHONY: demo demo-faces portraits train ui test test-slow check catalogue format docs reference install install-dev install-docs constraints bench compare bench-inversion clean
 
 demo: install  ## the whole chain on drawn portraits, from files to an exported edit set; no download
 	$(BIN)/invertory demo $(if $(COLLECTION),faces --collection "$(COLLECTION)")
@@ -46,6 +46,9 @@ check: install-dev  ## style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/invertory recipes check
+
+catalogue: install-dev  ## what recipes may name, as data: after adding a method, generator or trainer
+	$(BIN)/python -m invertory.pipelines.cataloguing
 
 format: install-dev
 	$(BIN)/ruff check --fix .

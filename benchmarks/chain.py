@@ -39,6 +39,7 @@ from invertory.pipelines.cli.main import (
     ALLOCATOR,
 )  # the environment that `invertory` restarts itself with
 from invertory.pipelines.progress.memory import peak_rss_bytes
+from invertory.resources.models import ModelStore
 
 FILE_PX, CROP_PX, BATCH = 64, 32, 16
 EDIT_STEPS = (-1.0, 1.0)
@@ -100,7 +101,7 @@ def by_chain(work: Path, images: Path, steps: int) -> None:
     os.environ |= {"INVERTORY_STORE": str(work / "store"), "DAGSTER_HOME": str(work / "dagster")}
     path = work / "bench.yaml"
     path.write_text(yaml.safe_dump(recipe_of(images, work / "scorer.pt2", steps)))
-    report = run_recipe(load_recipe(path), FixedReporting(Silent()), Silent())
+    report = run_recipe(load_recipe(path, ModelStore()), FixedReporting(Silent()), Silent())
     assert not report.failures, report.failures
 
 

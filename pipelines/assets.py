@@ -1,10 +1,12 @@
-"""The assets of a recipe: one a table, in the order of the data, methods side by side.
+"""The assets of a recipe: one for each table, in the order of the data, methods side by side.
 
-What a table is and how it is made stands on its page in `tables`.
+Every asset is a function of one factory, `asset_of`, under the name of its table; the table's page
+in `tables` describes what it computes. A page decides whether its asset needs a GPU, so resources
+are required by key: a parameter with a type would need a second factory for the assets without one.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of an asset.
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -19,44 +21,60 @@ from invertory.pipelines.tables.chain import Chain
 from invertory.pipelines.tables.stage import Stage, asset_path
 from invertory.pipelines.tables.stage_run import StageRun
 from invertory.pipelines.training.assets import deps_of
-from invertory.pipelines.training.training import valid_trainings
+from invertory.pipelines.training.training import TrainingSpec
+from invertory.resources.models import ModelStore
 
 POOL = "gpu"
+Trained = Mapping[str, Sequence[dg.AssetKey]]  # digest of weights => the trainings that made them
 
 
 def assets_of(
-    recipe: Recipe, chain: Chain, *, pool: str | None = POOL
+    recipe: Recipe, chain: Chain, trained: Trained, *, pool: str | None = POOL
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Every table of `recipe` as an asset, and what a stage gathers from all shards as one.
 
-    A slot of a Dagster pool outlives a killed process, and Dagster waits for one at full speed and
-    deaf to signals. The command line passes `pool=None`: it holds a device's lease, which the
-    kernel frees.
+    A slot of a Dagster pool outlives a killed process, and Dagster polls for a free one without
+    pause and without handling signals. The command line passes `pool=None`: it leases the device
+    by a lock, which the kernel frees.
     """
-    tables = [asset_of(recipe, chain, stage, pool) for stage in chain.stages]
+    tables = [asset_of(recipe, chain, stage, trained, pool) for stage in chain.stages]
     return [*tables, *(gathered(recipe, chain, s) for s in chain.stages if chain.gathers(s))]
 
 
-def asset_of(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dg.AssetsDefinition:
+def trained_networks(
+    recipe: Recipe, models: ModelStore, trainings: Sequence[TrainingSpec]
+) -> Trained:
+    """The recipe's networks that a training made, bundled ones included."""
+    networks = networks_of(recipe, models).values()
+    return {n.sha256: deps_of([n.card.source], trainings) for n in networks if n.sha256}
+
+
+def asset_of(
+    recipe: Recipe, chain: Chain, stage: Stage, trained: Trained, pool: str | None
+) -> dg.AssetsDefinition:
     """One table as an asset; its function bears the table's name.
 
     A stage that computes on a device is in `pool`, and leases a device only when there is work.
     """
 
     def compute(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        given = context.resources
-        gpu = given.gpu if stage.page.is_on_device else None
-        run = StageRun(recipe, stage, given.models, given.reporting.to(context), gpu)
-        yield from materialize(context, chain, stage, given.tables.store(recipe.name), run)
+        resources = context.resources
+        own = stage.page.stage(recipe, stage.method, resources.models)  # by this run's model store
+        gpu = resources.gpu if own.page.is_on_device else None
+        run = StageRun(recipe, own, resources.models, resources.reporting.to(context), gpu)
+        yield from materialize(context, chain, own, resources.tables.store(recipe.name), run)
 
     compute.__name__ = stage.asset_path[-1]
     compute.__doc__ = stage.page.description
-    asset: dg.AssetsDefinition = dg.asset(**_about(recipe, chain, stage, pool))(compute)
+    asset: dg.AssetsDefinition = dg.asset(**_options(recipe, chain, stage, trained, pool))(compute)
     return asset
 
 
 def gathered(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetSpec:
-    """What `stage` reads of all shards, for Dagster to compare; each shard's run brings it up."""
+    """All shards that `stage` reads, as one asset whose data version Dagster compares.
+
+    The run of each shard reports it.
+    """
     return dg.AssetSpec(
         key=stage.gathered_path,
         group_name=recipe.name,
@@ -66,11 +84,15 @@ def gathered(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetSpec:
     )
 
 
-def _about(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dict[str, Any]:
+def _options(
+    recipe: Recipe, chain: Chain, stage: Stage, trained: Trained, pool: str | None
+) -> dict[str, Any]:
+    """The arguments of `dg.asset`."""
     deps = [_dep(stage, i.table, i.shards) for i in stage.inputs if i.table != "entries"]
     if chain.gathers(stage):
         deps.append(dg.AssetDep(stage.gathered_path))
-    deps += [dg.AssetDep(key) for key in _trained(recipe, stage)]
+    makers = [key for sha256 in stage.models.values() for key in trained.get(sha256, ())]
+    deps += [dg.AssetDep(key) for key in dict.fromkeys(makers)]
     resources = {"tables", "models", "reporting"}
     return {
         "key": stage.asset_path,
@@ -88,13 +110,6 @@ def _about(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dict
         "metadata": {"recipe": recipe.name, **({"method": stage.method} if stage.method else {})},
         "tags": {"invertory/stage": stage.name},
     }
-
-
-def _trained(recipe: Recipe, stage: Stage) -> list[dg.AssetKey]:
-    """The trainings that make the bundled or trained networks of the stage."""
-    used = set(stage.models.values()) - {""}
-    sources = [n.card.source for n in networks_of(recipe).values() if n.sha256 in used]
-    return deps_of(sources, valid_trainings()) if sources else []
 
 
 def _dep(stage: Stage, table: str, shards: str) -> dg.AssetDep:

@@ -1,4 +1,10 @@
-"""What runs by itself: sensors for new pictures and for what waits, a schedule for the rest."""
+"""What runs by itself: a sensor for new images, sensors for later phases, a schedule for the rest.
+
+Dagster's own automation conditions do not replace these. `AutomationCondition.eager()` asks for a
+partition when an upstream *asset event* is newer; here a shard is stale when its *key* differs,
+which also counts code, configuration and weights, and a later phase waits for every shard of the
+earlier ones. A condition also cannot list a bucket and deal its files to shards.
+"""
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of a sensor.
 from collections.abc import Iterator
@@ -13,23 +19,24 @@ from invertory.pipelines.errors.explain import explain_error
 from invertory.pipelines.partitions import partitions_name, shards_of
 from invertory.pipelines.recipe.recipe import Recipe
 from invertory.pipelines.tables.chain import Chain, Keys
+from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.tables.stage import ALL, Stage, Step
 from invertory.resources.models import ModelStore
 from invertory.resources.redaction import scrubbed
 from invertory.resources.tables import Store, Tables
 
-Job = Any  # what `define_asset_job` gives; Dagster does not export its type
-RUNS_A_TICK = 100  # a tick has 60 s; the rest is asked for at the next one
+Job = Any  # of `define_asset_job`; Dagster does not export its type
+RUNS_A_TICK = 100  # a tick has 60 s; the next tick requests the rest
 NAMES = {
-    "invert": ("invert_shard", "The chain of one shard; what is up to date is reused."),
-    "edit": ("edit_shard", "What needs boundaries that are fitted on all shards, for one shard."),
+    "invert": ("invert_shard", "The chain of one shard; tables that are up to date are reused."),
+    "edit": ("edit_shard", "One shard's tables that need boundaries fitted on all shards."),
     "fit": ("fit_boundaries", "Boundaries that are fitted on all shards."),
     "export": ("export_set", "The balanced set over all shards, with its datasheet."),
 }
 
 
 def jobs_of(recipe: Recipe, chain: Chain) -> dict[str, Job]:
-    """A job for each phase of the chain, by the verb that it is called by."""
+    """A job for each phase of the chain, by the phase's verb."""
     return {
         verb: dg.define_asset_job(
             f"{recipe.name}_{NAMES[verb][0]}",
@@ -54,20 +61,20 @@ def _verb(number: int, phase: list[Stage]) -> str:
 
 
 def sensor_of(recipe: Recipe, job: Job) -> dg.SensorDefinition:
-    """Deals new pictures to shards and asks for one run a shard, once."""
+    """Deals new images to shards and requests one run for each shard, once."""
 
     @dg.sensor(
         name=f"{recipe.name}_new_images",
         job=job,
         minimum_interval_seconds=recipe.sensor.interval_s,
-        description="New pictures of the collection become shards; each shard is run once.",
+        description="New images of the collection become shards; each shard is run once.",
     )
     def new_images(
         context: dg.SensorEvaluationContext, tables: Tables, models: ModelStore
     ) -> dg.SensorResult | dg.SkipReason:
         store = tables.store(recipe.name)
         fresh = _after(store.shards("entries"), context.cursor)
-        if not fresh:  # otherwise the last tick was cut off: first what it had dealt
+        if not fresh:  # otherwise the last tick was cut off; the shards it dealt come first
             try:
                 source = Collection(recipe, models)
                 deal_new(
@@ -84,44 +91,42 @@ def sensor_of(recipe: Recipe, job: Job) -> dg.SensorDefinition:
                 return dg.SkipReason(f"the collection cannot be listed: {explain_error(error)}")
             fresh = _after(store.shards("entries"), context.cursor)
         if not fresh:
-            return dg.SkipReason(f"no new picture in {recipe.collection.uri}")
-        asked = fresh[:RUNS_A_TICK]
+            return dg.SkipReason(f"no new image in {recipe.collection.uri}")
+        requested = fresh[:RUNS_A_TICK]
         keys = Keys(store)
-        missing = [shard for shard in asked if keys("images", shard) is None]
+        missing = [shard for shard in requested if keys("images", shard) is None]
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(run_key=digest(shard, keys("entries", shard)), partition_key=shard)
                 for shard in missing
             ],
             skip_reason=None if missing else "a run has begun every new shard already",
-            dynamic_partitions_requests=[shards_of(recipe.name).build_add_request(asked)],
-            cursor=asked[-1],
+            dynamic_partitions_requests=[shards_of(recipe.name).build_add_request(requested)],
+            cursor=requested[-1],
         )
 
     return new_images
 
 
 def _after(shards: list[str], cursor: str | None) -> list[str]:
-    """Shards are numbered as they are dealt, so that the last one asked for is all to remember."""
+    """The shards after the last requested one; they are numbered in the order of dealing."""
     return [shard for shard in shards if shard > (cursor or "")]
 
 
-def ready_sensor_of(
-    recipe: Recipe, chain: Chain, verb: str, phase: list[Stage], job: Job
-) -> dg.SensorDefinition:
-    """Asks for a later phase when every shard of the earlier ones is up to date, and not before."""
+def ready_sensor_of(recipe: Recipe, verb: str, job: Job) -> dg.SensorDefinition:
+    """Requests a later phase once every shard of the earlier phases is up to date."""
 
     @dg.sensor(
         name=f"{recipe.name}_{verb}_when_ready",
         job=job,
         minimum_interval_seconds=recipe.sensor.interval_s,
-        description=f"{NAMES[verb][1]} Asked for once all before it is up to date and it is not.",
+        description=f"{NAMES[verb][1]} Requested once all earlier tables are up to date.",
     )
     def when_ready(
-        context: dg.SensorEvaluationContext, tables: Tables
+        context: dg.SensorEvaluationContext, tables: Tables, models: ModelStore
     ) -> list[dg.RunRequest] | dg.SkipReason:
         store = tables.store(recipe.name)
-        wanted = _wanted(context.instance, chain, store, phase, is_retrying=False)
+        wanted = _wanted(context.instance, recipe, models, store, verb, is_retrying=False)
         if isinstance(wanted, dg.SkipReason):
             return wanted
         return [
@@ -131,10 +136,8 @@ def ready_sensor_of(
     return when_ready
 
 
-def schedule_of(
-    recipe: Recipe, chain: Chain, verb: str, phase: list[Stage], job: Job
-) -> dg.ScheduleDefinition:
-    """At the recipe's hour, one run for every shard in which a table is missing or stale."""
+def schedule_of(recipe: Recipe, verb: str, job: Job) -> dg.ScheduleDefinition:
+    """At the recipe's time, one run for every shard in which a table is missing or stale."""
     assert recipe.schedule is not None, recipe.name
 
     @dg.schedule(
@@ -145,10 +148,10 @@ def schedule_of(
         description=f"{NAMES[verb][1]} Only where a table is missing or stale by its key.",
     )
     def catch_up(
-        context: dg.ScheduleEvaluationContext, tables: Tables
+        context: dg.ScheduleEvaluationContext, tables: Tables, models: ModelStore
     ) -> list[dg.RunRequest] | dg.SkipReason:
         store = tables.store(recipe.name)
-        wanted = _wanted(context.instance, chain, store, phase, is_retrying=True)
+        wanted = _wanted(context.instance, recipe, models, store, verb, is_retrying=True)
         if isinstance(wanted, dg.SkipReason):
             return wanted
         moment = context.scheduled_execution_time.isoformat()
@@ -162,16 +165,20 @@ def schedule_of(
 
 def _wanted(
     instance: dg.DagsterInstance,
-    chain: Chain,
+    recipe: Recipe,
+    models: ModelStore,
     store: Store,
-    phase: list[Stage],
+    verb: str,
     *,
     is_retrying: bool,
 ) -> list[tuple[str | None, str]] | dg.SkipReason:
-    """[(shard, run key), ...] of the runs that make what is missing or stale in the phase.
+    """[(shard, run key), ...] of the runs that compute what is missing or stale in a phase.
 
-    Retries hold no later phase back, and only a schedule asks for them: once each time it is due.
+    Retries do not hold a later phase back. Only a schedule requests them, once each time it is due.
+    The chain is built anew: a network may have been trained since the code location was loaded.
     """
+    chain = chain_of(recipe, models)
+    phase = phases_of(chain)[verb]
     own = {stage.table for stage in phase}
     pending = [
         step
@@ -192,7 +199,7 @@ def _wanted(
 def _runs(
     chain: Chain, phase: list[Stage], pending: list[Step], keys: Keys
 ) -> Iterator[tuple[str | None, str]]:
-    """A key is the same until what the phase reads from outside changes, or its code."""
+    """A run key changes with the tables that the phase reads from outside, and with its code."""
     inside = {stage.table for stage in phase}
 
     def outside(stage: Stage, shard: str) -> list[Any]:
@@ -206,7 +213,7 @@ def _runs(
 
 
 def _shards(phase: list[Stage], pending: list[Step], keys: Keys) -> list[str | None]:
-    """Shards to run; what spans all shards comes with any, or alone where nothing is sharded."""
+    """Shards to run; tables without shards come with the first shard, or alone."""
     if not any(stage.is_sharded for stage in phase):
         return [None]
     shards = {step.shard for step in pending if step.stage in phase} - {ALL}

@@ -52,7 +52,10 @@ def verdict(stage: Stage, shard: str, result: dg.AssetCheckResult) -> str:
 
 
 def require_trusted(chain: Chain, stage: Stage, store: Store, shard: str, keys: Keys) -> None:
-    """dg.Failure where a table that `stage` reads fails a check, whichever run published it."""
+    """dg.Failure where a table that `stage` reads fails a check, whichever run published it.
+
+    A blocking check of Dagster only holds back what the same run would compute downstream.
+    """
     for table, name, _ in chain.inputs(stage, shard, keys):
         if table == "entries" or not keys(table, name):
             continue

@@ -65,6 +65,8 @@ def _materialized(
     yield dg.MaterializeResult(
         metadata=metadata, data_version=dg.DataVersion(published.key), check_results=results
     )
+    # Dagster fails the step of a blocking check by itself, in either executor, but only names the
+    # check; this failure has its figures, which the command line prints.
     if failed := [verdict(stage, shard, result) for result in results if not result.passed]:
         raise dg.Failure("; ".join(failed), allow_retries=False)
 

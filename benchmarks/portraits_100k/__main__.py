@@ -26,6 +26,7 @@ from benchmarks.portraits_100k.drawing import SIZE_PX, draw_all
 from benchmarks.portraits_100k.report import plot, table
 from invertory.ops.ahead import num_cores
 from invertory.pipelines.cli.main import ALLOCATOR
+from invertory.resources.models import ModelStore
 
 ATTRIBUTES = ("glasses", "male", "smile")
 
@@ -69,7 +70,8 @@ def run_chain(work: Path) -> None:
         curve.before_s, curve.cpu_before_s = lines[-1]["elapsed_s"], lines[-1]["cpu_s"]
         curve.done = {name: int(lines[-1][name]) for name in COLUMNS[3:]}
     with curve.kept():
-        report = run_recipe(load_recipe(work / "recipe.yaml"), FixedReporting(curve), curve)
+        recipe = load_recipe(work / "recipe.yaml", ModelStore())
+        report = run_recipe(recipe, FixedReporting(curve), curve)
     if report.failures:
         raise RuntimeError("; ".join(report.failures))
 

@@ -143,8 +143,8 @@ def loaded(
 ) -> Inverter | None:
     """The arm with its networks; None if one is missing, with the reason in `absent`."""
     recipe = _recipe(arm, generator)
-    own = method_networks(recipe, arm.method)
-    missing = [n.missing for n in (*generator_networks(recipe).values(), *own.values())]
+    own = method_networks(recipe, arm.method, models)
+    missing = [n.missing for n in (*generator_networks(recipe, models).values(), *own.values())]
     try:
         if any(missing):
             raise FileNotFoundError("; ".join(filter(None, missing)))
@@ -157,7 +157,7 @@ def loaded(
     except CANNOT as error:
         absent[arm.name] = str(error)
         return None
-    files = {**generator_networks(recipe), **own}
+    files = {**generator_networks(recipe, models), **own}
     metadata = {
         "method": arm.method,
         "parameters": dict(arm.parameters),

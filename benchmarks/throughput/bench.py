@@ -100,7 +100,7 @@ class Bench:
 
     def publish(self, store: Store, *tables: str) -> None:
         """Publish the tables one after another, as the assets do."""
-        chain = chain_of(self.recipe)
+        chain = chain_of(self.recipe, self.models)
         for table in tables:
             stage = chain.stage(table)
             run = StageRun(self.recipe, stage, self.models, Silent(), self._gpu(stage.name))

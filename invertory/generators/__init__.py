@@ -1,4 +1,8 @@
-"""Generators: latents to images. `GENERATORS` lists every family that a recipe can name."""
+"""Generators: latents to images. `GENERATORS` lists every family that a recipe can name.
+
+Adding one takes its file, a line in `GENERATORS` and `make catalogue`. Default weights, or a way of
+loading other than by a card, take an entry in `invertory.pipelines.networks.generators.SOURCES`.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A method is a frozen dataclass of hyper-parameters (the defaults are the paper's) with four class
 attributes (`space`, `terms`, `kind`, `needs`) and one verb, `invert`. To add a method, write its
-file and add a line to `METHODS`; the recipe's choices, the assets and the contract test follow.
+file, add a line to `METHODS` and run `make catalogue`; the recipe's choices, the assets and the
+contract test follow.
 
 A method may also have: `has_state`, if an image needs more than its latent; `maps`, the names of
 small images stored beside the latent; a verb `draw` (see `drawing`); and `check`, if not every
@@ -10,7 +11,8 @@ generator or network supports every setting (see `SupportsCheck`).
 
 `needs` names the kinds of networks that a method needs besides the generator, such as an encoder.
 For each kind the method has a field of that name for the address and receives the network in
-`networks`.
+`networks`. Addresses are a method's only fields of the type `str`; a kind is needed where its field
+applies (see `effect`) and is not empty.
 """
 
 from __future__ import annotations

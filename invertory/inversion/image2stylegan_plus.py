@@ -87,14 +87,14 @@ class Image2StyleGANPlus(Budget):
         default=200,
         metadata={
             "description": "Adam steps of the noise maps, after those in W+",
-            "applies": lambda m: m.steps > 0 and not m.preview,
+            "applies": (("steps", ">", 0), ("preview", "==", False)),
         },
     )
     noise_learning_rate: float = field(
         default=0.1,
         metadata={
             "description": "Adam's rate for the maps, whose standard deviation is 1",
-            "applies": lambda m: m.noise_steps > 0 and m.steps > 0 and not m.preview,
+            "applies": (("noise_steps", ">", 0), ("steps", ">", 0), ("preview", "==", False)),
         },
     )
     mse_weight: float = field(

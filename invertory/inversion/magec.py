@@ -115,7 +115,7 @@ class Magec(Budget):
         default=3e-4,
         metadata={
             "description": "weight of 1 - cosine, if an identity network is named",
-            "applies": lambda m: bool(m.identity),
+            "applies": (("identity", "!=", ""),),
         },
     )
     edit_step: float = field(

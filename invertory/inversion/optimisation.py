@@ -41,14 +41,14 @@ class Budget:
         default=0.05,
         metadata={
             "description": "ramp: share of steps in which the rate rises",
-            "applies": lambda m: m.schedule == "ramp",
+            "applies": (("schedule", "==", "ramp"),),
         },
     )
     rampdown: float = field(
         default=0.25,
         metadata={
             "description": "ramp: share of steps in which the rate falls",
-            "applies": lambda m: m.schedule == "ramp",
+            "applies": (("schedule", "==", "ramp"),),
         },
     )
     preview: bool = field(

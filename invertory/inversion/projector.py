@@ -123,7 +123,7 @@ class Projector(Budget):
         default=0.75,
         metadata={
             "description": "share of steps over which the exploration fades",
-            "applies": lambda m: m.w_noise != 0,
+            "applies": (("w_noise", "!=", 0),),
         },
     )
     w_samples: int = field(
@@ -133,14 +133,14 @@ class Projector(Budget):
         default=1e5,
         metadata={
             "description": "weight of the autocorrelation of the noise maps",
-            "applies": lambda m: m.noise_maps and not m.preview,
+            "applies": (("noise_maps", "==", True), ("preview", "==", False)),
         },
     )
     noise_maps: bool = field(
         default=True,
         metadata={
             "description": "optimise StyleGAN2's noise maps (not in previews)",
-            "applies": lambda m: not m.preview,
+            "applies": (("preview", "==", False),),
         },
     )
 

@@ -171,28 +171,28 @@ class ReStyle(SinglePassMethod):
         default="auto",
         metadata={
             "description": "address of the ReStyle encoder; auto: the one for this generator",
-            "applies": lambda m: m.over == "restyle",
+            "applies": (("over", "==", "restyle"),),
         },
     )
     encoder: str = field(
         default="auto",
         metadata={
             "description": "address of the encoder, if `over` is encoder",
-            "applies": lambda m: m.over == "encoder",
+            "applies": (("over", "==", "encoder"),),
         },
     )
     e4e: str = field(
         default="auto",
         metadata={
             "description": "address of the e4e encoder, if `over` is e4e",
-            "applies": lambda m: m.over == "e4e",
+            "applies": (("over", "==", "e4e"),),
         },
     )
     psp: str = field(
         default="auto",
         metadata={
             "description": "address of the pSp encoder, if `over` is psp",
-            "applies": lambda m: m.over == "psp",
+            "applies": (("over", "==", "psp"),),
         },
     )
 

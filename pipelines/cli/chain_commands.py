@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.named_recipes import recipe_named, recipes_named, store_of
+from invertory.pipelines.cli.named_recipes import model_store, recipe_named, recipes_named, store_of
 from invertory.pipelines.cli.output import add_command, make_progress, print_error, print_result
 from invertory.pipelines.errors.exit_codes import FAILED, OK
 
@@ -57,7 +57,7 @@ def _demo(options: argparse.Namespace) -> int:
     if code == OK and not options.json:
         from invertory.pipelines.reports.console import next_steps
 
-        next_steps(recipe, store_of(recipe))
+        next_steps(recipe, store_of(recipe), model_store())
     return code
 
 
@@ -70,9 +70,10 @@ def _run_and_report(recipe: Recipe, options: argparse.Namespace) -> int:
     progress = make_progress(options)
     report = run_recipe(recipe, FixedReporting(progress), progress)
     code = FAILED if report.failures else OK
+    world = store_of(recipe), model_store()
     if options.json:
-        return print_result(options, report_json(recipe, store_of(recipe), report), print, code)
-    print_report(recipe, store_of(recipe), report)
+        return print_result(options, report_json(recipe, *world, report), print, code)
+    print_report(recipe, *world, report)
     for failure in report.failures:
         print_error(f"failed {failure}", code)
     return code
@@ -82,7 +83,8 @@ def _status(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.console import print_status
     from invertory.pipelines.reports.status import status_json
 
-    statuses = [status_json(recipe, store_of(recipe)) for recipe in recipes_named(options.recipe)]
+    models = model_store()
+    statuses = [status_json(r, store_of(r), models) for r in recipes_named(options.recipe)]
     return print_result(options, statuses, print_status)
 
 
@@ -97,7 +99,7 @@ def _trace(options: argparse.Namespace) -> int:
         try:
             roots = Roots(recipe.collection.uris)
             chain_trace = trace(
-                chain_of(recipe),
+                chain_of(recipe, model_store()),
                 store_of(recipe),
                 options.id,
                 partial(_opened, roots),
@@ -121,5 +123,7 @@ def _gallery(options: argparse.Namespace) -> int:
     from invertory.pipelines.gallery.from_tables import write_recipe_gallery
 
     recipe = recipe_named(options.recipe)
-    path = write_recipe_gallery(recipe, store_of(recipe), options.out, max_rows=options.rows)
+    path = write_recipe_gallery(
+        recipe, store_of(recipe), model_store(), options.out, max_rows=options.rows
+    )
     return print_result(options, {"gallery": str(path)}, lambda _: print(path))

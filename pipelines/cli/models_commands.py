@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
+from invertory.pipelines.cli.named_recipes import model_store
 from invertory.pipelines.cli.output import add_command, make_progress, print_result
 
 
@@ -22,9 +23,8 @@ def add_commands(commands: Any) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.console import print_models
-    from invertory.resources.models import ModelStore
 
-    models = ModelStore()
+    models = model_store()
     rows = [
         asdict(card) | {"is_at_hand": models.is_available_offline(card)} for card in models.cards()
     ]
@@ -33,18 +33,16 @@ def _list(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from invertory.pipelines.reports.console import print_card
-    from invertory.resources.models import ModelStore
 
-    return print_result(options, ModelStore().full_card(options.name), print_card)
+    return print_result(options, model_store().full_card(options.name), print_card)
 
 
 def _import(options: argparse.Namespace) -> int:
     from invertory.resources.addresses import Address
     from invertory.resources.archives import digest
-    from invertory.resources.models import ModelStore
 
     address = Address(options.uri)
     with make_progress(options).download(address) as received:
-        path = ModelStore().fetch(address, sha256=options.sha256, progress=received)
+        path = model_store().fetch(address, sha256=options.sha256, progress=received)
     imported = {"uri": address, "sha256": digest(path), "path": str(path)}
     return print_result(options, imported, lambda _: print(f"{path}\nsha256 {imported['sha256']}"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
@@ -15,7 +16,7 @@ def recipe_named(name: str, collection: str | None = None) -> Recipe:
     from invertory.pipelines.cli.running import derive_recipe
     from invertory.pipelines.recipe.recipe import load_recipe
 
-    recipe = load_recipe(path_of(name))
+    recipe = load_recipe(path_of(name), model_store())
     return derive_recipe(recipe, collection) if collection else recipe
 
 
@@ -26,7 +27,8 @@ def recipes_named(name: str | None) -> list[Recipe]:
 
     if name:
         return [recipe_named(name)]
-    return [recipe for _, recipe in every_recipe() if not isinstance(recipe, RecipeError)]
+    found = every_recipe(model_store())
+    return [recipe for _, recipe in found if not isinstance(recipe, RecipeError)]
 
 
 def recipes_folder() -> Path:
@@ -48,6 +50,13 @@ def path_of(name: str) -> Path:
 
 def store_of(recipe: Recipe) -> Store:
     """Open the store of a recipe."""
-    from invertory.pipelines.definitions import tables
+    from invertory.pipelines.world import tables
 
     return tables().store(recipe.name)
+
+
+def model_store() -> ModelStore:
+    """The weights of this host."""
+    from invertory.pipelines import world
+
+    return world.model_store()

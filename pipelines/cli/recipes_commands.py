@@ -7,7 +7,12 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.cli.named_recipes import path_of, recipes_folder, recipes_named
+from invertory.pipelines.cli.named_recipes import (
+    model_store,
+    path_of,
+    recipes_folder,
+    recipes_named,
+)
 from invertory.pipelines.cli.output import add_command, print_error, print_result
 from invertory.pipelines.errors.exit_codes import OK, USAGE
 from invertory.resources.addresses import Address
@@ -41,7 +46,7 @@ def _check(options: argparse.Namespace) -> int:
 
     loaded = [(path_of(name), _load(path_of(name))) for name in options.recipe]
     if not options.recipe:
-        loaded = list(all_recipes(recipes_folder()))
+        loaded = list(all_recipes(recipes_folder(), models=model_store()))
     invalid = [(path, error) for path, error in loaded if isinstance(error, RecipeError)]
 
     def print_check(_: object) -> None:
@@ -57,7 +62,7 @@ def _load(path: Path) -> Recipe | RecipeError:
     from invertory.pipelines.recipe.recipe import RecipeError, load_recipe
 
     try:
-        return load_recipe(path)
+        return load_recipe(path, model_store())
     except RecipeError as problem:
         return problem
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import yaml
 
-from invertory.pipelines.assets import assets_of
+from invertory.pipelines.assets import assets_of, trained_networks
 from invertory.pipelines.cli.output import is_debugging
 from invertory.pipelines.collections.collection import Collection
 from invertory.pipelines.collections.intake import deal_new
-from invertory.pipelines.definitions import resources
 from invertory.pipelines.networks.resolve import prefetch
 from invertory.pipelines.partitions import partitions_name
 from invertory.pipelines.processes.abandoned import fail_unfinished, free_abandoned, living
@@ -25,6 +24,8 @@ from invertory.pipelines.recipe.compatibility import check_fit
 from invertory.pipelines.tables.chain import Chain
 from invertory.pipelines.tables.registry import chain_of
 from invertory.pipelines.tables.stage import ALL, Stage, Step
+from invertory.pipelines.training.training import valid_trainings
+from invertory.pipelines.world import resources
 from invertory.resources.addresses import Address
 from invertory.resources.atomic import write_private
 from invertory.resources.redaction import redacted
@@ -81,16 +82,16 @@ def run_recipe(recipe: Recipe, reporting: Reporting, progress: Progress) -> Repo
     """Fetch the weights, split new images into shards, then compute what is missing or stale."""
     began = time.monotonic()
     dagster_home()
-    resource_map = {**resources(), "reporting": reporting}
-    store: Store = resource_map["tables"].store(recipe.name)
-    chain = chain_of(recipe)
-    fresh = _deal(recipe, resource_map["models"], store, progress)
+    world = {**resources(), "reporting": reporting}
+    store: Store = world["tables"].store(recipe.name)
+    chain = chain_of(recipe, world["models"])
+    fresh = _deal(recipe, world["models"], store, progress)
     for stage in chain.stages:
         store.tidy(stage.table)
     report = Report(recipe=recipe.name, new_shards=fresh)
     for _ in range(MAX_PASSES):
         before = num_set_aside(store)
-        _run_pending(recipe, chain, store, resource_map, report, progress)
+        _run_pending(recipe, chain, store, world, report, progress)
         if not report.failures or num_set_aside(store) == before:
             break
         report.corrupt += report.failures  # the next pass recomputes the corrupt files
@@ -103,7 +104,7 @@ def _run_pending(
     recipe: Recipe,
     chain: Chain,
     store: Store,
-    resource_map: dict[str, Any],
+    world: dict[str, Any],
     report: Report,
     progress: Progress,
 ) -> None:
@@ -120,9 +121,7 @@ def _run_pending(
         for phase in chain.phases():
             for is_retry in (True, False):  # rows from a retry make later tables stale
                 steps = [s for s in chain.pending(store) if s.is_retry is is_retry]
-                _run_phase(
-                    recipe, chain, phase, steps, store, instance, resource_map, tags, report, stop
-                )
+                _run_phase(recipe, chain, phase, steps, store, instance, world, tags, report, stop)
             if report.failures:
                 return
 
@@ -143,13 +142,14 @@ def _run_phase(
     pending: list[Step],
     store: Store,
     instance: dg.DagsterInstance,
-    resource_map: dict[str, Any],
+    world: dict[str, Any],
     tags: dict[str, str],
     report: Report,
     stop: Stop,
 ) -> None:
     """Start a run for each shard with pending steps; a failed run does not stop the others."""
-    assets = assets_of(recipe, chain, pool=None)
+    trained = trained_networks(recipe, world["models"], valid_trainings(is_thorough=False))
+    assets = assets_of(recipe, chain, trained, pool=None)
     for shard, steps in _by_shard(pending, phase):
         before = [store.key(step.stage.table, step.shard) for step in steps]
         result = dg.materialize(
@@ -157,7 +157,7 @@ def _run_phase(
             selection=[dg.AssetKey(step.stage.asset_path) for step in steps],
             partition_key=None if shard == ALL else shard,
             instance=instance,
-            resources=resource_map,
+            resources=world,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             tags={"invertory/recipe": recipe.name, **tags},

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invertory.pipelines.cli.named_recipes import model_store
 from invertory.pipelines.cli.output import add_command, make_progress, print_result
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ def list_trainings() -> list[dict[str, Any]]:
     from invertory.pipelines.recipe.errors import RecipeError
     from invertory.pipelines.training.training import all_trainings
     from invertory.resources.cards import has_card
-    from invertory.resources.models import BUNDLED, ModelStore
+    from invertory.resources.models import BUNDLED
 
-    rows = []
-    for path, spec in all_trainings():
+    rows, trained = [], model_store().trained()
+    for path, spec in all_trainings(is_thorough=False):
         if isinstance(spec, RecipeError):
             print(f"invertory: {path.name} is skipped: {spec}", file=sys.stderr)
             continue
-        names, trained = spec.named.values(), ModelStore().trained()
+        names = spec.named.values()
         is_there = {
             "is_trained": all(has_card(trained, name) for name in names),
             "is_bundled": all(has_card(BUNDLED, name) for name in names),
@@ -87,9 +88,9 @@ def run_requested(options: argparse.Namespace) -> Trained:
     """Run a training, and copy its networks into the package if requested."""
     from dataclasses import replace
 
-    from invertory.pipelines.definitions import resources
     from invertory.pipelines.training.cards import bundle
     from invertory.pipelines.training.runs import run_training
+    from invertory.pipelines.world import resources
 
     world = resources()
     done = run_training(

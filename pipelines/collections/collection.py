@@ -30,6 +30,7 @@ class Collection:
                 uri=str(DEMOS[uri](models, received)) if uri in DEMOS else Address(uri).written,
                 pattern=recipe.collection.pattern or "",
                 max_bytes=recipe.limits.max_bytes,
+                models=models,
             )
             for uri in recipe.collection.uris
         ]

@@ -26,24 +26,29 @@ from invertory.pipelines.networks.resolve import networks_of
 from invertory.pipelines.tables.chain import Keys
 from invertory.pipelines.tables.registry import chain_of
 from invertory.resources.atomic import replacing, replacing_file
-from invertory.resources.models import ModelStore
 
 if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.chain import Chain
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 METRICS = ("mse", "psnr_db", "ssim")  # the perceptual distance has its own column name
 
 
 def write_recipe_gallery(
-    recipe: Recipe, store: Store, out: Path | None = None, *, max_rows: int = 48
+    recipe: Recipe,
+    store: Store,
+    models: ModelStore,
+    out: Path | None = None,
+    *,
+    max_rows: int = 48,
 ) -> str:
     """Write the gallery and return its address (default `<store>/<recipe>/gallery.html`)."""
-    chain = chain_of(recipe)
-    source = Collection(recipe, ModelStore())
+    chain = chain_of(recipe, models)
+    source = Collection(recipe, models)
     path = str(out) if out else f"{store.base}/gallery.html"
-    summary = _summary(recipe, chain, store)
+    summary = _summary(recipe, chain, store, models)
     with replacing_file(out) if out else replacing(store.fs, path) as file:
         write_gallery(
             _rows(recipe, chain, store, source, max_rows),
@@ -203,7 +208,7 @@ def _rejects(chain: Chain, store: Store) -> Iterator[RejectShot]:
                 )
 
 
-def _summary(recipe: Recipe, chain: Chain, store: Store) -> Summary:
+def _summary(recipe: Recipe, chain: Chain, store: Store, models: ModelStore) -> Summary:
     keys = Keys(store)
     counts = {"files": sum(store.num_rows("entries", shard) for shard in keys.shards)}
     methods: dict[str, dict[str, list[float]]] = {}
@@ -218,7 +223,7 @@ def _summary(recipe: Recipe, chain: Chain, store: Store) -> Summary:
             methods[stage.method or ""] = _metrics(store, stage.table, shards, perceptual)
     lines = [
         ModelLine(name=n.card.name, kind=n.card.kind, source=n.card.source, licence=n.card.licence)
-        for n in networks_of(recipe).values()
+        for n in networks_of(recipe, models).values()
     ]
     return Summary(
         recipe=recipe.name,

@@ -1,17 +1,16 @@
-"""The networks of a recipe, loaded: from the files that `networks` names to what a verb calls."""
+"""Loads the networks of a recipe, from their cards to the modules that a verb calls."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from invertory.pipelines.networks.generators import build_from_options, source_of
 from invertory.pipelines.networks.resolve import (
     DETECTORS,
-    FEATURES,
+    FEATURE_NETWORKS,
     MESH,
-    PREVIEW_HEAD,
     TRUNKS,
     generator_networks,
     method_networks,
@@ -35,16 +34,11 @@ if TYPE_CHECKING:
 
 def load_generator(recipe: Recipe, models: ModelStore) -> Generator:
     """The recipe's generator, frozen, on the CPU."""
-    choice = recipe.generator
-    if choice.name == "toy":
-        from invertory.generators.toy import ToyGenerator
-
-        return ToyGenerator(**choice.options)
-    network = next(n for n in generator_networks(recipe).values() if n.card.name != PREVIEW_HEAD)
-    if choice.name == "mobile_stylegan":
-        files = models.fetch_all(network.card.source, network.sha256 or None)
-        return _mobile_stylegan({path.name: path for path in files}, models)
-    return cast("Generator", _network(network.card, models, default="stylegan2"))
+    choice, source = recipe.generator, source_of(recipe.generator.name)
+    if source.takes_options:
+        return build_from_options(choice.name, choice.options)
+    networks = generator_networks(recipe, models)
+    return source.load(networks["generator" if choice.weights else source.weights].card, models)
 
 
 def load_method(recipe: Recipe, name: str) -> Method:
@@ -56,7 +50,7 @@ def load_method_networks(recipe: Recipe, name: str, models: ModelStore) -> dict[
     """kind => network, for every kind that the method `name` needs; on the CPU."""
     return {
         kind: _network(network.card, models)
-        for kind, network in method_networks(recipe, name).items()
+        for kind, network in method_networks(recipe, name, models).items()
     }
 
 
@@ -64,11 +58,11 @@ def load_perceptual(recipe: Recipe, models: ModelStore) -> Any:
     """The recipe's perceptual distance, on the CPU."""
     from invertory.perceptual import FeatureDistance, Lpips, PixelPyramid
 
-    name = perceptual_name(recipe)
+    name = perceptual_name(recipe, models)
     if name == "pixels":
         return PixelPyramid()
-    if name in FEATURES:
-        network = _network(perceptual_networks(recipe)[name].card, models)
+    if name in FEATURE_NETWORKS:
+        network = _network(perceptual_networks(recipe, models)[name].card, models)
         return FeatureDistance(network, f"{name}_features", size_px=size_of(network))
     card = PINNED[TRUNKS[name]]
     return Lpips("alex" if name == "lpips_alex" else "vgg", models.fetch(card.source, card.sha256))
@@ -77,7 +71,7 @@ def load_perceptual(recipe: Recipe, models: ModelStore) -> Any:
 def load_alignment(
     recipe: Recipe, models: ModelStore, read: Callable[[str], bytes], stack: contextlib.ExitStack
 ) -> Verb:
-    """The verb that makes crops; detectors close with `stack`."""
+    """The verb that makes crops; `stack` closes its detectors."""
     from invertory.ops.align import Align, CentreCrop
 
     how, limits = recipe.alignment, recipe.limits
@@ -97,12 +91,12 @@ def load_alignment(
 
 
 def load_scorer(recipe: Recipe, models: ModelStore, stack: contextlib.ExitStack) -> Scorer:
-    """One scorer for every attribute that is read off a picture; it closes with `stack`."""
+    """One scorer for every attribute that is scored on images; `stack` closes it."""
     from invertory.scoring import ScorerPanel
 
-    found = dict(_scorers(recipe, models, stack))
-    # in the order of the table's columns
-    return ScorerPanel({name: found[name] for name in recipe.scored})
+    scorers = dict(_scorers(recipe, models, stack))
+    # in the order of the tables' columns
+    return ScorerPanel({name: scorers[name] for name in recipe.scored})
 
 
 def load_direction(uri: str, models: ModelStore, component: int | None) -> Any:
@@ -112,12 +106,12 @@ def load_direction(uri: str, models: ModelStore, component: int | None) -> Any:
 
 
 def on(network: Any, device: Any) -> Any:
-    """The network on the device; what has no weights stays as it is."""
+    """The network on the device; an object without weights is returned as it is."""
     return network.to(device) if hasattr(network, "to") else network
 
 
 def size_of(network: Any) -> int | None:
-    """The side in px of the pictures that a network takes, where its configuration says it."""
+    """The side in px of a network's input images, where its configuration says it."""
     config = network.config
     given = config if isinstance(config, dict) else vars(config)
     names = ("size_px", "resolution", "img_resolution")
@@ -139,11 +133,11 @@ def _scorers(
     yield from _classified(recipe, models)
     for attribute, how in recipe.attributes.items():
         if how.scorer in {"onnx", "torchscript"}:
-            yield attribute, (_program(attribute, how, models), attribute)
+            yield attribute, (_user_scorer(attribute, how, models), attribute)
 
 
 def _classified(recipe: Recipe, models: ModelStore) -> Iterator[tuple[str, tuple[Scorer, str]]]:
-    """The attributes of classifiers of ours; each looks at a picture once."""
+    """The attributes of our own classifiers, each of which sees an image once."""
     from invertory.networks.classifier import ClassifierScorer
 
     chosen = {n: how for n, how in recipe.attributes.items() if how.scorer == "classifier"}
@@ -156,8 +150,8 @@ def _classified(recipe: Recipe, models: ModelStore) -> Iterator[tuple[str, tuple
         yield from ((attribute, (scorer, score)) for attribute, score in names.items())
 
 
-def _program(attribute: str, how: Any, models: ModelStore) -> Scorer:
-    """A classifier of the user's."""
+def _user_scorer(attribute: str, how: Any, models: ModelStore) -> Scorer:
+    """A classifier of the user's, as ONNX or TorchScript."""
     from invertory.scoring import ClassifierFormat, OnnxScorer, TorchScorer
 
     reading = ClassifierFormat(
@@ -172,14 +166,14 @@ def _program(attribute: str, how: Any, models: ModelStore) -> Scorer:
     return kind(models.fetch(how.uri, how.sha256), reading)
 
 
-def _network(told: ModelCard, models: ModelStore, default: str = "") -> nn.Module:
+def _network(card: ModelCard, models: ModelStore) -> nn.Module:
     """The network of a card, frozen, on the CPU."""
-    if told.source.endswith(MESH):
+    if card.source.endswith(MESH):
         from invertory.face_mesh import MeshParser
 
-        return MeshParser(models.fetch(told.source, told.sha256 or None))
-    weights, card = fetch_network(told.source, models, told.sha256 or None)
-    return load_network(weights, default, card=card)
+        return MeshParser(models.fetch(card.source, card.sha256 or None))
+    weights, card_file = fetch_network(card.source, models, card.sha256 or None)
+    return load_network(weights, card=card_file)
 
 
 def _detector(recipe: Recipe, models: ModelStore, stack: contextlib.ExitStack) -> Any:
@@ -190,20 +184,3 @@ def _detector(recipe: Recipe, models: ModelStore, stack: contextlib.ExitStack) -
     if recipe.alignment.detector == "dlib":
         return Dlib(files[0])
     return stack.enter_context(YuNetMediaPipe(files[0], files[1]))
-
-
-def _mobile_stylegan(files: dict[str, Path], models: ModelStore) -> Generator:
-    """From the package's OpenVINO files, or from safetensors and JSON written by `state_dict`."""
-    from safetensors.torch import load_file
-
-    from invertory.generators.mobile_stylegan import MobileStyleGAN
-    from invertory.generators.preview import heads_from
-
-    names = [f"{n}Network.{s}" for n in ("Mapping", "Synthesis") for s in ("xml", "bin")]
-    if names[0] in files:
-        generator = MobileStyleGAN.from_openvino(*(files[name].read_bytes() for name in names))
-    else:
-        (weights,) = files.values()
-        generator = cast("MobileStyleGAN", load_network(weights, default="mobile_stylegan"))
-    head = models.fetch(f"bundled://{PREVIEW_HEAD}")
-    return generator.attach_preview(*heads_from(load_file(head)))

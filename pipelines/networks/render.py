@@ -1,4 +1,4 @@
-"""The renderer of edited latents: generator, scorer and the method's own way to draw."""
+"""The renderer of edited latents: generator, scorer and the method's own drawing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load_renderer(
 ) -> Renderer:
     """Draws on the leased device and scores as the recipe says, in the size of crops or previews.
 
-    Latents are drawn as `method` draws them.
+    With `method`, latents are drawn by that method.
     """
     from invertory.inversion.drawing import SupportsDraw
     from invertory.ops.render import Renderer

@@ -1,51 +1,50 @@
-"""The networks of a recipe: which files it needs, where they come from, which digests they have.
+"""Which networks a recipe needs, as cards: where each comes from and which digest it has.
 
-`networks_of` names every file a recipe needs before anything runs; each is fetched and checked
-first, so that a missing one stops a run before it has begun. `networks.load` loads them.
+`networks_of` lists every file that a recipe needs. A run fetches and verifies them all before it
+computes anything, so that a missing one stops it at once. `networks.load` loads them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invertory.pipelines.errors.exit_codes import NO_WEIGHTS
 from invertory.pipelines.errors.explain import explain_error
+from invertory.pipelines.networks.generators import source_of
 from invertory.resources.addresses import expanded
 from invertory.resources.archives import digest as file_digest
-from invertory.resources.models import ModelStore
 from invertory.resources.pinned import PINNED, ModelCard
 
 if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
+    from invertory.resources.models import ModelStore
 
-PREVIEW_HEAD = "mobile_stylegan_preview"
-# A recipe's word for a generator => the card of its weights, where the recipe names none.
-DEFAULT_WEIGHTS = {"mobile_stylegan": "mobile-stylegan-ffhq", "portraits": "portraits_generator"}
+# A recipe's word for LPIPS => the card of the network below it.
 TRUNKS = {"lpips_alex": "lpips-alexnet", "lpips_vgg": "lpips-vgg16"}
-# Perceptual words that are networks of ours; the first that there is stands in for LPIPS.
-FEATURES = ("portraits_classifier", "portraits_discriminator")
+# Bundled networks whose features are a perceptual distance; the first one stands in for LPIPS.
+FEATURE_NETWORKS = ("portraits_classifier", "portraits_discriminator")
 DETECTORS = {"yunet_mediapipe": ("yunet", "face-landmarker"), "dlib": ("dlib-68",)}
 CARDED = ("bundled://", "trained://")
-MESH = ".task"  # of a parser: MediaPipe's bundle, whose mesh gives the segments
-# A method that is called as an encoder takes its own; of several, the others take the last.
+MESH = ".task"  # suffix of MediaPipe's bundle, whose face mesh serves as a parser
+# A method with an encoder's name takes that encoder; the other methods prefer the last of these.
 ENCODERS = ("conventional_encoder", "domain_guided_encoder")
 Received = Callable[[str, int, int | None], None]
 
 
 class WeightsError(RuntimeError):
-    """A network's file is missing or another than the one that was asked for."""
+    """A network's file is missing, or differs from the one that the recipe names."""
 
     exit_code = NO_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A file that a recipe needs; `sha256` is empty until a local file is looked at.
+    """A file that a recipe needs. A remote file that is not pinned has an empty `sha256`.
 
-    `missing` says what is wrong, and the remedy, where it is known that there is no such file.
+    `missing` is the reason and the remedy where no such file exists, and otherwise empty.
     """
 
     card: ModelCard
@@ -56,24 +55,24 @@ class Network:
         return self.card.sha256
 
 
-def networks_of(recipe: Recipe) -> dict[str, Network]:
-    """Every network that takes part, by name."""
-    found = (
+def networks_of(recipe: Recipe, models: ModelStore) -> dict[str, Network]:
+    """Every network that the recipe uses, by name."""
+    networks = (
         alignment_networks(recipe)
-        | generator_networks(recipe)
-        | perceptual_networks(recipe)
-        | scoring_networks(recipe)
-        | direction_files(recipe)
+        | generator_networks(recipe, models)
+        | perceptual_networks(recipe, models)
+        | scoring_networks(recipe, models)
+        | direction_files(recipe, models)
     )
     for method in recipe.methods:
-        for network in method_networks(recipe, method).values():
-            found[network.card.name] = network
-    return found
+        for network in method_networks(recipe, method, models).values():
+            networks[network.card.name] = network
+    return networks
 
 
 def prefetch(recipe: Recipe, models: ModelStore, received: Received) -> None:
     """Fetch every file before any work starts; raises `WeightsError` where one is unavailable."""
-    for name, network in networks_of(recipe).items():
+    for name, network in networks_of(recipe, models).items():
         source, sha256 = network.card.source, network.card.sha256
         if network.missing:
             raise WeightsError(f"{name} is unavailable: {network.missing}")
@@ -85,9 +84,9 @@ def prefetch(recipe: Recipe, models: ModelStore, received: Received) -> None:
             raise WeightsError(text) from error
 
 
-def cards_of(recipe: Recipe) -> list[dict[str, Any]]:
+def cards_of(recipe: Recipe, models: ModelStore) -> list[dict[str, Any]]:
     """Rows of the table `models`."""
-    return [asdict(network.card) for _, network in sorted(networks_of(recipe).items())]
+    return [asdict(network.card) for _, network in sorted(networks_of(recipe, models).items())]
 
 
 def alignment_networks(recipe: Recipe) -> dict[str, Network]:
@@ -96,92 +95,98 @@ def alignment_networks(recipe: Recipe) -> dict[str, Network]:
     return _pinned(*DETECTORS[recipe.alignment.detector])
 
 
-def generator_networks(recipe: Recipe) -> dict[str, Network]:
-    """The generator's weights and, for MobileStyleGAN, the preview head."""
-    choice = recipe.generator
-    if choice.name == "toy":
+def generator_networks(recipe: Recipe, models: ModelStore) -> dict[str, Network]:
+    """The generator's weights and the networks that come with it."""
+    choice, source = recipe.generator, source_of(recipe.generator.name)
+    if source.takes_options:
         return {}
     if choice.weights:
-        found = {"generator": _own("generator", "generator", choice.weights, choice.sha256)}
-    else:
-        found = _carded(DEFAULT_WEIGHTS[choice.name])
-    if choice.name == "mobile_stylegan":
-        found |= _carded(PREVIEW_HEAD)
-    return found
+        weights = _named("generator", "generator", choice.weights, choice.sha256, models)
+        return {"generator": weights} | _carded(source.also, models)
+    names = (source.weights, *source.also) if source.weights else source.also
+    return _carded(names, models)
 
 
-def generator_card(recipe: Recipe) -> ModelCard:
-    """The card of the generator's weights, without a look at the file."""
-    choice = recipe.generator
+def generator_card(recipe: Recipe, models: ModelStore) -> ModelCard:
+    """The card of the generator's weights; a local file is not read for its digest.
+
+    Raises KeyError where the recipe names no weights and the generator has no default.
+    """
+    choice, source = recipe.generator, source_of(recipe.generator.name)
     if choice.weights:
-        return _own("generator", "generator", choice.weights, "").card
-    name = DEFAULT_WEIGHTS[choice.name]
-    return _carded(name)[name].card
+        return _named("generator", "generator", choice.weights, "", models).card
+    if not source.weights:
+        raise KeyError(f"generator {choice.name!r} has no default weights; name their address")
+    return _carded((source.weights,), models)[source.weights].card
 
 
-def perceptual_name(recipe: Recipe) -> str:
-    """The recipe's word; for `auto` LPIPS where it is at hand or may be fetched, else features."""
+def perceptual_name(recipe: Recipe, models: ModelStore) -> str:
+    """The recipe's distance; `auto` is LPIPS where the store has or may fetch it, else features."""
     name = recipe.perceptual.name
     if name != "auto":
         return name
-    models, card = ModelStore(), PINNED[TRUNKS["lpips_alex"]]
+    card = PINNED[TRUNKS["lpips_alex"]]
     if models.is_available_offline(card) or not models.is_offline():
         return "lpips_alex"
-    return next((word for word in FEATURES if not _carded(word)[word].missing), "lpips_alex")
+    available = (
+        n for n, network in _carded(FEATURE_NETWORKS, models).items() if not network.missing
+    )
+    return next(available, "lpips_alex")
 
 
-def perceptual_networks(recipe: Recipe) -> dict[str, Network]:
-    name = perceptual_name(recipe)
+def perceptual_networks(recipe: Recipe, models: ModelStore) -> dict[str, Network]:
+    """The network below the perceptual distance, where it has one."""
+    name = perceptual_name(recipe, models)
     if name in TRUNKS:
         return _pinned(TRUNKS[name])
-    return _carded(name) if name in FEATURES else {}
+    return _carded((name,), models) if name in FEATURE_NETWORKS else {}
 
 
-def scoring_networks(recipe: Recipe) -> dict[str, Network]:
-    """Classifiers, and the tables of labels that a user brings."""
-    found: dict[str, Network] = {}
+def scoring_networks(recipe: Recipe, models: ModelStore) -> dict[str, Network]:
+    """Classifiers, and the user's tables of labels."""
+    networks: dict[str, Network] = {}
     for name, how in recipe.attributes.items():
         if how.scorer == "mediapipe":
-            found |= _pinned("face-landmarker")
+            networks |= _pinned("face-landmarker")
         elif how.scorer == "labels":
             if how.uri:
-                found[f"labels_{name}"] = _own(f"labels_{name}", "labels", how.uri, how.sha256)
+                label = f"labels_{name}"
+                networks[label] = _named(label, "labels", how.uri, how.sha256, models)
         elif how.scorer == "classifier":
-            network = _own(f"scorer_{name}", "classifier", how.weights, how.sha256)
-            found[network.card.name] = network
+            network = _named(f"scorer_{name}", "classifier", how.weights, how.sha256, models)
+            networks[network.card.name] = network
         else:
-            found[f"scorer_{name}"] = _own(f"scorer_{name}", "scorer", how.uri, how.sha256)
-    return found
+            label = f"scorer_{name}"
+            networks[label] = _named(label, "scorer", how.uri, how.sha256, models)
+    return networks
 
 
-def direction_files(recipe: Recipe) -> dict[str, Network]:
+def direction_files(recipe: Recipe, models: ModelStore) -> dict[str, Network]:
     """Imported boundaries and directions."""
     return {
-        f"direction_{name}": _own(f"direction_{name}", "direction", how.uri, None)
+        f"direction_{name}": _named(f"direction_{name}", "direction", how.uri, None, models)
         for name, how in recipe.boundaries.items()
         if how.fit == "import"
     }
 
 
-def method_networks(recipe: Recipe, name: str) -> dict[str, Network]:
+def method_networks(recipe: Recipe, name: str, models: ModelStore) -> dict[str, Network]:
     """kind => the network of that kind which the method `name` of the recipe needs."""
-    method = recipe.method(name)
-    wanted = {kind: getattr(method, kind, "auto") for kind in getattr(method, "needs", ())}
     return {
-        kind: fitting(recipe, name, kind)
+        kind: fitting(recipe, name, kind, models)
         if address == "auto"
-        else _own(f"{name}_{kind}", kind, address, None)
-        for kind, address in wanted.items()
+        else _named(f"{name}_{kind}", kind, address, None, models)
+        for kind, address in recipe.network_addresses(name).items()
     }
 
 
-def fitting(recipe: Recipe, method: str, kind: str) -> Network:
+def fitting(recipe: Recipe, method: str, kind: str, models: ModelStore) -> Network:
     """The network of `kind` whose card says that it was made for the recipe's generator."""
-    generators = _generator_names(recipe)
+    generators = _generator_names(recipe, models)
     stems = {name.removesuffix("_generator") for name in generators}
-    found = [
+    candidates = [
         card
-        for card in ModelStore().cards()
+        for card in models.cards()
         if card.kind == kind
         and not (method in ENCODERS and card.name.endswith(_others(method)))
         and (
@@ -189,7 +194,7 @@ def fitting(recipe: Recipe, method: str, kind: str) -> Network:
             or (not card.generator and card.name in {f"{stem}_{kind}" for stem in stems})
         )
     ]
-    if not found:
+    if not candidates:
         return _absent(recipe, method, kind)
 
     def rank(card: ModelCard) -> tuple[bool, bool, bool, str]:
@@ -197,7 +202,7 @@ def fitting(recipe: Recipe, method: str, kind: str) -> Network:
         is_own, is_last = card.name.endswith(method), card.name.endswith(ENCODERS[-1])
         return is_trained, not is_own, not is_last, card.name
 
-    return Network(min(found, key=rank))
+    return Network(min(candidates, key=rank))
 
 
 def _others(method: str) -> tuple[str, ...]:
@@ -214,10 +219,11 @@ def _absent(recipe: Recipe, method: str, kind: str) -> Network:
     return Network(_bare_card(f"{method}_{kind}", kind, "", ""), missing=text)
 
 
-def _generator_names(recipe: Recipe) -> set[str]:
+def _generator_names(recipe: Recipe, models: ModelStore) -> set[str]:
     """Every name by which a card may call the recipe's generator."""
     choice = recipe.generator
-    cards = {n.card.name for n in generator_networks(recipe).values()} - {PREVIEW_HEAD, "generator"}
+    networks = generator_networks(recipe, models).values()
+    cards = {n.card.name for n in networks} - {"generator", *source_of(choice.name).also}
     weights = {choice.weights} if choice.weights else set()
     return {_plain(name) for name in cards | weights | {choice.name}}
 
@@ -230,18 +236,20 @@ def _pinned(*names: str) -> dict[str, Network]:
     return {name: Network(PINNED[name]) for name in names}
 
 
-def _carded(*names: str) -> dict[str, Network]:
-    """Pinned networks, or bundled ones."""
+def _carded(names: Iterable[str], models: ModelStore) -> dict[str, Network]:
+    """Pinned or bundled networks by name."""
     return {
-        name: Network(PINNED[name]) if name in PINNED else _by_card(f"bundled://{name}", name)
+        name: Network(PINNED[name])
+        if name in PINNED
+        else _by_card(f"bundled://{name}", name, "", None, models)
         for name in names
     }
 
 
-def _by_card(uri: str, name: str, kind: str = "", sha256: str | None = None) -> Network:
+def _by_card(uri: str, name: str, kind: str, sha256: str | None, models: ModelStore) -> Network:
     """A bundled or trained network, missing where it has no card or another digest."""
     try:
-        card = ModelStore().card(uri)
+        card = models.card(uri)
     except (OSError, ValueError) as error:
         text = f"{error}; `invertory train {uri.partition('://')[2]}` makes it"
         return Network(_bare_card(name, kind, uri, ""), missing=text)
@@ -252,20 +260,20 @@ def _by_card(uri: str, name: str, kind: str = "", sha256: str | None = None) -> 
 
 
 def _way_out(name: str) -> str:
-    """What does without a network that could not be fetched."""
+    """A choice that does without the network."""
     if name in PINNED and PINNED[name].kind == "parser":
         return "; `methods: {sam: {choice: pixels}}` needs none"
     if name not in TRUNKS.values():
         return ""
-    return f"; `perceptual: {{name: {FEATURES[0]}}}` needs no download"
+    return f"; `perceptual: {{name: {FEATURE_NETWORKS[0]}}}` needs no download"
 
 
-def _own(name: str, kind: str, uri: str, sha256: str | None) -> Network:
-    """A network of the user's, or a carded one: its digest is taken from the file where it can."""
+def _named(name: str, kind: str, uri: str, sha256: str | None, models: ModelStore) -> Network:
+    """The network at an address of the recipe; a local file that is not pinned is digested."""
     if uri in PINNED:
         return Network(PINNED[uri])
     if uri.startswith(CARDED):
-        return _by_card(uri, name, kind, sha256)
+        return _by_card(uri, name, kind, sha256, models)
     path = Path(expanded(uri))
     if sha256 is None and "://" not in uri and path.is_file():
         sha256 = file_digest(path)

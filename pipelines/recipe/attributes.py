@@ -1,13 +1,13 @@
-"""The parts of a recipe about attributes: what scores a picture, and the planes between scores."""
+"""The sections of a recipe on attributes: what scores an image, and the planes between scores."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from invertory.pipelines.recipe.types import Digest, Names, Part, Pixels, Uri, empty_if_null
+from invertory.pipelines.recipe.types import Digest, Names, Pixels, Section, Uri, empty_if_null
 
 
-class MediapipeScorer(Part):
+class MediapipeScorer(Section):
     """Scores of MediaPipe's face landmarker: blendshapes and head pose."""
 
     TAGS: ClassVar = ("mediapipe",)
@@ -16,27 +16,27 @@ class MediapipeScorer(Part):
     """MediaPipe's name of the score; null takes the name of the attribute."""
 
 
-class ClassifierScorer(Part):
-    """Probabilities of an attribute classifier of ours: one that is bundled, or trained here."""
+class ClassifierScorer(Section):
+    """Probabilities of one of our attribute classifiers, bundled or trained on this host."""
 
     TAGS: ClassVar = ("classifier",)
     scorer: Literal["classifier"]
     weights: Uri = "bundled://portraits_classifier"
     """Address of the classifier, its card beside it."""
     sha256: Digest | None = None
-    """Digest that the weights must have; null takes what the card says."""
+    """Digest that the weights must have; null takes that of the card."""
     score: str | None = None
     """The classifier's name of the attribute; null takes the name here."""
 
 
-class LabelScorer(Part):
-    """A column of a table that comes with the collection; it says nothing of edited pictures."""
+class LabelScorer(Section):
+    """A column of a table that comes with the collection; edited images have no such score."""
 
     TAGS: ClassVar = ("labels",)
     scorer: Literal["labels"]
     uri: Uri | None = None
-    """Address of a CSV or Parquet file, or CelebA's .txt; null takes what a portraits:// collection
-    knows of its pictures."""
+    """Address of a CSV or Parquet file, or CelebA's .txt; null takes the attributes
+    that a portraits:// collection draws its images by."""
     sha256: Digest | None = None
     """Digest that the file must have."""
     column: str | None = None
@@ -46,8 +46,8 @@ class LabelScorer(Part):
     filename, image or image_id, or else the first."""
 
 
-class NetworkScorer(Part):
-    """A classifier of the user, as ONNX; or as TorchScript, which is a program that runs."""
+class NetworkScorer(Section):
+    """A classifier of the user's, as ONNX; or as TorchScript, which runs its own code."""
 
     TAGS: ClassVar = ("onnx", "torchscript")
     scorer: Literal["onnx", "torchscript"]
@@ -56,40 +56,40 @@ class NetworkScorer(Part):
     sha256: Digest
     """Digest that the file must have."""
     size_px: Pixels = 224
-    """Side of the picture that the network takes."""
+    """Side of the network's input images."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Subtracted from RGB in [0, 1]; ImageNet's by default."""
+    """Is subtracted from RGB in [0, 1]; ImageNet's by default."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """What RGB in [0, 1] is divided by after that."""
+    """Divides the result; ImageNet's by default."""
     output: int = Field(default=0, ge=0)
     """Which of the network's outputs is the score, from 0."""
     channels: Literal["rgb", "bgr"] = "rgb"
     """Order of the channels that the network takes."""
     activation: Literal["sigmoid", "softmax", "none"] = "none"
-    """What the outputs go through before one is taken."""
+    """Is applied to the outputs before one is taken."""
 
 
-class FittedBoundary(Part):
+class FittedBoundary(Section):
     """A hyperplane between high and low scores (InterFaceGAN)."""
 
     TAGS: ClassVar = ("fitted",)
     fit: Literal["samples", "collection"] = "samples"
-    """On draws from the generator in W, or on the inverted crops of the collection."""
+    """On samples of the generator in W, or on the inverted crops of the collection."""
     num_samples: int = Field(default=2000, ge=20, le=1_000_000)
-    """Draws to score; only for `samples`. All boundaries share the largest number asked for."""
+    """Samples to score; only for `samples`. All boundaries share the largest number."""
     solver: Literal["svc", "linear", "logistic"] = "svc"
-    """Support vectors as in the paper, a linear one for many rows, or logistic regression."""
+    """Support vectors as in the paper, a linear solver for many rows, or logistic regression."""
     selection: Literal["extremes", "threshold"] = "extremes"
     """Fit on both ends of the scores, or on every row, labelled by the threshold."""
     ratio: float = Field(default=0.02, gt=0, le=0.5)
-    """Share of the rows that is taken at either end; only for `extremes`."""
+    """Share of the rows at either end; only for `extremes`."""
     threshold: float | None = None
     """Score from which a label is positive; null takes the middle of the scores' range."""
     conditions: Names = ()
     """Attributes whose normals are projected out of this one."""
 
 
-class ImportedBoundary(Part):
+class ImportedBoundary(Section):
     """A published boundary or direction."""
 
     TAGS: ClassVar = ("imported",)
@@ -101,7 +101,7 @@ class ImportedBoundary(Part):
     calibrate: Literal["samples", "collection"] | None = None
     """Whose scores place the plane; null leaves a direction, enough for edits."""
     num_samples: int = Field(default=2000, ge=20, le=1_000_000)
-    """Draws to score; only to calibrate on `samples`."""
+    """Samples to score; only to calibrate on `samples`."""
 
 
 def _imports(value: Any) -> bool:

@@ -1,13 +1,13 @@
-"""The parts of a recipe about what is made of latents: edits, partners for fairness, the export."""
+"""The sections of a recipe on edits, partners for fairness, and the export."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from invertory.pipelines.recipe.types import Format, Layers, Name, Names, Part, Pixels, distinct
+from invertory.pipelines.recipe.types import Format, Layers, Name, Names, Pixels, Section, distinct
 
 
-class Edit(Part):
+class Edit(Section):
     """An attribute moved by one or more steps; an attribute has one edit."""
 
     attribute: Name
@@ -22,15 +22,15 @@ class Edit(Part):
     """Rows of W+ to move: `all`, or rows and ranges from 0, such as `0-3,8`."""
 
 
-class Augmentation(Part):
+class Augmentation(Section):
     """Partners for fairness: the protected attribute flipped, the target kept."""
 
     method: str
     """Which of the recipe's methods gives the latents."""
     target: Name
-    """What a classifier is to learn."""
+    """The attribute that a classifier is to learn."""
     protected: Name
-    """What it must not depend on."""
+    """The attribute that the classifier must not depend on."""
     min_distance: float = Field(default=0.0, ge=0)
     """How far beyond the protected boundary, in W, a partner lies at least; 0 is the paper's mirror
     image, which moves a crop near the boundary too little to be seen."""
@@ -40,8 +40,8 @@ class Augmentation(Part):
     """Score from which an attribute's label is positive; by default its boundary's threshold."""
 
 
-class ExportImage(Part):
-    """Pictures of the exported set."""
+class ExportImage(Section):
+    """Images of the exported set."""
 
     size_px: Pixels | None = None
     """Side; null keeps the size of the crops."""
@@ -49,8 +49,8 @@ class ExportImage(Part):
     """How they are stored."""
 
 
-class Export(Part):
-    """What the augmentation set is handed over as."""
+class Export(Section):
+    """The form of the exported augmentation set."""
 
     formats: Annotated[
         tuple[Literal["webdataset", "imagefolder", "parquet"], ...],
@@ -70,4 +70,4 @@ class Export(Part):
     pair there is; or a number for each group, named by what is positive in it: both, target,
     protected, neither."""
     image: ExportImage = Field(default_factory=lambda: ExportImage())
-    """Size and format of the pictures."""
+    """Size and format of the images."""

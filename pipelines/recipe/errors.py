@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in words: file, line, what was expected, what was found, remedy."""
+"""The mistakes of a recipe in words: file, line, what was expected, what came, the remedy."""
 
 import difflib
 import re
@@ -51,7 +51,7 @@ class RecipeError(ValueError):
 
 
 def document_at(path: Path, word: str = "recipe") -> Document:
-    """What the file says; raises RecipeError where it cannot be read. `word` is what it holds."""
+    """The parsed file; raises RecipeError where it cannot be read. `word` names its kind."""
     try:
         return read(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -88,7 +88,7 @@ def dotted(path: Sequence[object], whole: str = "the recipe") -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as the reader wrote it, or nearly so."""
+    """A value as a reader would write it."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -101,7 +101,7 @@ def shown(value: Any) -> str:
 def problems_of(
     error: ValidationError, document: Document, model: type[BaseModel] | None = None
 ) -> list[Problem]:
-    """Pydantic's findings in our words, each with its line."""
+    """Pydantic's errors in our words, each with its line."""
     return [_problem(details, document, model) for details in error.errors()]
 
 
@@ -144,7 +144,7 @@ def _plain(context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _written(loc: Sequence[Any], value: Any) -> tuple[Any, ...]:
-    """`loc` without what pydantic puts in between: the tags of unions and "[key]"."""
+    """`loc` without the steps that pydantic adds: the tags of unions and "[key]"."""
     path: list[Any] = []
     for i, step in enumerate(loc):
         is_last = i == len(loc) - 1
@@ -158,32 +158,32 @@ def _written(loc: Sequence[Any], value: Any) -> tuple[Any, ...]:
 
 
 def known_keys(model: Any, loc: Sequence[Any]) -> list[str]:
-    """The keys that the part at `loc` may have."""
-    parts = [model]
+    """The keys that the section at `loc` may have."""
+    types_there = [model]
     for step in loc:
-        parts = [found for part in parts for found in _below(part, step)]
+        types_there = [below for kind in types_there for below in _below(kind, step)]
     return [
         field.alias or name
-        for part in parts
-        if isinstance(part, type) and issubclass(part, BaseModel)
-        for name, field in part.model_fields.items()
+        for kind in types_there
+        if isinstance(kind, type) and issubclass(kind, BaseModel)
+        for name, field in kind.model_fields.items()
     ]
 
 
-def _below(part: Any, step: Any) -> list[Any]:
-    """The types that may stand at `step` of `part`; a union's tag chooses among them."""
-    if isinstance(part, type) and issubclass(part, BaseModel):
-        for name, field in part.model_fields.items():
+def _below(kind: Any, step: Any) -> list[Any]:
+    """The types that `kind` allows at `step`; a union's tag chooses among its members."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
             if step in (name, field.alias):
                 return _members(field.annotation)
-        return [part] if step in getattr(part, "TAGS", ()) else []  # a union's choice
-    if get_origin(part) in (dict, tuple):
-        return _members([a for a in get_args(part) if a is not ...][-1])
+        return [kind] if step in getattr(kind, "TAGS", ()) else []
+    if get_origin(kind) in (dict, tuple):
+        return _members([a for a in get_args(kind) if a is not ...][-1])
     return []
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The classes and containers that an annotation allows, its decorations taken off."""
+    """The classes and containers that an annotation allows, without `Annotated`."""
     if hasattr(annotation, "__metadata__"):
         return _members(annotation.__origin__)
     if get_origin(annotation) in (Union, types.UnionType):

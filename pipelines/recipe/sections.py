@@ -1,6 +1,6 @@
-"""The parts of a recipe about pictures, networks and runs: every key, its range, unit and default.
+"""The sections of a recipe on images, networks and runs: every key, its range, unit and default.
 
-Those about attributes lie in recipe_attributes.py, those about edits in recipe_edits.py.
+The sections on attributes are in attributes.py, those on edits and exports in edits.py.
 """
 
 from typing import Annotated, Literal
@@ -12,8 +12,8 @@ from invertory.pipelines.recipe.types import (
     Digest,
     Format,
     Parameters,
-    Part,
     Pixels,
+    Section,
     Share,
     Uri,
     distinct,
@@ -22,8 +22,8 @@ from invertory.pipelines.recipe.types import (
 from invertory.precision import Precision
 
 
-class Collection(Part):
-    """Where the pictures come from."""
+class Collection(Section):
+    """Where the images come from."""
 
     uris: Annotated[
         tuple[Uri, ...],
@@ -32,13 +32,14 @@ class Collection(Part):
         Field(min_length=1, alias="uri"),
     ]
     """A folder, tar, Parquet file, any fsspec address, pypi://package==version#glob or drawn faces,
-    portraits://?num=200&seed=1; or a list of such. A relative path starts at the current directory;
-    `~` is expanded; the environment's value is put in for `${NAME}` when the address is opened, and
-    stands in no table. Credentials belong there: https://${USER}:${PASSWORD}@host/photos."""
+    portraits://?num=200&seed=1; or a list of these. A relative path starts at the current directory
+    and `~` is expanded. `${NAME}` is replaced by the environment's value when the address is
+    opened, and no table contains the value; so write credentials as
+    https://${USER}:${PASSWORD}@host/photos."""
     shard_size: int = Field(default=1000, ge=1, le=10_000)
-    """Files a shard; what is once dealt to a shard stays there."""
+    """Files per shard; a file stays in the shard that it was dealt to."""
     licence: str = "not stated"
-    """What may be done with the pictures; goes into the datasheet."""
+    """What may be done with the images; part of the datasheet."""
     pattern: str | None = None
     """A glob that names must match, such as `*.jpg`; null takes every file."""
 
@@ -48,18 +49,18 @@ class Collection(Part):
         return ", ".join(self.uris)
 
 
-class Limits(Part):
-    """What is refused when a file is read, with a reason in the table `images`."""
+class Limits(Section):
+    """Files that are refused when they are read, with a reason in the table `images`."""
 
     max_pixels: int = Field(default=100_000_000, ge=1)
-    """Width times height; larger pictures are refused before they are decoded."""
+    """Width times height; larger images are refused before they are decoded."""
     min_px: int = Field(default=64, ge=1)
     """Smallest width and height."""
     max_bytes: int = Field(default=200_000_000, ge=1)
     """Largest file in bytes."""
 
 
-class Alignment(Part):
+class Alignment(Section):
     """How a photograph becomes crops."""
 
     kind: Literal["ffhq", "centre"] = "ffhq"
@@ -71,7 +72,7 @@ class Alignment(Part):
     faces: Literal["largest", "all"] = "largest"
     """Which faces of a photograph become crops."""
     max_faces: int = Field(default=10, ge=1)
-    """At most so many crops a photograph, largest faces first."""
+    """Most crops per photograph, largest faces first."""
     min_face_px: int = Field(default=32, ge=1)
     """Faces below this width are refused."""
     transform_size: Pixels | None = None
@@ -80,8 +81,8 @@ class Alignment(Part):
     """How crops are stored."""
 
 
-class GeneratorChoice(Part):
-    """The generator whose latents are sought."""
+class GeneratorChoice(Section):
+    """The generator to invert."""
 
     name: str = "mobile_stylegan"
     """`portraits`, which is bundled, or a name of `invertory.generators.GENERATORS`."""
@@ -93,8 +94,8 @@ class GeneratorChoice(Part):
     """Keyword arguments of the generator, such as `resolution` of the toy."""
 
 
-class PerceptualChoice(Part):
-    """The distance that inversion minimises and that `perceptual` reports."""
+class PerceptualChoice(Section):
+    """The distance that inversion minimises and that the perceptual column reports."""
 
     name: Literal[
         "auto",
@@ -104,13 +105,13 @@ class PerceptualChoice(Part):
         "portraits_discriminator",
         "pixels",
     ] = "auto"
-    """LPIPS, the features of a bundled network, or `pixels`, which needs no weights and knows
-    nothing of perception. `auto`: lpips_alex where it is at hand or can be fetched, else features.
-    The column of the table bears the name of what was measured."""
+    """LPIPS, the features of a bundled network, or `pixels`, a pyramid of pixel differences that
+    needs no weights. `auto`: lpips_alex where the model store has or may fetch it, else features.
+    The name of the table's column ends in that of the distance."""
 
 
-class Checks(Part):
-    """Limits under which a table is trusted; a table that misses one holds back what follows."""
+class Checks(Section):
+    """Limits of the blocking checks; a table that fails one holds back the tables downstream."""
 
     max_reject_share: Share = 0.5
     """Largest share of a shard's inputs that may be rejected."""
@@ -118,8 +119,8 @@ class Checks(Part):
     """Smallest median PSNR of a shard's inversions, in dB."""
 
 
-class Schedule(Part):
-    """When the daemon computes what is missing."""
+class Schedule(Section):
+    """When the daemon computes what is missing or stale."""
 
     cron: str
     """Five fields, such as `0 2 * * *`: every night at two."""
@@ -127,16 +128,16 @@ class Schedule(Part):
     """An IANA name, such as Europe/Paris."""
 
 
-class Sensor(Part):
-    """How the daemon looks for new pictures."""
+class Sensor(Section):
+    """How the daemon looks for new images."""
 
     interval_s: int = Field(default=60, ge=1)
     """Seconds between two looks."""
     settle_s: float = Field(default=5.0, ge=0)
-    """A file younger than this is still being written and waits."""
+    """A file younger than this counts as still being written, and waits."""
 
 
-class Resources(Part):
+class Resources(Section):
     """What a run may use."""
 
     device: Device = "auto"
@@ -145,11 +146,11 @@ class Resources(Part):
     """Precision of the networks of every method that does not name its own; part of a latent's
     key. Edits, samples and scores are computed in float32."""
     batch_size: int = Field(default=8, ge=1)
-    """Pictures at a time on the device; halved where memory runs out."""
+    """Images at a time on the device; halved when memory runs out."""
     commit_rows: int = Field(default=64, ge=1)
-    """Inputs after which results are safe on disk; a kill costs no more than these."""
+    """Inputs after which results are written; a killed run loses no more than these."""
     retries: int = Field(default=2, ge=0)
     """How often a failed step is tried again."""
     cpu_slots: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Steps on the CPU that compute side by side; `auto`: as many as fit the cores with their
-    threads. Other users and other projects of this host are not waited for."""
+    """Steps that compute on the CPU side by side; `auto`: as many as the cores allow. Other users
+    and other projects on this host do not count."""

@@ -1,4 +1,4 @@
-"""The kinds of values in a recipe: names, addresses, digests, rows of W+; and what a part is."""
+"""The types of values in a recipe: names, addresses, digests, rows of W+; and its sections."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def _name(text: str) -> str:
 
 
 def _address(given: Any, validate: Callable[[Any], str]) -> Address:
-    """`${NAME}` stays as it is written until the address is opened; the variable must be set."""
+    """Keeps `${NAME}` as it is written until the address is opened; the variable must be set."""
     return given if isinstance(given, Address) else address_of(validate(given))
 
 
@@ -36,7 +36,7 @@ def address_of(uri: str) -> Address:
 
 
 def with_addresses(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Parameters whose URLs are addresses, as those of networks are."""
+    """The parameters with every URL as an `Address`."""
     return {
         name: address_of(value) if isinstance(value, str) and "://" in value else value
         for name, value in parameters.items()
@@ -52,10 +52,10 @@ def _digest(text: str) -> str:
 def _layers(text: str) -> str:
     if not LAYERS.fullmatch(text):
         raise ValueError(f"expected 'all' or rows such as '0-3,8', got {text!r}")
-    for part in text.split(",") if text != "all" else ():
-        first, _, last = part.partition("-")
+    for rows in text.split(",") if text != "all" else ():
+        first, _, last = rows.partition("-")
         if last and int(last) < int(first):
-            raise ValueError(f"expected rows that go up, got {part!r} in {text!r}")
+            raise ValueError(f"expected rows that go up, got {rows!r} in {text!r}")
     return text
 
 
@@ -63,7 +63,7 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     for i, value in enumerate(values):
         if value in values[:i]:
             shown = f"{value:g}" if isinstance(value, float) else repr(value)
-            raise ValueError(f"{shown} stands twice")
+            raise ValueError(f"{shown} occurs twice; remove one")
     return values
 
 
@@ -83,7 +83,7 @@ def one_or_more(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _in_todays_words(parameters: dict[str, Any]) -> dict[str, Any]:
+def _with_current_names(parameters: dict[str, Any]) -> dict[str, Any]:
     """A method's parameters; `bf16`, the former word for bfloat16, is still read."""
     is_former = parameters.get("precision") == "bf16"
     return {**parameters, "precision": "bfloat16"} if is_former else parameters
@@ -101,7 +101,7 @@ Owner = Annotated[str, AfterValidator(_owner)]
 Parameters = Annotated[
     dict[str, Any], BeforeValidator(empty_if_null), AfterValidator(with_addresses)
 ]
-MethodParameters = Annotated[Parameters, AfterValidator(_in_todays_words)]
+MethodParameters = Annotated[Parameters, AfterValidator(_with_current_names)]
 Format = Literal["png", "jpeg", "webp"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Pixels = Annotated[int, Field(ge=8, le=8192)]
@@ -109,8 +109,11 @@ Layers = Annotated[str, AfterValidator(_layers)]
 Device = Annotated[str, AfterValidator(_device)]
 
 
-class Part(BaseModel):
-    """Frozen, without coercion: `"12"` is no number and an unknown key is an error."""
+class Section(BaseModel):
+    """A section of a recipe or a training: frozen, without coercion.
+
+    `"12"` is no number, and an unknown key is an error.
+    """
 
     model_config = ConfigDict(
         frozen=True,

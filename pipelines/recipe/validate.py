@@ -1,4 +1,4 @@
-"""What a recipe's parts demand of each other."""
+"""The checks across a recipe's sections."""
 
 from __future__ import annotations
 
@@ -14,21 +14,29 @@ from invertory.pipelines.recipe.choices import (
     generator_findings,
     method_findings,
 )
-from invertory.pipelines.recipe.compatibility import fit_findings
+from invertory.pipelines.recipe.compatibility import fit_findings, parameter_findings
 from invertory.pipelines.recipe.errors import near
 from invertory.pipelines.recipe.yaml_lines import Document, Problem
 
 if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
+    from invertory.resources.models import ModelStore
 
 
-def cross_check(recipe: Recipe, document: Document, broken: set[str]) -> list[Problem]:
-    """Problems between parts; a check that needs a part in `broken` is left out."""
+def cross_check(
+    recipe: Recipe,
+    document: Document,
+    broken: set[str],
+    models: ModelStore,
+    *,
+    is_thorough: bool,
+) -> list[Problem]:
+    """Problems across sections; a check that needs a section in `broken` is left out."""
     return [
         Problem(document.line(path), text)
-        for check, needs in CHECKS.items()
+        for check, needs in {**CHECKS, **(METHOD_CHECKS if is_thorough else {})}.items()
         if not broken & set(needs)
-        for path, text in check(recipe)
+        for path, text in check(recipe, models)
     ]
 
 
@@ -37,8 +45,8 @@ def _boundaries(recipe: Recipe) -> Iterator[Finding]:
         if (how.fit != "import" or how.calibrate) and name not in recipe.attributes:
             remedy = near(name, recipe.attributes) or "; add it there"
             yield ("boundaries", name), f"boundary {name!r} has no scorer in attributes{remedy}"
-        elif _needs_pictures(how) and name not in recipe.scored:
-            text = f"boundary {name!r} is to be fitted on draws, and labels say nothing of them"
+        elif _needs_samples(how) and name not in recipe.scored:
+            text = f"boundary {name!r} is fitted on samples of the generator, which have no labels"
             yield ("boundaries", name), f"{text}; use fit: collection, or another scorer"
         for i, condition in enumerate(() if how.fit == "import" else how.conditions):
             path = ("boundaries", name, "conditions", i)
@@ -48,7 +56,7 @@ def _boundaries(recipe: Recipe) -> Iterator[Finding]:
                 yield path, _no_boundary(f"condition {condition!r}", condition, recipe)
 
 
-def _needs_pictures(how: Any) -> bool:
+def _needs_samples(how: Any) -> bool:
     """True where draws from the generator have to be scored."""
     return "samples" in {how.fit, getattr(how, "calibrate", None)}
 
@@ -68,11 +76,11 @@ def _edits(recipe: Recipe) -> Iterator[Finding]:
         first.setdefault(name, i)
 
 
-def _augmentation_method(recipe: Recipe) -> Iterator[Finding]:
+def _augmentation_method(recipe: Recipe, models: ModelStore) -> Iterator[Finding]:
     wanted = recipe.augmentation
     if wanted is None:
         return
-    methods = recipe.methods or default_methods(recipe)
+    methods = recipe.methods or default_methods(recipe, models)
     if wanted.method not in methods:
         text = f"the recipe has no method {wanted.method!r}{near(wanted.method, methods)}"
         yield ("augmentation", "method"), text
@@ -108,7 +116,7 @@ def _labelled(recipe: Recipe, role: str, name: str) -> Iterator[Finding]:
         yield path, f"{role} {name!r} has no scorer in attributes{remedy}"
     elif name not in recipe.scored:
         text = f"{role} {name!r} has labels only, and a partner has to be scored anew"
-        yield path, f"{text}; give it a scorer that looks at pictures"
+        yield path, f"{text}; give it a scorer that scores images"
     if name not in recipe.boundaries:
         yield path, _no_boundary(f"{role} {name!r}", name, recipe)
         return
@@ -139,7 +147,7 @@ def _export(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _schedule(recipe: Recipe) -> Iterator[Finding]:
-    """Asked of Dagster itself, which will have to run it."""
+    """Cron and timezone are checked by Dagster, which has to run them."""
     if recipe.schedule is None:
         return
     import dagster as dg
@@ -161,16 +169,27 @@ def _schedule(recipe: Recipe) -> Iterator[Finding]:
         yield ("schedule", "timezone"), f"schedule.timezone: unknown {timezone!r}{remedy}"
 
 
-CHECKS: Mapping[Callable[[Recipe], Iterator[Finding]], tuple[str, ...]] = {
-    collection_findings: ("collection",),
+def _of_recipe(check: Callable[[Recipe], Iterator[Finding]]) -> Check:
+    """A check that does not look for networks."""
+    return lambda recipe, models: check(recipe)
+
+
+Check = Callable[["Recipe", "ModelStore"], Iterator[Finding]]
+
+# Each with the sections that it needs.
+CHECKS: Mapping[Check, tuple[str, ...]] = {
+    _of_recipe(collection_findings): ("collection",),
     method_findings: ("methods", "generator"),
-    generator_findings: ("generator",),
-    fit_findings: ("methods", "generator"),
+    _of_recipe(generator_findings): ("generator",),
     attribute_findings: ("attributes", "collection"),
-    _boundaries: ("boundaries", "attributes"),
-    _edits: ("edits", "boundaries"),
+    _of_recipe(_boundaries): ("boundaries", "attributes"),
+    _of_recipe(_edits): ("edits", "boundaries"),
     _augmentation_method: ("augmentation", "methods", "generator"),
-    _augmentation: ("augmentation", "attributes", "boundaries"),
-    _export: ("export",),
-    _schedule: ("schedule",),
+    _of_recipe(_augmentation): ("augmentation", "attributes", "boundaries"),
+    _of_recipe(_export): ("export",),
+    _of_recipe(_schedule): ("schedule",),
+}
+METHOD_CHECKS: Mapping[Check, tuple[str, ...]] = {  # build the methods, and so import torch
+    parameter_findings: ("methods",),
+    fit_findings: ("methods", "generator"),
 }

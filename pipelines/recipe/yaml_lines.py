@@ -1,7 +1,7 @@
-"""YAML with the line of every key and value, so that a mistake can be pointed at.
+"""YAML with the line of every key and value, so that errors can name it.
 
 Scalars follow the YAML 1.2 core schema: `no`, `on` and `12:30` are text, `1e-3` is a number and
-`100_000` one too. Keys are text and stand once. Anchors and merge keys work; tags do not.
+`100_000` one too. Keys are text and unique. Anchors and merge keys work; tags do not.
 """
 
 import math
@@ -38,26 +38,26 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a YAML text says: mappings are dicts, sequences tuples."""
+    """A parsed YAML text: mappings are dicts, sequences tuples."""
 
     value: Any
     lines: dict[Path, int]  # path of a value => line of its key, or of the item of a sequence
     problems: list[Problem]
 
     def line(self, path: Path) -> int:
-        """Line of the value at `path`, or of the deepest value above it that stands there."""
+        """Line of the value at `path`, or of the deepest existing value above it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
 
 def read(text: str) -> Document:
-    """Parse `text`. What is wrong with it is in `problems`; `value` is then what could be read."""
+    """Parse `text`. With mistakes in `problems`, `value` is what could be read."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reason = ": ".join(part for part in (error.context, error.problem) if part)
+        reason = ": ".join(text for text in (error.context, error.problem) if text)
         return Document(None, {}, [Problem(mark.line + 1 if mark else 1, f"not YAML: {reason}")])
     except RecursionError:
         return Document(None, {}, [Problem(1, "not YAML: nested too deeply")])
@@ -72,7 +72,7 @@ def read(text: str) -> Document:
 
 @dataclass(slots=True)
 class _Walk:
-    """Nodes to plain values; lines and problems are noted on the way."""
+    """Turns nodes into plain values, and collects lines and problems."""
 
     lines: dict[Path, int] = field(default_factory=lambda: {(): 1})
     problems: list[Problem] = field(default_factory=list)
@@ -119,7 +119,9 @@ class _Walk:
                 continue
             if key in own:
                 first = self.lines[(*path, key)]
-                self._complain(key_node, f"key {key!r} stands twice; first on line {first}")
+                self._complain(
+                    key_node, f"key {key!r} occurs twice, first on line {first}; remove one"
+                )
                 continue
             self.lines[(*path, key)] = key_node.start_mark.line + 1
             own[key] = self.value(value_node, (*path, key))

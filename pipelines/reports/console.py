@@ -15,12 +15,13 @@ from invertory.pipelines.tables.stage import ALL
 if TYPE_CHECKING:
     from invertory.pipelines.cli.running import Report
     from invertory.pipelines.recipe.recipe import Recipe
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 MAX_TRACED = 12  # rows of a table that `trace` prints; --json has them all
 
 
-def print_report(recipe: Recipe, store: Store, report: Report) -> None:
+def print_report(recipe: Recipe, store: Store, models: ModelStore, report: Report) -> None:
     """After a run: what was computed, what failed, and the tables as they are."""
     console = Console()
     for found in report.corrupt:
@@ -40,7 +41,7 @@ def print_report(recipe: Recipe, store: Store, report: Report) -> None:
             f"[green]Done:[/] {report.num_computed} tables of {recipe.name} in "
             f"{report.elapsed_s:.0f} s."
         )
-    status = status_json(recipe, store)
+    status = status_json(recipe, store, models)
     if number := sum(table["num_retried"] for table in status["tables"]):
         console.print(
             f"[yellow]{number} files could not be read[/] (denied or unavailable); "
@@ -97,14 +98,14 @@ def _state(table: dict[str, Any]) -> str:
     return f"{state}, the next run reads {number} again" if number else state
 
 
-def next_steps(recipe: Recipe, store: Store) -> None:
+def next_steps(recipe: Recipe, store: Store, models: ModelStore) -> None:
     """After the demo: the exported set, the gallery, and how to go on."""
     from invertory.pipelines.gallery.from_tables import write_recipe_gallery
     from invertory.pipelines.tables.export_set import set_folder
 
     console = Console()
     console.print()
-    console.print(f"gallery   {write_recipe_gallery(recipe, store)}")
+    console.print(f"gallery   {write_recipe_gallery(recipe, store, models)}")
     if recipe.augmentation:
         console.print(f"export    {set_folder(store, recipe.augmentation.method)}")
     console.print(f"tables    {store.base}  (any Parquet reader opens them)")

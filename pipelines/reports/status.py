@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from invertory.pipelines.cli.running import Report
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage import Stage
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
-def report_json(recipe: Recipe, store: Store, report: Report) -> dict[str, Any]:
+def report_json(recipe: Recipe, store: Store, models: ModelStore, report: Report) -> dict[str, Any]:
     """What `run` did, and the store as it is now."""
     return {
         "recipe": report.recipe,
@@ -30,13 +31,13 @@ def report_json(recipe: Recipe, store: Store, report: Report) -> dict[str, Any]:
         "failures": report.failures,
         "corrupt": report.corrupt,
         "run_ids": report.run_ids,
-        "status": status_json(recipe, store),
+        "status": status_json(recipe, store, models),
     }
 
 
-def status_json(recipe: Recipe, store: Store) -> dict[str, Any]:
+def status_json(recipe: Recipe, store: Store, models: ModelStore) -> dict[str, Any]:
     """Rows, rejects by reason and stale shards of every table of the recipe."""
-    chain = chain_of(recipe)
+    chain = chain_of(recipe, models)
     keys = Keys(store)
     pending = Counter(s.stage.table for s in chain.pending(store) if not s.is_retry)
     corrupt: list[str] = []

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage_run import ShardPlan, StageRun
     from invertory.resources.gpu import Lease
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
@@ -38,10 +39,12 @@ class Aligned(Table):
     def inputs(self, recipe: Recipe, method: str | None) -> tuple[Input, ...]:
         return (Input(table="images"),)
 
-    def config(self, recipe: Recipe, method: str | None) -> dict[str, Any]:
+    def config(self, recipe: Recipe, method: str | None, models: ModelStore) -> dict[str, Any]:
         return dict(recipe.config_for("alignment"))
 
-    def networks(self, recipe: Recipe, method: str | None) -> Mapping[str, Network]:
+    def networks(
+        self, recipe: Recipe, method: str | None, models: ModelStore
+    ) -> Mapping[str, Network]:
         return alignment_networks(recipe)
 
     def columns(self, recipe: Recipe, method: str | None) -> Columns:

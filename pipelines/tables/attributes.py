@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage_run import ShardPlan, StageRun
     from invertory.resources.gpu import Lease
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
@@ -34,11 +35,13 @@ class Attributes(Table):
     def inputs(self, recipe: Recipe, method: str | None) -> tuple[Input, ...]:
         return (Input(table="aligned"),)
 
-    def config(self, recipe: Recipe, method: str | None) -> dict[str, Any]:
+    def config(self, recipe: Recipe, method: str | None, models: ModelStore) -> dict[str, Any]:
         return dict(recipe.config_for("attributes"))
 
-    def networks(self, recipe: Recipe, method: str | None) -> Mapping[str, Network]:
-        return scoring_networks(recipe)
+    def networks(
+        self, recipe: Recipe, method: str | None, models: ModelStore
+    ) -> Mapping[str, Network]:
+        return scoring_networks(recipe, models)
 
     def columns(self, recipe: Recipe, method: str | None) -> Columns:
         return {**same("aligned", "crop_id", "image_id"), REST: ("aligned.crop",)}

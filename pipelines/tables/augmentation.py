@@ -12,7 +12,6 @@ from invertory.ops import schemas
 from invertory.ops.totals import InputTotal, Totals
 from invertory.pipelines.checks import rows_add_up
 from invertory.pipelines.tables.edits import drawable_columns
-from invertory.pipelines.tables.export_set import boundaries_of, rule
 from invertory.pipelines.tables.page import Table, same
 from invertory.pipelines.tables.stage import REST, Columns, Input
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage_run import ShardPlan, StageRun
     from invertory.resources.gpu import Lease
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
@@ -45,7 +45,7 @@ class Augmentation(Table):
             Input(table=f"boundaries/{method}"),
         )
 
-    def config(self, recipe: Recipe, method: str | None) -> dict[str, Any]:
+    def config(self, recipe: Recipe, method: str | None, models: ModelStore) -> dict[str, Any]:
         return {
             "augmentation": recipe.config_for("augmentation"),
             "size_px": recipe.alignment.size_px,
@@ -74,6 +74,7 @@ class Augmentation(Table):
         from invertory.ops.scored import join_scores
         from invertory.pipelines.networks.load import load_generator
         from invertory.pipelines.networks.render import load_renderer
+        from invertory.pipelines.tables.export_set import boundaries_of
 
         method, latents = run.stage.method, f"latents/{run.stage.method}"
         how = run.recipe.augmentation
@@ -111,6 +112,7 @@ class Augmentation(Table):
 
 def _label(run: StageRun, boundaries: dict[str, Boundary], attribute: str) -> Label:
     from invertory.ops.augment import Label
+    from invertory.pipelines.tables.export_set import rule
 
     score, threshold = rule(run.recipe, boundaries, attribute)
     return Label(score=score, threshold=threshold, boundary=boundaries[attribute])

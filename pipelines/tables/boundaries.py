@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.networks.resolve import Network
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage_run import StageRun
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
@@ -45,11 +46,13 @@ class Boundaries(Table):
             inputs.append(Input(table="attributes", shards="all"))
         return tuple(inputs)
 
-    def config(self, recipe: Recipe, method: str | None) -> dict[str, Any]:
+    def config(self, recipe: Recipe, method: str | None, models: ModelStore) -> dict[str, Any]:
         return {"boundaries": recipe.config_for("boundaries"), "method": method}
 
-    def networks(self, recipe: Recipe, method: str | None) -> Mapping[str, Network]:
-        return direction_files(recipe)
+    def networks(
+        self, recipe: Recipe, method: str | None, models: ModelStore
+    ) -> Mapping[str, Network]:
+        return direction_files(recipe, models)
 
     def columns(self, recipe: Recipe, method: str | None) -> Columns:
         sources = fitted_on(recipe)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from invertory.ops import schemas
 from invertory.ops.totals import InputTotal, Totals
 from invertory.pipelines.checks import rows_add_up
-from invertory.pipelines.tables.export_set import boundaries_of
 from invertory.pipelines.tables.page import Table, same, scored_attributes
 from invertory.pipelines.tables.stage import REST, Columns, Input
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage_run import ShardPlan, StageRun
     from invertory.resources.gpu import Lease
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
@@ -38,7 +38,7 @@ class Edits(Table):
     def inputs(self, recipe: Recipe, method: str | None) -> tuple[Input, ...]:
         return (Input(table=f"latents/{method}"), Input(table=f"boundaries/{method}"))
 
-    def config(self, recipe: Recipe, method: str | None) -> dict[str, Any]:
+    def config(self, recipe: Recipe, method: str | None, models: ModelStore) -> dict[str, Any]:
         return {
             "edits": recipe.config_for("edits"),
             "size_px": recipe.alignment.size_px,
@@ -60,6 +60,7 @@ class Edits(Table):
         from invertory.ops.edit import Edit, EditSpec
         from invertory.pipelines.networks.load import load_generator
         from invertory.pipelines.networks.render import load_renderer
+        from invertory.pipelines.tables.export_set import boundaries_of
 
         method, latents = run.stage.method, f"latents/{run.stage.method}"
         generator = load_generator(run.recipe, run.models)

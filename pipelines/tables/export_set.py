@@ -119,7 +119,7 @@ def datasheet(
         selection=f"counts {json.dumps(recipe.config_for('export')['counts'])}, in pairs",
         collection=", ".join(recipe.collection.uris),
         collection_licence=recipe.collection.licence,
-        cards=cards_of(recipe),
+        cards=cards_of(recipe, run.models),
         keys=_keys(store, method),
         rejects=rejects,
         limits=_limits(how.min_distance),

@@ -17,6 +17,7 @@ from invertory.pipelines.tables.stage_run import ShardPlan
 if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage_run import StageRun
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
@@ -38,7 +39,7 @@ class Exports(Table):
             Input(table=f"boundaries/{method}"),
         )
 
-    def config(self, recipe: Recipe, method: str | None) -> dict[str, Any]:
+    def config(self, recipe: Recipe, method: str | None, models: ModelStore) -> dict[str, Any]:
         return {name: recipe.config_for(name) for name in ("export", "augmentation", "collection")}
 
     def columns(self, recipe: Recipe, method: str | None) -> Columns:

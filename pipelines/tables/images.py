@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage_run import ShardPlan, StageRun
     from invertory.resources.gpu import Lease
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 SOUND = frozenset({"ok", "duplicate"})  # a duplicate's first copy goes on
@@ -35,7 +36,7 @@ class Images(Table):
     def inputs(self, recipe: Recipe, method: str | None) -> tuple[Input, ...]:
         return (Input(table="entries"),)
 
-    def config(self, recipe: Recipe, method: str | None) -> dict[str, Any]:
+    def config(self, recipe: Recipe, method: str | None, models: ModelStore) -> dict[str, Any]:
         return dict(recipe.config_for("limits"))
 
     def totals(self) -> Totals:

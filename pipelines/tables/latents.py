@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage_run import ShardPlan, StageRun
     from invertory.resources.gpu import Lease
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
@@ -47,21 +48,23 @@ class Latents(Table):
     def inputs(self, recipe: Recipe, method: str | None) -> tuple[Input, ...]:
         return (Input(table="aligned"),)
 
-    def config(self, recipe: Recipe, method: str | None) -> dict[str, Any]:
+    def config(self, recipe: Recipe, method: str | None, models: ModelStore) -> dict[str, Any]:
         parameters = recipe.methods[str(method)]
         return {
             "method": method,
             "parameters": parameters,
             "generator": recipe.config_for("generator"),
-            "perceptual": {"name": perceptual_name(recipe)},
+            "perceptual": {"name": perceptual_name(recipe, models)},
             "precision": parameters.get("precision", recipe.resources.precision),
         }
 
-    def networks(self, recipe: Recipe, method: str | None) -> Mapping[str, Network]:
+    def networks(
+        self, recipe: Recipe, method: str | None, models: ModelStore
+    ) -> Mapping[str, Network]:
         return {
-            **generator_networks(recipe),
-            **perceptual_networks(recipe),
-            **method_networks(recipe, str(method)),
+            **generator_networks(recipe, models),
+            **perceptual_networks(recipe, models),
+            **method_networks(recipe, str(method), models),
         }
 
     def columns(self, recipe: Recipe, method: str | None) -> Columns:

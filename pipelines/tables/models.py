@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage_run import ShardPlan, StageRun
     from invertory.resources.gpu import Lease
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
@@ -28,11 +29,13 @@ class Models(Table):
     is_sharded = False
     counts_images = False
 
-    def networks(self, recipe: Recipe, method: str | None) -> Mapping[str, Network]:
-        return networks_of(recipe)
+    def networks(
+        self, recipe: Recipe, method: str | None, models: ModelStore
+    ) -> Mapping[str, Network]:
+        return networks_of(recipe, models)
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
-        cards = pa.RecordBatch.from_pylist(cards_of(run.recipe), schema=schemas.CARDS)
+        cards = pa.RecordBatch.from_pylist(cards_of(run.recipe, run.models), schema=schemas.CARDS)
 
         def build(stack: contextlib.ExitStack, lease: Lease | None) -> Verb:
             none = pa.RecordBatch.from_pylist([], schema=schemas.REJECTS)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.networks.resolve import Network
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage_run import ShardPlan, StageRun
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
@@ -52,11 +53,13 @@ class Table:
         """The tables that it reads."""
         return ()
 
-    def config(self, recipe: Recipe, method: str | None) -> Mapping[str, Any]:
+    def config(self, recipe: Recipe, method: str | None, models: ModelStore) -> Mapping[str, Any]:
         """The values of the recipe that the content depends on, as JSON-able values."""
         return {}
 
-    def networks(self, recipe: Recipe, method: str | None) -> Mapping[str, Network]:
+    def networks(
+        self, recipe: Recipe, method: str | None, models: ModelStore
+    ) -> Mapping[str, Network]:
         """The networks that the content depends on."""
         return {}
 
@@ -80,18 +83,19 @@ class Table:
         """The label of an image on the contact sheet."""
         return str(row[self.id_column])[:8]
 
-    def stages(self, recipe: Recipe) -> Iterable[Stage]:
+    def stages(self, recipe: Recipe, models: ModelStore) -> Iterable[Stage]:
         """The table in `recipe`: one stage, one for each method, or none."""
-        return (self._stage(recipe, method) for method in self.methods(recipe))
+        return (self.stage(recipe, method, models) for method in self.methods(recipe))
 
-    def _stage(self, recipe: Recipe, method: str | None) -> Stage:
-        networks = self.networks(recipe, method)
+    def stage(self, recipe: Recipe, method: str | None, models: ModelStore) -> Stage:
+        """The table of one method, or the one table of the recipe."""
+        networks = self.networks(recipe, method, models)
         return Stage(
             page=self,
             recipe=recipe.name,
             table=f"{self.name}/{method}" if method else self.name,
             inputs=self.inputs(recipe, method),
-            config=self.config(recipe, method),
+            config=self.config(recipe, method, models),
             models={name: network.sha256 for name, network in networks.items()},
             columns=self.columns(recipe, method),
             limits=recipe.config_for("checks"),

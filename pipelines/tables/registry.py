@@ -19,6 +19,7 @@ from invertory.pipelines.tables.samples import Samples
 
 if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
+    from invertory.resources.models import ModelStore
 
 TABLES: Final[tuple[Table, ...]] = (
     Images(),
@@ -34,6 +35,7 @@ TABLES: Final[tuple[Table, ...]] = (
 )
 
 
-def chain_of(recipe: Recipe) -> Chain:
-    """Every stage that `recipe` asks for, in the order of the data."""
-    return Chain(recipe.name, tuple(stage for table in TABLES for stage in table.stages(recipe)))
+def chain_of(recipe: Recipe, models: ModelStore) -> Chain:
+    """Every stage of `recipe`, in the order of the data; `models` has the cards of its networks."""
+    stages = (stage for table in TABLES for stage in table.stages(recipe, models))
+    return Chain(recipe.name, tuple(stages))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from invertory.pipelines.recipe.recipe import Recipe
     from invertory.pipelines.tables.stage_run import ShardPlan, StageRun
     from invertory.resources.gpu import Lease
+    from invertory.resources.models import ModelStore
     from invertory.resources.tables import Store
 
 
@@ -31,7 +32,7 @@ class Samples(Table):
     def methods(self, recipe: Recipe) -> Iterable[str | None]:
         return [None] if "samples" in fitted_on(recipe) else []
 
-    def config(self, recipe: Recipe, method: str | None) -> dict[str, Any]:
+    def config(self, recipe: Recipe, method: str | None, models: ModelStore) -> dict[str, Any]:
         boundaries = recipe.boundaries.values()
         return {
             "num_samples": max(b.num_samples for b in boundaries if _fitted_on(b) == "samples"),
@@ -39,8 +40,10 @@ class Samples(Table):
             "attributes": scored_attributes(recipe),
         }
 
-    def networks(self, recipe: Recipe, method: str | None) -> Mapping[str, Network]:
-        return {**generator_networks(recipe), **scoring_networks(recipe)}
+    def networks(
+        self, recipe: Recipe, method: str | None, models: ModelStore
+    ) -> Mapping[str, Network]:
+        return {**generator_networks(recipe, models), **scoring_networks(recipe, models)}
 
     def plan(self, run: StageRun, store: Store, shard: str) -> ShardPlan:
         from invertory.ops.sample import Sample, draws

@@ -1,4 +1,4 @@
-"""Each training as an asset `models/<name>`: its networks, what they were measured at, a sheet."""
+"""Each training as an asset `models/<name>`: its networks, their quality, a sheet of samples."""
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of an asset.
 import contextlib
@@ -24,7 +24,7 @@ from invertory.resources.redaction import hiding_secrets, redacted
 
 GROUP = "models"
 SHEET_BYTES = 100_000
-NOT_AGAIN = (ValueError, TypeError, LookupError, AttributeError, ImportError, WeightsError)
+PERMANENT = (ValueError, TypeError, LookupError, AttributeError, ImportError, WeightsError)
 
 
 def key_path(training: str) -> list[str]:
@@ -33,12 +33,12 @@ def key_path(training: str) -> list[str]:
 
 
 def training_assets(specs: Sequence[TrainingSpec]) -> list[dg.AssetsDefinition]:
-    """The trainings as assets; one that uses what another makes depends on it."""
+    """The trainings as assets; one that uses another's network depends on it."""
     return [training_asset(spec, specs) for spec in specs]
 
 
 def training_asset(spec: TrainingSpec, others: Sequence[TrainingSpec]) -> dg.AssetsDefinition:
-    """The training as an asset on a leased device; a run that was cut off goes on."""
+    """The training as an asset on a leased device; an interrupted run resumes."""
 
     @dg.asset(
         key=key_path(spec.name),
@@ -68,7 +68,7 @@ def training_asset(spec: TrainingSpec, others: Sequence[TrainingSpec]) -> dg.Ass
 
 
 def record(trained: Trained, instance: dg.DagsterInstance) -> None:
-    """Tell Dagster what was trained without it, so that the graph shows it."""
+    """Report a training from the command line to Dagster, so that the graph shows it."""
     event = dg.AssetMaterialization(
         asset_key=key_path(trained.training),
         metadata=describe(trained),
@@ -85,7 +85,7 @@ def deps_of(uris: Any, specs: Sequence[TrainingSpec]) -> list[dg.AssetKey]:
 
 
 def version_of(trained: Trained) -> dg.DataVersion:
-    """One word for the weights."""
+    """A digest of the weights."""
     return dg.DataVersion(digest(sorted(card["sha256"] for card in trained.cards.values())))
 
 
@@ -109,27 +109,27 @@ def describe(trained: Trained) -> dict[str, Any]:
         **trained.peaks,
     }
     if trained.sheet:
-        metadata["sheet"] = dg.MetadataValue.md(
-            f"Real above, made below.\n\n![sheet]({sheet_uri(trained.sheet.read_bytes())})"
-        )
+        sheet = sheet_uri(trained.sheet.read_bytes())
+        text = f"Real images above, generated ones below.\n\n![sheet]({sheet})"
+        metadata["sheet"] = dg.MetadataValue.md(text)
     return metadata
 
 
 def sheet_uri(data: bytes) -> str:
-    """A picture as a data URI of at most `SHEET_BYTES`."""
-    picture: Image.Image = Image.open(io.BytesIO(data))
-    while len(data := jpeg(picture, 85)) > SHEET_BYTES:
-        picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5))
+    """An image as a data URI of at most `SHEET_BYTES`."""
+    image: Image.Image = Image.open(io.BytesIO(data))
+    while len(data := jpeg(image, 85)) > SHEET_BYTES:
+        image = image.resize((image.width * 4 // 5, image.height * 4 // 5))
     return data_uri(data)
 
 
 @contextlib.contextmanager
 def _once() -> Iterator[None]:
-    """What a second try would meet again is not tried again; the rest has the retry policy."""
+    """Errors that a second try would meet again fail for good; others follow the retry policy."""
     from invertory.training.loop.train import NonFiniteError
 
     try:
         yield
-    except (*NOT_AGAIN, NonFiniteError) as error:
+    except (*PERMANENT, NonFiniteError) as error:
         text = redacted(f"{type(error).__name__}: {error}")
         raise dg.Failure(text, allow_retries=False) from error

@@ -1,4 +1,4 @@
-"""The networks of a training as files with cards: published on this host, or bundled."""
+"""The networks of a training as files with cards, published on this host or bundled."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from invertory.pipelines.training.trainers import Work
     from invertory.pipelines.training.training import TrainingSpec
 
-MAX_HALF_ERROR: Final = 5e-3  # of the outputs, relative; a picture's last bit is 4e-3 of its range
+MAX_HALF_ERROR: Final = 5e-3  # relative, of the outputs; an image's last bit is 4e-3 of its range
 MAX_BUNDLED_BYTES: Final = 60_000_000  # of all bundled networks
 NUM_PROBES: Final = 16
 
 
 def headline(quality: dict[str, float]) -> dict[str, float]:
-    """The metrics over the whole set; those of a part of it are named `<metric>/<part>`."""
+    """The metrics over the whole set; those of a subset are named `<metric>/<subset>`."""
     return {name: value for name, value in quality.items() if "/" not in name}
 
 
 def kept(folder: Path, spec: TrainingSpec, key: str) -> dict[str, dict[str, Any]] | None:
-    """Cards by name where `folder` has every network of this very run, trained as long."""
+    """Cards by name where `folder` has every network of this run, trained for the whole budget."""
     cards = {}
     for name in spec.named.values():
         if not has_card(folder, name) or not (folder / f"{name}.safetensors").is_file():
@@ -51,7 +51,7 @@ def publish(
     target: Path,
     key: str,
 ) -> dict[str, dict[str, Any]]:
-    """The networks that the training left in `place`, under their names and with whole cards."""
+    """Publish the networks that the training left in `place`, with their names and full cards."""
     from safetensors.torch import load_file
 
     cards = {}
@@ -85,24 +85,28 @@ def publish(
 
 
 def bundle(cards: Mapping[str, Mapping[str, Any]], source: Path) -> dict[str, dict[str, Any]]:
-    """The networks of `source` into the package, in half precision where nobody can tell.
+    """Copy the networks of `source` into the package, in half precision where the error is small.
 
-    Their cards say what that costs. Raises ValueError where the package would become too large.
+    Their cards state that error. Raises ValueError where the package would become too large.
     """
     from safetensors.torch import load_file
 
     from invertory.resources import models
 
-    made = {}
+    bundled = {}
     for name, card in cards.items():
         tensors = load_file(source / f"{name}.safetensors")
         is_half = card["float16_error"] <= MAX_HALF_ERROR
         if is_half:
             tensors = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
         _check_room(models.BUNDLED, name, tensors)
-        told = {**card, "source": f"bundled://{name}", "dtype": "float16" if is_half else "float32"}
-        made[name] = write_network(models.BUNDLED, name, tensors, told)
-    return made
+        bundled_card = {
+            **card,
+            "source": f"bundled://{name}",
+            "dtype": "float16" if is_half else "float32",
+        }
+        bundled[name] = write_network(models.BUNDLED, name, tensors, bundled_card)
+    return bundled
 
 
 def rounding(kind: str, network: nn.Module, work: Work) -> float:
@@ -120,11 +124,11 @@ def rounding(kind: str, network: nn.Module, work: Work) -> float:
         z = torch.randn(NUM_PROBES * generator.num_ws, generator.z_dim, generator=rng)
         w = generator.mapping(z.to(generator.w_avg)).cpu()
         return rounding_error(network, outputs_for_images(w.view(NUM_PROBES, generator.num_ws, -1)))
-    if kind == "sam_encoder":  # all of it takes part where a whole picture is in the finest space
+    if kind == "sam_encoder":  # the finest space for the whole image uses every module
         shown, generator = _pictures(work), copy.deepcopy(work.networks["generator"]).cpu()
         choice = torch.full((len(shown), *shown.shape[2:]), len(cast("Any", network).spaces) - 1)
         return rounding_error(network, lambda sam: sam.form(generator, shown, choice).images)
-    if kind == "samm":  # what it is asked about is a picture through these two
+    if kind == "samm":  # it takes an image with its reconstruction by these two
         parts = [copy.deepcopy(work.networks[name]).cpu() for name in ("generator", "encoder")]
         shown = _pictures(work)
         return rounding_error(network, lambda samm: samm(*parts, shown))
@@ -132,7 +136,7 @@ def rounding(kind: str, network: nn.Module, work: Work) -> float:
 
 
 def _pictures(work: Work) -> torch.Tensor:
-    """Some of what was trained on, [N, 3, H, W] in [-1, 1]."""
+    """Some of the training images, [N, 3, H, W] in [-1, 1]."""
     import torch
 
     pictures = torch.from_numpy(work.pixels[:NUM_PROBES].copy())
@@ -150,7 +154,7 @@ def _check_room(folder: Path, name: str, tensors: Mapping[str, torch.Tensor]) ->
 
 
 def _made_for(kind: str, spec: TrainingSpec, used: Mapping[str, Used]) -> dict[str, str]:
-    """The generator that the network belongs to, where there is one."""
+    """The generator that the network was made for, where there is one."""
     of_its_own = spec.named.get("generator")
     if of_its_own:  # even where it began as a copy of another
         return {"generator": of_its_own} if kind != "generator" else {}
@@ -160,21 +164,21 @@ def _made_for(kind: str, spec: TrainingSpec, used: Mapping[str, Used]) -> dict[s
 def _provenance(spec: TrainingSpec) -> str:
     data = {
         "portraits": "portraits that Invertory draws itself",
-        "images": "pictures of the user's",
-        "pairs": "pictures that its generator made",
-        "images and pairs": "pictures of the user's and pictures that its generator made",
+        "images": "the user's images",
+        "pairs": "images that its generator made",
+        "images and pairs": "the user's images and images that its generator made",
     }
     return f"trained on {data[spec.data.kind] if spec.data else data['pairs']}"
 
 
 def _data(spec: TrainingSpec, work: Work) -> dict[str, Any]:
-    """As declared; of a user's pictures their number alone, for paths are nobody's business."""
+    """The declared data; of the user's images only their number, as their paths are private."""
     if spec.data is None:
         return {"drawn": "from the generator, step by step"}
-    told = spec.data.model_dump(mode="json", exclude_none=True)
+    declared = spec.data.model_dump(mode="json", exclude_none=True)
     if work.images is not None:
-        told["images"] = {"crops": len(work.images), "size_px": work.images.shape[1]}
-    return told
+        declared["images"] = {"crops": len(work.images), "size_px": work.images.shape[1]}
+    return declared
 
 
 def _trained_on(work: Work) -> dict[str, str]:

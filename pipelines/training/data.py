@@ -1,4 +1,4 @@
-"""What a training is trained on, at hand as arrays: drawn or cropped once, and resumable."""
+"""The data of a training as arrays: drawn or cropped once, and resumable."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from invertory.resources.models import ModelStore
     from invertory.training.idinvert.pairs import Pairs
 
-BLOCK = 64  # pictures that a kill costs at most
+BLOCK = 64  # images; a killed run loses no more than these
 
 
 def portraits(spec: TrainingSpec, models: ModelStore, progress: Progress) -> dict[str, PortraitSet]:
-    """The sets by name; one that is asked for alike by two trainings is drawn once."""
+    """The sets by name; trainings that declare the same set share it."""
     from invertory.portraits import World
     from invertory.portraits.dataset import LOOK, prepare
 
-    found: dict[str, PortraitSet] = {}
+    sets: dict[str, PortraitSet] = {}
     for one in (spec.data and spec.data.portraits) or ():
         mark = digest(LOOK, one.num, one.size_px, one.seed, one.world)[:12]
         folder = models.folder() / "data" / f"portraits-{one.size_px}px-{mark}"
         with progress.stage(f"draws {one.name}", one.num) as bar:
-            found[one.name] = prepare(
+            sets[one.name] = prepare(
                 folder,
                 one.num,
                 size_px=one.size_px,
@@ -51,11 +51,11 @@ def portraits(spec: TrainingSpec, models: ModelStore, progress: Progress) -> dic
                 processes=num_processes(spec.resources.processes),
                 progress=following(bar),
             )
-    return found
+    return sets
 
 
 def pairs(spec: TrainingSpec, generator: Any, models: ModelStore, progress: Progress) -> Pairs:
-    """Draws of `generator` (on its device) that are shared like the portraits."""
+    """Samples of `generator` (on its device), shared like the portraits."""
     from invertory.training.idinvert.pairs import Draws, prepare_pairs
 
     how = spec.data.pairs if spec.data else None
@@ -81,14 +81,14 @@ def prepared(
     models: ModelStore,
     progress: Progress,
 ) -> Work:
-    """With what the trainer's networks make of its data before, shared by all that ask alike."""
+    """The inputs with what the trainer's networks compute from its data, shared like the data."""
     trainer = TRAINERS[spec.trainer]
     if trainer.prepare is None:
         return work
     how = dataclasses.asdict(work.settings.inverting)
     data = spec.data.model_dump(mode="json", exclude_none=True) if spec.data else None
     networks = {kind: used[kind].sha256 for kind in trainer.needs}
-    # what lies in a folder may change
+    # the content of a folder may change
     own = [] if work.images is None else [hashlib.sha256(work.images.tobytes()).hexdigest()]
     mark = digest(how, work.settings.num, data, networks, work.compute.precision, *own)[:12]
     folder = models.folder() / "data" / f"{spec.trainer}-{mark}"
@@ -97,9 +97,9 @@ def prepared(
 
 
 def images(how: Images, folder: Path, models: ModelStore, progress: Progress) -> np.ndarray:
-    """Crops uint8 [N, size_px, size_px, 3] of the pictures that `folder` had when it was begun.
+    """Crops uint8 [N, size_px, size_px, 3] of the images listed when `folder` was begun.
 
-    What is no picture, or has no face where faces are sought, is left out and counted.
+    A file that is no image, or has no face where faces are sought, is left out and counted.
     """
     from invertory.pipelines.collections.collection import Collection
 
@@ -112,7 +112,7 @@ def images(how: Images, folder: Path, models: ModelStore, progress: Progress) ->
             crop = _cropping(recipe, models, patient(source.read), stack)
             bar = stack.enter_context(progress.stage("crops images", len(uris)))
             parts = [
-                _part(folder / f"images-{start:08d}.npy", uris[start : start + BLOCK], crop, bar)
+                _block(folder / f"images-{start:08d}.npy", uris[start : start + BLOCK], crop, bar)
                 for start in range(0, len(uris), BLOCK)
             ]
         _join(parts, whole, how)
@@ -121,12 +121,12 @@ def images(how: Images, folder: Path, models: ModelStore, progress: Progress) ->
 
 
 def num_processes(wanted: int) -> int:
-    """`wanted`, or one for each core that this process may use."""
+    """`wanted`; 0: one for each core that this process may use."""
     return wanted or len(os.sched_getaffinity(0))
 
 
 def following(bar: Bar, start: int = 0) -> Callable[..., None]:
-    """A callback (done, in all, ...) that brings the bar up, which stands at `start`."""
+    """A callback (done, total, ...) that advances the bar, which begins at `start`."""
     before = start
 
     def shown(done: int, num: int, *_: Any) -> None:
@@ -140,7 +140,7 @@ def following(bar: Bar, start: int = 0) -> Callable[..., None]:
 def _cropping(
     recipe: Any, models: ModelStore, read: Callable[[str], bytes], stack: contextlib.ExitStack
 ) -> Callable[[list[str]], np.ndarray]:
-    """URIs => uint8 [N, H, W, 3] of those that gave a crop, by the verbs of a recipe."""
+    """A function from URIs to their crops, uint8 [N, H, W, 3], by the verbs of a recipe."""
     from invertory.images import decode
     from invertory.ops.ingest import Ingest
     from invertory.ops.schemas import ENTRIES
@@ -164,18 +164,18 @@ def _cropping(
 
 
 def _require_read(rows: pa.RecordBatch) -> None:
-    """OSError where a file may be read later: its crop would be missing for good."""
+    """OSError where a file may be readable later, as its crop would be missing for good."""
     found = [row for row in rows.to_pylist() if row["status"] in RETRIED]
     if found:
         raise OSError(
-            f"expected to read every image, got {len(found)} that cannot be read now "
+            f"expected to read every image, got {len(found)} that could not be read "
             f"({found[0]['uri']}: {found[0]['error']}); allow it to be read, or leave it out by "
             "`pattern`, and run again"
         )
 
 
-def _part(path: Path, uris: list[str], crop: Callable[[list[str]], np.ndarray], bar: Bar) -> Path:
-    """One block's crops, unless an earlier run has made them."""
+def _block(path: Path, uris: list[str], crop: Callable[[list[str]], np.ndarray], bar: Bar) -> Path:
+    """One block's crops, computed unless an earlier run has done so."""
     num = 0
     if path.is_file():
         num = len(np.load(path, mmap_mode="r"))
@@ -189,12 +189,12 @@ def _part(path: Path, uris: list[str], crop: Callable[[list[str]], np.ndarray], 
 
 
 def _join(parts: list[Path], whole: Path, how: Images) -> None:
-    """All blocks in one array; they are removed once it is there."""
+    """Joins all blocks in one array, and removes them."""
     arrays = [np.load(path, mmap_mode="r") for path in parts]
     num = sum(map(len, arrays))
     if not num:
         raise ValueError(
-            f"expected pictures in {', '.join(how.uris)}, got none that gives a crop; look at the "
+            f"expected images in {', '.join(how.uris)}, got none that gives a crop; correct the "
             "address, or set alignment.kind to centre where there are no faces"
         )
     header = {"descr": "|u1", "fortran_order": False, "shape": (num, *arrays[0].shape[1:])}

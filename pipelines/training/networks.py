@@ -1,8 +1,7 @@
-"""The other networks that a training uses: at hand and known by their digest before it begins.
+"""The other networks that a training uses, fetched and identified by digest before it begins.
 
-An address is that of weights with a card, or a recipe's word: a generator whose weights lie
-elsewhere, or a perceptual distance. A network that is named as `perceptual` by its address measures
-by its features.
+An address is that of weights with a card, or a word as recipes have it: a generator with default
+weights, or a perceptual distance. A network at the address `perceptual` measures by its features.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from invertory.pipelines.errors.explain import explain_error
+from invertory.pipelines.networks.generators import SOURCES
 from invertory.pipelines.networks.resolve import (
     Network,
     WeightsError,
@@ -19,7 +19,7 @@ from invertory.pipelines.networks.resolve import (
     perceptual_networks,
 )
 from invertory.pipelines.recipe.sections import GeneratorChoice, PerceptualChoice
-from invertory.pipelines.recipe.types import Part
+from invertory.pipelines.recipe.types import Section
 from invertory.resources.archives import digest as file_digest
 from invertory.resources.checkpoints import fetch_network, load_network
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from invertory.resources.models import ModelStore
 
 WORDS = {
-    "generator": ("mobile_stylegan", "toy"),
+    "generator": tuple(SOURCES),
     "perceptual": ("lpips_alex", "lpips_vgg", "pixels"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Used:
-    """A network that takes part; `name` is that of its file, or the recipe's word."""
+    """A network that a training uses; `name` is that of its file, or the recipe's word."""
 
     kind: str
     uri: str
@@ -44,7 +44,7 @@ class Used:
     sha256: str
 
     def load(self, models: ModelStore) -> Any:
-        """Frozen, on the CPU; raises WeightsError where it is another than its card says."""
+        """Frozen, on the CPU; raises WeightsError where it does not match its card."""
         from invertory.pipelines.networks import load as loading
 
         if self.uri in WORDS.get(self.kind, ()):
@@ -65,7 +65,7 @@ class Used:
 
 
 def at_hand(spec: TrainingSpec, models: ModelStore, progress: Progress) -> dict[str, Used]:
-    """kind => network, each fetched and verified; raises `WeightsError` where one is not there."""
+    """kind => network, each fetched and verified; raises `WeightsError` where one is missing."""
     found: dict[str, Used] = {}
     with progress.download("weights") as received:
         for kind, uri in spec.uses.items():
@@ -81,21 +81,21 @@ def _fetched(kind: str, uri: str, models: ModelStore, received: Any) -> Used:
     if uri not in WORDS.get(kind, ()):
         weights, _ = fetch_network(uri, models, progress=received)
         return Used(kind=kind, uri=uri, name=weights.stem, sha256=file_digest(weights))
-    cards = [network.card for network in _files(kind, uri).values()]
+    cards = [network.card for network in _files(kind, uri, models).values()]
     for card in cards:
         pinned = None if card.source.startswith("bundled://") else card.sha256
         models.fetch_all(card.source, pinned, progress=received)
     return Used(kind=kind, uri=uri, name=uri, sha256=" ".join(sorted(c.sha256 for c in cards)))
 
 
-def _files(kind: str, word: str) -> dict[str, Network]:
+def _files(kind: str, word: str, models: ModelStore) -> dict[str, Network]:
     networks = {"generator": generator_networks, "perceptual": perceptual_networks}
-    return networks[kind](_recipe(kind, word))
+    return networks[kind](_recipe(kind, word), models)
 
 
 def _recipe(kind: str, word: str) -> Any:
-    """As much of a recipe as says which generator or which distance it is about."""
-    choices: dict[str, type[Part]] = {
+    """A recipe's section of that kind, which names the generator or the distance."""
+    choices: dict[str, type[Section]] = {
         "generator": GeneratorChoice,
         "perceptual": PerceptualChoice,
     }

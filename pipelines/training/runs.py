@@ -1,7 +1,7 @@
-"""Run a training: networks and data at hand, trained or gone on with, published under its names.
+"""Run a training: fetch networks, prepare data, train or resume, publish the networks.
 
-`invertory train` and the assets `models/<name>` call `run_training` and nothing else. A run has a
-folder of its own, whose name says what it was asked for; the same call goes on in it after a kill.
+`invertory train` and the assets `models/<name>` both call `run_training`. Each run has its own
+folder, named by the training and its key; after a kill the same call resumes there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What came of a run: the cards of its networks by name, and where they lie."""
+    """The result of a run: the cards of its networks by name, and their folder."""
 
     training: str
     key: str
@@ -45,11 +45,11 @@ class Trained:
 
     @property
     def sheet(self) -> Path | None:
-        """The latest samples, real above and made below."""
+        """The latest sheet, with real images above and generated ones below."""
         return max((self.folder / "sheets").glob("*.jpg"), default=None)
 
     def as_json(self) -> dict[str, Any]:
-        """What a script is told."""
+        """The result as JSON, for scripts."""
         return asdict(self) | {
             "folder": str(self.folder),
             "networks_folder": str(self.networks_folder),
@@ -65,10 +65,10 @@ def run_training(
     *,
     folder: Path | None = None,
 ) -> Trained:
-    """The networks that `spec` gives, as `trained://<name>`, made unless they are there.
+    """Train the networks of `spec` as `trained://<name>`, unless they exist already.
 
-    With `folder` everything stays in it, the networks in its `networks`, and `trained://` does not
-    change. Raises WeightsError where a network that it uses is unavailable, before any work.
+    With `folder` everything stays in that folder, the networks in `networks/`, and `trained://`
+    does not change. Raises WeightsError, before any work, where a network is unavailable.
     """
     began = time.monotonic()
     used = at_hand(spec, models, progress)
@@ -99,9 +99,9 @@ def run_training(
 
 
 def key_of(spec: TrainingSpec, used: Mapping[str, Used]) -> str:
-    """sha256 of all that decides what comes of it: trainer, settings, data, other networks.
+    """sha256 of everything the networks depend on: trainer, settings, data, other networks.
 
-    A larger budget goes on with the same run, unless the trainer's settings follow the budget.
+    A larger budget resumes the same run, unless the trainer's settings follow the budget.
     """
     from invertory.portraits.dataset import LOOK
 
@@ -113,7 +113,7 @@ def key_of(spec: TrainingSpec, used: Mapping[str, Used]) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One training with the world it works in."""
+    """One training with its resources."""
 
     spec: TrainingSpec
     models: ModelStore
@@ -122,7 +122,7 @@ class Run:
     progress: Progress
 
     def prepared(self) -> dict[str, Any]:
-        """Data that no network has to draw."""
+        """The data that needs no network."""
         data = self.spec.data
         if data and data.portraits:
             return {"sets": portraits(self.spec, self.models, self.progress)}
@@ -132,7 +132,7 @@ class Run:
         return {}
 
     def train(self, data: dict[str, Any], lease: Lease) -> Work:
-        """To the end of the budget, or on to it; gives what was trained on."""
+        """Train, or resume, to the end of the budget; returns the inputs."""
         from invertory.pipelines.networks.load import on
         from invertory.training.loop.train import train
 
@@ -173,7 +173,7 @@ def _compute(spec: TrainingSpec, lease: Lease) -> Any:
 
 
 def seen(place: Path, training: Training) -> int:
-    """Images that the run in `place` has been shown, as its state says."""
+    """Images that the run in `place` has seen, by its saved state."""
     import torch
 
     path = place / "state.pt"
@@ -184,7 +184,7 @@ def seen(place: Path, training: Training) -> int:
 
 
 def _device(spec: TrainingSpec, gpu: Gpu) -> Gpu:
-    """The injected resource with, where it is free, the training's device."""
+    """The injected resource; where its device is auto, with that of the training."""
     device = spec.resources.device if gpu.device == "auto" else gpu.device
     return gpu.model_copy(update={"device": device})
 
@@ -195,16 +195,17 @@ def _peaks(lease: Lease) -> dict[str, float]:
 
 
 def _claim(place: Path, spec: TrainingSpec, key: str) -> None:
-    """The folder is this run's, or refused where it holds another's."""
+    """Marks the folder as this run's; ValueError where it holds another run."""
     path = place / "training.json"
-    told = json.loads(path.read_text()) if path.is_file() else {"key": key}
-    if told["key"] != key:
+    marked = json.loads(path.read_text()) if path.is_file() else {"key": key}
+    if marked["key"] != key:
         raise ValueError(
-            f"expected {place} to be of the training {spec.name!r} as it now is, got a run of "
-            f"{told['training']!r} that was asked for otherwise (see {path}); name another folder"
+            f"expected {place} to hold the training {spec.name!r} as it is now, got a run of "
+            f"{marked['training']!r} with other settings, data or networks (see {path}); name "
+            "another folder"
         )
-    asked = spec.model_dump(mode="json", exclude_none=True)
-    text = json.dumps({"training": spec.name, "key": key, "asked": asked}, indent=2)
+    declared = spec.model_dump(mode="json", exclude_none=True)
+    text = json.dumps({"training": spec.name, "key": key, "asked": declared}, indent=2)
     fresh = path.with_name(".training.json")
     fresh.write_text(text + "\n")
     fresh.replace(path)
@@ -212,7 +213,7 @@ def _claim(place: Path, spec: TrainingSpec, key: str) -> None:
 
 @contextlib.contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """One run a folder at a time; the kernel frees the lock of a killed one."""
+    """One run per folder at a time; the kernel frees the lock of a killed run."""
     place.mkdir(parents=True, exist_ok=True)
     lock = place / ".lock"
     with contextlib.ExitStack() as stack:
@@ -220,7 +221,7 @@ def _alone(place: Path) -> Iterator[None]:
             stack.enter_context(holding(lock, str(place), timeout_s=0))
         except TimeoutError:
             raise RuntimeError(
-                f"expected nobody at work in {place}, got another run of this training, held by "
+                f"expected no other run in {place}, got one of this training, held by "
                 f"{holder(lock)}; wait for it, or name another folder"
             ) from None
         yield

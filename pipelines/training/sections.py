@@ -1,4 +1,4 @@
-"""The parts of a training: every key it may have, its type, range, unit and default."""
+"""The sections of a training: every key, its type, range, unit and default."""
 
 from typing import Annotated, Final, Literal
 
@@ -9,24 +9,24 @@ from invertory.pipelines.recipe.types import (
     Device,
     Name,
     Parameters,
-    Part,
     Pixels,
+    Section,
     Uri,
     distinct,
     one_or_more,
 )
 from invertory.precision import Precision
 
-BOTH: Final = "images and pairs"  # pictures of one's own beside what the generator draws
+BOTH: Final = "images and pairs"  # the user's images beside those of the generator
 
 
-class Portraits(Part):
-    """Procedural portraits, drawn here with their attributes, segmentations and landmarks."""
+class Portraits(Section):
+    """Procedural portraits with their attributes, segmentations and landmarks."""
 
     name: Name = "portraits"
-    """What this set is called beside others."""
+    """Name of the set among several."""
     num: int = Field(ge=16, le=10_000_000)
-    """Portraits, those among them that the trainer holds out."""
+    """Number of portraits, held-out ones included."""
     size_px: Pixels = 64
     """Side of a portrait."""
     seed: int = Field(default=0, ge=0)
@@ -37,8 +37,8 @@ class Portraits(Part):
     """Weight of this set in a batch, beside the others'."""
 
 
-class Images(Part):
-    """Pictures of one's own, cropped as a recipe crops them."""
+class Images(Section):
+    """The user's images, cropped as in a recipe."""
 
     uris: Annotated[
         tuple[Uri, ...],
@@ -46,28 +46,28 @@ class Images(Part):
         AfterValidator(distinct),
         Field(min_length=1, alias="uri"),
     ]
-    """A folder, archive or address, as in a recipe's collection; or a list of such."""
+    """A folder, archive or address, as in a recipe's collection; or a list of these."""
     pattern: str | None = None
     """A glob that names must match, such as `*.jpg`."""
     alignment: Alignment = Alignment(kind="centre", size_px=64)
-    """How a picture becomes crops."""
+    """How an image becomes crops."""
     limits: Limits = Limits()
-    """What is refused when a file is read."""
+    """Files that are refused when they are read."""
     share: float | None = Field(default=None, gt=0)
-    """Weight of these pictures beside pairs, where a trainer takes both; null: 1."""
+    """Weight of these images in a batch beside pairs, where a trainer takes both; null: 1."""
 
 
-class Pairs(Part):
-    """Latents, and the pictures that the generator in `uses` makes of them."""
+class Pairs(Section):
+    """Latents, and the images that the generator in `uses` makes of them."""
 
     num: int = Field(ge=16, le=10_000_000)
-    """Pairs, those among them that the trainer holds out."""
+    """Number of pairs, held-out ones included."""
     size_px: Pixels = 64
-    """Side of a picture."""
+    """Side of an image."""
     draws: Parameters = Field(default_factory=dict)
     """Which latents are drawn (see `Draws`): seed, truncation, mixing."""
     share: float | None = Field(default=None, gt=0)
-    """Weight of these pictures beside images, where a trainer takes both; null: 1."""
+    """Weight of pairs in a batch beside images, where a trainer takes both; null: 1."""
 
 
 Sets = Annotated[
@@ -77,31 +77,31 @@ Sets = Annotated[
 ]
 
 
-class Data(Part):
-    """What is trained on: one of three kinds, or images and pairs."""
+class Data(Section):
+    """The training data: one of three kinds, or images and pairs."""
 
     portraits: Sets | None = None
-    """Procedural portraits: one set, or a list of such with their shares."""
+    """Procedural portraits: one set, or a list of sets with their shares."""
     images: Images | None = None
-    """Pictures of one's own."""
+    """The user's images."""
     pairs: Pairs | None = None
-    """Draws from a generator."""
+    """Samples of a generator."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Data":
         if self.kind not in ("portraits", "images", "pairs", BOTH):
-            given = self._given or "none"
-            raise ValueError(f"expected one of portraits, images, pairs, got {given}")
+            kinds = self._kinds or "none"
+            raise ValueError(f"expected one of portraits, images, pairs, got {kinds}")
         return self
 
     @property
     def kind(self) -> str:
         """Which of the three, or "images and pairs"."""
-        return " and ".join(self._given)
+        return " and ".join(self._kinds)
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Of portraits' sets, or of pairs and images, in the order in which trainers get them."""
+        """Shares of the sets of portraits, or of pairs and images, in the order of the trainers."""
         if self.portraits:
             return tuple(one.share for one in self.portraits)
         if self.kind != BOTH:
@@ -109,27 +109,27 @@ class Data(Part):
         return tuple((one and one.share) or 1.0 for one in (self.pairs, self.images))
 
     @property
-    def _given(self) -> list[str]:
+    def _kinds(self) -> list[str]:
         return [name for name in type(self).model_fields if getattr(self, name) is not None]
 
 
-class Budget(Part):
-    """How long is trained, and how often something is kept of it; all in images."""
+class Budget(Section):
+    """How long to train, and how often to save and measure; all in images."""
 
     images: int = Field(ge=1)
-    """Pictures shown in all; a picture counts as often as it is shown."""
+    """Images shown in total; an image counts as often as it is shown."""
     batch_size: int | None = Field(default=None, ge=1)
-    """Pictures of one step; null takes the trainer's default."""
+    """Images per step; null takes the trainer's default."""
     checkpoint_every: int = Field(default=20_000, ge=1)
-    """Images after which a kill costs nothing that lies before."""
+    """Images between two checkpoints; a killed run resumes from the last one."""
     evaluate_every: int = Field(default=50_000, ge=1)
-    """Images between two measurements on held-out data, each with a sheet of samples."""
+    """Images between two evaluations on held-out data, each with a sheet of samples."""
     log_every: int = Field(default=2000, ge=1)
     """Images between two lines of the log."""
 
 
-class TrainingResources(Part):
-    """What a training may use; no part of what it makes."""
+class TrainingResources(Section):
+    """What a training may use; it does not change the key of its networks."""
 
     device: Device = "auto"
     """`auto` takes an accelerator where there is one."""
@@ -138,4 +138,4 @@ class TrainingResources(Part):
     processes: int = Field(default=0, ge=0)
     """Processes that draw portraits; 0: one for each core."""
     retries: int = Field(default=1, ge=0)
-    """How often a failed run is tried again; it goes on where it stopped."""
+    """How often a failed run is retried; it resumes from its last checkpoint."""

@@ -1,4 +1,4 @@
-"""The settings of a training's trainer: its dataclass, filled with what the file says."""
+"""The settings of a training's trainer: its dataclass, filled from the file."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from invertory.pipelines.recipe.choices import field_types
+from invertory.pipelines.recipe.catalogue import field_types
 from invertory.pipelines.training.trainers import TRAINERS
 
 if TYPE_CHECKING:
     from invertory.pipelines.training.training import TrainingSpec
 
-# What a training says elsewhere than in its settings, by the names that settings have for it.
+# Settings that a training states elsewhere than in `settings` => where.
 ELSEWHERE = {"images": "budget.images", "batch_size": "budget.batch_size", "shares": "data"}
 
 
 def settings_of(spec: TrainingSpec) -> Any:
     """The settings of the spec's trainer, with its budget and the shares of its sets in them."""
     settings_class = TRAINERS[spec.trainer].settings_class
-    told = {
+    stated = {
         "images": spec.budget.images,
         "batch_size": spec.budget.batch_size,
         "shares": spec.data.shares if spec.data else (),
     }
     known = field_types(settings_class)
-    filled = {name: value for name, value in told.items() if name in known and value}
+    filled = {name: value for name, value in stated.items() if name in known and value}
     return built(settings_class, {**spec.settings, **filled})
 
 
 def built(settings_class: type, given: Mapping[str, Any]) -> Any:
-    """A dataclass with what is given; within it, a dataclass's default with what is given there."""
+    """The dataclass with the given values; those of a nested dataclass replace its defaults."""
     return settings_class(**_values(settings_class, given))
 
 

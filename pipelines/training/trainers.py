@@ -1,8 +1,8 @@
-"""The trainers that a training may name: what each takes, needs and gives, and how it is built.
+"""The trainers that a training may name: what each takes, needs and makes, and how it is built.
 
-One rule builds all of them. A trainer's class is called with keywords: `config` and `compute`, the
-networks by their kinds (None for one that was not given), and its data by the name in `data`.
-Where a class wants something else, `adapted` makes it of these.
+All are built alike: a trainer's class is called with the keywords `config` and `compute`, the
+networks by kind (None for one that the training leaves out), and its data under the name in `data`.
+`adapted` changes these arguments for a class that expects others.
 """
 
 from __future__ import annotations
@@ -26,25 +26,27 @@ if TYPE_CHECKING:
     from invertory.training.sam.invertibility import InvertedImages
 
 Arguments = dict[str, Any]
+WORLD = "invertory.portraits:World"  # how portraits are drawn
+DRAWS = "invertory.training.idinvert.pairs:Draws"  # which latents pairs are made of
 PICTURES = ("images", "pairs", "images and pairs")  # kinds of data without labels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a training starts from: settings, data of the kind it takes, other networks by kind."""
+    """The inputs of a training: settings, data, and other networks by kind."""
 
     settings: Any
     compute: Compute
     networks: Mapping[str, Any] = field(default_factory=dict)
-    # Of portraits, by name; else pictures alone: pairs, then images.
+    # Sets of portraits by name, or else images alone: those of pairs, then the user's.
     sets: Mapping[str, PortraitSet | np.ndarray] = field(default_factory=dict)
     images: np.ndarray | None = None  # uint8 [N, H, W, 3]
     pairs: Pairs | None = None
-    inverted: InvertedImages | None = None  # what its networks made of the portraits before
+    inverted: InvertedImages | None = None  # the portraits, inverted by its networks
 
     @property
     def pixels(self) -> np.ndarray:
-        """uint8 [N, H, W, 3] of whichever data there is; of several sets the first."""
+        """uint8 [N, H, W, 3] of the data; of the first set where there are several."""
         if self.pairs is not None:
             return self.pairs.images
         if self.images is not None:
@@ -55,7 +57,7 @@ class Work:
 
     @property
     def w_plus(self) -> np.ndarray | None:
-        """[N, num_ws, w_dim], the latents that made the pictures, where they are known."""
+        """[N, num_ws, w_dim], the latents of the images, where they are known."""
         return self.pairs.w_plus if self.pairs is not None else None
 
 
@@ -65,14 +67,14 @@ class Trainer:
 
     settings: str  # module:class, a frozen dataclass
     training: str  # module:class, a `Training`
-    gives: tuple[str, ...]  # kinds of networks, the one that matters first
-    takes: tuple[str, ...] = ()  # kinds of data; none: it draws everything from its generator
-    data: str = ""  # pixels, sets, pairs or inverted: of `Work`, and what the class calls it
-    beside: tuple[str, ...] = ()  # more of it, by the same name there and in the class
-    needs: tuple[str, ...] = ()  # kinds of other networks
-    may_use: tuple[str, ...] = ()  # kinds that it does without
+    gives: tuple[str, ...]  # kinds of the networks that it makes, the main one first
+    takes: tuple[str, ...] = ()  # kinds of data; none: it draws from its generator
+    data: str = ""  # attribute of `Work` and argument of the class: pixels, sets, pairs, inverted
+    beside: tuple[str, ...] = ()  # further attributes that are arguments
+    needs: tuple[str, ...] = ()  # kinds of required networks
+    may_use: tuple[str, ...] = ()  # kinds of optional networks
     mixes: bool = False  # takes several sets of portraits at once
-    # What its networks make of its data before, in a folder that a later run goes on in.
+    # Prepares the data with its networks, in a folder in which a later run resumes.
     prepare: Callable[[Work, Path, Progress], Work] | None = None
     adapted: Callable[[Arguments], Arguments] = dict
 
@@ -84,22 +86,22 @@ class Trainer:
 
     def build(self, work: Work) -> Training:
         """The trainer, ready for its first step."""
-        given = {kind: work.networks.get(kind) for kind in (*self.needs, *self.may_use)}
-        given |= {"config": work.settings, "compute": work.compute}
+        arguments = {kind: work.networks.get(kind) for kind in (*self.needs, *self.may_use)}
+        arguments |= {"config": work.settings, "compute": work.compute}
         if self.data:
-            given |= {name: getattr(work, name) for name in (self.data, *self.beside)}
-        training: Training = imported(self.training)(**self.adapted(given))
+            arguments |= {name: getattr(work, name) for name in (self.data, *self.beside)}
+        training: Training = imported(self.training)(**self.adapted(arguments))
         return training
 
 
 def imported(address: str) -> Any:
-    """What lies at module:name."""
+    """The object at module:name."""
     module, _, name = address.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 def _labelled(module: str, name: str, kind: str) -> Trainer:
-    """Of labelled portraits: classes <name>Settings and <name>Training of its module."""
+    """A trainer on labelled portraits: classes <name>Settings and <name>Training."""
     address = f"invertory.training.{module}:{name}"
     return Trainer(
         settings=f"{address}Settings",
@@ -112,7 +114,7 @@ def _labelled(module: str, name: str, kind: str) -> Trainer:
 
 
 def _of_pyramid(module: str, name: str, kind: str) -> Trainer:
-    """Of pSp's family: classes <name>Config and <name>Training of its module."""
+    """A trainer of pSp's family: classes <name>Config and <name>Training."""
     address = f"invertory.training.{module}:{name}"
     return Trainer(
         settings=f"{address}Config",
@@ -126,23 +128,23 @@ def _of_pyramid(module: str, name: str, kind: str) -> Trainer:
     )
 
 
-def _warm(given: Arguments) -> Arguments:
-    """Generator and discriminator are what InvGAN starts from."""
+def _with_warm_start(arguments: Arguments) -> Arguments:
+    """InvGAN starts from the generator and the discriminator."""
     from invertory.training.invgan.warm_start import WarmStart
 
-    start = WarmStart.of(given.pop("generator"), given.pop("discriminator"))
-    return {**given, "warm_start": start}
+    start = WarmStart.of(arguments.pop("generator"), arguments.pop("discriminator"))
+    return {**arguments, "warm_start": start}
 
 
-def _based(given: Arguments) -> Arguments:
-    """SAM's encoder starts as the one that is given."""
-    base = given.pop("encoder")
-    return {**given, "base": base}
+def _with_base(arguments: Arguments) -> Arguments:
+    """SAM's encoder starts from the encoder."""
+    base = arguments.pop("encoder")
+    return {**arguments, "base": base}
 
 
-def _judging(given: Arguments) -> Arguments:
-    """The other networks have done their part in `_inverted`."""
-    return {name: given[name] for name in ("inverted", "parser", "config", "compute")}
+def _with_inverted(arguments: Arguments) -> Arguments:
+    """The networks that `_inverted` has used already are left out."""
+    return {name: arguments[name] for name in ("inverted", "parser", "config", "compute")}
 
 
 def _inverted(work: Work, folder: Path, progress: Progress) -> Work:
@@ -197,7 +199,7 @@ TRAINERS = {
         takes=("portraits", "images"),
         data="pixels",
         may_use=("classifier", "discriminator", "generator"),
-        adapted=_warm,
+        adapted=_with_warm_start,
     ),
     "invertibility": Trainer(
         settings="invertory.training.sam.invertibility:InvertibilitySettings",
@@ -209,7 +211,7 @@ TRAINERS = {
         may_use=("parser",),
         mixes=True,
         prepare=_inverted,
-        adapted=_judging,
+        adapted=_with_inverted,
     ),
     "linknet": Trainer(
         settings="invertory.training.linknet:LinkNetConfig",
@@ -228,7 +230,7 @@ TRAINERS = {
         data="sets",
         needs=("generator", "encoder", "perceptual"),
         mixes=True,
-        adapted=_based,
+        adapted=_with_base,
     ),
     "samm": Trainer(
         settings="invertory.training.samm.trainer:SammConfig",

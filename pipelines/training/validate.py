@@ -1,32 +1,31 @@
-"""What a training's parts demand of each other, and of the trainer and the worlds they name."""
+"""The checks across a training's sections, its trainer, and the worlds that it draws."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from invertory.pipelines.recipe.choices import Finding, field_types, parameter_findings
+from invertory.pipelines.recipe.catalogue import catalogue
+from invertory.pipelines.recipe.choices import Finding, setting_findings, value_findings
 from invertory.pipelines.recipe.errors import near, unknown_key
 from invertory.pipelines.recipe.yaml_lines import Document, Path, Problem
 from invertory.pipelines.training.settings import ELSEWHERE, settings_of
-from invertory.pipelines.training.trainers import TRAINERS, Trainer, imported
+from invertory.pipelines.training.trainers import DRAWS, TRAINERS, WORLD, Trainer, imported
 
 if TYPE_CHECKING:
     from invertory.pipelines.training.training import TrainingSpec
 
-WORLD = "invertory.portraits:World"
-DRAWS = "invertory.training.idinvert.pairs:Draws"
 
-
-def cross_check(spec: TrainingSpec, document: Document) -> list[Problem]:
-    """Problems between parts."""
+def cross_check(spec: TrainingSpec, document: Document, *, is_thorough: bool) -> list[Problem]:
+    """Problems across sections; thorough checks build the settings, and so import torch."""
     if spec.trainer not in TRAINERS:
         text = f"unknown trainer {spec.trainer!r}{near(spec.trainer, TRAINERS)}"
         return [Problem(document.line(("trainer",)), text)]
     trainer = TRAINERS[spec.trainer]
     findings = [*_data(spec, trainer), *_networks(spec, trainer), *_gives(spec, trainer)]
-    findings += _settings(spec, trainer)
+    findings += _settings(spec)
+    if is_thorough and not findings:
+        findings += _values(spec)
     return [Problem(document.line(path), text) for path, text in findings]
 
 
@@ -35,7 +34,7 @@ def _data(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
     if kind is None and trainer.takes:
         yield (), f"the trainer {spec.trainer!r} needs data: {' or '.join(trainer.takes)}; add it"
     elif kind is not None and kind not in trainer.takes:
-        wanted = " or ".join(trainer.takes) or "none, it draws from its generator"
+        wanted = " or ".join(trainer.takes) or "none, as it draws from its generator"
         yield ("data", kind), f"the trainer {spec.trainer!r} takes data: {wanted}; got {kind}"
     if spec.data and spec.data.portraits:
         yield from _sets(spec, trainer)
@@ -45,7 +44,8 @@ def _data(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
             text = f"expected {crop_px} px as the images' crops have, got {px}"
             yield ("data", "pairs", "size_px"), text
     if spec.data and spec.data.pairs:
-        yield from _nested(imported(DRAWS), spec.data.pairs.draws, ("data", "pairs", "draws"))
+        path = ("data", "pairs", "draws")
+        yield from setting_findings(catalogue().draws, spec.data.pairs.draws, path)
 
 
 def _sets(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
@@ -60,7 +60,7 @@ def _sets(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
         if one.size_px != sets[0].size_px:
             text = f"expected {sets[0].size_px} px as in the first set, got {one.size_px}"
             yield (*path, "size_px"), text
-        yield from _nested(imported(WORLD), one.world, (*path, "world"))
+        yield from setting_findings(catalogue().world, one.world, (*path, "world"))
 
 
 def _networks(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
@@ -82,25 +82,22 @@ def _gives(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
         yield ("gives",), f"expected a name for each network, got {list(spec.gives.values())}"
 
 
-def _settings(spec: TrainingSpec, trainer: Trainer) -> Iterator[Finding]:
+def _settings(spec: TrainingSpec) -> Iterator[Finding]:
     elsewhere = [name for name in spec.settings if name in ELSEWHERE]
     for name in elsewhere:
-        yield ("settings", name), f"{name} stands in {ELSEWHERE[name]}; remove it here"
-    given = {name: value for name, value in spec.settings.items() if name not in elsewhere}
-    findings = list(_nested(trainer.settings_class, given, ("settings",)))
-    yield from findings
-    if not findings and not elsewhere:
-        try:
-            settings_of(spec)
-        except (ValueError, TypeError) as error:
-            yield ("settings",), f"settings: {error}"
+        yield ("settings", name), f"{name} belongs in {ELSEWHERE[name]}; remove it here"
+    own = {name: value for name, value in spec.settings.items() if name not in elsewhere}
+    yield from setting_findings(catalogue().trainers[spec.trainer], own, ("settings",))
 
 
-def _nested(settings: Any, given: Mapping[str, Any], path: Path) -> Iterator[Finding]:
-    """`parameter_findings`, also of the dataclasses within a dataclass."""
-    types = field_types(settings)
-    flat = dict(given)
-    for name, value in given.items():
-        if name in types and dataclasses.is_dataclass(types[name]) and isinstance(value, Mapping):
-            yield from _nested(types[name], flat.pop(name), (*path, name))
-    yield from parameter_findings(settings, flat, path)
+def _values(spec: TrainingSpec) -> Iterator[Finding]:
+    """Values that the classes refuse though their names and types are right."""
+    for i, one in enumerate((spec.data and spec.data.portraits) or ()):
+        yield from value_findings(imported(WORLD), one.world, ("data", "portraits", i, "world"))
+    if spec.data and spec.data.pairs:
+        path: Path = ("data", "pairs", "draws")
+        yield from value_findings(imported(DRAWS), spec.data.pairs.draws, path)
+    try:
+        settings_of(spec)
+    except (ValueError, TypeError) as error:
+        yield ("settings",), f"settings: {error}"

@@ -68,28 +68,28 @@ class PivotalTuning(LossWeights):
         default="auto",
         metadata={
             "description": "address of the encoder, for the pivots in_domain and encoder",
-            "applies": lambda m: bool(m.needs),
+            "applies": (("pivot", "in", ("in_domain", "encoder")),),
         },
     )
     pivot_steps: int = field(
         default=450,
         metadata={
             "description": "Adam steps to the pivot",
-            "applies": lambda m: m.pivot != "encoder",
+            "applies": (("pivot", "!=", "encoder"),),
         },
     )
     pivot_learning_rate: float = field(
         default=0.01,
         metadata={
             "description": "Adam's rate while finding the pivot",
-            "applies": lambda m: m.pivot != "encoder",
+            "applies": (("pivot", "!=", "encoder"),),
         },
     )
     w_samples: int = field(
         default=600,
         metadata={
             "description": "projector: number of draws for the mean and deviation of w",
-            "applies": lambda m: m.pivot == "projector",
+            "applies": (("pivot", "==", "projector"),),
         },
     )
     steps: int = field(default=350, metadata={"description": "Adam steps on the weights"})
@@ -101,14 +101,14 @@ class PivotalTuning(LossWeights):
         default=3e-4,
         metadata={
             "description": "Adam's rate if all weights are tuned (rank 0)",
-            "applies": lambda m: m.rank == 0,
+            "applies": (("rank", "==", 0),),
         },
     )
     factor_learning_rate: float = field(
         default=1e-2,
         metadata={
             "description": "Adam's rate if factors are tuned (rank 1 or more)",
-            "applies": lambda m: m.rank > 0,
+            "applies": (("rank", ">", 0),),
         },
     )
     locality_weight: float = field(

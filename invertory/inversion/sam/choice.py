@@ -97,7 +97,7 @@ class SpaceChoiceConfig:
         default="segments",
         metadata={
             "description": "one space per segment; ablations: per pixel or per class",
-            "applies": lambda m: len(m.spaces) != 1,
+            "applies": (("spaces", "size !=", 1),),
         },
     )
     tau: float = field(
@@ -105,14 +105,14 @@ class SpaceChoiceConfig:
         metadata={
             "description": "largest mean predicted error of a segment in a space, from "
             "0; 1: what plain images rarely exceed in W+",
-            "applies": lambda m: "invertibility" in m.choosers,
+            "applies": (("spaces", "size !=", 1), ("choice", "in", ("segments", "pixels"))),
         },
     )
     fused: tuple[str, ...] = field(
         default=FUSED,
         metadata={
             "description": "segments that count as one, so that an edit moves all of them or none",
-            "applies": lambda m: len(m.spaces) != 1 and m.choice == "segments",
+            "applies": (("spaces", "size !=", 1), ("choice", "==", "segments")),
         },
     )
     class_spaces: dict[str, str] = field(
@@ -120,21 +120,21 @@ class SpaceChoiceConfig:
         metadata={
             "description": "choice classes: segment => space or finest, others the "
             "first; none: background and ood in the finest",
-            "applies": lambda m: len(m.spaces) != 1 and m.choice == "classes",
+            "applies": (("spaces", "size !=", 1), ("choice", "==", "classes")),
         },
     )
     invertibility: str = field(
         default="auto",
         metadata={
             "description": "address of the predictor; auto: the one for this generator",
-            "applies": lambda m: "invertibility" in m.choosers,
+            "applies": (("spaces", "size !=", 1), ("choice", "in", ("segments", "pixels"))),
         },
     )
     parser: str = field(
         default="auto",
         metadata={
             "description": "address of the segmenter; auto: the one for this generator",
-            "applies": lambda m: "parser" in m.choosers,
+            "applies": (("spaces", "size !=", 1), ("choice", "in", ("segments", "classes"))),
         },
     )
 

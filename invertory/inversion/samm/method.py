@@ -101,21 +101,21 @@ class SAMM(FeedForwardConfig):
         default="auto",
         metadata={
             "description": "address of the e4e encoder, if it is the base",
-            "applies": lambda m: m.base == "e4e",
+            "applies": (("base", "==", "e4e"),),
         },
     )
     psp: str = field(
         default="auto",
         metadata={
             "description": "address of the pSp encoder, if it is the base",
-            "applies": lambda m: m.base == "psp",
+            "applies": (("base", "==", "psp"),),
         },
     )
     restyle: str = field(
         default="auto",
         metadata={
             "description": "address of the ReStyle encoder, if it is the base",
-            "applies": lambda m: m.base == "restyle",
+            "applies": (("base", "==", "restyle"),),
         },
     )
 

@@ -27,7 +27,7 @@ from invertory.networks.linknet import LinkNet
 from invertory.networks.sam_encoder import SamEncoder
 from invertory.networks.samm.network import Samm
 from invertory.perceptual import PixelPyramid
-from invertory.pipelines.recipe.choices import field_types
+from invertory.pipelines.recipe.catalogue import field_types
 
 TOLERANCE = 1e-4  # latents, absolute, between batch sizes
 GENERATOR = ToyGenerator(resolution=16, frequencies=3)

@@ -54,7 +54,7 @@ def test_no_row_is_there_twice(copy, table, key):
 def test_a_file_that_vanishes_after_listing_is_told(place, draw_pictures, short_recipe):
     first, *_ = draw_pictures(place.folder / "pictures", 4)
     place.write(short_recipe())
-    deal_new(place.store, Collection(load_recipe("toy.yaml"), ModelStore()), 40)
+    deal_new(place.store, Collection(load_recipe("toy.yaml", ModelStore()), ModelStore()), 40)
     first.unlink()
     assert place.run()["status"]["files_by_status"] == {"ok": 3, "vanished": 1}
     assert len(place.column(f"latents/{METHOD}", "crop_id")) == 3

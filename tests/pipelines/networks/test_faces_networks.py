@@ -36,30 +36,32 @@ def recipe(folder: Path, **sam: Any) -> Recipe:
         "methods": {"sam": sam},
     }
     path.write_text(yaml.safe_dump(told))
-    return load_recipe(path)
+    return load_recipe(path, ModelStore())
 
 
 def test_faces_find_their_parser_and_encoder(tmp_path, store):
-    found = method_networks(recipe(tmp_path, choice="classes"), "sam")
+    found = method_networks(recipe(tmp_path, choice="classes"), "sam", ModelStore())
     assert {kind: network.card.name for kind, network in found.items()} == {
         "encoder": "faces_encoder", "parser": "face-mesh-parser"
     }  # fmt: skip
 
 
 def test_a_parser_may_be_named_by_its_card(tmp_path, store):
-    found = method_networks(recipe(tmp_path, choice="classes", parser="face-mesh-parser"), "sam")
+    found = method_networks(
+        recipe(tmp_path, choice="classes", parser="face-mesh-parser"), "sam", ModelStore()
+    )
     assert found["parser"].card == PINNED["face-mesh-parser"]
 
 
 def test_without_a_predictor_the_remedy_is_told(tmp_path, store):
-    found = method_networks(recipe(tmp_path), "sam")
+    found = method_networks(recipe(tmp_path), "sam", ModelStore())
     assert "methods: {sam: {invertibility: trained://NAME}}" in found["invertibility"].missing
     assert not found["parser"].missing
 
 
 def test_a_parser_that_cannot_be_had_is_told_before_any_work(tmp_path, store, monkeypatch):
-    def only_parser(recipe: Recipe) -> dict[str, Any]:
-        return {"face-mesh-parser": method_networks(recipe, "sam")["parser"]}
+    def only_parser(recipe: Recipe, models: ModelStore) -> dict[str, Any]:
+        return {"face-mesh-parser": method_networks(recipe, "sam", models)["parser"]}
 
     monkeypatch.setattr("invertory.pipelines.networks.resolve.networks_of", only_parser)
     with pytest.raises(WeightsError, match=r"face-mesh-parser is unavailable.*choice: pixels"):

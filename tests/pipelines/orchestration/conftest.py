@@ -95,7 +95,7 @@ def recipe_of(folder: Path, **changes: Any) -> Recipe:
     path = folder / "recipes" / "toy.yaml"
     path.parent.mkdir(exist_ok=True)
     path.write_text(yaml.safe_dump({**parts, **changes}, sort_keys=False))
-    return load_recipe(path)
+    return load_recipe(path, ModelStore())
 
 
 @dataclass
@@ -108,7 +108,7 @@ class World:
 
     @property
     def chain(self) -> Chain:
-        return chain_of(self.recipe)
+        return chain_of(self.recipe, self.resources["models"])
 
     @property
     def store(self) -> Store:
@@ -128,7 +128,7 @@ class World:
     def definitions(self) -> dg.Definitions:
         """What Dagster serves of the recipe, with this world's resources."""
         shared = dg.Definitions(resources=self.resources, executor=dg.in_process_executor)
-        return dg.Definitions.merge(shared, definitions_of(self.recipe))
+        return dg.Definitions.merge(shared, definitions_of(self.recipe, self.resources["models"]))
 
     def key(self, table: str) -> dg.AssetKey:
         return dg.AssetKey(self.chain.stage(table).asset_path)
@@ -157,7 +157,7 @@ class World:
     ) -> dg.ExecuteInProcessResult:
         """One run of these tables."""
         return dg.materialize(
-            assets_of(self.recipe, self.chain),
+            assets_of(self.recipe, self.chain, {}),
             selection=[self.key(table) for table in tables],
             partition_key=shard,
             instance=self.instance,

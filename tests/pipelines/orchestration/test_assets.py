@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from PIL import Image
 from invertory.pipelines.assets import assets_of
 from invertory.pipelines.tables.chain import Keys
 from invertory.pipelines.tables.stage import ALL
+from invertory.resources.models import ModelStore
 
 SHARD = "shard-000001"
 LATENTS, BOUNDARIES = "latents/image2stylegan", "boundaries/image2stylegan"
@@ -240,3 +242,16 @@ def copy_to_shards(world: Any, number: int) -> None:
                 key = world.chain.key(world.chain.stage(table), shard, Keys(world.store))
             batches = rows.to_batches()
             world.store.write(table, shard, batches, schema=rows.schema, key=key, footer={})
+
+
+def test_a_run_resolves_networks_by_the_model_store_that_it_is_given(make_world):
+    """`assets_of` has seen the cards of another store, where the classifier is missing."""
+    scorer = {"scorer": "classifier", "weights": "trained://judge"}
+    world = make_world("a", attributes={"smile": scorer})
+    own = ModelStore(cache=str(world.folder / "own"))
+    own.trained().mkdir(parents=True)
+    card = {"kind": "classifier", "sha256": "a" * 64, "architecture": {}}
+    (own.trained() / "judge.json").write_text(json.dumps(card))
+    done = world.run("models", shard=None, models=own)
+    assert done.success, world.errors(done)
+    assert "a" * 64 in json.loads(world.store.footer("models", ALL)["models"]).values()

@@ -67,7 +67,7 @@ def test_the_sensor_deals_new_pictures_and_asks_for_each_shard_once(make_world):
     assert world.instance.get_dynamic_partitions("toy_shards") == asked(first)
     second = tick(world, cursor=first.cursor)
     assert asked(second) == []
-    assert second.skip_message == f"no new picture in {world.folder}/pictures"
+    assert second.skip_message == f"no new image in {world.folder}/pictures"
     world.add_pictures("x")
     third = tick(world, cursor=first.cursor)
     assert asked(third) == ["shard-000003"]

@@ -104,7 +104,7 @@ def test_no_run_holds_a_slot_and_a_limit_of_the_pool_is_named(make_world):
 
 def test_the_command_line_takes_no_part_in_the_pool(make_world):
     world = make_world("a")
-    found = assets_of(world.recipe, world.chain, pool=None)
+    found = assets_of(world.recipe, world.chain, {}, pool=None)
     assert {asset.op.pool for asset in found if isinstance(asset, dg.AssetsDefinition)} == {None}
 
 

@@ -9,11 +9,11 @@ import dagster as dg
 import pytest
 import yaml
 
-from invertory.pipelines.definitions import defs
+from invertory.pipelines.definitions import definitions_of, defs
 from invertory.pipelines.progress.reporting import Reporting
 from invertory.pipelines.retry import Retry
 from invertory.pipelines.training import assets as training_assets
-from invertory.pipelines.training.training import TRAININGS, load_training
+from invertory.pipelines.training.training import TRAININGS, load_training, valid_trainings
 from invertory.resources.gpu import Gpu
 from invertory.resources.models import ModelStore
 
@@ -97,7 +97,7 @@ def test_a_chain_of_trainings_runs_as_assets_and_shows_what_came_of_it(materiali
     (event,) = done.asset_materializations_for_node("models__painter")
     networks = event.metadata["networks"].records
     assert {record.data["name"] for record in networks} == {"painter", "critic"}
-    assert painter["sheet"].startswith("Real above, made below.")
+    assert painter["sheet"].startswith("Real images above, generated ones below.")
     assert len(painter["sheet"]) < 140_000
     critic = ModelStore().told("critic")
     assert critic["generator"] == "painter"
@@ -171,8 +171,10 @@ def test_a_recipes_tables_descend_from_the_training_of_their_generator(
         generator={"name": "stylegan2", "weights": "trained://painter"},
         alignment={"kind": "centre", "size_px": 32},
     )
+    recipe_alone = definitions_of(world.recipe, ModelStore(), valid_trainings())
+    served = dg.Definitions.merge(dg.Definitions(resources=world.resources), recipe_alone)
     deps = {spec.key.path[1]: {dep.asset_key.to_user_string() for dep in spec.deps}
-            for spec in world.definitions.resolve_all_asset_specs()}  # fmt: skip
+            for spec in served.resolve_all_asset_specs()}  # fmt: skip
     assert "models/painter" in deps["latents_image2stylegan"]
     assert "models/painter" not in deps["images"]
 

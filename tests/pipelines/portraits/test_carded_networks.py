@@ -12,6 +12,7 @@ from invertory.pipelines.networks.resolve import method_networks, networks_of, p
 from invertory.pipelines.recipe.recipe import load_recipe
 from invertory.pipelines.tables.registry import chain_of
 from invertory.resources import models
+from invertory.resources.models import ModelStore
 
 
 def test_missing_weights_stop_a_run_before_it_begins(place, bundled, domain):
@@ -50,24 +51,25 @@ def test_an_encoder_by_its_address_is_part_of_the_key(tmp_path, bundled, domain)
     path = tmp_path / "own.safetensors"
     path.write_bytes((bundled / "portraits_domain_guided_encoder.safetensors").read_bytes())
     found = load_recipe(
-        domain.write(tmp_path, domain.recipe(methods={"in_domain": {"encoder": str(path)}}))
+        domain.write(tmp_path, domain.recipe(methods={"in_domain": {"encoder": str(path)}})),
+        ModelStore(),
     )
-    before = chain_of(found).stage("latents/in_domain").models
-    assert method_networks(found, "in_domain")["encoder"].sha256 in before.values()
+    before = chain_of(found, ModelStore()).stage("latents/in_domain").models
+    assert method_networks(found, "in_domain", ModelStore())["encoder"].sha256 in before.values()
     path.write_bytes(b"other")
-    assert chain_of(found).stage("latents/in_domain").models != before
+    assert chain_of(found, ModelStore()).stage("latents/in_domain").models != before
 
 
 def test_a_recipe_without_methods_is_inverted_in_domain(tmp_path, bundled, domain):
     domain.bundle(bundled, *domain.networks)
-    found = load_recipe(domain.write(tmp_path, domain.recipe(methods={})))
+    found = load_recipe(domain.write(tmp_path, domain.recipe(methods={})), ModelStore())
     assert found.methods == {"in_domain": asdict(InDomain())}
 
 
 def test_without_an_encoder_a_recipe_must_name_its_methods(tmp_path, bundled, domain):
     domain.bundle(bundled, "portraits_generator")
     with pytest.raises(ValueError, match="the recipe needs 'methods'"):
-        load_recipe(domain.write(tmp_path, domain.recipe(methods={})))
+        load_recipe(domain.write(tmp_path, domain.recipe(methods={})), ModelStore())
 
 
 @pytest.mark.parametrize(
@@ -87,16 +89,18 @@ def test_features_stand_in_for_lpips_where_it_cannot_be_had(
         generator={"name": "toy"}, perceptual={"name": "auto"}, boundaries={}, edits=[]
     )
     auto |= {"methods": {"projector": {}}, "attributes": {}}
-    found = load_recipe(domain.write(tmp_path, auto))
-    assert perceptual_name(found) == expected
-    assert chain_of(found).stage("latents/projector").config["perceptual"] == {"name": expected}
+    found = load_recipe(domain.write(tmp_path, auto), ModelStore())
+    assert perceptual_name(found, ModelStore()) == expected
+    assert chain_of(found, ModelStore()).stage("latents/projector").config["perceptual"] == {
+        "name": expected
+    }
 
 
 def test_an_attribute_that_the_classifier_does_not_know_is_refused(tmp_path, bundled, domain):
     domain.bundle(bundled, *domain.networks)
     wrong = domain.recipe(attributes={"glases": {"scorer": "classifier"}}, boundaries={}, edits=[])
     with pytest.raises(ValueError, match="has no score 'glases'; did you mean 'glasses'"):
-        load_recipe(domain.write(tmp_path, wrong))
+        load_recipe(domain.write(tmp_path, wrong), ModelStore())
 
 
 @pytest.mark.parametrize(
@@ -105,5 +109,8 @@ def test_an_attribute_that_the_classifier_does_not_know_is_refused(tmp_path, bun
 def test_the_bundled_networks_fit_their_recipe(name):
     if not (models.BUNDLED / f"{name}.safetensors").is_file():
         pytest.skip(f"no bundled weights {name}: make them with `invertory train`")
-    found = networks_of(load_recipe(Path(__file__).parents[3] / "recipes/portraits.yaml"))
+    found = networks_of(
+        load_recipe(Path(__file__).parents[3] / "recipes/portraits.yaml", ModelStore()),
+        ModelStore(),
+    )
     assert name in found and not found[name].missing

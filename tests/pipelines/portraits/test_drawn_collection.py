@@ -9,6 +9,7 @@ import pytest
 
 from invertory.pipelines.recipe.recipe import load_recipe
 from invertory.resources import models
+from invertory.resources.models import ModelStore
 from invertory.resources.portraits import Portraits
 
 
@@ -56,7 +57,7 @@ def test_the_tables_say_whose_features_measured_the_distance(finished):
 
 def test_labels_are_what_was_drawn(finished):
     uris = {row["crop_id"]: row["uri"] for row in finished[1]["aligned"]}
-    world = load_recipe(finished[0] / "drawn.yaml").collection.uris[0]
+    world = load_recipe(finished[0] / "drawn.yaml", ModelStore()).collection.uris[0]
     asked = Portraits.parse(world)
     for row in finished[1]["attributes"]:
         number = int(uris[row["crop_id"]].rpartition("/")[2].removesuffix(".png"))

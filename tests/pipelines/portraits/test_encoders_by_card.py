@@ -13,9 +13,11 @@ from invertory.resources.models import ModelStore
 def test_each_method_gets_the_encoder_that_is_meant_for_it(tmp_path, bundled, domain):
     names = ("portraits_conventional_encoder", "portraits_domain_guided_encoder")
     domain.bundle(bundled, "portraits_generator", *names)
-    found = load_recipe(domain.write(tmp_path, domain.recipe(methods={"in_domain": {}})))
+    found = load_recipe(
+        domain.write(tmp_path, domain.recipe(methods={"in_domain": {}})), ModelStore()
+    )
     got = {
-        method: fitting(found, method, "encoder").card.name
+        method: fitting(found, method, "encoder", ModelStore()).card.name
         for method in ("in_domain", "conventional_encoder", "domain_guided_encoder")
     }
     assert got == {
@@ -36,8 +38,10 @@ def test_a_generator_of_invgan_gets_the_encoder_that_was_trained_with_it(tmp_pat
         generator = {"name": "stylegan2", "weights": f"bundled://{stage}_generator"}
         alone = {"attributes": {}, "boundaries": {}, "edits": [], "perceptual": {"name": "pixels"}}
         told = domain.recipe(generator=generator, methods={"invgan": {}}, **alone)
-        found = load_recipe(domain.write(tmp_path, told))
-        assert method_networks(found, "invgan")["invgan"].card.name == f"{stage}_encoder"
+        found = load_recipe(domain.write(tmp_path, told), ModelStore())
+        assert (
+            method_networks(found, "invgan", ModelStore())["invgan"].card.name == f"{stage}_encoder"
+        )
 
 
 def test_encoders_of_a_kind_of_their_own_are_found_by_it(tmp_path, bundled, domain):
@@ -65,11 +69,11 @@ def test_encoders_of_a_kind_of_their_own_are_found_by_it(tmp_path, bundled, doma
         "in_domain": {},
         "hybrid": {"encoder": "bundled://portraits_psp"},
     }
-    found = load_recipe(domain.write(tmp_path, domain.recipe(methods=methods)))
+    found = load_recipe(domain.write(tmp_path, domain.recipe(methods=methods)), ModelStore())
     got = {
         (method, kind): network.card.name
         for method in methods
-        for kind, network in method_networks(found, method).items()
+        for kind, network in method_networks(found, method, ModelStore()).items()
     }
     assert got == {
         ("e4e", "e4e"): "portraits_e4e",
@@ -80,8 +84,10 @@ def test_encoders_of_a_kind_of_their_own_are_found_by_it(tmp_path, bundled, doma
     }
     loaded = load_method_networks(found, "restyle", ModelStore())["restyle"]
     assert loaded.input_channels == 6
-    over = load_recipe(domain.write(tmp_path, domain.recipe(methods={"restyle": {"over": "e4e"}})))
-    assert method_networks(over, "restyle")["e4e"].card.name == "portraits_e4e"
+    over = load_recipe(
+        domain.write(tmp_path, domain.recipe(methods={"restyle": {"over": "e4e"}})), ModelStore()
+    )
+    assert method_networks(over, "restyle", ModelStore())["e4e"].card.name == "portraits_e4e"
 
 
 def test_an_encoder_for_another_generator_is_not_taken(tmp_path, bundled, domain):
@@ -89,5 +95,8 @@ def test_an_encoder_for_another_generator_is_not_taken(tmp_path, bundled, domain
     toy = domain.recipe(
         generator={"name": "toy"}, methods={"in_domain": {}}, boundaries={}, edits=[]
     )
-    found = load_recipe(domain.write(tmp_path, toy))
-    assert "made for the generator 'toy'" in fitting(found, "in_domain", "encoder").missing
+    found = load_recipe(domain.write(tmp_path, toy), ModelStore())
+    assert (
+        "made for the generator 'toy'"
+        in fitting(found, "in_domain", "encoder", ModelStore()).missing
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from invertory.pipelines.recipe.recipe import Recipe, RecipeError, load_recipe
+from invertory.resources.models import ModelStore
 
 Load = Callable[[str], Recipe]
 
@@ -22,7 +23,7 @@ def load(tmp_path: Path) -> Load:
     def loaded(text: str) -> Recipe:
         path = tmp_path / "recipe.yaml"
         path.write_text(text, encoding="utf-8")
-        return load_recipe(path)
+        return load_recipe(path, ModelStore())
 
     return loaded
 

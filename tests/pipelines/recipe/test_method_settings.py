@@ -12,9 +12,11 @@ import yaml
 from invertory.inversion import METHODS
 from invertory.inversion.effect import applies
 from invertory.pipelines.networks.load import load_method
-from invertory.pipelines.recipe.choices import field_types, method_in
+from invertory.pipelines.recipe import choices
+from invertory.pipelines.recipe.catalogue import field_types
 from invertory.pipelines.recipe.recipe import Recipe
 from invertory.pipelines.tables.registry import chain_of
+from invertory.resources.models import ModelStore
 
 WORDS: dict[str, Any] = {  # where another number or word will not do
     "class_spaces": {"hair": "finest"},
@@ -78,7 +80,7 @@ def recipe_of(name: str, given: dict[str, Any], **resources: Any) -> dict[str, A
 def completed(name: str, given: dict[str, Any], **resources: Any) -> Recipe:
     """As `load_recipe` completes a recipe, without a look for networks."""
     recipe = Recipe.model_validate(recipe_of(name, given, **resources))
-    parameters = {name: asdict(method_in(recipe, name, recipe.methods[name]))}
+    parameters = {name: choices.completed(recipe, name, recipe.methods[name])}
     return recipe.model_copy(update={"methods": parameters})
 
 
@@ -88,7 +90,7 @@ def as_json(value: Any) -> Any:
 
 def in_footer(recipe: Recipe, name: str) -> Any:
     """`config` of the footer, which the key is made of."""
-    return as_json(chain_of(recipe).stage(f"latents/{name}").config)
+    return as_json(chain_of(recipe, ModelStore()).stage(f"latents/{name}").config)
 
 
 @pytest.mark.parametrize(("name", "setting"), SETTINGS)

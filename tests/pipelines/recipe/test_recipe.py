@@ -15,6 +15,7 @@ from invertory.pipelines.recipe import attributes as recipe_attributes
 from invertory.pipelines.recipe import edits as recipe_edits
 from invertory.pipelines.recipe import sections as recipe_parts
 from invertory.pipelines.recipe.recipe import RECIPES, Recipe, load_recipe, template
+from invertory.resources.models import ModelStore
 
 
 def test_three_keys_make_a_recipe(load, least):
@@ -26,7 +27,7 @@ def test_three_keys_make_a_recipe(load, least):
 
 @pytest.mark.parametrize("name", ["faces", "portraits", "toy", "your_images"])
 def test_the_recipes_of_the_repository_are_valid(name):
-    assert load_recipe(RECIPES / f"{name}.yaml").name == name
+    assert load_recipe(RECIPES / f"{name}.yaml", ModelStore()).name == name
 
 
 def test_every_line_of_the_template_that_is_commented_out_is_valid(load):
@@ -73,17 +74,17 @@ def test_a_registered_method_can_be_named(name, load, least):
 
 @pytest.mark.parametrize("part", list(Recipe.model_fields))
 def test_a_part_can_be_written_as_json_and_read_back(part):
-    value = load_recipe(RECIPES / "faces.yaml").config_for(part)
+    value = load_recipe(RECIPES / "faces.yaml", ModelStore()).config_for(part)
     assert json.loads(json.dumps(value, allow_nan=False)) == value
 
 
 def test_an_unknown_part_is_refused():
     with pytest.raises(KeyError, match="it has name, description"):
-        load_recipe(RECIPES / "toy.yaml").config_for("alinment")
+        load_recipe(RECIPES / "toy.yaml", ModelStore()).config_for("alinment")
 
 
 def test_another_collection_has_a_store_of_its_own(tmp_path):
-    recipe = load_recipe(RECIPES / "toy.yaml")
+    recipe = load_recipe(RECIPES / "toy.yaml", ModelStore())
     other = recipe.with_collection(str(tmp_path))
     assert other.collection.uris == (str(tmp_path),)
     assert other.collection.shard_size == recipe.collection.shard_size
@@ -93,7 +94,7 @@ def test_another_collection_has_a_store_of_its_own(tmp_path):
 
 def test_another_collection_must_exist(tmp_path):
     with pytest.raises(FileNotFoundError, match="got nothing there"):
-        load_recipe(RECIPES / "toy.yaml").with_collection(str(tmp_path / "absent"))
+        load_recipe(RECIPES / "toy.yaml", ModelStore()).with_collection(str(tmp_path / "absent"))
 
 
 def test_addresses_keep_their_variables_until_they_are_opened(monkeypatch, load, least):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from invertory.pipelines.recipe.recipe import Recipe, RecipeError, all_recipes, load_recipe
+from invertory.resources.models import ModelStore
 
 
 def test_a_mistyped_key_is_named_with_its_line_and_the_near_match(complaints):
@@ -25,7 +26,7 @@ def test_the_error_names_the_file_as_seen_from_here(tmp_path, monkeypatch, least
     path.write_text(least + "alinment: {}\n")
     expected = "recipes/faces.yaml:4: unknown key 'alinment' in the recipe"
     with pytest.raises(RecipeError, match=f"^{expected}; did you mean 'alignment'"):
-        load_recipe(path)
+        load_recipe(path, ModelStore())
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(complaints):
@@ -73,7 +74,7 @@ resources: {batch_size: 0}
         ("attributes: {Xy: {scorer: mediapipe, score: smile}}", "expected lower-case letters"),
         ("boundaries: {smile: }", "boundary 'smile' has no scorer in attributes; add it there"),
         ("boundaries: {age: {import: x, fit: samples}}", "unknown key 'fit' in boundaries.age"),
-        ("edits: [{attribute: a, steps: [3, 3]}]", "edits[0].steps: 3 stands twice"),
+        ("edits: [{attribute: a, steps: [3, 3]}]", "edits[0].steps: 3 occurs twice; remove one"),
         ("edits: [{attribute: a, steps: []}]", "expected 1 or more of them"),
         ("edits: [{attribute: a, steps: [1], layers: 5-2}]", "expected rows that go up"),
         ("edits: [{attribute: a, steps: [1], layers: top}]", "rows such as '0-3,8', got 'top'"),
@@ -116,7 +117,7 @@ def test_a_broken_recipe_does_not_hide_the_others(tmp_path, least):
     (tmp_path / "b.yaml").write_text(least)
     (tmp_path / "c.yml").write_text(least)
     (tmp_path / "d.yaml").write_bytes(b"\xff\xfe\xff")
-    found = {path.name: recipe for path, recipe in all_recipes(tmp_path)}
+    found = {path.name: recipe for path, recipe in all_recipes(tmp_path, models=ModelStore())}
     assert isinstance(found["b.yaml"], Recipe)
     assert "not YAML" in str(found["a.yaml"])
     assert "the name 'tiny' is taken by b.yaml" in str(found["c.yml"])
@@ -126,7 +127,7 @@ def test_a_broken_recipe_does_not_hide_the_others(tmp_path, least):
 def test_a_missing_recipe_names_those_that_exist(tmp_path, least):
     (tmp_path / "b.yaml").write_text(least)
     with pytest.raises(RecipeError, match="no such recipe; there are b"):
-        load_recipe(tmp_path / "a.yaml")
+        load_recipe(tmp_path / "a.yaml", ModelStore())
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n", "words\n"])

@@ -29,7 +29,7 @@ def test_anchors_and_merges_keep_their_lines():
 @pytest.mark.parametrize(
     ("text", "line", "expected"),
     [
-        ("a: 1\nb: 2\na: 3\n", 3, "key 'a' stands twice; first on line 1"),
+        ("a: 1\nb: 2\na: 3\n", 3, "key 'a' occurs twice, first on line 1; remove one"),
         ("a: 1\n2: b\n", 2, "a key must be text, got 2"),
         ("a: !!python/object/apply:os.system [x]\n", 1, "is not understood"),
         ("a: !secret x\n", 1, "tag '!secret' is not understood"),

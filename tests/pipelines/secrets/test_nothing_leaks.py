@@ -16,6 +16,7 @@ import pytest
 
 from invertory.pipelines.cli.running import derive_recipe
 from invertory.pipelines.recipe.recipe import load_recipe
+from invertory.resources.models import ModelStore
 
 BUNDLED = Path(__file__).parents[3] / "resources/bundled"
 LITERAL = "plain0text1secret"
@@ -188,14 +189,14 @@ def test_images_that_vanish_after_the_listing_fail_without_a_secret(
 def test_a_derived_recipe_keeps_variables_and_no_credentials(place, secret_recipe, guarded):
     place.write(secret_recipe)
     literal = f"http://{guarded.user}:{LITERAL}@{guarded.host}/photos/"
-    made = derive_recipe(load_recipe(place.folder / "toy.yaml"), literal)
+    made = derive_recipe(load_recipe(place.folder / "toy.yaml", ModelStore()), literal)
     (path,) = (place.folder / "dagster/recipes").glob("*.yaml")
     text = path.read_text()
     assert LITERAL not in text and guarded.password not in text and "${PASSWORD}" in text
     assert path.stat().st_mode & 0o077 == 0
-    assert load_recipe(path).name == made.name
+    assert load_recipe(path, ModelStore()).name == made.name
     rotated = literal.replace(LITERAL, "other")
-    assert derive_recipe(load_recipe(place.folder / "toy.yaml"), rotated) == made
+    assert derive_recipe(load_recipe(place.folder / "toy.yaml", ModelStore()), rotated) == made
 
 
 @pytest.mark.parametrize("root", ["memory://me:{}@host/store", "s3://me:{}@bucket/store"])

@@ -142,7 +142,7 @@ def test_settings_are_those_of_the_trainer_at_any_depth(complaints):
 
 def test_what_stands_elsewhere_is_no_setting(complaints):
     text = LEAST + "settings: {batch_size: 8}\n"
-    assert complaints(text) == ["5: batch_size stands in budget.batch_size; remove it here"]
+    assert complaints(text) == ["5: batch_size belongs in budget.batch_size; remove it here"]
 
 
 def test_the_world_of_the_portraits_is_looked_at(complaints):

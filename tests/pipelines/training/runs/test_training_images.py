@@ -35,7 +35,7 @@ def test_ones_own_pictures_are_cropped_once_and_broken_ones_left_out(
 def test_a_folder_without_pictures_is_told(tmp_path, store):
     (tmp_path / "mine").mkdir()
     how = Images.model_validate({"uri": str(tmp_path / "mine")})
-    with pytest.raises(ValueError, match=r"expected pictures in .* got none that gives a crop"):
+    with pytest.raises(ValueError, match=r"expected images in .* got none that gives a crop"):
         images(how, tmp_path / "data", store, Silent())
 
 
@@ -77,4 +77,4 @@ def test_ones_own_pictures_are_inverted_beside_what_the_generator_draws(
     assert heard.stages["inverts in every space"] == (0, 12)
     assert card["data"]["images"] == {"crops": 8, "size_px": 16}  # a path is nobody's business
     assert card["data"]["pairs"]["num"] == 16
-    assert "pictures of the user's and pictures that its generator made" in card["provenance"]
+    assert "the user's images and images that its generator made" in card["provenance"]

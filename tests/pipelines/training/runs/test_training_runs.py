@@ -106,7 +106,7 @@ def test_with_a_folder_nothing_else_is_touched(spec_of, run, store, tmp_path):
 def test_a_folder_of_another_run_is_refused(spec_of, run, tmp_path):
     run(spec_of(), folder=tmp_path / "here")
     changed = spec_of(settings={"held_out": 8, "widths": [4, 4]})
-    with pytest.raises(ValueError, match=r"asked for otherwise .* name another folder"):
+    with pytest.raises(ValueError, match=r"with other settings, data .* name another folder"):
         run(changed, folder=tmp_path / "here")
 
 
@@ -114,7 +114,7 @@ def test_two_runs_in_one_folder_are_one_too_many(spec_of, run, tmp_path):
     (tmp_path / "here").mkdir()
     with (tmp_path / "here" / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(RuntimeError, match=rf"expected nobody at work in .*{os.getpid()}"):
+        with pytest.raises(RuntimeError, match=rf"expected no other run in .*{os.getpid()}"):
             run(spec_of(), folder=tmp_path / "here")
 
 
