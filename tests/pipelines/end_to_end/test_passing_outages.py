@@ -124,9 +124,9 @@ def test_a_run_in_an_outage_fails_and_the_next_one_makes_all(
     flaky, undisturbed, read_tables, monkeypatch, table, error, every
 ):
     set_fault(monkeypatch, failing(ERRORS[error], every, started(flaky, table)))
-    code, out, _ = flaky.invertory("run", "toy.yaml")
+    code, _, errors = flaky.invertory("run", "toy.yaml")
     assert code == 1
-    assert "out of reach" in out
+    assert "out of reach" in errors
     assert table not in flaky.store.tables()
     set_fault(monkeypatch, lambda path: None)
     flaky.run()
@@ -169,9 +169,9 @@ def test_a_share_of_denied_files_above_the_limit_does_not_stick(
     flaky, undisturbed, read_tables, monkeypatch
 ):
     set_fault(monkeypatch, failing(ERRORS["denied"], 1, lambda: True))
-    code, out, _ = flaky.invertory("run", "toy.yaml")
+    code, _, errors = flaky.invertory("run", "toy.yaml")
     assert code == 1
-    assert f"read again at the next run {NUM}" in " ".join(out.split())
+    assert f"read again at the next run {NUM}" in " ".join(errors.split())
     set_fault(monkeypatch, lambda path: None)
     flaky.run()
     assert read_tables(flaky.store) == undisturbed
