@@ -80,7 +80,7 @@ def referee_at(
 def _distance(recipe: Recipe, word: str, models: ModelStore, *, may_fetch: bool) -> Perceptual:
     named = recipe.perceptual.model_copy(update={"name": word})
     named_recipe = recipe.model_copy(update={"perceptual": named})
-    missing = [n.missing for n in perceptual_networks(named_recipe).values() if n.missing]
+    missing = [n.missing for n in perceptual_networks(named_recipe, models).values() if n.missing]
     if missing:
         raise FileNotFoundError(missing[0])
     if word in TRUNKS and not may_fetch and not models.is_available_offline(PINNED[TRUNKS[word]]):

@@ -141,7 +141,7 @@ def group(kind: str, chosen: list[Inverter], args: argparse.Namespace) -> dict[s
             "--num-optimised, which bounds the number of test people by half"
         )
     made = [source(one, people, args.folder, batch=args.batch, shown=progress) for one in own]
-    first = Source(ORIGINAL, people.train.images, people.test.pictures)
+    first = Source(ORIGINAL, people.train.images, people.test.images)
     return matrix(people, [first, *made], args)
 
 

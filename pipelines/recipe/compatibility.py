@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def parameter_findings(recipe: Recipe, models: ModelStore) -> Iterator[Finding]:
     """Parameters that a method refuses though their names and types are right."""
-    from invertory.inversion import METHODS
+    from invertory.inversion import METHODS, SupportsCheck
 
     for name, given in recipe.methods.items():
         settings, path = catalogue().methods.get(name), ("methods", name)
@@ -87,7 +87,7 @@ def _findings(recipe: Recipe, models: ModelStore, *, may_fetch: bool) -> Iterato
 
 def _checking(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """The methods with a check, except those that other checks have refused."""
-    from invertory.inversion import METHODS
+    from invertory.inversion import METHODS, SupportsCheck
 
     for name, given in recipe.methods.items():
         with suppress(KeyError, TypeError, ValueError):
