@@ -1,4 +1,4 @@
-"""Planes with known normals, and the numbers of the official InterFaceGAN code."""
+"""Planes with known normals, and results of the official InterFaceGAN code."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Partners keep the target's distance and negate the protected one; the official numbers."""
+"""Partners keep the target distance and negate the protected one; official results."""
 
 import json
 from pathlib import Path

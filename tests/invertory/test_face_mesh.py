@@ -1,4 +1,4 @@
-"""Segments of photographs from a mesh: outlines by hand, and MediaPipe's where it is at hand."""
+"""Segments of photographs from a mesh: drawn outlines, and MediaPipe's if available."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def circle(ring: tuple[int, ...], centre: tuple[float, float], radius: float, me
 
 @pytest.fixture
 def mesh() -> np.ndarray:
-    """Circles on 64 px: a face of radius 24, and what lies in it."""
+    """Circles on 64 px: a face of radius 24, and its features."""
     found = np.full((478, 2), 32.0)
     circle(OVAL, (32, 32), 24, found)
     for ring, x in ((LEFT_LIDS, 24), (RIGHT_LIDS, 40)):
@@ -112,7 +112,7 @@ def weights() -> Path:
 
 @pytest.fixture(scope="module")
 def crops(weights: Path) -> Tensor:
-    """Two photographs as they are inverted, and one of nothing; [3, 3, 256, 256]."""
+    """Two aligned photographs and one blank image; [3, 3, 256, 256]."""
     yunet = ModelStore().fetch(PINNED["yunet"].source)
     found = []
     with YuNetMediaPipe(yunet, weights) as detector:

@@ -183,7 +183,7 @@ def test_outputs_that_are_not_finite_are_no_scores():
 
 
 class Counting:
-    """Scores an image by its mean; counts how often it was asked."""
+    """Scores an image by its mean, and counts its calls."""
 
     names = ("mean", "peak")
 
@@ -222,7 +222,7 @@ class Trap:
 
 
 def rewritten(path, change):
-    """The archive with each member's (name, bytes) as `change` gives them; None leaves it out."""
+    """The archive with each member (name, bytes) replaced by `change`; None removes it."""
     with zipfile.ZipFile(path) as archive:
         members = [(name, archive.read(name)) for name in archive.namelist()]
     with zipfile.ZipFile(path, "w") as archive:

@@ -108,8 +108,8 @@ def random_predictor() -> nn.Module:
 
 
 def random_sam_encoder() -> nn.Module:
-    """Untrained encoders of SAM: the toy has no features, so W+ is the only space."""
-    encoder = SamEncoder.on(GENERATOR, random_encoder(), default_spaces(GENERATOR))
+    """Untrained encoders of SAM: the toy has no features, so there is W+ alone."""
+    encoder = SamEncoder.from_base(GENERATOR, random_encoder(), default_spaces(GENERATOR))
     return encoder.eval().requires_grad_(False)
 
 

@@ -42,7 +42,7 @@ def test_what_never_occurs_has_no_balanced_accuracy_and_spoils_no_mean():
 
 
 def test_the_roc_area_is_the_chance_of_the_right_order() -> None:
-    """By hand: of the four pairs of the first column three are in order; ties count half."""
+    """By hand: three of four pairs of the first column are ordered; ties count half."""
     scores = torch.tensor([[0.9, 1.0, 0.0], [0.2, 1.0, 0.5], [0.4, 1.0, 0.1], [0.1, 1.0, 0.2]])
     labels = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 1], [0, 0, 1]]).bool()
     found = roc_auc(scores, labels)

@@ -6,7 +6,7 @@ from invertory.metrics.counterfactual import compare_edit, relative_gain
 
 
 def images() -> tuple[torch.Tensor, torch.Tensor]:
-    """Portraits and what they should become."""
+    """Portraits and their counterfactuals."""
     rng = torch.Generator().manual_seed(0)
     before = torch.rand(3, 3, 8, 8, generator=rng) - 0.5
     return before, before + 0.2 * torch.randn(3, 3, 8, 8, generator=rng)

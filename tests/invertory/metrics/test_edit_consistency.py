@@ -1,4 +1,4 @@
-"""ECS at known values, by a distance that is the squared difference of the means."""
+"""ECS at known values; the distance is the squared difference of the means."""
 
 from __future__ import annotations
 

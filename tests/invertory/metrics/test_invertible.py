@@ -1,4 +1,4 @@
-"""The columns of InvGAN's Table 1, on the toy, which is inverted exactly."""
+"""The columns of InvGAN's Table 1 on the toy generator, which is inverted exactly."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Exact(nn.Module):
 
 
 class Deaf(Exact):
-    """It says the mean of any image."""
+    """An encoder that returns the mean latent for every image."""
 
     def forward(self, x: Tensor) -> Tensor:
         return TOY.w_avg.expand(len(x), self.num_ws, -1)

@@ -1,4 +1,4 @@
-"""LEC on the toy generator, whose images can be inverted exactly."""
+"""LEC on the toy generator, which can be inverted exactly."""
 
 from __future__ import annotations
 

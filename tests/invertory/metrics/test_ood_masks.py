@@ -14,7 +14,7 @@ from invertory.metrics.ood_masks import (
 
 
 def halves(*values):
-    """Masks of 4 x 4 px whose left half is of that value."""
+    """Masks of 4 x 4 px whose left half has this value."""
     masks = torch.zeros(len(values), 1, 4, 4)
     masks[..., :2] = torch.tensor(values)[:, None, None, None]
     return masks

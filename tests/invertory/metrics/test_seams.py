@@ -14,7 +14,7 @@ BORDERS = (8, 16, 24)
 
 
 def ramp(px: int = 32) -> Tensor:
-    """Brighter to the right, smooth."""
+    """A smooth image, brighter to the right."""
     return torch.linspace(-1, 1, px).expand(1, 3, px, px).clone()
 
 
@@ -23,7 +23,7 @@ def noise(px: int = 32) -> Tensor:
 
 
 def stepped(image: Tensor, height: float) -> Tensor:
-    """Every second tile brighter by `height`, in columns."""
+    """Columns of tiles; every second one is brighter by `height`."""
     index = torch.arange(image.shape[-1]) // 8 % 2
     return image + height * index
 

@@ -11,7 +11,7 @@ from invertory.metrics.semantics import average_precision, boundary_average_prec
 
 
 def codes(num: int = 120) -> tuple[Tensor, Tensor]:
-    """Latents [N, 2, 5] whose first entry tells the label."""
+    """Latents [N, 2, 5] whose first entry determines the label."""
     rng = torch.Generator().manual_seed(0)
     latents = torch.randn(num, 2, 5, generator=rng)
     labels = (torch.arange(num) % 3 == 0).float()

@@ -103,7 +103,7 @@ def test_a_checkpoint_of_other_attributes_is_refused_with_both_shapes(classifier
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"binary": []}, "expected at least one binary attribute"),
         ({"continuous": ["hat"]}, "unique names"),
@@ -111,8 +111,8 @@ def test_a_checkpoint_of_other_attributes_is_refused_with_both_shapes(classifier
         ({"size_px": 20}, "multiples of 8 px"),
     ],
 )
-def test_impossible_configurations_are_refused(change, told):
-    with pytest.raises(ValueError, match=told):
+def test_impossible_configurations_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
         ClassifierConfig(**SMALL | change)
 
 

@@ -52,7 +52,7 @@ def test_a_checkpoint_of_other_widths_is_refused_with_both_shapes(parser):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"segments": ["skin"]}, "two or more unique segments"),
         ({"segments": ["skin", "skin"]}, "two or more unique segments"),
@@ -60,6 +60,6 @@ def test_a_checkpoint_of_other_widths_is_refused_with_both_shapes(parser):
         ({"size_px": 18}, "multiples of 4 px"),
     ],
 )
-def test_impossible_configurations_are_refused(change, told):
-    with pytest.raises(ValueError, match=told):
+def test_impossible_configurations_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
         ParserConfig(**SMALL | change)

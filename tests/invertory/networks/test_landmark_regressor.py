@@ -50,7 +50,7 @@ def test_impossible_sizes_are_refused():
 
 
 class Known(nn.Module):
-    """Finds the points of one known image by where its bright middle is."""
+    """Predicts the points of a known image from its bright centre."""
 
     def __init__(self, shape: np.ndarray) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ def test_the_shortcut_has_the_same_gradient(linknet: LinkNet) -> None:
 
 
 def test_an_edit_is_compared_with_the_labels_that_it_should_have(linknet: LinkNet) -> None:
-    """By hand: the first attribute added by one deviation to the first latent."""
+    """Computed by hand: the first attribute added to the first latent by one deviation."""
     logits = linknet(latents()[:1] + linknet.directions[0])
     expected = binary_cross_entropy_with_logits(logits, torch.tensor([[1.0, 0.0, 0.3]]))
     moves = linknet.directions.flatten(1) @ linknet.weight.T

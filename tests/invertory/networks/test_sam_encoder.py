@@ -1,4 +1,4 @@
-"""SAM's encoders before training, and what their maps do."""
+"""SAM's encoders before training, and the effect of their maps."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fresh(generator: Generator = G) -> SamEncoder:
 
 
 def moved(generator: Generator = G) -> SamEncoder:
-    """As if trained: no last layer is zero any more."""
+    """Randomise the zero-initialised last layers, as if trained."""
     encoder, rng = fresh(generator), torch.Generator().manual_seed(3)
     for tensor in encoder.parameters():
         if not tensor.any():

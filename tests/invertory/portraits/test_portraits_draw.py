@@ -106,7 +106,7 @@ def test_a_shaved_woman_has_no_beard():
 
 
 @pytest.mark.parametrize(
-    "make, told",
+    "make, message",
     [
         (lambda: draw(0).with_attribute("glases", 1), "did you mean glasses"),
         (lambda: World(rates={"smiling": 0.5}), "did you mean smile"),
@@ -124,8 +124,8 @@ def test_a_shaved_woman_has_no_beard():
         (lambda: draw("one"), "whole number"),
     ],
 )
-def test_what_is_not_understood_is_told(make, told):
-    with pytest.raises(ValueError, match=told.replace("|", r"\|")):
+def test_what_is_not_understood_is_told(make, message):
+    with pytest.raises(ValueError, match=message.replace("|", r"\|")):
         make()
 
 

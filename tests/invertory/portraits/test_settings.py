@@ -1,4 +1,4 @@
-"""A world in words."""
+"""Worlds parsed from settings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Losses of the adversarial game and adaptive augmentation, on cases with known answers."""
+"""Adversarial losses and adaptive augmentation at known values."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ SMALL = LinkNetConfig(batch_size=32, learning_rate=0.03, num_fitted=200, num_hel
 
 
 class Halves:
-    """An attribute net of the toy's images: is the top bright, is the left bright, never."""
+    """An attribute network: the top is bright, the left is bright, and a constant False."""
 
     attributes = ("top", "left", "never")
     num_binary = 3

@@ -1,4 +1,4 @@
-"""What weights in half precision cost."""
+"""The error of weights in half precision."""
 
 import torch
 from torch import nn

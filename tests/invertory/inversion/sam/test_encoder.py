@@ -51,7 +51,7 @@ def base() -> ResidualEncoder:
 
 
 def encoder(*, is_fresh: bool = False) -> SamEncoder:
-    made = seeded(lambda: SamEncoder.on(G, base(), ("F2", "F4"), hidden=8, depth=1), 0)
+    made = seeded(lambda: SamEncoder.from_base(G, base(), ("F2", "F4"), hidden=8, depth=1), 0)
     made = made.eval().requires_grad_(False)
     rng = torch.Generator().manual_seed(3)
     for tensor in made.parameters():

@@ -1,4 +1,4 @@
-"""The figures that say whether alignment has learnt."""
+"""The metrics that show whether alignment has learnt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SAMM's modules, untrained: flows, masks, levels and what they refuse."""
+"""SAMM's untrained modules: flows, masks, levels and invalid inputs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def aligned(samm: Samm, x: Tensor, **how: object) -> Aligned:
 
 
 def masked(samm: Samm, value: float) -> Samm:
-    """The same with masks of 0 or 1 alone: far out the sigmoid is either, to the bit."""
+    """The same network with masks of exactly 0 or 1: the sigmoid saturates."""
     for level in samm.levels:
         level.align.head.weight.zero_()
         level.align.shift.copy_(torch.tensor([0.5, -0.5, 400 * value - 200]))

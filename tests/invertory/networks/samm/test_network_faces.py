@@ -1,4 +1,4 @@
-"""SAMM on a MobileStyleGAN: the modules, the method, and its previews; a tiny one at random."""
+"""SAMM on a tiny random MobileStyleGAN: the modules, the method, and its previews."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ E = encoder_of(G)
 
 
 def modules(mask: float | None = None) -> Samm:
-    """With flows and masks of every size, or masks of 0 or 1 alone."""
+    """Networks with random flows and masks, or with masks of exactly 0 or 1."""
     made = seeded(lambda: Samm.between(E, G), 1).eval().requires_grad_(False)
     for level in made.levels:
         level.align.head.weight.mul_(30 if mask is None else 0)

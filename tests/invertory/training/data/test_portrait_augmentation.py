@@ -12,7 +12,7 @@ def rng(seed=0):
 
 
 def dots(num=6, size_px=64):
-    """Images with a bright square at each of three places, and the places (x, y) in px."""
+    """Images with bright squares at three positions, and these positions (x, y) in px."""
     x = -torch.ones(num, 3, size_px, size_px)
     places = torch.tensor([[20.0, 30.0], [44.0, 26.0], [33.0, 45.0]]).expand(num, -1, -1)
     for channel, (across, down) in enumerate(places[0].int().tolist()):

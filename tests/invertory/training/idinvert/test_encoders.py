@@ -1,4 +1,4 @@
-"""The encoders' trainers on a linear generator: they learn, and go on after a kill."""
+"""The trainers of encoders on a linear generator learn, and resume after a kill."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_image_terms_act_late_and_on_few_images(pairs: Pairs) -> None:
 
 def test_rows_weigh_by_what_they_change(pairs: Pairs) -> None:
     class Louder(ToyGenerator):
-        """Row 0 counts threefold, row 3 not at all."""
+        """Row 0 has a weight of 3, and row 3 of 0."""
 
         def synthesis(self, w_plus: Tensor) -> Tensor:
             gains = torch.tensor([3.0, 1.0, 1.0, 0.0])[:, None]

@@ -1,4 +1,4 @@
-"""InvGAN's stage "afterwards": an encoder for a generator that is held."""
+"""InvGAN's stage "afterwards": an encoder for a frozen generator."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EVERY = {"log_every": 16, "checkpoint_every": 16, "evaluate_every": 32}
 
 
 class StoppedError(Exception):
-    """In the midst of a training."""
+    """A training after some steps."""
 
 
 def start() -> WarmStart:

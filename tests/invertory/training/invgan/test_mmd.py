@@ -1,4 +1,4 @@
-"""The maximum mean discrepancy, against values by hand."""
+"""The maximum mean discrepancy against values computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patches that a training of InvGAN is measured on."""
+"""Patches on which a training of InvGAN is evaluated."""
 
 from __future__ import annotations
 

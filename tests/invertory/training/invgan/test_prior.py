@@ -1,4 +1,4 @@
-"""That the draws of an InvGAN training follow the codes it infers, and what MMD is given."""
+"""The draws of an InvGAN training follow its inferred codes; the inputs of MMD."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make(config: InvGANConfig, warm_start: WarmStart | None = None) -> InvGANTra
 
 
 def given() -> WarmStart:
-    """A GAN whose w lies about 0, where its mapping's last activation bends."""
+    """A GAN whose w is near 0, where the last activation of its mapping is not linear."""
     rng = torch.Generator().manual_seed(3)
     sizes: dict[str, Any] = {"img_resolution": 16, "channel_table": [12, 8, 4]}
     mapping = {"z_dim": 6, "w_dim": 6, "num_layers": 2, "lr_multiplier": 1.0}

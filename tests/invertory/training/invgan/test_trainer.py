@@ -1,4 +1,4 @@
-"""The InvGAN trainer: its stages, its start, and that a kill costs nothing, on blobs of 16 px."""
+"""The InvGAN trainer on blobs of 16 px: stages, initial phase, and resumption."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CONFIGS = {"stylegan2": STYLE, "biggan": BIG, "dcgan": DIGITS}
 
 
 def blobs(num: int = 40, size_px: int = 16) -> Pixels:
-    """Discs of random place, size and grey on grey."""
+    """Discs of random position, size and grey level on grey."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size_px, :size_px]
     images = np.full((num, size_px, size_px, 3), 120, np.uint8)
@@ -66,7 +66,7 @@ def make(
 
 
 def given(size_px: int = 16, **changes: Any) -> WarmStart:
-    """A GAN of other sizes than `STYLE`, with a mean w and noise of its own."""
+    """A GAN with other sizes than `STYLE`, and its own mean w and noise."""
     rng = torch.Generator().manual_seed(3)
     channels = [12, 8, 4, 4][: size_px.bit_length() - 2]
     sizes: dict[str, Any] = {"img_resolution": size_px, "channel_table": channels}

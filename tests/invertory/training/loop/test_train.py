@@ -36,7 +36,7 @@ class MatrixConfig:
 
 
 class MatrixTraining:
-    """Pulls the matrix towards noise; a second loss comes every third step."""
+    """Fits the matrix to noise; a second loss occurs every third step."""
 
     name = "matrix"
     batch_size = 4
@@ -169,7 +169,7 @@ def test_a_failing_evaluation_loses_nothing(tmp_path: Path, images: int) -> None
 
 
 class Seeing(MatrixTraining):
-    """It holds images, and another set in a mixture."""
+    """A training with images, and another set in a mix."""
 
     def __init__(self, images: np.ndarray, others: np.ndarray) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The trainers of pSp, e4e and ReStyle on a linear generator: they learn, and survive a kill."""
+"""The trainers of pSp, e4e and ReStyle on a linear generator learn, and resume."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_training_that_is_killed_reaches_the_same_networks_and_judge(tmp_path:
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of a state, with the way to it."""
+    """Every tensor of a state, with its path."""
     if isinstance(value, Tensor):
         yield name, value
     items = enumerate(value) if isinstance(value, list) else getattr(value, "items", dict)()
@@ -290,7 +290,7 @@ def test_restyle_starts_from_the_average_picture() -> None:
 
 
 def slopes(training: Any, goal: Any, *, is_detached: bool) -> list[Tensor]:
-    """Of three iterations, one by one where they are detached, and through all where not."""
+    """Gradients of three iterations, either detached from each other or not."""
     network = training._encoder.network
     parameters = list(network.parameters())
     codes, synth, totals = training._mean(8), training._average(8), []
@@ -347,7 +347,7 @@ def test_configurations_are_told_apart() -> None:
 
 
 def known(num: int = 208) -> Any:
-    """The latents that `drawn` made its images of."""
+    """The latents of the images of `drawn`."""
     w = G.mapping(torch.randn(num, G.z_dim, generator=torch.Generator().manual_seed(7)))
     return w[:, None].expand(-1, G.num_ws, -1).half().numpy()
 

@@ -1,4 +1,4 @@
-"""Changes as photographs have them: small, seeded, and of the image as a whole."""
+"""Augmentations that mimic photographs are small, seeded, and global."""
 
 from __future__ import annotations
 

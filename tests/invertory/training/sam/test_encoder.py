@@ -1,4 +1,4 @@
-"""SAM's encoders are trained on portraits: they learn every space, and go on after a kill."""
+"""The trainer of SAM's encoders learns every space, and resumes after a kill."""
 
 from __future__ import annotations
 

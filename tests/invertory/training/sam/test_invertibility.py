@@ -169,5 +169,5 @@ def test_errors_of_other_images_are_refused() -> None:
             SMALL,
             Compute(),
         )
-    with pytest.raises(ValueError, match="held out"):
+    with pytest.raises(ValueError, match="expected held_out"):
         InvertibilitySettings(num=8, held_out=8)

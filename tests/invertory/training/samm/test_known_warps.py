@@ -1,4 +1,4 @@
-"""The start of SAMM's flows: known warps are undone, and a second step is the smaller."""
+"""The initial phase of SAMM: known warps are inverted, and a second step is smaller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def smooth(num: int, rng: torch.Generator, channels: int = 3) -> Tensor:
 
 
 def shifted(num: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Features, the same half a pixel to the right or left, and the flow that leads back."""
+    """Features, a copy shifted by half a pixel, and the flow that reverses the shift."""
     x = smooth(num, rng)
     signs = torch.randint(0, 2, (num, 1, 1, 1), generator=rng) * 2.0 - 1
     back = torch.cat([signs, torch.zeros_like(signs)], 1) / PX

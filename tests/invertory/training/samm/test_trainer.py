@@ -1,4 +1,4 @@
-"""The trainer of SAMM on tiny networks: it learns, keeps to its area, and goes on after a kill."""
+"""The trainer of SAMM on tiny networks learns, respects its area limit, and resumes."""
 
 from __future__ import annotations
 

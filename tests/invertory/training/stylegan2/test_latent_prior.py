@@ -1,4 +1,4 @@
-"""The Gaussian of latents, and the mapping network folded from it."""
+"""The Gaussian of latents, and the mapping network that samples it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 @pytest.fixture
 def prior() -> LatentPrior:
-    """Of correlated latents that are not centred."""
+    """A prior of correlated latents with a non-zero mean."""
     latents = normal(4096, 6) @ normal(6, 6, seed=1) + 3
     prior = LatentPrior(6)
     prior.mean.copy_(latents.mean(0))
@@ -33,7 +33,7 @@ def make(mapping_layers: int = 1) -> StyleGAN2:
 
 
 def coloured(w: Tensor, prior: LatentPrior) -> Tensor:
-    """The prior's own w of a whitened one."""
+    """Convert a whitened w back to the prior's w."""
     return prior.mean + (w - CENTRE) @ prior.root.T
 
 

@@ -54,7 +54,7 @@ PLAIN = replace(
 
 
 def blobs(num: int = 40, size_px: int = 16) -> Pixels:
-    """Discs of random place, size and colour on grey."""
+    """Discs of random position, size and colour on grey."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size_px, :size_px]
     images = np.full((num, size_px, size_px, 3), 120, np.uint8)

@@ -120,15 +120,15 @@ def test_labels_belong_to_their_images(sets):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"held_out": 24}, "more than 48 images in 'ood' .* prepare more"),
         ({"shares": (1.0,)}, "a positive share for each of the sets"),
         ({"shares": (1.0, 0.0)}, "a positive share"),
     ],
 )
-def test_mixes_that_cannot_be_are_refused(sets, change, told):
-    with pytest.raises(ValueError, match=told):
+def test_mixes_that_cannot_be_are_refused(sets, change, message):
+    with pytest.raises(ValueError, match=message):
         mix(sets, **change)
 
 
