@@ -4,7 +4,7 @@ What a table is and how it is made stands on its page in `tables`.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of an asset.
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -19,7 +19,7 @@ from invertory.pipelines.tables.chain import Chain
 from invertory.pipelines.tables.stage import Stage, asset_path
 from invertory.pipelines.tables.stage_run import StageRun
 from invertory.pipelines.training.assets import deps_of
-from invertory.pipelines.training.training import valid_trainings
+from invertory.pipelines.training.training import TrainingSpec, valid_trainings
 
 POOL = "gpu"
 
@@ -33,11 +33,18 @@ def assets_of(
     deaf to signals. The command line passes `pool=None`: it holds a device's lease, which the
     kernel frees.
     """
-    tables = [asset_of(recipe, chain, stage, pool) for stage in chain.stages]
+    trainings = valid_trainings() if any(_trainable(recipe, s) for s in chain.stages) else []
+    tables = [asset_of(recipe, chain, stage, pool, trainings) for stage in chain.stages]
     return [*tables, *(gathered(recipe, chain, s) for s in chain.stages if chain.gathers(s))]
 
 
-def asset_of(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dg.AssetsDefinition:
+def asset_of(
+    recipe: Recipe,
+    chain: Chain,
+    stage: Stage,
+    pool: str | None,
+    trainings: Sequence[TrainingSpec],
+) -> dg.AssetsDefinition:
     """One table as an asset; its function bears the table's name.
 
     A stage that computes on a device is in `pool`, and leases a device only when there is work.
@@ -51,7 +58,7 @@ def asset_of(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dg
 
     compute.__name__ = stage.asset_path[-1]
     compute.__doc__ = stage.page.description
-    return dg.asset(**_about(recipe, chain, stage, pool))(compute)
+    return dg.asset(**_about(recipe, chain, stage, pool, trainings))(compute)
 
 
 def gathered(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetSpec:
@@ -65,11 +72,17 @@ def gathered(recipe: Recipe, chain: Chain, stage: Stage) -> dg.AssetSpec:
     )
 
 
-def _about(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dict[str, Any]:
+def _about(
+    recipe: Recipe,
+    chain: Chain,
+    stage: Stage,
+    pool: str | None,
+    trainings: Sequence[TrainingSpec],
+) -> dict[str, Any]:
     deps = [_dep(stage, i.table, i.shards) for i in stage.inputs if i.table != "entries"]
     if chain.gathers(stage):
         deps.append(dg.AssetDep(stage.gathered_path))
-    deps += [dg.AssetDep(key) for key in _trained(recipe, stage)]
+    deps += [dg.AssetDep(key) for key in deps_of(_trainable(recipe, stage), trainings)]
     resources = {"tables", "models", "reporting"}
     return {
         "key": stage.asset_path,
@@ -89,11 +102,11 @@ def _about(recipe: Recipe, chain: Chain, stage: Stage, pool: str | None) -> dict
     }
 
 
-def _trained(recipe: Recipe, stage: Stage) -> list[dg.AssetKey]:
-    """The trainings that make the bundled or trained networks of the stage."""
+def _trainable(recipe: Recipe, stage: Stage) -> list[str]:
+    """Addresses of the stage's networks that a training may make: bundled and trained ones."""
     used = set(stage.models.values()) - {""}
     sources = [n.card.source for n in networks_of(recipe).values() if n.sha256 in used]
-    return deps_of(sources, valid_trainings()) if sources else []
+    return [source for source in sources if source.startswith(("bundled://", "trained://"))]
 
 
 def _dep(stage: Stage, table: str, shards: str) -> dg.AssetDep:
