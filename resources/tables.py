@@ -281,7 +281,8 @@ class Store:
         return None
 
     def tidy(self, table: str) -> None:
-        """Remove the parts of shards that are done, left by a process killed right after that."""
+        """Remove what a process that was killed right after it published a shard has left."""
+        self._drop_locks(table)
         for path in list_folder(self.fs, f"{self._folder(table)}/_parts"):
             name = path.rsplit("/", 1)[-1]
             if name.endswith(SUFFIX):
@@ -395,6 +396,12 @@ class Store:
             name = path.rsplit("/", 1)[-1]
             if name.rpartition("-")[0] == shard and not name.endswith(SUFFIX):
                 self._drop_folder(path)
+
+    def _drop_locks(self, table: str) -> None:
+        """Those of `lock_path` that no process holds."""
+        if is_local(self.fs):
+            for path in Path(self._folder(table)).glob(f".*{SUFFIX}"):
+                drop_abandoned(self.fs, str(path))
 
     def _drop_folder(self, path: str) -> None:
         with contextlib.suppress(OSError):  # in use again: the next publish removes it

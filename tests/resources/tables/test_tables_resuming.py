@@ -16,6 +16,7 @@ import pytest
 
 from invertory.ops import schemas
 from invertory.ops.streams import Chunk
+from invertory.resources.locks import holding
 from invertory.resources.parts import Parts
 from invertory.resources.tables import Store
 
@@ -69,6 +70,16 @@ def test_parts_of_a_done_shard_are_tidied_away_and_those_under_way_stay(store, l
     store.tidy("latents/toy")
     left = [name for name in latents.files(store) if name not in done]
     assert left and all(name.startswith("_parts/shard-000002-") for name in left)
+
+
+def test_locks_of_killed_processes_are_tidied_away_and_held_ones_stay(local, latents):
+    latents.publish(local, latents.chunks(20, 10))
+    held, left = (local.lock_path("latents/toy", f"shard-00000{n}") for n in (1, 2))
+    left.touch()
+    with holding(held, "a shard"):
+        local.tidy("latents/toy")
+        assert held.exists()
+    assert not left.exists()
 
 
 def test_other_chunk_sizes_go_on_with_the_same_parts(store, latents):
