@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from invertory.ops.schemas import ENTRIES
 from invertory.pipelines.collections.lost_entries import read_entries
+from invertory.resources.atomic import sweep
 from invertory.resources.parquet import read_file, writing
 from invertory.resources.seals import CorruptFileError
 from invertory.resources.verification import set_aside
@@ -116,6 +117,7 @@ class UnchangedMarks:
 def keeping_unchanged(store: Store) -> Iterator[UnchangedMarks]:
     """A place for new marks; those of other files, noted earlier, are kept with them."""
     path = _path(store)
+    sweep(store.fs, path.rpartition("/")[0])
     try:
         with writing(store.fs, path, ENTRIES) as writer:
             marks = UnchangedMarks(writer)
