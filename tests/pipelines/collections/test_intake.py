@@ -30,6 +30,9 @@ class Files:
         for uri, (data, time) in sorted(self.held.items()):
             yield Entry(uri, len(data), f"2026-01-01T00:00:{time:02d}+00:00")
 
+    def stored(self, uri: str) -> str:
+        return uri
+
     def read(self, uri: str) -> bytes:
         self.read_uris.append(uri)
         return self.held[uri][0]
