@@ -378,8 +378,10 @@ class Store:
     def _done(
         self, table: str, shard: str, key: str, before: Mapping[str, str] | None = None
     ) -> Published | None:
-        """The shard under `key`, or a provisional one that was published after `before`."""
-        footer = self.footer(table, shard) or {}
+        """The whole shard under `key`, or a provisional one that was published after `before`."""
+        footer = self.footer(table, shard)
+        if footer is None or self.faults(table, shard, footer):
+            return None
         stored = footer.get("key")
         is_newer = provisional.is_provisional_for(stored, key) and footer != (before or footer)
         return self.summary(table, shard) if stored == key or is_newer else None
