@@ -41,28 +41,28 @@ def arguments() -> argparse.Namespace:
 
 
 def harm(trials: Trials, asked: argparse.Namespace) -> Iterator[Tally]:
-    """Every kind in turn."""
+    """Every kind in turn, the quickest first."""
+    yield flip_bits(trials, asked.flips, asked.seed)
     yield kill_runs(trials, asked.kills, asked.seed)
     yield race_runs(trials, asked.races, asked.seed)
-    yield flip_bits(trials, asked.flips, asked.seed)
-    yield from fail_requests(trials, asked.outages, asked.seed)
     yield fill_disks(trials, asked.full_disks, asked.seed)
+    yield from fail_requests(trials, asked.outages, asked.seed)
 
 
 def main() -> int:
     asked = arguments()
     work = Path(asked.work or tempfile.mkdtemp(prefix="chaos-")).resolve()
     trials = Trials(work, asked.seed)
-    tallies = []
+    command = f"python -m benchmarks.chaos {shlex.join(sys.argv[1:])}"
+    is_clean = True
     for tally in harm(trials, asked):
-        tallies.append(tally)
+        is_clean &= tally.is_clean
         if tally.tried:
             print(table([row_of(tally)]), flush=True)
         for problem in tally.problems:
             print(problem, file=sys.stderr, flush=True)
-    if asked.docs:
-        keep(asked.docs, tallies, f"python -m benchmarks.chaos {shlex.join(sys.argv[1:])}")
-    is_clean = all(tally.is_clean for tally in tallies)
+        if tally.tried and asked.docs:
+            keep(asked.docs, tally, command)
     if is_clean:
         shutil.rmtree(work)
     else:

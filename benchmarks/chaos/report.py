@@ -33,17 +33,11 @@ def table(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def keep(path: Path, tallies: Sequence[Tally], command: str) -> None:
-    """Put the figures of the kinds that were tried into the page and the JSON file beside it.
-
-    Those of other kinds stay, so that long trials can be run one kind at a time.
-    """
+def keep(path: Path, tally: Tally, command: str) -> None:
+    """Put the figures of one kind into the page and the JSON file beside it; others stay."""
     held = path.with_suffix(".json")
     rows: dict[str, Row] = json.loads(held.read_text()) if held.exists() else {}
-    for tally in tallies:
-        row = row_of(tally) | {"command": f"`{command}`", "problems": tally.problems}
-        if tally.tried:
-            rows[tally.name] = row
+    rows[tally.name] = row_of(tally) | {"command": f"`{command}`", "problems": tally.problems}
     held.write_text(json.dumps(rows, indent=1) + "\n")
     path.write_text(_page(list(rows.values())))
 
