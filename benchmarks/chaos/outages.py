@@ -56,7 +56,7 @@ class Server:
             return [BUSY]
         connection = environ["werkzeug.socket"]
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        connection.close()
+        connection.shutdown(socket.SHUT_RDWR)  # the handler closes it
         raise ConnectionError("cut on purpose")
 
 

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from invertory.pipelines.processes.supervising import ends_with_parent
+
 TIMEOUT_S = 600.0
 CRASHED = 70  # exit code of a child whose own code raised
 Work = Callable[[], int]
@@ -72,8 +74,10 @@ class Place:
 
     def start(self, work: Work, name: str = "out") -> Child:
         """Run `work` in a child; what it prints is kept in `<name>.txt` and `<name>.errors.txt`."""
+        end_with_parent = ends_with_parent(signal.SIGKILL)
         pid = os.fork()
         if pid == 0:
+            end_with_parent()
             self._become(work, name)
         with contextlib.suppress(OSError):  # both set it, so that neither has to wait
             os.setpgid(pid, pid)
