@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def flip_bits(trials: Trials, num: int, seed: int) -> Tally:
     for first in range(0, num, BATCH):
         with trials.trial(tally, f"flips-{first:04d}", is_finished=True) as place:
             draws = [rng.random() for _ in range(3 * min(BATCH, num - first))]
-            found = place.ask(lambda place=place, draws=draws: _flip_and_undo(place, draws))
+            found = place.ask(partial(_flip_and_undo, place, draws))
             tally.add(len(draws) // 3, [f"{place.folder.name}: {text}" for text in found])
             tally.unnoticed += len(found)
     for number in range(-(-num // END_TO_END)):

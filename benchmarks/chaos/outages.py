@@ -38,7 +38,10 @@ class Server:
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
     def serve(self) -> int:
-        from moto.server import DomainDispatcherApplication, create_backend_app
+        from moto.moto_server.werkzeug_app import (
+            DomainDispatcherApplication,
+            create_backend_app,
+        )
         from werkzeug.serving import make_server
 
         self._app = DomainDispatcherApplication(create_backend_app)

@@ -50,8 +50,9 @@ def _sets(store: Store) -> Iterator[tuple[str, str]]:
     for table in store.tables():
         name, _, method = table.partition("/")
         folder = store.sets(method).current() if name == "exports" else None
-        for path in store.fs.find(folder) if folder else ():
-            yield f"sets/{method}{path[len(folder) :]}", _digest(store.fs.cat_file(path))
+        if folder is not None:
+            for path in store.fs.find(folder):
+                yield f"sets/{method}{path[len(folder) :]}", _digest(store.fs.cat_file(path))
 
 
 def _digest(data: bytes) -> str:
