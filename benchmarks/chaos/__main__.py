@@ -9,7 +9,6 @@ The exit code is 1 where anything was lost or unnoticed; the places where that h
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
 import sys
 import tempfile
@@ -53,7 +52,6 @@ def main() -> int:
     asked = arguments()
     work = Path(asked.work or tempfile.mkdtemp(prefix="chaos-")).resolve()
     trials = Trials(work, asked.seed)
-    command = f"python -m benchmarks.chaos {shlex.join(sys.argv[1:])}"
     is_clean = True
     for tally in harm(trials, asked):
         is_clean &= tally.is_clean
@@ -62,7 +60,7 @@ def main() -> int:
         for problem in tally.problems:
             print(problem, file=sys.stderr, flush=True)
         if tally.tried and asked.docs:
-            keep(asked.docs, tally, command)
+            keep(asked.docs, tally, asked.seed)
     if is_clean:
         shutil.rmtree(work)
     else:

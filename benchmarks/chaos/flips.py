@@ -21,7 +21,7 @@ BATCH = 100  # flips that one child makes
 
 def flip_bits(trials: Trials, num: int, seed: int) -> Tally:
     """`num` flips by the library, each undone; a share of them is left to the commands."""
-    rng, tally = random.Random(seed), Tally(FLIPS)
+    rng, tally = random.Random(seed), Tally(FLIPS, f"--flips {num}")
     for first in range(0, num, BATCH):
         with trials.trial(tally, f"flips-{first:04d}", is_finished=True) as place:
             draws = [rng.random() for _ in range(3 * min(BATCH, num - first))]

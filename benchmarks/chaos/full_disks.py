@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos.place import Place
+from benchmarks.chaos.place import Place, invertory
 from benchmarks.chaos.trials import Tally, Trials
 
 CLEAR = re.compile("no space left|full disk", re.IGNORECASE)
@@ -68,7 +68,7 @@ class _File(io.FileIO):
 
 def fill_disks(trials: Trials, num: int, seed: int) -> Tally:
     """`num` disks of random sizes below what a run writes: rc 1, a clear line, then all equal."""
-    rng, tally = random.Random(seed), Tally("full disk")
+    rng, tally = random.Random(seed), Tally("full disk", f"--full-disks {num}")
     needed_bytes = _needed_bytes(trials) if num else 0
     for number in range(num):
         with trials.trial(tally, f"full-{number:04d}") as place:
@@ -86,10 +86,8 @@ def _run_on(place: Place, disk: Disk) -> int | None:
 
 
 def _with_disk(disk: Disk) -> int:
-    from invertory.pipelines.cli.main import main
-
     builtins.open = io.open = disk.open  # type: ignore[assignment]
-    code = main(["run", "toy.yaml", "--json"])
+    code = invertory("run", "toy.yaml", "--json")
     builtins.open = io.open = opened
     Path("used_bytes.txt").write_text(str(disk.used_bytes))
     return code

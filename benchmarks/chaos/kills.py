@@ -12,7 +12,7 @@ MAX_KILLS = 6  # of one store
 
 def kill_runs(trials: Trials, num: int, seed: int) -> Tally:
     """`num` kills, each within the processor time that a whole run takes."""
-    rng, tally = random.Random(seed), Tally("kill -9")
+    rng, tally = random.Random(seed), Tally("kill -9", f"--kills {num}")
     while tally.tried < num:
         with trials.trial(tally, f"kills-{tally.stores:04d}") as place:
             limit, num_kills = min(MAX_KILLS, num - tally.tried), 0

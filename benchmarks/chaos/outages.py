@@ -65,7 +65,7 @@ class Server:
 
 def fail_requests(trials: Trials, num: int, seed: int) -> list[Tally]:
     """`num` runs from an empty store, half of them for each share of failing requests."""
-    tallies = [Tally(f"{share:.0%} of S3 requests fail") for share in SHARES]
+    tallies = [Tally(f"{share:.0%} of S3 requests fail", f"--outages {num}") for share in SHARES]
     if not num:
         return tallies
     with _serving(trials, seed) as server:

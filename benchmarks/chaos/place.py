@@ -85,7 +85,7 @@ class Place:
 
     def command(self, *arguments: str, name: str = "out") -> Child:
         """`invertory` with these arguments."""
-        return self.start(lambda: _invertory(arguments), name)
+        return self.start(lambda: invertory(*arguments), name)
 
     def run(self) -> int | None:
         """`invertory run`, to its end; gives the exit code, or None for a run that hangs."""
@@ -142,15 +142,11 @@ class Place:
         return named | {"INVERTORY_STORE": root, **self.environment}
 
 
-def _invertory(arguments: tuple[str, ...]) -> int:
+def invertory(*arguments: str) -> int:
+    """The command in this process; gives its exit code."""
     from invertory.pipelines.cli.main import main
 
     return main(arguments)
-
-
-def loaded_modules() -> list[str]:
-    """What this process has imported."""
-    return sorted(sys.modules)
 
 
 def preload(names: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ MAX_DELAY_S = 1.0
 
 def race_runs(trials: Trials, num: int, seed: int) -> Tally:
     """`num` races from an empty store and an empty DAGSTER_HOME; everyone has to end well."""
-    rng, tally = random.Random(seed), Tally("race")
+    rng, tally = random.Random(seed), Tally("race", f"--races {num}")
     for number in range(num):
         with trials.trial(tally, f"races-{number:04d}") as place:
             shutil.rmtree(place.folder / "dagster")

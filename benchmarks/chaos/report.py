@@ -33,11 +33,12 @@ def table(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def keep(path: Path, tally: Tally, command: str) -> None:
+def keep(path: Path, tally: Tally, seed: int) -> None:
     """Put the figures of one kind into the page and the JSON file beside it; others stay."""
     held = path.with_suffix(".json")
     rows: dict[str, Row] = json.loads(held.read_text()) if held.exists() else {}
-    rows[tally.name] = row_of(tally) | {"command": f"`{command}`", "problems": tally.problems}
+    command = f"`python -m benchmarks.chaos {tally.asked} --seed {seed}`"
+    rows[tally.name] = row_of(tally) | {"command": command, "problems": tally.problems}
     held.write_text(json.dumps(rows, indent=1) + "\n")
     path.write_text(_page(list(rows.values())))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.chaos.chain import write_inputs, write_recipe
-from benchmarks.chaos.place import Place, loaded_modules, preload
+from benchmarks.chaos.place import Place, invertory, preload
 from benchmarks.chaos.snapshot import Snapshot, differences, take
+
+MODULES = "modules.json"
+FIRST_MODULES = ("torch", "invertory.pipelines.cli.running", "invertory.pipelines.reports.summary")
 
 
 @dataclass
@@ -20,6 +24,7 @@ class Tally:
     """Faults of one kind. A fault is lost where its store did not come to equal tables and sets."""
 
     name: str
+    asked: str  # the options that try it
     tried: int = 0
     stores: int = 0
     equal: int = 0
@@ -55,6 +60,7 @@ class Trials:
         self.folder, self.seed = folder, seed
         write_inputs(folder / "inputs", seed)
         write_recipe(folder / "inputs")
+        preload(FIRST_MODULES)
         self._open_home()
         self.reference = self._undisturbed()
         self.run_cpu_s = self._measure()
@@ -95,37 +101,29 @@ class Trials:
         shutil.rmtree(place.folder)
 
     def _undisturbed(self) -> Snapshot:
+        """The reference; the parent then imports what its run has needed."""
         place = self.place("reference")
-        code = place.run()
+        code = place.start(_run_and_list_modules).wait()
         problems = self.problems_of(place, code, snapshot := place.ask(take)) if code == 0 else []
         if code != 0 or problems:
             raise RuntimeError(f"the undisturbed run gave {code}: {problems or place.said()}")
+        preload(json.loads((place.folder / MODULES).read_text()))
         return snapshot
 
     def _measure(self) -> float:
         """Processor time of a whole run whose modules the parent has imported."""
         place = self.place("measured")
-        preload(self._modules(place))
-        shutil.rmtree(place.folder)
-        place = self.place("measured")
         child = place.command("run", "toy.yaml", "--json")
         if problems := self.problems_of(place, child.wait(), self.reference):
             raise RuntimeError(f"two undisturbed runs differ: {problems}")
+        shutil.rmtree(place.folder)
         return child.cpu_s
 
-    def _modules(self, place: Place) -> list[str]:
-        """What a run imports."""
 
-        def work() -> int:
-            from invertory.pipelines.cli.main import main
-
-            code = main(["run", "toy.yaml", "--json"])
-            Path("modules.json").write_text(json.dumps(loaded_modules()))
-            return code
-
-        if place.start(work).wait() != 0:
-            raise RuntimeError(place.said())
-        return list(json.loads((place.folder / "modules.json").read_text()))
+def _run_and_list_modules() -> int:
+    code = invertory("run", "toy.yaml", "--json")
+    Path(MODULES).write_text(json.dumps(sorted(sys.modules)))
+    return code
 
 
 def _open_instance() -> None:
