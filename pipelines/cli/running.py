@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -118,10 +118,12 @@ def _run_pending(
     ):
         free_abandoned(instance)
         instance.add_dynamic_partitions(partitions_name(recipe.name), store.shards("entries"))
+        trained = trained_networks(recipe, world["models"], valid_trainings(is_thorough=False))
+        assets = assets_of(recipe, chain, trained, pool=None)
         for phase in chain.phases():
             for is_retry in (True, False):  # rows from a retry make later tables stale
                 steps = [s for s in chain.pending(store) if s.is_retry is is_retry]
-                _run_phase(recipe, chain, phase, steps, store, instance, world, tags, report, stop)
+                _run_phase(assets, phase, steps, store, instance, world, tags, report, stop)
             if report.failures:
                 return
 
@@ -136,8 +138,7 @@ def _deal(recipe: Recipe, models: ModelStore, store: Store, progress: Progress) 
 
 
 def _run_phase(
-    recipe: Recipe,
-    chain: Chain,
+    assets: Sequence[dg.AssetsDefinition | dg.AssetSpec],
     phase: list[Stage],
     pending: list[Step],
     store: Store,
@@ -147,9 +148,7 @@ def _run_phase(
     report: Report,
     stop: Stop,
 ) -> None:
-    """Start a run for each shard with pending steps; a failed run does not stop the others."""
-    trained = trained_networks(recipe, world["models"], valid_trainings(is_thorough=False))
-    assets = assets_of(recipe, chain, trained, pool=None)
+    """A run for each shard with something to compute; one that fails lets the others go on."""
     for shard, steps in _by_shard(pending, phase):
         before = [store.key(step.stage.table, step.shard) for step in steps]
         result = dg.materialize(
@@ -160,7 +159,7 @@ def _run_phase(
             resources=world,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={"invertory/recipe": recipe.name, **tags},
+            tags={"invertory/recipe": report.recipe, **tags},
         )
         stop.check()
         if _was_interrupted(result):

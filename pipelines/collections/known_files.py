@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from invertory.pipelines.collections.lost_entries import read_entries
 
 from invertory.ops.schemas import ENTRIES
 from invertory.pipelines.collections.missing_entries import read_entries
+from invertory.resources.atomic import sweep
 from invertory.resources.parquet import read_file, writing
 from invertory.resources.seals import CorruptFileError
 from invertory.resources.verification import set_aside
@@ -116,6 +118,7 @@ class UnchangedMarks:
 def open_unchanged_marks(store: Store) -> Iterator[UnchangedMarks]:
     """Open the file of marks for new ones; existing marks of other files are kept."""
     path = _path(store)
+    sweep(store.fs, path.rpartition("/")[0])
     try:
         with writing(store.fs, path, ENTRIES) as writer:
             marks = UnchangedMarks(writer)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def parameter_findings(recipe: Recipe, models: ModelStore) -> Iterator[Finding]:
     """Parameters that a method refuses though their names and types are right."""
-    from invertory.inversion import METHODS, SupportsCheck
+    from invertory.inversion import METHODS
 
     for name, given in recipe.methods.items():
         settings, path = catalogue().methods.get(name), ("methods", name)

@@ -20,6 +20,7 @@ import torch
 import yaml
 from PIL import Image
 
+from benchmarks.chaos.classifier import onnx_mean
 from invertory.generators.toy import ToyGenerator
 from invertory.images import to_uint8
 from invertory.pipelines.cli.main import main
@@ -54,32 +55,6 @@ def draw_pictures() -> Callable[..., list[Path]]:
         return paths
 
     return draw
-
-
-def varint(number: int) -> bytes:
-    low, rest = number & 127, number >> 7
-    return bytes([low | 128]) + varint(rest) if rest else bytes([low])
-
-
-def entry(number: int, value: int | str | bytes) -> bytes:
-    """A protobuf field: a varint, or bytes with their length."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def onnx_mean(size_px: int) -> bytes:
-    """An ONNX model: picture [1, 3, size_px, size_px] => mean of each channel [1, 3, 1, 1]."""
-
-    def value(name: str, shape: tuple[int, ...]) -> bytes:
-        dims = b"".join(entry(1, entry(1, size)) for size in shape)
-        return entry(1, name) + entry(2, entry(1, entry(1, 1) + entry(2, dims)))  # float tensor
-
-    node = entry(1, "x") + entry(2, "y") + entry(4, "GlobalAveragePool")
-    shapes = entry(11, value("x", (1, 3, size_px, size_px))) + entry(12, value("y", (1, 3, 1, 1)))
-    graph = entry(1, node) + entry(2, "mean") + shapes
-    return entry(1, 8) + entry(7, graph) + entry(8, entry(2, 13))  # IR 8, opset 13
 
 
 @pytest.fixture(scope="session")

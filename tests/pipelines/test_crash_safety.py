@@ -27,7 +27,7 @@ from invertory.pipelines.processes.abandoned import (
 )
 from invertory.resources.tables import Store
 
-COMMAND = [str(Path(sys.executable).with_name("invertory")), "run", "toy.yaml", "--json"]
+COMMAND = [sys.executable, "-m", "invertory.pipelines.cli", "run", "toy.yaml", "--json"]
 TIMEOUT_S = 120
 
 

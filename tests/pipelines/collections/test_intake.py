@@ -158,3 +158,11 @@ def test_intake_in_portions_gives_the_same_shards(store: Store, files: Files) ->
     assert deal(store, files) == []
     assert uris(store, "shard-000002") == ["3.png", "4.png", "5.png"]
     assert store.schema("entries", "shard-000001").equals(ENTRIES)
+
+
+def test_what_a_killed_intake_left_is_removed_by_the_next_one(store, files, tmp_path):
+    left = tmp_path / "toy/entries/_unchanged/.marks.parquet.0123456789ab.tmp"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    deal(store, files)
+    assert not left.exists()

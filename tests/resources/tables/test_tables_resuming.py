@@ -99,6 +99,16 @@ def test_totals_are_added_up_anew_where_a_chunk_turns_out_corrupt(local, latents
     assert (done.totals["num_rows"], done.totals["num_accounted"]) == (40, 45)
 
 
+def test_locks_of_killed_processes_are_tidied_away_and_held_ones_stay(local, latents):
+    latents.publish(local, latents.chunks(20, 10))
+    held, left = (local.lock_path("latents/toy", f"shard-00000{n}") for n in (1, 2))
+    left.touch()
+    with holding(held, "a shard"):
+        local.tidy("latents/toy")
+        assert held.exists()
+    assert not left.exists()
+
+
 def test_other_chunk_sizes_go_on_with_the_same_parts(store, latents):
     with pytest.raises(RuntimeError):
         latents.publish(store, latents.interrupted)

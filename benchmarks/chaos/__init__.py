@@ -1,0 +1,1 @@
+"""Kills, races, bit flips, outages and full disks against the toy chain."""
