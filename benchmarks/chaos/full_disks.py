@@ -86,7 +86,7 @@ def _run_on(place: Place, disk: Disk) -> int | None:
 
 
 def _with_disk(disk: Disk) -> int:
-    builtins.open = io.open = disk.open  # type: ignore[assignment]
+    builtins.open = io.open = disk.open
     code = invertory("run", "toy.yaml", "--json")
     builtins.open = io.open = opened
     Path("used_bytes.txt").write_text(str(disk.used_bytes))

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from invertory.pipelines.collections.lost_entries import read_entries
 
 from invertory.ops.schemas import ENTRIES
 from invertory.pipelines.collections.missing_entries import read_entries
