@@ -104,7 +104,8 @@ class Trials:
         """The reference; the parent then imports what its run has needed."""
         place = self.place("reference")
         code = place.start(_run_and_list_modules).wait()
-        problems = self.problems_of(place, code, snapshot := place.ask(take)) if code == 0 else []
+        snapshot: dict[str, str] = place.ask(take) if code == 0 else {}
+        problems = self.problems_of(place, code, snapshot) if code == 0 else []
         if code != 0 or problems:
             raise RuntimeError(f"the undisturbed run gave {code}: {problems or place.said()}")
         preload(json.loads((place.folder / MODULES).read_text()))
