@@ -16,6 +16,7 @@ from invertory.pipelines.recipe.recipe import RECIPES, Recipe, load_recipe
 from invertory.pipelines.tables.page import Table
 from invertory.pipelines.tables.registry import TABLES
 from invertory.pipelines.tables.stage import Stage
+from invertory.resources.models import ModelStore
 
 ROWS, W_DIM = 997, 991  # stand for the sizes of a generator
 NAMES: Final = ("<attribute>",)
@@ -119,7 +120,7 @@ that it was computed with, the run id, and a checksum of every byte.
 
 def page() -> str:
     """The page as Markdown."""
-    recipe = load_recipe(RECIPES / "portraits.yaml")
+    recipe = load_recipe(RECIPES / "portraits.yaml", ModelStore())
     source = inspect.getsource(schemas)
     lines = [NOTICE, "", OPENING, *_overview(recipe)]
     for one in TABLES:
@@ -143,7 +144,7 @@ def _overview(recipe: Recipe) -> list[str]:
 
 
 def _facts(one: Table, recipe: Recipe) -> list[str]:
-    stages = list(one.stages(recipe))
+    stages = list(one.stages(recipe, ModelStore()))
     each = "shard" if one.is_sharded else "recipe"
     each += " and method" if stages and stages[0].method else ""
     facts = [f"- Code version {one.code_version}; one file for each {each}."]

@@ -15,9 +15,8 @@ from invertory.pipelines.assets import assets_of
 from invertory.pipelines.definitions import defs
 from invertory.pipelines.progress.display import Silent
 from invertory.pipelines.progress.reporting import Reporting
-from invertory.pipelines.recipe.recipe import RECIPES, load_recipe
+from invertory.pipelines.recipe.recipe import RECIPES
 from invertory.pipelines.retry import Retry
-from invertory.pipelines.tables.registry import chain_of
 from invertory.resources.gpu import Gpu
 
 LATENTS = "latents/image2stylegan"
@@ -107,14 +106,6 @@ def test_the_command_line_takes_no_part_in_the_pool(make_world):
     world = make_world("a")
     found = assets_of(world.recipe, world.chain, {}, pool=None)
     assert {asset.op.pool for asset in found if isinstance(asset, dg.AssetsDefinition)} == {None}
-
-
-def test_trainings_are_read_once_for_all_tables_of_a_recipe(monkeypatch):
-    calls = []
-    monkeypatch.setattr("invertory.pipelines.assets.valid_trainings", lambda: calls.append(1) or [])
-    recipe = load_recipe(RECIPES / "portraits.yaml")
-    assets_of(recipe, chain_of(recipe))
-    assert len(calls) == 1
 
 
 def test_a_broken_recipe_is_left_out_and_hides_none(make_world, monkeypatch, caplog):
