@@ -179,7 +179,7 @@ def _columns(block: str, schema: pa.Schema, source: str) -> list[str]:
 
 def type_of(kind: pa.DataType) -> str:
     """A column's type, with the sizes of a generator by name."""
-    if kind == schemas.PICTURE:
+    if kind == schemas.IMAGE_TYPE:
         return "image"
     if pa.types.is_fixed_size_list(kind):
         sizes, item = [kind.list_size], kind.value_type
