@@ -144,7 +144,7 @@ def test_numbers_of_missing_shards_are_not_reused(store: Store, files: Files) ->
     ingest(store, files)
     schema = pa.schema([pa.field("crop_id", pa.string(), False)])
     store.write("latents/pti", "shard-000007", [], schema=schema, key="l" * 64, footer={})
-    with pytest.raises(CorruptFileError, match=r"shard-000007.*latents/pti still have that shard"):
+    with pytest.raises(CorruptFileError, match=r"shard-000007.*latents/pti still have the shard"):
         deal(store, files)
     Path(store.path("latents/pti", "shard-000007")).unlink()
     Path(store.path("entries", "shard-000002")).unlink()

@@ -72,7 +72,7 @@ def latest(
 
 
 def specs(world: Any) -> dict[dg.AssetKey, dg.AssetSpec]:
-    assets = assets_of(world.recipe, world.chain)
+    assets = assets_of(world.recipe, world.chain, {})
     listed = (a.specs if isinstance(a, dg.AssetsDefinition) else [a] for a in assets)
     return {spec.key: spec for some in listed for spec in some}
 

@@ -99,7 +99,7 @@ def test_a_chain_of_trainings_runs_as_assets_and_shows_what_came_of_it(materiali
     assert {record.data["name"] for record in networks} == {"painter", "critic"}
     assert painter["sheet"].startswith("Real images above, generated ones below.")
     assert len(painter["sheet"]) < 140_000
-    critic = ModelStore().told("critic")
+    critic = ModelStore().full_card("critic")
     assert critic["generator"] == "painter"
     assert critic["uses"]["classifier"]["sha256"] == ModelStore().card("trained://judge").sha256
     assert not ModelStore().card("trained://painter").generator

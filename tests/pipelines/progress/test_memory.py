@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from invertory.pipelines import materialize as produce
+from invertory.pipelines import materialize
 from invertory.pipelines.progress.memory import give_back
 from invertory.pipelines.tables.chain import Chain
+from invertory.pipelines.tables.images import Images
 from invertory.pipelines.tables.stage import Stage
 
 BLOCK_BYTES, NUM_BLOCKS = 64 << 10, 1024  # 64 MB in blocks that glibc takes from its heap
@@ -47,9 +48,10 @@ def test_a_step_releases_the_memory_of_the_previous_one(monkeypatch: pytest.Monk
     def given_back() -> None:
         raise GivenBackError
 
-    monkeypatch.setattr(produce, "give_back", given_back)
-    stage = Stage(recipe="r", table="images", inputs=(), is_sharded=True, code_version="1")
-    context: Any = SimpleNamespace(partition_key="shard-000001")
+    monkeypatch.setattr(materialize, "give_back", given_back)
+    monkeypatch.setattr(materialize, "tag_served", lambda *_: None)
+    stage = Stage(page=Images(), recipe="r", table="images")
+    context: Any = SimpleNamespace(partition_key="shard-000001", instance=None, run=None)
     nothing: Any = None  # it comes before all else
     with pytest.raises(GivenBackError):
-        next(produce.produce(context, Chain("r", (stage,)), stage, nothing, nothing))
+        next(materialize.materialize(context, Chain("r", (stage,)), stage, nothing, nothing))

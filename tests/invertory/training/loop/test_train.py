@@ -185,7 +185,7 @@ def grey(level: int, num: int = 6, px: int = 4) -> np.ndarray:
 def test_a_run_goes_on_over_the_same_images(tmp_path: Path) -> None:
     train(Seeing(grey(1), grey(2)), tmp_path, images=16, **EVERY)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
-    assert [told[:24] for told in state["data"]] == ["6 images of 4 x 4 px, "] * 2
+    assert [told[:24] for told in state["data"]] == ["6 pictures of 4 x 4 px, "] * 2
     train(Seeing(grey(1), grey(2)), tmp_path, images=32, **EVERY)
 
 
