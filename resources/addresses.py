@@ -27,6 +27,7 @@ VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 OURS: Final = ("portraits", "digits", "demo", "bundled", "trained", "pypi")
 WITH_QUERY: Final = ("http", "https", "ftp", "ftps", "webdav", "webdavs")
 USER_SAFE: Final = "%:!$&'()*+,;=~-._"  # %: a value may be percent-encoded already
+SEPARATORS = re.compile("[&;?]")  # between the parameters of a query
 
 
 class Address(str):
@@ -106,7 +107,8 @@ def credentials(text: str) -> str:
     """Return the parameters that `shown` omits, as `a=1&b=2`."""
     query = _query(text)
     names = _names(query)
-    return "&".join(p for p in query.split("&") if is_sensitive(p.partition("=")[0], names))
+    parts = SEPARATORS.split(query)
+    return "&".join(p for p in parts if is_sensitive(p.partition("=")[0], names))
 
 
 def scheme_of(text: str) -> str:
@@ -133,12 +135,18 @@ def _keep_credentials(text: str, is_kept: Callable[[str], bool]) -> str:
     if end > start and not is_kept(text[start:end]):
         text = text[:start] + text[end:]
     query = _query(text)
-    names, parts = _names(query), query.split("&")
-    left = [p for p in parts if not is_sensitive(p.partition("=")[0], names) or is_kept(p)]
+    names = _names(query)
+    parts = re.findall(r"(^|[&;?])([^&;?]*)", query)  # (separator, name=value)
+    left = [
+        (mark, part)
+        for mark, part in parts
+        if not is_sensitive(part.partition("=")[0], names) or is_kept(part)
+    ]
     if len(left) == len(parts):
         return text
     head, _, tail = text.partition("?")
-    return head + ("?" if left else "") + "&".join(left) + tail[len(query) :]
+    kept = "".join(mark + part for mark, part in left)[len(left[0][0]) :] if left else ""
+    return head + ("?" if left else "") + kept + tail[len(query) :]
 
 
 def _has_variable(part: str) -> bool:
@@ -161,7 +169,7 @@ def _query(text: str) -> str:
 
 
 def _names(query: str) -> set[str]:
-    return {unquote(part.partition("=")[0]).lower() for part in query.split("&")}
+    return {unquote(part.partition("=")[0]).lower() for part in SEPARATORS.split(query)}
 
 
 def _in_sensitive(text: str, place: int) -> bool:
@@ -169,7 +177,7 @@ def _in_sensitive(text: str, place: int) -> bool:
     mark = text.find("?")
     if mark < 0 or place < mark or scheme_of(text) in OURS:
         return False
-    name = re.split("[?&]", text[mark:place])[-1].partition("=")[0]
+    name = SEPARATORS.split(text[mark:place])[-1].partition("=")[0]
     return is_sensitive(name, _names(_query(text)))
 
 

@@ -32,13 +32,21 @@ NAMES: Final = frozenset({
     "jwt", "bearer", "hmac", "hdnts", "hdnea", "__token__", "q-signature", "q-header-list",
     "q-url-param-list", "q-key-time",
 })  # fmt: skip
+WORDS: Final = frozenset({
+    "sign", "signed", "pw", "pwd", "pass", "session", "sessionid", "sid", "expires", "policy",
+    "gda", "code", "otp",
+})  # fmt: skip
 AZURE: Final = frozenset({
     "se", "sp", "sv", "sr", "st", "spr", "srt", "ss", "sip", "si", "ske", "skt", "sks", "skv",
     "skoid", "sktid", "sdd", "saoid", "suoid", "scid",
 })  # fmt: skip
 
 _USER = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]*)://([^/?#\s'\"<>]*)@")
-_PARAMETER = re.compile(r"([?&;]|&amp;|\\u0026)([\w.%-]+)=([^&\s'\"<>)\]\\,]*)")
+_PARAMETER = re.compile(r"([?&;#]|&amp;|\\u0026)([\w.%\[\]-]+)=([^&\s'\"<>)\]\\,]*)")
+_WORD_END = re.compile(
+    "(token|signature|sig|key|auth|authorization|secret|password|passwd|passphrase|credentials?"
+    "|hmac|md5|jwt|bearer)$"
+)
 _secrets: dict[str, str] = {}  # value => replacement
 _places: dict[str, str] = {}  # the same, for values replaced only as whole words
 _lock = threading.Lock()
@@ -71,9 +79,17 @@ def redacted(text: str) -> str:
 
 
 def is_sensitive(name: str, beside: frozenset[str] | set[str] = frozenset()) -> bool:
-    """Return True if a query parameter signs or authorises; `beside` are the other names."""
-    name = unquote(name).lower()
-    return name in NAMES or name.startswith(PREFIXES) or (name in AZURE and "sig" in beside)
+    """Return True if a query parameter signs or authorises; `beside` are the other names.
+
+    Services invent names (`temp_url_sig`, `private_token`, `AccountKey`), so that the words of a
+    name decide, not the name.
+    """
+    plain = unquote(name)
+    lower = plain.lower()
+    if lower in NAMES or lower.startswith(PREFIXES) or (lower in AZURE and "sig" in beside):
+        return True
+    words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", plain).lower())
+    return any(word in WORDS or _WORD_END.search(word) for word in words)
 
 
 @contextlib.contextmanager

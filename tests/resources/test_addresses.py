@@ -139,3 +139,34 @@ def test_exceptions_are_redacted_with_all_their_causes():
         found = found.__cause__ or found.__context__
     assert caught.value.filename == "https://h/a" and caught.value.errno == 2
     assert scrubbed(ValueError("nothing to hide")).args == ("nothing to hide",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "temp_url_sig", "temp_url_expires", "private_token", "rlkey", "job_token", "authkey",
+        "tempauth", "__gda__", "X-Plex-Token", "accessToken", "oauth_signature", "AccountKey",
+        "client-secret", "SharedAccessSignature", "X-Bz-Authorization", "passphrase", "token[]",
+    ],
+)  # fmt: skip
+def test_a_parameter_is_known_by_the_words_of_its_name(name):
+    assert shown(f"https://h/a.tar?{name}=S3CRET") == "https://h/a.tar"
+    assert "S3CRET" not in redacted(f"no answer from https://h/a.tar?w=1&{name}=S3CRET")
+
+
+@pytest.mark.parametrize("name", ["width", "author", "tokenizer", "version", "design", "page"])
+def test_an_ordinary_parameter_stays(name):
+    assert shown(f"https://h/a.tar?{name}=1") == f"https://h/a.tar?{name}=1"
+
+
+@pytest.mark.parametrize(
+    ("address", "stored"),
+    [
+        ("https://h/a.png?w=1;token=S3CRET", "https://h/a.png?w=1"),
+        ("https://h/a.png?token=S3CRET;w=1", "https://h/a.png?w=1"),
+        ("https://h/a.png?a=1?token=S3CRET", "https://h/a.png?a=1"),
+        ("https://h/a.png?a=1&b=2;c=3", "https://h/a.png?a=1&b=2;c=3"),
+    ],
+)
+def test_parameters_are_separated_by_any_mark(address, stored):
+    assert shown(address) == stored
