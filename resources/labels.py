@@ -33,7 +33,13 @@ def read_labels(path: Path) -> pa.Table:
 
 
 def _csv(path: Path) -> pa.Table:
-    """Arrow reads text that is not UTF-8 as bytes, which would match no file name."""
+    """Read a CSV file. Raises UnicodeDecodeError where it is not UTF-8.
+
+    Arrow reads such cells as bytes, which would match no file name, and fails on such a header
+    only when the names of the columns are used.
+    """
+    with path.open(encoding="utf-8") as file:
+        file.readline()
     table = pc.read_csv(path)
     if any(pa.types.is_binary(field.type) for field in table.schema):
         path.read_text(encoding="utf-8")

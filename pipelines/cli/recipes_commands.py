@@ -52,7 +52,7 @@ def _check(options: argparse.Namespace) -> int:
     def print_check(_: object) -> None:
         for _path, problems in invalid:
             print(problems, file=sys.stderr)
-        print(f"{len(loaded) - len(invalid)} of {len(loaded)} recipes are valid")
+        print(f"valid recipes: {len(loaded) - len(invalid)} of {len(loaded)}")
 
     problems = [{"path": str(path), "problems": str(e).splitlines()} for path, e in invalid]
     return print_result(options, problems, print_check, USAGE if invalid else OK)

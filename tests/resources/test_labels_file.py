@@ -41,3 +41,10 @@ def test_an_invalid_table_of_labels_is_refused(tmp_path, name, text, expected):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=expected):
         read_labels(tmp_path / name)
+
+
+def test_a_header_in_another_encoding_is_refused_with_the_remedy(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes("file,smile,n\u00fcme\na.png,1,2\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"expected UTF-8 text in labels.csv.*iconv"):
+        read_labels(path)
