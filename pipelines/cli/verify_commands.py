@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from invertory.pipelines.cli.named_recipes import recipes_named, store_of
 from invertory.pipelines.cli.output import add_command, print_result
 from invertory.pipelines.errors.exit_codes import FAILED, OK
+from invertory.pipelines.world import model_store
 
 if TYPE_CHECKING:
+    from invertory.pipelines.recipe.recipe import Recipe
     from invertory.resources.tables import Store
     from invertory.resources.verification import Checked
 
@@ -28,10 +30,11 @@ def add_commands(commands: Any) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    stores = [
-        verify_store(recipe.name, store_of(recipe), is_repaired=options.repair)
-        for recipe in recipes_named(options.recipe)
-    ]
+    stores = []
+    for recipe in recipes_named(options.recipe):
+        store = store_of(recipe)
+        stores.append(verify_store(recipe.name, store, is_repaired=options.repair))
+        stores[-1]["corrupt"] += _check_missing_tables(recipe, store)
     is_intact = not any(store["corrupt"] for store in stores)
     return print_result(
         options, stores, _print_stores, OK if is_intact or options.repair else FAILED
@@ -67,6 +70,23 @@ def _repair(name: str, checked: Checked, store: Store) -> str:
     moved = move_aside(store, checked.path)
     done = f"moved to {moved}; " if moved else ""
     return f"{done}`invertory run {name}` computes it again"
+
+
+def _check_missing_tables(recipe: Recipe, store: Store) -> list[dict[str, str]]:
+    """List table files that are missing while a file that was published with them is there."""
+    from invertory.pipelines.tables.chain import Keys
+    from invertory.pipelines.tables.registry import chain_of
+    from invertory.resources.verification import Checked
+
+    chain, keys = chain_of(recipe, model_store()), Keys(store)
+    missing = [
+        Checked(store.path(stage.table, shard), stage.table, shard, "it is missing")
+        for stage in chain.stages
+        for shard in set(chain.shards(stage, keys)) - set(store.shards(stage.table))
+        if store.siblings(stage.table, shard)
+    ]
+    remedy = f"`invertory run {recipe.name}` computes it again"
+    return [_describe_corrupt(recipe.name, one, None) | {"remedy": remedy} for one in missing]
 
 
 def _check_missing_entries(name: str, store: Store, *, is_repaired: bool) -> list[dict[str, str]]:

@@ -61,6 +61,16 @@ def test_verify_names_a_rotten_file_and_repairs_it(copy, read_tables):
     assert read_tables(copy.store) == before
 
 
+def test_verify_names_a_table_file_that_is_gone(copy):
+    path = copy.folder / BASE / f"latents/{METHOD}/shard-000001.parquet"
+    path.unlink()
+    code, lines = verify(copy)
+    assert code == 1
+    assert f"latents/{METHOD}/shard-000001.parquet: it is missing; `invertory run" in lines[0]
+    assert copy.run()["num_computed"] > 0
+    assert verify(copy)[0] == 0
+
+
 @pytest.mark.parametrize("table", [
     f"latents/{METHOD}",
     *(pytest.param(name, marks=SLOW) for name in (
