@@ -57,7 +57,7 @@ def _materialized(
         else:
             with _once():
                 require_trusted(chain, stage, store, shard, keys)
-                published = _publish(context, chain, stage, store, shard, key, run)
+                published = _publish(context, chain, stage, store, shard, keys, run)
         results = check_results(stage, store, shard)
         metadata = describe(stage, store, published, memory_peaks(run))
     for reader in chain.gathering(stage.table):
@@ -105,13 +105,14 @@ def _publish(
     stage: Stage,
     store: Store,
     shard: str,
-    key: str,
+    keys: Keys,
     run: StageRun,
 ) -> Published:
+    key = chain.key(stage, shard, keys)
     plan = stage.page.plan(replace(run, key=key), store, shard)
     footer = {
         "recipe": chain.recipe,
-        "inputs": json.dumps(chain.inputs(stage, shard, Keys(store))),
+        "inputs": json.dumps(chain.inputs(stage, shard, keys)),
         "code_version": stage.code_version,
         "config": json.dumps(stage.config, sort_keys=True, default=str),
         "models": json.dumps(stage.models, sort_keys=True),
